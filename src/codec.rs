@@ -1,0 +1,81 @@
+//! Models to bytes and back, safe on bytes from strangers.
+//!
+//! Whoever can write to the server can write any bytes, so nothing that they claim is believed:
+//! one pass without recursion settles depth and lengths before serde sees them, see [`depth`].
+
+mod depth;
+mod error;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+
+/// The most levels of arrays and maps that a model may nest, both written and read.
+///
+/// A struct, a map, a sequence and a tuple are a level each; an enum's variant is one more for its
+/// name if it carries data. Options, boxes and newtypes are none.
+pub const MAX_DEPTH: usize = 64;
+
+/// How models are stored: the format of `set_model`, `get_model` and loads.
+///
+/// Both store field names, so fields can be reordered, and added with `#[serde(default)]`, while
+/// old entries are still cached. Both read and write at most [`MAX_DEPTH`] levels.
+///
+/// ```
+/// use cachestore::Codec;
+///
+/// assert_eq!(Codec::default(), Codec::MessagePack);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// [MessagePack](https://msgpack.org), structs as maps from field names: compact and fast.
+    #[default]
+    MessagePack,
+    /// JSON, which other languages and people read. Map keys must be strings, numbers, booleans or
+    /// unit variants, and a float that is not finite is stored as `null`.
+    Json,
+}
+
+impl Codec {
+    /// The bytes of `model`. The serializer is stopped at the first level past [`MAX_DEPTH`], so a
+    /// list of a million links costs no more stack than one of 64.
+    pub(crate) fn encode<T>(self, model: &T) -> Result<Vec<u8>, EncodeError>
+    where
+        T: Serialize + ?Sized,
+    {
+        match self {
+            Self::MessagePack => {
+                let mut output = depth::Output::new(depth::MessagePackScan::new());
+                let result = rmp_serde::encode::write_named(&mut output, model);
+                output.finish(result, |_| EncodeErrorKind::Custom)
+            }
+            Self::Json => {
+                let mut output = depth::Output::new(depth::JsonScan::new());
+                let result = serde_json::to_writer(&mut output, model);
+                output.finish(result, error::json_encode_kind)
+            }
+        }
+    }
+
+    /// The model in `bytes`, which must be one whole value and nothing after it.
+    pub(crate) fn decode<T>(self, bytes: &[u8]) -> Result<T, DecodeError>
+    where
+        T: DeserializeOwned,
+    {
+        match self {
+            Self::MessagePack => {
+                depth::check_message_pack(bytes)?;
+                read::from_scanned(bytes)
+            }
+            Self::Json => {
+                depth::check_json(bytes)?;
+                serde_json::from_slice(bytes).map_err(|error| error::json_decode(&error, bytes))
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! A serde reader of MessagePack that has been scanned.
+//!
+//! Why not rmp-serde's: in a debug build it needs 320 KiB of stack for a plain recursive struct of
+//! 64 levels, and threads of 256 KiB are common; and its errors are texts that quote values. Here a
+//! level costs one small frame, scalars are read in a leaf, and errors are never formatted.
+//! What rmp-serde writes with field names is what this reads.
+
+mod access;
+mod failure;
+
+use serde::Deserialize;
+use serde::de::Visitor;
+use serde::de::value::{BorrowedStrDeserializer, SeqAccessDeserializer, SeqDeserializer};
+
+use self::access::{Elements, Entries, Extension, Variant};
+use self::failure::Failure;
+use super::depth::MessagePackScan;
+use super::error::{DecodeError, DecodeErrorKind};
+
+/// Reads a model from bytes that passed [`check_message_pack`](super::depth::check_message_pack).
+///
+/// The scan is what bounds the recursion: a level is entered only at a header that was counted.
+pub(super) fn from_scanned<'de, T>(bytes: &'de [u8]) -> Result<T, DecodeError>
+where
+    T: Deserialize<'de>,
+{
+    let mut reader = Reader { bytes, at: 0 };
+    match T::deserialize(&mut reader) {
+        Ok(model) => Ok(model),
+        Err(mut failure) => {
+            failure.set_offset(0);
+            Err(failure.into_error())
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Reader<'de> {
+    bytes: &'de [u8],
+    at: usize,
+}
+
+/// The start of a value, with its header read.
+enum Start {
+    Array(u32),
+    Map(u32),
+    /// Any other, by its marker.
+    Scalar(u8),
+}
+
+impl<'de> Reader<'de> {
+    #[inline]
+    fn take(&mut self, len: usize) -> Result<&'de [u8], Failure> {
+        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len));
+        let Some(taken) = taken else {
+            return Err(Failure::new(DecodeErrorKind::Truncated));
+        };
+        self.at += len;
+        Ok(taken)
+    }
+
+    #[inline]
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
+        match self.take(N)?.first_chunk() {
+            Some(chunk) => Ok(*chunk),
+            None => Err(Failure::new(DecodeErrorKind::Truncated)),
+        }
+    }
+
+    #[inline]
+    fn start(&mut self) -> Result<Start, Failure> {
+        let [marker] = self.chunk()?;
+        Ok(match marker {
+            0x80..=0x8f => Start::Map(u32::from(marker & 0x0f)),
+            0x90..=0x9f => Start::Array(u32::from(marker & 0x0f)),
+            0xdc => Start::Array(u32::from(u16::from_be_bytes(self.chunk()?))),
+            0xdd => Start::Array(u32::from_be_bytes(self.chunk()?)),
+            0xde => Start::Map(u32::from(u16::from_be_bytes(self.chunk()?))),
+            0xdf => Start::Map(u32::from_be_bytes(self.chunk()?)),
+            _ => Start::Scalar(marker),
+        })
+    }
+
+    /// The payload of a string, a binary or an extension.
+    fn payload(&mut self, marker: u8) -> Result<&'de [u8], Failure> {
+        let len = match marker {
+            0xa0..=0xbf => u32::from(marker & 0x1f),
+            0xc4 | 0xc7 | 0xd9 => u32::from(u8::from_be_bytes(self.chunk()?)),
+            0xc5 | 0xc8 | 0xda => u32::from(u16::from_be_bytes(self.chunk()?)),
+            0xc6 | 0xc9 | 0xdb => u32::from_be_bytes(self.chunk()?),
+            0xd4..=0xd8 => 1 << (marker - 0xd4),
+            _ => return Err(Failure::new(DecodeErrorKind::TypeMismatch)),
+        };
+        // An extension's type is read with its payload.
+        let tag = usize::from(matches!(marker, 0xc7..=0xc9 | 0xd4..=0xd8));
+        self.take(usize::try_from(len).unwrap_or(usize::MAX).saturating_add(tag))
+    }
+
+    #[inline]
+    fn string(&mut self, marker: u8) -> Result<&'de str, Failure> {
+        let payload = self.payload(marker)?;
+        std::str::from_utf8(payload).map_err(|_| Failure::new(DecodeErrorKind::InvalidUtf8))
+    }
+
+    /// A leaf for all that holds no values: the frames of deep models do without its many results.
+    #[inline(never)]
+    fn scalar<V: Visitor<'de>>(&mut self, marker: u8, visitor: V) -> Result<V::Value, Failure> {
+        match marker {
+            0x00..=0x7f => visitor.visit_u8(marker),
+            0xa0..=0xbf | 0xd9..=0xdb => visitor.visit_borrowed_str(self.string(marker)?),
+            0xc0 => visitor.visit_unit(),
+            0xc2 => visitor.visit_bool(false),
+            0xc3 => visitor.visit_bool(true),
+            0xc4..=0xc6 => visitor.visit_borrowed_bytes(self.payload(marker)?),
+            0xca => visitor.visit_f32(f32::from_be_bytes(self.chunk()?)),
+            0xcb => visitor.visit_f64(f64::from_be_bytes(self.chunk()?)),
+            0xcc => visitor.visit_u8(u8::from_be_bytes(self.chunk()?)),
+            0xcd => visitor.visit_u16(u16::from_be_bytes(self.chunk()?)),
+            0xce => visitor.visit_u32(u32::from_be_bytes(self.chunk()?)),
+            0xcf => visitor.visit_u64(u64::from_be_bytes(self.chunk()?)),
+            0xd0 => visitor.visit_i8(i8::from_be_bytes(self.chunk()?)),
+            0xd1 => visitor.visit_i16(i16::from_be_bytes(self.chunk()?)),
+            0xd2 => visitor.visit_i32(i32::from_be_bytes(self.chunk()?)),
+            0xd3 => visitor.visit_i64(i64::from_be_bytes(self.chunk()?)),
+            0xc7..=0xc9 | 0xd4..=0xd8 => {
+                let extension = Extension::new(self.payload(marker)?);
+                visitor.visit_newtype_struct(SeqAccessDeserializer::new(extension))
+            }
+            0xe0..=0xff => visitor.visit_i8(marker.cast_signed()),
+            _ => Err(Failure::new(DecodeErrorKind::Malformed)),
+        }
+    }
+
+    fn array<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, Failure> {
+        let mut elements = Elements {
+            reader: self,
+            left: len,
+        };
+        let mut result = visitor.visit_seq(&mut elements);
+        if elements.left > 0 && result.is_ok() {
+            result = Err(Failure::new(DecodeErrorKind::InvalidLength));
+        }
+        result
+    }
+
+    fn map<V: Visitor<'de>>(
+        &mut self,
+        len: u32,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        let mut entries = Entries {
+            key: self.at,
+            reader: self,
+            left: len,
+            fields,
+        };
+        let mut result = visitor.visit_map(&mut entries);
+        if entries.left > 0 && result.is_ok() {
+            result = Err(Failure::new(DecodeErrorKind::InvalidLength));
+        }
+        result
+    }
+
+    /// The 16 bytes that integers of 128 bits are written as, if they are next.
+    fn wide(&mut self) -> Option<[u8; 16]> {
+        let wide = self.bytes.get(self.at..)?.strip_prefix(&[0xc4, 16])?;
+        let wide = *wide.first_chunk()?;
+        self.at += 18;
+        Some(wide)
+    }
+}
+
+macro_rules! forward {
+    ($($method:ident($($argument:ty),*) => $target:ident;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(
+            self,
+            $(_: $argument,)*
+            visitor: V,
+        ) -> Result<V::Value, Self::Error> {
+            self.$target(visitor)
+        }
+    )*};
+}
+
+impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
+    type Error = Failure;
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        match self.start()? {
+            Start::Array(len) => self.array(len, visitor),
+            Start::Map(len) => self.map(len, &[], visitor),
+            Start::Scalar(marker) => self.scalar(marker, visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if let Some(0xc4..=0xc6) = self.bytes.get(self.at) {
+            let [marker] = self.chunk()?;
+            let bytes = self.payload(marker)?.iter().copied();
+            return visitor.visit_seq(SeqDeserializer::new(bytes));
+        }
+        self.deserialize_any(visitor)
+    }
+
+    #[inline]
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        match self.start()? {
+            Start::Array(len) => self.array(len, visitor),
+            Start::Map(len) => self.map(len, fields, visitor),
+            Start::Scalar(marker) => self.scalar(marker, visitor),
+        }
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if self.bytes.get(self.at) == Some(&0xc0) {
+            self.at += 1;
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
+    }
+
+    #[inline]
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        match self.start()? {
+            Start::Map(1) => visitor.visit_enum(Variant(self)),
+            Start::Scalar(marker @ (0xa0..=0xbf | 0xd9..=0xdb)) => {
+                visitor.visit_enum(BorrowedStrDeserializer::new(self.string(marker)?))
+            }
+            _ => Err(Failure::new(DecodeErrorKind::TypeMismatch)),
+        }
+    }
+
+    /// rmp-serde writes a unit struct as an empty array.
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        if self.bytes.get(self.at) == Some(&0x90) {
+            self.at += 1;
+            return visitor.visit_unit();
+        }
+        self.deserialize_any(visitor)
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        if name == rmp_serde::MSGPACK_EXT_STRUCT_NAME {
+            return self.deserialize_any(visitor);
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        match self.wide() {
+            Some(wide) => visitor.visit_i128(i128::from_be_bytes(wide)),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        match self.wide() {
+            Some(wide) => visitor.visit_u128(u128::from_be_bytes(wide)),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    /// Skipped by the scan, which needs no stack for its levels.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        let mut scan = MessagePackScan::new();
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        scan.advance_value(rest)
+            .map_err(|error| Failure::new(error.kind()))?;
+        self.take(scan.end())?;
+        visitor.visit_unit()
+    }
+
+    forward! {
+        deserialize_tuple(usize) => deserialize_seq;
+        deserialize_tuple_struct(&'static str, usize) => deserialize_seq;
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit map
+        identifier
+    }
+}

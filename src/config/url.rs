@@ -1,0 +1,119 @@
+//! Reading a store's URL. The URL may hold a password: no error here repeats any part of it but
+//! the names of parameters that are known.
+
+use super::{Config, EngineConfig, MIB, refuse};
+use crate::codec::Codec;
+use crate::error::Result;
+
+const KIB: usize = 1024;
+const GIB: usize = 1024 * MIB;
+
+pub(super) fn parse(url: &str) -> Result<Config> {
+    let Some((scheme, rest)) = url.trim().split_once("://") else {
+        return refuse("a store's URL looks like memory://?capacity=64MiB".to_owned());
+    };
+    if scheme.eq_ignore_ascii_case("memory") {
+        return memory(rest);
+    }
+    refuse("the URL's scheme names no engine: memory:// does".to_owned())
+}
+
+fn memory(rest: &str) -> Result<Config> {
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if !place.trim_end_matches('/').is_empty() {
+        return refuse("memory:// takes no host, user or path".to_owned());
+    }
+    let mut config = Config::memory();
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match name {
+            "capacity" => config.engine = EngineConfig::Memory { capacity_bytes: bytes(value)? },
+            "namespace" => config = config.namespace(value),
+            "codec" => config = config.codec(codec(value)?),
+            _ => {
+                return refuse("memory:// takes the parameters capacity, namespace and codec".to_owned());
+            }
+        }
+    }
+    Ok(config)
+}
+
+fn codec(value: &str) -> Result<Codec> {
+    match value {
+        "messagepack" => Ok(Codec::MessagePack),
+        "json" => Ok(Codec::Json),
+        _ => refuse("codec is messagepack or json".to_owned()),
+    }
+}
+
+/// A number of bytes: `1048576`, `1024KiB`, `1MiB`.
+fn bytes(value: &str) -> Result<usize> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &value[digits.len()..] {
+        "" => 1,
+        "KiB" => KIB,
+        "MiB" => MIB,
+        "GiB" => GIB,
+        _ => return refuse("capacity is a number of bytes, or of KiB, MiB or GiB".to_owned()),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    match digits.parse::<usize>().ok().filter(|_| plain).and_then(|number| number.checked_mul(unit)) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => refuse("capacity is a whole number over zero, such as 64MiB".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn capacity(url: &str) -> Option<usize> {
+        let EngineConfig::Memory { capacity_bytes } = parse(url).ok()?.engine;
+        Some(capacity_bytes)
+    }
+
+    #[test]
+    fn capacities_in_bytes_and_binary_units() {
+        assert_eq!(capacity("memory://"), Some(100 * MIB));
+        assert_eq!(capacity("memory:///"), Some(100 * MIB));
+        assert_eq!(capacity("MEMORY://?capacity=1000"), Some(1000));
+        assert_eq!(capacity("memory://?capacity=3KiB"), Some(3 * KIB));
+        assert_eq!(capacity(" memory://?capacity=64MiB "), Some(64 * MIB));
+        assert_eq!(capacity("memory://?capacity=2GiB"), Some(2 * GIB));
+    }
+
+    #[test]
+    fn everything_else_is_refused_without_being_repeated() {
+        for url in [
+            "",
+            "memory",
+            "memory:",
+            "memory://host",
+            "memory://?capacity=",
+            "memory://?capacity=0",
+            "memory://?capacity=-1",
+            "memory://?capacity=+1",
+            "memory://?capacity=1MB",
+            "memory://?capacity=1.5MiB",
+            "memory://?capacity=99999999999999999999GiB",
+            "memory://?capacity=18446744073709551615KiB",
+            "memory://?size=1",
+            "memory://user:hunter2@host",
+            "hunter2://user:hunter2@host",
+            "memory://?hunter2=hunter2",
+            "memory://?codec=hunter2",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(matches!(error, Error::InvalidConfig { .. }), "{url}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_other_parameters() {
+        let config = parse("memory://?namespace=a&codec=json&capacity=1MiB").unwrap();
+        assert_eq!(config.settings.namespace.as_deref(), Some("a"));
+        assert_eq!(config.settings.codec, Codec::Json);
+    }
+}

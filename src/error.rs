@@ -1,0 +1,184 @@
+//! The one error type, and the cause that an engine gives for it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::codec::{DecodeError, EncodeError};
+
+/// What a call of this library answers.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call failed.
+///
+/// A message says what was wrong and what to do about it, and [`source`](std::error::Error::source)
+/// keeps the cause. Neither ever shows a value, a secret, or a URL.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+/// use cachestore::{Config, Error, Store};
+///
+/// let store = Store::open(Config::memory()).await?;
+/// assert!(matches!(store.get("  ").await, Err(Error::KeyRequired)));
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A key, or the name of a dependency, is empty or blank.
+    #[error("a key is required: it was empty or blank")]
+    KeyRequired,
+    /// A key is longer than `max_key_bytes`. The namespace does not count.
+    #[error("the key has {len} bytes, at most {max} are allowed: shorten or hash it")]
+    KeyTooLong {
+        /// The trimmed key's length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// A key at the root begins with `cachestore:`, which is the library's own.
+    #[error("keys that begin with `cachestore:` are reserved: choose another, or use a namespace")]
+    KeyReserved,
+    /// A namespace's name is not one.
+    #[error("invalid namespace: {reason}")]
+    InvalidNamespace {
+        /// The rule that was broken.
+        reason: &'static str,
+    },
+    /// A time to live, or another window of time, is zero or longer than 100 years.
+    #[error("invalid TTL {ttl:?}: it must be over zero and at most 100 years")]
+    InvalidTtl {
+        /// What was given.
+        ttl: Duration,
+    },
+    /// A value is larger than `max_value_bytes`, or than the whole memory engine. Nothing was evicted.
+    #[error("the value has {len} bytes, at most {max} are allowed")]
+    ValueTooLarge {
+        /// The value's length in bytes.
+        len: usize,
+        /// The limit in bytes for this key.
+        max: usize,
+    },
+    /// A setting, a URL or the environment cannot be used.
+    #[error("invalid configuration: {reason}")]
+    InvalidConfig {
+        /// What is wrong, and what would be right. Never contains a URL or a password.
+        reason: String,
+    },
+    /// `incr` found a value that is not a decimal integer of 64 bits.
+    #[error("the value is not a decimal integer of 64 bits")]
+    NotAnInteger,
+    /// `incr` would leave the range of a 64-bit integer. The value is unchanged.
+    #[error("the increment would leave the range of a 64-bit integer")]
+    Overflow,
+    /// A model could not be encoded.
+    #[error("the model cannot be encoded")]
+    Encode(#[source] EncodeError),
+    /// Stored bytes are not what was asked for.
+    #[error("the stored bytes cannot be decoded")]
+    Decode(#[source] DecodeError),
+    /// The call did not end within its `request_timeout`.
+    #[error("timed out while waiting for {phase}")]
+    Timeout {
+        /// What it was waiting for.
+        phase: Phase,
+    },
+    /// The engine could not serve the request. It was not carried out.
+    #[error("the engine is unavailable")]
+    Unavailable(#[source] Cause),
+    /// The engine failed while it served a request that changes something: it may have been carried
+    /// out, or not. It is never sent again by the library.
+    #[error("the outcome is unknown: the change may have been carried out, or not")]
+    OutcomeUnknown(#[source] Cause),
+    /// The store has been closed, or its runtime has ended.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the same call may succeed if it is made again, without a change to its arguments.
+    ///
+    /// `true` for [`Timeout`](Error::Timeout) and [`Unavailable`](Error::Unavailable).
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) is not: the change may have been made already, and
+    /// only the caller knows whether making it twice does harm.
+    ///
+    /// ```
+    /// use cachestore::Error;
+    ///
+    /// assert!(!Error::KeyRequired.is_retryable());
+    /// ```
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::Timeout { .. } | Error::Unavailable(_))
+    }
+}
+
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        Error::Encode(error)
+    }
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        Error::Decode(error)
+    }
+}
+
+/// What a call was waiting for when its time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// A place in the engine's queue.
+    Queue,
+    /// The engine's answer.
+    Reply,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Queue => "a place in the engine's queue",
+            Phase::Reply => "the engine's answer",
+        })
+    }
+}
+
+/// What an engine says about its failure: opaque, so that a change of backend breaks no caller.
+#[derive(Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);
+
+impl Cause {
+    pub(crate) fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(Arc::from(cause.into()))
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cause({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_surely_not_done_is_retryable() {
+        let cause = Cause::new("it fell over");
+        assert!(Error::Timeout { phase: Phase::Queue }.is_retryable());
+        assert!(Error::Unavailable(cause.clone()).is_retryable());
+        assert!(!Error::OutcomeUnknown(cause).is_retryable());
+        assert!(!Error::Closed.is_retryable());
+    }
+
+    #[test]
+    fn the_cause_is_kept_as_the_source() {
+        let error = Error::Unavailable(Cause::new("it fell over"));
+        assert_eq!(error.source().unwrap().to_string(), "it fell over");
+    }
+}

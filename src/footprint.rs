@@ -1,0 +1,39 @@
+//! What things cost in memory. The handle refuses by it, the memory engine accounts by it.
+//!
+//! The figures follow the allocator that most programs have (glibc's malloc: 8 bytes of header,
+//! blocks in steps of 16, at least 32) and are held against a counting allocator by
+//! `tests/accounting.rs`.
+
+use crate::key::Key;
+
+/// One entry's slot in the slab, with its share of the hash index (a four-byte slot number and one
+/// control byte a bucket, 7/16 to 7/8 of the buckets in use) and of the eviction policy.
+pub(crate) const ENTRY: usize = 100;
+/// One deadline in the expiry heap, whose vector is between half full and full.
+pub(crate) const DEADLINE: usize = 20;
+/// One edge from an entry to a name that it depends on.
+pub(crate) const EDGE: usize = 24;
+/// One name that entries depend on, with its share of the index of names.
+pub(crate) const NAME: usize = 72;
+/// The two reference counts before a value's bytes.
+const COUNTS: usize = 16;
+
+/// A heap block of `len` bytes.
+pub(crate) const fn block(len: usize) -> usize {
+    if len == 0 {
+        return 0;
+    }
+    let block = (len + 8).next_multiple_of(16);
+    if block < 32 { 32 } else { block }
+}
+
+/// What an entry holds beyond [`ENTRY`]: its key, if not inline, and its value.
+pub(crate) fn payload(key: &Key, value_len: usize) -> usize {
+    block(key.heap_bytes()) + block(COUNTS + value_len)
+}
+
+/// The most that an entry can add: with a deadline, and all names new.
+pub(crate) fn at_most(key: &Key, value_len: usize, names: &[Key]) -> usize {
+    let names: usize = names.iter().map(|name| EDGE + NAME + block(name.heap_bytes())).sum();
+    ENTRY + DEADLINE + payload(key, value_len) + names
+}

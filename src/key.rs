@@ -1,0 +1,219 @@
+//! Keys and namespaces: trimmed, checked once, hashed once.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use compact_str::CompactString;
+
+use crate::error::{Error, Result};
+
+/// The longest key that any setting allows, in bytes.
+pub(crate) const MAX_KEY_BYTES: usize = 65_535;
+/// The longest name of one namespace, in bytes.
+const MAX_NAMESPACE_BYTES: usize = 64;
+/// The longest path of nested namespaces, in bytes.
+const MAX_PATH_BYTES: usize = 1024;
+/// What the library keeps beside values begins so.
+const RESERVED_PREFIX: &str = "cachestore:";
+/// The one namespace whose keys would begin with [`RESERVED_PREFIX`].
+const RESERVED_NAMESPACE: &str = "cachestore";
+
+/// A key as the engine knows it: trimmed, checked, with its namespace in front, and hashed with the
+/// store's own secret so that hostile keys cannot be made to collide.
+///
+/// Up to 24 bytes are kept inline: most keys cost no allocation on their way through the lane.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    hash: u64,
+    text: CompactString,
+}
+
+impl Key {
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Bytes that the key holds on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        if self.text.is_heap_allocated() { self.text.capacity() } else { 0 }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// Makes [`Key`]s for one store: its hash secret and its limit.
+///
+/// The hash is SipHash-1-3 under 128 random bits (Aumasson and Bernstein, *SipHash: a fast
+/// short-input PRF*, INDOCRYPT 2012), as the standard library provides it.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyMaker {
+    secret: RandomState,
+    max_bytes: usize,
+    trim_names: bool,
+}
+
+impl KeyMaker {
+    /// `trim_names` is off where dependency names go untrimmed, as go-cachestore sends them.
+    pub(crate) fn new(max_bytes: usize, trim_names: bool) -> Self {
+        Self { secret: RandomState::new(), max_bytes, trim_names }
+    }
+
+    /// A value's key.
+    pub(crate) fn key(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
+        let trimmed = raw.trim();
+        if trimmed.is_empty() {
+            return Err(Error::KeyRequired);
+        }
+        self.checked(namespace, trimmed)
+    }
+
+    /// A dependency's name: a key too.
+    pub(crate) fn name(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
+        if self.trim_names {
+            return self.key(namespace, raw);
+        }
+        if raw.trim().is_empty() {
+            return Err(Error::KeyRequired);
+        }
+        self.checked(namespace, raw)
+    }
+
+    fn checked(&self, namespace: &Namespace, key: &str) -> Result<Key> {
+        if key.len() > self.max_bytes {
+            return Err(Error::KeyTooLong { len: key.len(), max: self.max_bytes });
+        }
+        let prefix = namespace.prefix();
+        let text = if prefix.is_empty() {
+            if key.starts_with(RESERVED_PREFIX) {
+                return Err(Error::KeyReserved);
+            }
+            CompactString::new(key)
+        } else {
+            let mut text = CompactString::with_capacity(prefix.len() + key.len());
+            text.push_str(prefix);
+            text.push_str(key);
+            text
+        };
+        Ok(Key { hash: self.secret.hash_one(text.as_bytes()), text })
+    }
+}
+
+/// Where a handle's keys live: `""` for the root, else `path:`, whose path cannot contain a colon.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    prefix: Option<Arc<str>>,
+}
+
+impl Namespace {
+    /// The namespace `name` inside this one.
+    pub(crate) fn nested(&self, name: &str) -> Result<Self> {
+        let refuse = |reason: &'static str| Err(Error::InvalidNamespace { reason });
+        if name.is_empty() || name.len() > MAX_NAMESPACE_BYTES {
+            return refuse("a name has 1 to 64 characters");
+        }
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+            return refuse("a name is made of A-Z a-z 0-9 . _ -");
+        }
+        if name == RESERVED_NAMESPACE {
+            return refuse("the name `cachestore` is the library's own");
+        }
+        let prefix = match self.path() {
+            "" => format!("{name}:"),
+            path => format!("{path}/{name}:"),
+        };
+        if prefix.len() > MAX_PATH_BYTES {
+            return refuse("nested names have at most 1023 characters together");
+        }
+        Ok(Self { prefix: Some(prefix.into()) })
+    }
+
+    /// What stands before each key: empty for the root.
+    pub(crate) fn prefix(&self) -> &str {
+        self.prefix.as_deref().unwrap_or("")
+    }
+
+    /// The names, joined by `/`: empty for the root.
+    pub(crate) fn path(&self) -> &str {
+        self.prefix().trim_end_matches(':')
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.path(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn maker() -> KeyMaker {
+        KeyMaker::new(10, true)
+    }
+
+    #[test]
+    fn keys_are_trimmed_and_measured_without_their_namespace() {
+        let root = Namespace::default();
+        let tenant = root.nested("tenant-1").unwrap();
+        assert_eq!(maker().key(&root, "  a b \n").unwrap().as_str(), "a b");
+        assert_eq!(maker().key(&tenant, " 0123456789 ").unwrap().as_str(), "tenant-1:0123456789");
+        assert!(matches!(maker().key(&root, "01234567890"), Err(Error::KeyTooLong { len: 11, max: 10 })));
+        assert!(matches!(maker().key(&root, " \t"), Err(Error::KeyRequired)));
+    }
+
+    #[test]
+    fn the_same_text_has_the_same_hash_in_one_store_and_another_in_the_next() {
+        let root = Namespace::default();
+        let one = maker();
+        assert_eq!(one.key(&root, "a").unwrap(), one.key(&root, " a").unwrap());
+        assert_ne!(one.key(&root, "a").unwrap().hash(), maker().key(&root, "a").unwrap().hash());
+    }
+
+    #[test]
+    fn names_go_untrimmed_only_where_asked() {
+        let root = Namespace::default();
+        let go = KeyMaker::new(10, false);
+        assert_eq!(go.name(&root, " a ").unwrap().as_str(), " a ");
+        assert_eq!(go.key(&root, " a ").unwrap().as_str(), "a");
+        assert_eq!(maker().name(&root, " a ").unwrap().as_str(), "a");
+        assert!(matches!(go.name(&root, "  "), Err(Error::KeyRequired)));
+    }
+
+    #[test]
+    fn namespaces_nest_and_refuse_what_could_leave_them() {
+        let root = Namespace::default();
+        let inner = root.nested("a").unwrap().nested("B.9_-").unwrap();
+        assert_eq!((inner.prefix(), inner.path()), ("a/B.9_-:", "a/B.9_-"));
+        for bad in ["", "a:b", "a/b", "a b", "ä", "cachestore", &"x".repeat(65)] {
+            assert!(matches!(root.nested(bad), Err(Error::InvalidNamespace { .. })), "{bad}");
+        }
+        let mut deep = root;
+        let refused = (0..100).any(|_| match deep.nested(&"x".repeat(64)) {
+            Ok(next) => {
+                deep = next;
+                false
+            }
+            Err(_) => true,
+        });
+        assert!(refused, "a path has an end");
+    }
+
+    #[test]
+    fn reserved_keys_are_refused_at_the_root_only() {
+        let root = Namespace::default();
+        let long = KeyMaker::new(100, true);
+        assert!(matches!(long.key(&root, " cachestore:x"), Err(Error::KeyReserved)));
+        assert!(long.key(&root, "cachestorex").is_ok());
+        assert!(long.key(&root.nested("a").unwrap(), "cachestore:x").is_ok());
+    }
+}

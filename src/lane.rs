@@ -1,0 +1,177 @@
+//! The bounded lane of requests: its sender in the handle, its receiver in an engine.
+//!
+//! Why not the actor's mailbox: a `kameo` ask costs two to three times as much as this, and throws
+//! away a reply whose caller has gone. See ARCHITECTURE.md, *The request lane*.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::error::{Cause, Error, Phase, Result};
+use crate::request::{Reply, Request};
+
+/// A request in the lane, with the room that it takes there.
+#[derive(Debug)]
+struct Envelope {
+    request: Request,
+    /// Held while the request waits: its drop makes room for others.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// A lane of at most `length` requests that weigh at most `bytes` together.
+pub(crate) fn lane(length: usize, bytes: usize, patience: Duration) -> (LaneSender, LaneReceiver) {
+    let (sender, receiver) = mpsc::channel(length);
+    // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
+    let most = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let room = Arc::new(Semaphore::new(most as usize));
+    (LaneSender { sender, room, most, patience }, LaneReceiver { receiver, batch: Vec::new() })
+}
+
+/// The sending end, shared by all handles of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneSender {
+    sender: mpsc::Sender<Envelope>,
+    room: Arc<Semaphore>,
+    /// All the room there is: what weighs more takes it whole.
+    most: u32,
+    /// How long a sender waits for room.
+    patience: Duration,
+}
+
+impl LaneSender {
+    /// Puts `request` into the lane, if need be after waiting for room.
+    ///
+    /// Cancel safe: the request is in the lane when this resolves, and not before.
+    pub(crate) async fn send(&self, request: Request) -> Result<()> {
+        match self.try_send(request) {
+            Ok(()) => Ok(()),
+            Err(Refused::Closed) => Err(Error::Closed),
+            Err(Refused::Full(request)) => self.wait_and_send(request).await,
+        }
+    }
+
+    /// Puts `request` into the lane if there is room for it now.
+    pub(crate) fn try_send(&self, request: Request) -> std::result::Result<(), Refused> {
+        let room = match request.weight() {
+            0 => None,
+            weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
+                Ok(room) => Some(room),
+                Err(_) => return Err(Refused::Full(request)),
+            },
+        };
+        self.sender.try_send(Envelope { request, _room: room }).map_err(|refused| match refused {
+            TrySendError::Full(envelope) => Refused::Full(envelope.request),
+            TrySendError::Closed(_) => Refused::Closed,
+        })
+    }
+
+    async fn wait_and_send(&self, request: Request) -> Result<()> {
+        let enter = async {
+            let room = match request.weight() {
+                0 => None,
+                weight => Some(
+                    self.room
+                        .clone()
+                        .acquire_many_owned(self.permits(weight))
+                        .await
+                        .map_err(|_| Error::Closed)?,
+                ),
+            };
+            let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
+            place.send(Envelope { request, _room: room });
+            Ok(())
+        };
+        tokio::time::timeout(self.patience, enter)
+            .await
+            .unwrap_or(Err(Error::Timeout { phase: Phase::Queue }))
+    }
+
+    fn permits(&self, weight: usize) -> u32 {
+        u32::try_from(weight).unwrap_or(u32::MAX).min(self.most)
+    }
+
+    /// Sends the request that `make` builds around its reply, and waits for the answer.
+    pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        self.begin(make).await?.await
+    }
+
+    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
+    pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        let answer = self.begin(make).await?;
+        tokio::time::timeout(self.patience, answer)
+            .await
+            .unwrap_or(Err(Error::Timeout { phase: Phase::Reply }))
+    }
+
+    /// Sends the request that `make` builds around its reply: its answer, to be awaited later.
+    async fn begin<T>(
+        &self,
+        make: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<impl Future<Output = Result<T>>> {
+        let (reply, answer) = Reply::new();
+        let request = make(reply);
+        let changes = request.changes();
+        self.send(request).await?;
+        Ok(async move {
+            match answer.await {
+                Ok(answer) => answer,
+                Err(_) if self.sender.is_closed() => Err(Error::Closed),
+                // The engine dropped the reply: it failed while it served this very request.
+                Err(_) if changes => Err(Error::OutcomeUnknown(Cause::new(Failed))),
+                Err(_) => Err(Error::Unavailable(Cause::new(Failed))),
+            }
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the engine failed while it served this request")]
+struct Failed;
+
+/// Why a request did not enter the lane.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// There is no room for it now.
+    Full(Request),
+    /// The engine has gone.
+    Closed,
+}
+
+/// The receiving end, part of an engine's state: what it has received outlives a panic of the
+/// engine and is served next.
+#[derive(Debug)]
+pub(crate) struct LaneReceiver {
+    receiver: mpsc::Receiver<Envelope>,
+    /// Received and not yet served, the next one last.
+    batch: Vec<Envelope>,
+}
+
+impl LaneReceiver {
+    /// Waits until there is a batch to serve: its length, or 0 when the lane has ended.
+    pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<usize> {
+        if !self.batch.is_empty() {
+            return Poll::Ready(self.batch.len());
+        }
+        let received = self.receiver.poll_recv_many(cx, &mut self.batch, limit);
+        self.batch.reverse();
+        received
+    }
+
+    /// The next request of the batch.
+    pub(crate) fn next(&mut self) -> Option<Request> {
+        self.batch.pop().map(|envelope| envelope.request)
+    }
+
+    /// Refuses every further request; those in the lane stay.
+    pub(crate) fn close(&mut self) {
+        self.receiver.close();
+    }
+
+    /// Requests that wait, the batch included.
+    pub(crate) fn depth(&self) -> usize {
+        self.receiver.len() + self.batch.len()
+    }
+}

@@ -1,0 +1,13 @@
+//! The embedded engine: one actor that alone owns the map.
+
+mod dependency;
+mod engine;
+mod eviction;
+mod expiry;
+mod index;
+mod sketch;
+mod slab;
+mod sweep;
+mod table;
+
+pub(crate) use engine::{MemoryEngine, Start};

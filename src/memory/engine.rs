@@ -1,0 +1,328 @@
+//! The memory engine's actor: a lane, a clock, and calls into the table.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kameo::Actor;
+use kameo::actor::{ActorRef, WeakActorRef};
+use kameo::error::{ActorStopReason, Infallible, PanicError};
+use kameo::mailbox::{MailboxReceiver, Signal};
+use tokio::time::{Instant, Sleep};
+
+use super::expiry::Moment;
+use super::sweep::Sweep;
+use super::table::Table;
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::lane::LaneReceiver;
+use crate::request::{Condition, Reply, Request, Write};
+use crate::value::Value;
+
+/// The most requests that are taken from the lane at once.
+const BATCH: usize = 256;
+/// How many batches are served before the mailbox is looked at.
+const BATCHES: u32 = 32;
+/// How long chores may go on while the lane waits.
+const SLICE: Duration = Duration::from_micros(500);
+/// How many entries are reclaimed between two looks at the clock.
+const RECLAIM: usize = 64;
+/// Expired entries are never served; that they are reclaimed can wait this long, so that deadlines
+/// close together cost one wake-up.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What the engine is started with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) lane: LaneReceiver,
+    pub(crate) capacity_bytes: usize,
+}
+
+/// Owns the table, alone.
+#[derive(Debug)]
+pub(crate) struct MemoryEngine {
+    lane: LaneReceiver,
+    table: Table,
+    /// Long work, carried out in slices between batches.
+    sweeps: VecDeque<(Sweep, Reply<u64>)>,
+    /// Whether entries have expired and wait to be reclaimed.
+    overdue: bool,
+    origin: Instant,
+    /// Wakes the engine when entries expire, at `alarm_at`.
+    alarm: Pin<Box<Sleep>>,
+    alarm_at: Moment,
+    /// Batches served since the mailbox was last looked at.
+    batches: u32,
+}
+
+impl Actor for MemoryEngine {
+    type Args = Start;
+    type Error = Infallible;
+
+    async fn on_start(start: Start, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
+        let origin = Instant::now();
+        Ok(Self {
+            lane: start.lane,
+            table: Table::new(start.capacity_bytes),
+            sweeps: VecDeque::new(),
+            overdue: false,
+            origin,
+            alarm: Box::pin(tokio::time::sleep_until(origin)),
+            alarm_at: Moment::NEVER,
+            batches: 0,
+        })
+    }
+
+    /// Serves the lane until the mailbox has a signal, or every handle has gone.
+    async fn next(
+        &mut self,
+        _: WeakActorRef<Self>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
+        loop {
+            match poll_fn(|cx| self.poll_event(cx, mailbox)).await {
+                Event::Signal(signal) => return Ok(signal),
+                Event::LaneEnded => {
+                    self.finish();
+                    return Ok(None);
+                }
+                Event::Batch => self.serve_batch(),
+                Event::Chores => {}
+            }
+            if self.has_chores() {
+                self.do_chores();
+                // The callers who were answered run before the next slice.
+                tokio::task::yield_now().await;
+            }
+            self.set_alarm();
+        }
+    }
+
+    /// The request that panicked has lost its reply, which tells its caller. The rest of the batch is
+    /// still in the lane and is served next.
+    async fn on_panic(
+        &mut self,
+        _: WeakActorRef<Self>,
+        panic: PanicError,
+    ) -> std::result::Result<ControlFlow<ActorStopReason>, Infallible> {
+        if self.table.is_torn() {
+            self.table.reset();
+            self.sweeps.clear();
+            tracing::error!(%panic, "the memory engine panicked in its table: all entries are dropped");
+        } else {
+            tracing::error!(%panic, "the memory engine panicked: it goes on with the next request");
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Serves what had entered the lane, then refuses the rest.
+    async fn on_stop(
+        &mut self,
+        _: WeakActorRef<Self>,
+        reason: ActorStopReason,
+    ) -> std::result::Result<(), Infallible> {
+        self.lane.close();
+        while poll_fn(|cx| self.lane.poll_batch(cx, BATCH)).await > 0 {
+            self.serve_batch();
+        }
+        self.finish();
+        tracing::debug!(?reason, "the memory engine has stopped");
+        Ok(())
+    }
+}
+
+/// What the engine woke up for.
+enum Event {
+    Signal(Option<Signal<MemoryEngine>>),
+    Batch,
+    LaneEnded,
+    /// Something is to be reclaimed or swept.
+    Chores,
+}
+
+impl MemoryEngine {
+    /// The lane goes first, but not for ever: a stop must not wait behind a lane that is never empty.
+    fn poll_event(&mut self, cx: &mut Context<'_>, mailbox: &mut MailboxReceiver<Self>) -> Poll<Event> {
+        if self.batches < BATCHES
+            && let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH)
+        {
+            self.batches += 1;
+            return Poll::Ready(if length == 0 { Event::LaneEnded } else { Event::Batch });
+        }
+        self.batches = 0;
+        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
+            return Poll::Ready(Event::Signal(signal));
+        }
+        if let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH) {
+            return Poll::Ready(if length == 0 { Event::LaneEnded } else { Event::Batch });
+        }
+        if self.has_chores() {
+            return Poll::Ready(Event::Chores);
+        }
+        if self.alarm_at != Moment::NEVER && self.alarm.as_mut().poll(cx).is_ready() {
+            self.alarm_at = Moment::NEVER;
+            self.overdue = true;
+            return Poll::Ready(Event::Chores);
+        }
+        Poll::Pending
+    }
+
+    fn now(&self) -> Moment {
+        Moment::since_start(self.origin.elapsed())
+    }
+
+    /// Serves the batch, all of it at one time.
+    fn serve_batch(&mut self) {
+        let now = self.now();
+        while let Some(request) = self.lane.next() {
+            self.serve(request, now);
+        }
+    }
+
+    fn has_chores(&self) -> bool {
+        self.overdue || !self.sweeps.is_empty()
+    }
+
+    /// Reclaims and sweeps, for one slice at most.
+    fn do_chores(&mut self) {
+        let began = Instant::now();
+        let now = self.now();
+        while self.has_chores() && began.elapsed() < SLICE {
+            if self.overdue {
+                self.overdue = self.table.reclaim(now, RECLAIM) == RECLAIM;
+            }
+            if let Some((sweep, reply)) = self.sweeps.pop_front() {
+                self.sweep(sweep, reply, now);
+            }
+        }
+    }
+
+    /// Takes a sweep one step further. It is out of the engine's state meanwhile: a sweep that panics
+    /// is not tried again.
+    fn sweep(&mut self, mut sweep: Sweep, reply: Reply<u64>, now: Moment) {
+        match sweep.step(&mut self.table, now) {
+            Some(removed) => reply.send(Ok(removed)),
+            None => self.sweeps.push_back((sweep, reply)),
+        }
+    }
+
+    /// Ends the sweeps before the engine stops: what was promised is done.
+    fn finish(&mut self) {
+        let now = self.now();
+        while let Some((sweep, reply)) = self.sweeps.pop_front() {
+            self.sweep(sweep, reply, now);
+        }
+    }
+
+    /// Sets the alarm for the next deadline, if it is not set for that time or earlier.
+    fn set_alarm(&mut self) {
+        let Some(due) = self.table.next_due() else { return };
+        if due >= self.alarm_at || self.overdue {
+            return;
+        }
+        let at = due.max(self.now().after(TICK));
+        if at < self.alarm_at {
+            self.alarm_at = at;
+            self.alarm.as_mut().reset(self.origin + at.as_duration());
+        }
+    }
+
+    fn serve(&mut self, request: Request, now: Moment) {
+        if request.is_pointless() {
+            return;
+        }
+        let table = &mut self.table;
+        match request {
+            Request::Get { key, reply } => reply.send(Ok(table.get(&key, now))),
+            Request::GetMany { keys, reply } => {
+                reply.send(Ok(keys.iter().map(|key| table.get(key, now)).collect()));
+            }
+            Request::Set { write } => table.write(write, now),
+            Request::SetMany { writes } => {
+                for write in writes {
+                    table.write(write, now);
+                }
+            }
+            Request::SetIf { write, condition, reply } => {
+                reply.send(Ok(set_if(table, *write, &condition, now)));
+            }
+            Request::Take { key, reply } => {
+                let value = table.get(&key, now);
+                table.delete(&key, now);
+                reply.send(Ok(value));
+            }
+            Request::Delete { key, reply } => reply.send(Ok(table.delete(&key, now).is_some())),
+            Request::DeleteMany { keys, reply } => {
+                let deleted = keys.iter().filter(|key| table.delete(key, now).is_some()).count();
+                reply.send(Ok(deleted as u64));
+            }
+            Request::Exists { key, reply } => reply.send(Ok(table.contains(&key, now))),
+            Request::Ttl { key, reply } => reply.send(Ok(table.ttl(&key, now))),
+            Request::Expire { key, ttl, reply } => reply.send(Ok(expire(table, &key, ttl, now))),
+            Request::Incr { key, by, reply } => reply.send(incr(table, key, by, now)),
+            Request::Scan { prefix, cursor, reply } => reply.send(Ok(table.scan(&prefix, cursor, now))),
+            Request::Clear { prefix, reply } => {
+                let sweep = Sweep::clearing(table, prefix);
+                self.sweep(sweep, reply, now);
+            }
+            Request::Invalidate { names, reply } => self.sweep(Sweep::invalidation(names), reply, now),
+            Request::Ping { reply } => reply.send(Ok(())),
+            Request::Stats { reply } => {
+                let lane_depth = self.lane.depth() as u64;
+                reply.send(Ok(crate::stats::Stats { lane_depth, ..table.stats() }));
+            }
+            #[cfg(test)]
+            Request::Panic { inside_the_table, reply } => {
+                if inside_the_table {
+                    table.tear();
+                }
+                let _lost = reply;
+                panic!("a fault of the engine, made for a test");
+            }
+        }
+    }
+}
+
+fn set_if(table: &mut Table, write: Write, condition: &Condition, now: Moment) -> bool {
+    let held = table.peek(&write.key, now);
+    let met = match condition {
+        Condition::Absent => held.is_none(),
+        Condition::Present => held.is_some(),
+        Condition::Holds(expected) => held == Some(expected),
+    };
+    if met {
+        table.write(write, now);
+    }
+    met
+}
+
+fn expire(table: &mut Table, key: &Key, ttl: Option<Duration>, now: Moment) -> bool {
+    let was_persistent = table.ttl(key, now) == Some(crate::ttl::Ttl::Persistent);
+    if ttl.is_none() && was_persistent { false } else { table.expire(key, ttl, now) }
+}
+
+fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<i64> {
+    let held = match table.peek(&key, now) {
+        Some(value) => Some(integer(value).ok_or(Error::NotAnInteger)?),
+        None => None,
+    };
+    let sum = held.unwrap_or(0).checked_add(by).ok_or(Error::Overflow)?;
+    let value = Value::from(sum.to_string());
+    if held.is_some() {
+        table.rewrite(&key, value, now);
+    } else {
+        table.write(Write { key, value, ttl: None, depends_on: Box::default() }, now);
+    }
+    Ok(sum)
+}
+
+/// A decimal integer in the one form that Redis takes too: no sign but `-`, no leading zeros, no
+/// blanks.
+fn integer(value: &Value) -> Option<i64> {
+    let text = std::str::from_utf8(value.as_bytes()).ok()?;
+    let number: i64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}

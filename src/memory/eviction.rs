@@ -1,0 +1,645 @@
+//! Which entry goes when the memory is full.
+//!
+//! The policy is a small window before a main region, with admission by use counts in between:
+//! the structure of W-TinyLFU (Einziger, Friedman and Manes, "TinyLFU: A Highly Efficient Cache
+//! Admission Policy", ACM Transactions on Storage 13(4), 2017) on the queues of S3-FIFO (Yang et
+//! al., "FIFO queues are all you need for cache eviction", SOSP 2023).
+//!
+//! * A new entry enters the **window**, a queue for an eighth of the bytes. Bursts of uses end there
+//!   and scans pass through it without touching the rest.
+//! * The entry at the window's end is the **candidate** for the **main** region. It gets in if it
+//!   was used more often than the entry that main would give up, and goes if not. On a tie it gets
+//!   in only if it was used while in the window. Refusing the other ties is what keeps a part of a
+//!   loop that is larger than the cache.
+//! * Main is a clock: its queue's last entry goes, but as often as it was used since it was last
+//!   considered (up to three times) it moves to the front instead.
+//! * Use counts include uses in earlier lives of a key, which a [`Sketch`] remembers, and are
+//!   halved after every ten uses per entry. Counting to three suffices, as in S3-FIFO:
+//!   higher counts adapt more slowly and hit no more often.
+//!
+//! A hit only changes counters in the entry's own [`Node`]. Nothing is relinked, and ageing is done
+//! when a count is next needed, from the epochs that have passed. A call of any method does a
+//! bounded number of steps, whatever the number of entries.
+
+use super::sketch::{MAX_FREQUENCY, Sketch};
+
+/// Index of an entry in the table's slab. [`NIL`] is not a valid one.
+pub(crate) type Slot = u32;
+
+/// No slot: the end of a queue.
+const NIL: Slot = Slot::MAX;
+
+/// The window's share of the capacity is one part in this many.
+const WINDOW_PART: u64 = 8;
+/// An epoch, after which use counts are halved, lasts this many uses per entry.
+const EPOCH_USES: u64 = 10;
+/// In a cache of a few entries epochs last as if there were this many.
+const EPOCH_MIN_ENTRIES: usize = 16;
+/// Recent uses are counted up to here, so an entry passes the clock's hand this often at most.
+const MAX_RECENT: u8 = 3;
+/// Entries that one call moves at most, on each of the paths that move any. Without the bound a
+/// clock full of used entries would be gone through several times in one call.
+const MAX_STEPS: usize = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Region {
+    Window,
+    Main,
+}
+
+/// What the policy keeps in each entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Node {
+    /// The neighbour towards the front, where entries come in.
+    prev: Slot,
+    /// The neighbour towards the back, where they leave.
+    next: Slot,
+    /// Uses of the key, as of `epoch`.
+    frequency: u8,
+    /// The low bits of the epoch. An entry that nobody looks at for 256 epochs seems young again;
+    /// that is too rare, and too small a mistake, to spend more bytes on.
+    epoch: u8,
+    /// Uses since the entry came in or was last considered for eviction, up to `MAX_RECENT`.
+    recent: u8,
+    region: Region,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            prev: NIL,
+            next: NIL,
+            frequency: 0,
+            epoch: 0,
+            recent: 0,
+            region: Region::Window,
+        }
+    }
+}
+
+/// The table's slab, as far as the policy needs it. All slots passed are those of live entries.
+pub(crate) trait Nodes {
+    fn node(&self, slot: Slot) -> &Node;
+    fn node_mut(&mut self, slot: Slot) -> &mut Node;
+    /// The bytes the entry counts for.
+    fn weight(&self, slot: Slot) -> u64;
+    /// The keyed hash of the entry's key.
+    fn hash(&self, slot: Slot) -> u64;
+}
+
+/// A doubly linked list through the nodes.
+#[derive(Debug)]
+struct Queue {
+    front: Slot,
+    back: Slot,
+    len: usize,
+    bytes: u64,
+}
+
+impl Queue {
+    const EMPTY: Self = Self {
+        front: NIL,
+        back: NIL,
+        len: 0,
+        bytes: 0,
+    };
+
+    fn push_front(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        let node = nodes.node_mut(slot);
+        node.prev = NIL;
+        node.next = self.front;
+        match self.front {
+            NIL => self.back = slot,
+            front => nodes.node_mut(front).prev = slot,
+        }
+        self.front = slot;
+        self.len += 1;
+        self.bytes = self.bytes.saturating_add(nodes.weight(slot));
+    }
+
+    fn unlink(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        let Node { prev, next, .. } = *nodes.node(slot);
+        match prev {
+            NIL => self.front = next,
+            prev => nodes.node_mut(prev).next = next,
+        }
+        match next {
+            NIL => self.back = prev,
+            next => nodes.node_mut(next).prev = prev,
+        }
+        self.len -= 1;
+        self.bytes = self.bytes.saturating_sub(nodes.weight(slot));
+    }
+
+    fn move_to_front(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        if self.front != slot {
+            self.unlink(nodes, slot);
+            self.push_front(nodes, slot);
+        }
+    }
+}
+
+/// The eviction policy of one table.
+///
+/// The table tells it of every use. When a write does not fit, the table first inserts or updates
+/// the entry and then asks for victims until everything fits: admission needs to see the window
+/// with the new entry in it. The entry written last is no victim while there is another.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    window: Queue,
+    main: Queue,
+    capacity: u64,
+    /// The part of `capacity` that is the window's.
+    window_capacity: u64,
+    /// Uses in this epoch.
+    uses: u64,
+    epoch: u32,
+    last_written: Slot,
+    departed: Sketch,
+}
+
+impl Policy {
+    /// A policy for a table of `capacity` bytes.
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self {
+            window: Queue::EMPTY,
+            main: Queue::EMPTY,
+            capacity,
+            window_capacity: capacity / WINDOW_PART,
+            uses: 0,
+            epoch: 0,
+            last_written: NIL,
+            departed: Sketch::default(),
+        }
+    }
+
+    /// A read found the entry.
+    pub(crate) fn hit(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        self.count_use();
+        let epoch = self.epoch;
+        let node = nodes.node_mut(slot);
+        node.frequency = (aged(node, epoch) + 1).min(MAX_FREQUENCY);
+        node.epoch = epoch as u8;
+        node.recent = (node.recent + 1).min(MAX_RECENT);
+    }
+
+    /// The entry is new in the slab.
+    pub(crate) fn insert(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        self.count_use();
+        let before = self.departed.estimate(nodes.hash(slot), self.epoch);
+        *nodes.node_mut(slot) = Node {
+            frequency: (before + 1).min(MAX_FREQUENCY),
+            epoch: self.epoch as u8,
+            ..Node::default()
+        };
+        self.window.push_front(nodes, slot);
+        self.last_written = slot;
+
+        // While the table fills up, main does so from the window's end. Doing it here and not when
+        // the table is full spreads the work.
+        for _ in 0..MAX_STEPS {
+            match self.candidate() {
+                Some(candidate) if self.main_has_room(nodes, candidate) => {
+                    self.promote(nodes, candidate);
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// The entry was overwritten in place, which is a use of it. `nodes` has its new weight.
+    pub(crate) fn update(&mut self, nodes: &mut impl Nodes, slot: Slot, old_weight: u64) {
+        let weight = nodes.weight(slot);
+        let queue = self.queue_of(nodes, slot);
+        queue.bytes = queue
+            .bytes
+            .saturating_sub(old_weight)
+            .saturating_add(weight);
+        queue.move_to_front(nodes, slot);
+        self.last_written = slot;
+        self.hit(nodes, slot);
+    }
+
+    /// The entry goes for another reason than eviction. It must still be in the slab.
+    pub(crate) fn remove(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        let frequency = aged(nodes.node(slot), self.epoch);
+        self.queue_of(nodes, slot).unlink(nodes, slot);
+        if self.last_written == slot {
+            self.last_written = NIL;
+        }
+        let (hash, live) = (nodes.hash(slot), self.len());
+        self.departed.raise(hash, frequency, self.epoch, live);
+    }
+
+    /// Chooses the entry to evict and forgets it as [`Policy::remove`] does. `None` says that
+    /// there are no entries.
+    pub(crate) fn victim(&mut self, nodes: &mut impl Nodes) -> Option<Slot> {
+        let victim = self.choose(nodes)?;
+        self.remove(nodes, victim);
+        Some(victim)
+    }
+
+    /// Bytes on the heap; the nodes are not among them.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.departed.heap_bytes()
+    }
+
+    fn choose(&mut self, nodes: &mut impl Nodes) -> Option<Slot> {
+        for _ in 0..MAX_STEPS {
+            match self.candidate() {
+                // Removals have made room.
+                Some(candidate) if self.main_has_room(nodes, candidate) => {
+                    self.promote(nodes, candidate);
+                }
+                _ => break,
+            }
+        }
+        let Some(incumbent) = self.incumbent(nodes) else {
+            // Main has nothing to give, so the window does, its last written entry at the worst.
+            // If even the window is empty, main is or has only the entry written last.
+            return [self.window.back, self.main.back]
+                .into_iter()
+                .find(|&slot| slot != NIL);
+        };
+        let Some(candidate) = self.candidate() else {
+            return Some(incumbent);
+        };
+        let used = aged(nodes.node(candidate), self.epoch);
+        let needed = aged(nodes.node(incumbent), self.epoch);
+        if used > needed || (used == needed && nodes.node(candidate).recent > 0) {
+            self.promote(nodes, candidate);
+            Some(incumbent)
+        } else {
+            Some(candidate)
+        }
+    }
+
+    /// The entry at the window's end if the window is over its share. The last written entry is
+    /// at its front and no candidate, however large it is.
+    fn candidate(&self) -> Option<Slot> {
+        let over = self.window.bytes > self.window_capacity;
+        let slot = self.window.back;
+        (over && slot != NIL && slot != self.last_written).then_some(slot)
+    }
+
+    /// Whether main can take an entry of the window in without giving one up.
+    fn main_has_room(&self, nodes: &impl Nodes, candidate: Slot) -> bool {
+        let wanted = self.main.bytes.saturating_add(nodes.weight(candidate));
+        // An entry that is larger than the window's share needs its room nevertheless.
+        wanted <= self.capacity - self.window_capacity
+            && wanted
+                <= self
+                    .capacity
+                    .saturating_sub(nodes.weight(self.window.front))
+    }
+
+    /// The entry that main gives up next; it is not unlinked. `None` if there is none but the one
+    /// written last.
+    fn incumbent(&mut self, nodes: &mut impl Nodes) -> Option<Slot> {
+        let mut steps = 0;
+        loop {
+            let slot = self.main.back;
+            if slot == NIL || (slot == self.last_written && self.main.len == 1) {
+                return None;
+            }
+            if slot != self.last_written {
+                let node = nodes.node_mut(slot);
+                if node.recent == 0 || steps == MAX_STEPS {
+                    return Some(slot);
+                }
+                node.recent -= 1;
+                steps += 1;
+            }
+            self.main.move_to_front(nodes, slot);
+        }
+    }
+
+    /// Moves an entry from the window to main.
+    fn promote(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        self.window.unlink(nodes, slot);
+        let node = nodes.node_mut(slot);
+        node.region = Region::Main;
+        node.recent = 0;
+        self.main.push_front(nodes, slot);
+    }
+
+    fn queue_of(&mut self, nodes: &impl Nodes, slot: Slot) -> &mut Queue {
+        match nodes.node(slot).region {
+            Region::Window => &mut self.window,
+            Region::Main => &mut self.main,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.window.len + self.main.len
+    }
+
+    fn count_use(&mut self) {
+        self.uses += 1;
+        if self.uses >= self.len().max(EPOCH_MIN_ENTRIES) as u64 * EPOCH_USES {
+            self.uses = 0;
+            self.epoch = self.epoch.wrapping_add(1);
+        }
+    }
+}
+
+/// The use count of an entry in the present epoch.
+fn aged(node: &Node, epoch: u32) -> u8 {
+    let halvings = (epoch as u8).wrapping_sub(node.epoch);
+    node.frequency.checked_shr(halvings.into()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::collections::HashMap;
+
+    /// Knuth's MMIX generator: the tests are the same on every run.
+    struct Lcg(u64);
+
+    impl Lcg {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % bound
+        }
+    }
+
+    #[derive(Default)]
+    struct Slab {
+        nodes: Vec<Node>,
+        weights: Vec<u64>,
+        keys: Vec<u64>,
+        touched: Cell<usize>,
+    }
+
+    impl Nodes for Slab {
+        fn node(&self, slot: Slot) -> &Node {
+            self.touched.set(self.touched.get() + 1);
+            &self.nodes[slot as usize]
+        }
+
+        fn node_mut(&mut self, slot: Slot) -> &mut Node {
+            self.touched.set(self.touched.get() + 1);
+            &mut self.nodes[slot as usize]
+        }
+
+        fn weight(&self, slot: Slot) -> u64 {
+            self.weights[slot as usize]
+        }
+
+        fn hash(&self, slot: Slot) -> u64 {
+            let z = self.keys[slot as usize].wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let z = (z ^ (z >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+            z ^ (z >> 32)
+        }
+    }
+
+    /// A table as simple as can be, which checks what the policy says.
+    struct Cache {
+        policy: Policy,
+        slab: Slab,
+        capacity: u64,
+        bytes: u64,
+        slots: HashMap<u64, Slot>,
+        free: Vec<Slot>,
+    }
+
+    impl Cache {
+        fn new(capacity: u64) -> Self {
+            Self {
+                policy: Policy::new(capacity),
+                slab: Slab::default(),
+                capacity,
+                bytes: 0,
+                slots: HashMap::new(),
+                free: Vec::new(),
+            }
+        }
+
+        fn get(&mut self, key: u64) -> bool {
+            let slot = self.slots.get(&key).copied();
+            if let Some(slot) = slot {
+                self.policy.hit(&mut self.slab, slot);
+            }
+            slot.is_some()
+        }
+
+        fn set(&mut self, key: u64, weight: u64) {
+            if let Some(&slot) = self.slots.get(&key) {
+                let old_weight = std::mem::replace(&mut self.slab.weights[slot as usize], weight);
+                self.bytes = self.bytes - old_weight + weight;
+                self.policy.update(&mut self.slab, slot, old_weight);
+            } else {
+                let slot = self.free.pop().unwrap_or_else(|| {
+                    self.slab.nodes.push(Node::default());
+                    self.slab.weights.push(0);
+                    self.slab.keys.push(0);
+                    (self.slab.nodes.len() - 1) as Slot
+                });
+                self.slab.weights[slot as usize] = weight;
+                self.slab.keys[slot as usize] = key;
+                self.slots.insert(key, slot);
+                self.bytes += weight;
+                self.policy.insert(&mut self.slab, slot);
+            }
+            while self.bytes > self.capacity {
+                let victim = self
+                    .victim()
+                    .expect("there are entries, as there are bytes");
+                assert!(victim != key || self.slots.is_empty());
+            }
+        }
+
+        fn victim(&mut self) -> Option<u64> {
+            self.slab.touched.set(0);
+            let slot = self.policy.victim(&mut self.slab)?;
+            assert!(self.slab.touched.get() <= 150);
+            let key = self.slab.keys[slot as usize];
+            assert_eq!(self.slots.remove(&key), Some(slot));
+            self.bytes -= self.slab.weights[slot as usize];
+            self.free.push(slot);
+            Some(key)
+        }
+
+        fn remove(&mut self, key: u64) {
+            if let Some(slot) = self.slots.remove(&key) {
+                self.policy.remove(&mut self.slab, slot);
+                self.bytes -= self.slab.weights[slot as usize];
+                self.free.push(slot);
+            }
+        }
+
+        /// Reads through; says whether it was a hit.
+        fn read(&mut self, key: u64) -> bool {
+            self.get(key) || {
+                self.set(key, 1);
+                false
+            }
+        }
+
+        fn check(&self) {
+            let mut found = Vec::new();
+            for (queue, region) in [
+                (&self.policy.window, Region::Window),
+                (&self.policy.main, Region::Main),
+            ] {
+                let (mut prev, mut slot, mut len, mut bytes) = (NIL, queue.front, 0, 0);
+                while slot != NIL {
+                    let node = &self.slab.nodes[slot as usize];
+                    assert_eq!((node.prev, node.region), (prev, region));
+                    assert!(node.recent <= MAX_RECENT && node.frequency <= MAX_FREQUENCY);
+                    found.push(slot);
+                    len += 1;
+                    bytes += self.slab.weights[slot as usize];
+                    (prev, slot) = (slot, node.next);
+                }
+                assert_eq!((queue.back, queue.len, queue.bytes), (prev, len, bytes));
+            }
+            let mut live: Vec<Slot> = self.slots.values().copied().collect();
+            live.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, live);
+        }
+    }
+
+    #[test]
+    fn node_is_small() {
+        assert_eq!(size_of::<Node>(), 12);
+    }
+
+    #[test]
+    fn agrees_with_a_naive_table() {
+        let mut random = Lcg(1);
+        for capacity in [1, 3, 10, 1000, 30_000] {
+            let mut cache = Cache::new(capacity);
+            for step in 0..40_000 {
+                let key = random.below(300).min(random.below(300));
+                match random.below(100) {
+                    0..50 => _ = cache.get(key),
+                    50..90 => cache.set(key, 1 + random.below(capacity.min(200))),
+                    90..98 => cache.remove(key),
+                    98 => _ = cache.victim(),
+                    _ => cache.set(key, 1 + random.below(capacity)),
+                }
+                if step % 16 == 0 {
+                    cache.check();
+                }
+            }
+            while cache.victim().is_some() {}
+            cache.check();
+            assert_eq!(cache.bytes, 0);
+        }
+    }
+
+    #[test]
+    fn scan_leaves_the_working_set() {
+        let mut cache = Cache::new(100);
+        for _ in 0..5 {
+            (0..50).for_each(|key| _ = cache.read(key));
+        }
+        (1000..1700).for_each(|key| _ = cache.read(key));
+        let kept = (0..50).filter(|&key| cache.get(key)).count();
+        assert!(kept >= 45, "{kept}");
+    }
+
+    #[test]
+    fn loop_larger_than_the_cache_hits_in_part() {
+        let mut cache = Cache::new(100);
+        let hits = (0..10_000)
+            .filter(|access| cache.read(access % 150))
+            .count();
+        assert!(hits >= 3_000, "{hits}");
+    }
+
+    #[test]
+    fn new_working_set_replaces_the_old() {
+        let mut cache = Cache::new(100);
+        for set in 0..5 {
+            for _ in 0..40 {
+                (0..80).for_each(|key| _ = cache.read(set * 1000 + key));
+            }
+            let kept = (0..80).filter(|key| cache.get(set * 1000 + key)).count();
+            assert!(kept >= 75, "{kept} of set {set}");
+        }
+    }
+
+    #[test]
+    fn just_written_entry_stays_in_the_smallest_caches() {
+        for capacity in 1..=10 {
+            let mut cache = Cache::new(capacity);
+            let mut random = Lcg(capacity);
+            for _ in 0..2_000 {
+                let key = random.below(40);
+                cache.set(key, 1 + random.below(capacity));
+                assert!(cache.get(key));
+                cache.get(random.below(20));
+            }
+            cache.check();
+        }
+    }
+
+    #[test]
+    fn large_entry_fits_and_leaves_first() {
+        let mut cache = Cache::new(1000);
+        for _ in 0..3 {
+            (0..100).for_each(|key| _ = cache.get(key) || (cache.set(key, 4), true).1);
+        }
+        cache.set(5000, 700);
+        assert!(cache.get(5000));
+        (6000..6100).for_each(|key| cache.set(key, 4));
+        assert!(!cache.slots.contains_key(&5000));
+        cache.check();
+    }
+
+    #[test]
+    fn weights_of_all_magnitudes() {
+        let mut random = Lcg(3);
+        let mut cache = Cache::new(100 << 20);
+        for step in 0..30_000 {
+            let key = random.below(3_000);
+            let weight = match random.below(100) {
+                0 => 64 << 20,
+                1..10 => 1 + random.below(1 << 20),
+                _ => 100 + random.below(900),
+            };
+            if random.below(2) == 0 {
+                cache.get(key);
+            } else {
+                cache.set(key, weight);
+            }
+            if step % 512 == 0 {
+                cache.check();
+            }
+        }
+    }
+
+    #[test]
+    fn works_after_everything_was_removed() {
+        let mut cache = Cache::new(100);
+        for _ in 0..3 {
+            (0..500).for_each(|key| _ = cache.read(key));
+            (0..500).for_each(|key| cache.remove(key));
+            cache.check();
+            assert_eq!((cache.bytes, cache.victim()), (0, None));
+        }
+        assert!((0..100).all(|key| !cache.read(key)));
+        assert!((0..100).all(|key| cache.read(key)));
+    }
+
+    #[test]
+    fn much_used_entries_do_not_make_a_call_slow() {
+        // `Cache::victim` asserts the bound.
+        let mut cache = Cache::new(10_000);
+        for _ in 0..5 {
+            (0..10_000).for_each(|key| _ = cache.read(key));
+        }
+        (10_000..12_000).for_each(|key| _ = cache.read(key));
+        // The removals make room in main for much at once.
+        (0..10_000).for_each(|key| cache.remove(key));
+        (20_000..40_000).for_each(|key| _ = cache.read(key));
+    }
+}

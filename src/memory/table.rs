@@ -1,0 +1,408 @@
+//! The map of one store: entries, their bytes, their deadlines, and who goes when room is short.
+//!
+//! Pure: no clock, no I/O. One function inserts and one removes; between a change to the map and the
+//! change to its byte count there is no second place.
+
+use std::time::Duration;
+
+use super::dependency::{Dependencies, Dependent, EdgeId, NameId};
+use super::eviction::{Node, Nodes, Policy};
+use super::expiry::{Expiry, Moment, NO_SEAT, Seats};
+use super::index::Index;
+use super::slab::{NONE, Slab, Slot};
+use crate::footprint;
+use crate::key::Key;
+use crate::request::{Page, Write};
+use crate::stats::EngineStats;
+use crate::ttl::{Ttl, whole_millis};
+use crate::value::Value;
+
+/// How many slots one page of a scan looks at, and the most keys it holds.
+const PAGE: u32 = 512;
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    value: Value,
+    /// When it expires: kept here too, so that a read need not look into the heap.
+    due: Moment,
+    /// Its place in the expiry heap; [`NO_SEAT`] if it is persistent.
+    seat: u32,
+    /// Its edges to the names it depends on.
+    edges: EdgeId,
+    /// How many clearings had begun when it was written.
+    era: u32,
+    node: Node,
+}
+
+impl Entry {
+    /// Its bytes but for its deadline and its edges, which are counted where they come and go.
+    fn bytes(&self) -> usize {
+        footprint::ENTRY + footprint::payload(&self.key, self.value.len())
+    }
+}
+
+impl Nodes for Slab<Entry> {
+    fn node(&self, slot: Slot) -> &Node {
+        &self[slot].node
+    }
+
+    fn node_mut(&mut self, slot: Slot) -> &mut Node {
+        &mut self[slot].node
+    }
+
+    fn weight(&self, slot: Slot) -> u64 {
+        self[slot].bytes() as u64
+    }
+
+    fn hash(&self, slot: Slot) -> u64 {
+        self[slot].key.hash()
+    }
+}
+
+impl Seats for Slab<Entry> {
+    fn set_seat(&mut self, slot: Slot, seat: u32) {
+        self[slot].seat = seat;
+    }
+}
+
+/// Why an entry leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Departure {
+    Deleted,
+    Expired,
+    Evicted,
+    Invalidated,
+}
+
+/// The entries of one store.
+#[derive(Debug)]
+pub(crate) struct Table {
+    entries: Slab<Entry>,
+    index: Index,
+    expiry: Expiry,
+    dependencies: Dependencies,
+    policy: Policy,
+    capacity: usize,
+    /// Bytes of all entries; names and edges count their own.
+    bytes: usize,
+    era: u32,
+    /// Set while a mutation is under way: a panic that finds it set may have left a torn table.
+    torn: bool,
+    counters: EngineStats,
+}
+
+impl Table {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            entries: Slab::new(),
+            index: Index::new(),
+            expiry: Expiry::new(),
+            dependencies: Dependencies::new(),
+            policy: Policy::new(capacity as u64),
+            capacity,
+            bytes: 0,
+            era: 0,
+            torn: false,
+            counters: EngineStats::default(),
+        }
+    }
+
+    /// Forgets every entry, as after a fault; the counters stay.
+    pub(crate) fn reset(&mut self) {
+        let counters = EngineStats { resets: self.counters.resets + 1, ..self.counters };
+        *self = Self { counters, ..Self::new(self.capacity) };
+    }
+
+    /// Whether a mutation began and did not end.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    /// Bytes held by entries and all that is kept beside them: never more than the capacity.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.dependencies.bytes()
+    }
+
+    pub(crate) fn stats(&self) -> EngineStats {
+        EngineStats { entries: self.entries.len() as u64, bytes: self.bytes() as u64, ..self.counters }
+    }
+
+    pub(crate) fn get(&mut self, key: &Key, now: Moment) -> Option<Value> {
+        match self.find(key, now) {
+            Some(slot) => {
+                self.counters.hits += 1;
+                self.policy.hit(&mut self.entries, slot);
+                Some(self.entries[slot].value.clone())
+            }
+            None => {
+                self.counters.misses += 1;
+                None
+            }
+        }
+    }
+
+    pub(crate) fn contains(&self, key: &Key, now: Moment) -> bool {
+        self.find(key, now).is_some()
+    }
+
+    /// The value, without counting a use.
+    pub(crate) fn peek(&self, key: &Key, now: Moment) -> Option<&Value> {
+        self.find(key, now).map(|slot| &self.entries[slot].value)
+    }
+
+    pub(crate) fn ttl(&self, key: &Key, now: Moment) -> Option<Ttl> {
+        let slot = self.find(key, now)?;
+        Some(match self.entries[slot].due {
+            Moment::NEVER => Ttl::Persistent,
+            due => Ttl::Remaining(whole_millis(due.from_now(now))),
+        })
+    }
+
+    /// Writes an entry, with its TTL and dependencies or without any.
+    pub(crate) fn write(&mut self, write: Write, now: Moment) {
+        let Write { key, value, ttl, depends_on } = write;
+        self.counters.sets += 1;
+        self.dependencies.exorcise(&key);
+        let slot = match self.locate(&key) {
+            Some(slot) => {
+                self.replace_value(slot, value);
+                slot
+            }
+            None => self.insert(key, value),
+        };
+        self.set_due(slot, due(ttl, now));
+        let edges = self.dependencies.attach(slot, &depends_on);
+        let released = std::mem::replace(&mut self.entries[slot].edges, edges);
+        self.dependencies.release(released);
+        self.make_room();
+    }
+
+    /// Changes a value and nothing else of its entry: false if there is no entry.
+    pub(crate) fn rewrite(&mut self, key: &Key, value: Value, now: Moment) -> bool {
+        let Some(slot) = self.find(key, now) else { return false };
+        self.counters.sets += 1;
+        self.replace_value(slot, value);
+        self.make_room();
+        true
+    }
+
+    /// Gives an entry a new TTL, or none: false if there is no entry.
+    pub(crate) fn expire(&mut self, key: &Key, ttl: Option<Duration>, now: Moment) -> bool {
+        let Some(slot) = self.find(key, now) else { return false };
+        self.set_due(slot, due(ttl, now));
+        self.make_room();
+        true
+    }
+
+    /// Removes an entry: its value, if it was there.
+    pub(crate) fn delete(&mut self, key: &Key, now: Moment) -> Option<Value> {
+        let slot = self.find(key, now)?;
+        Some(self.remove(slot, Departure::Deleted).value)
+    }
+
+    /// Reclaims at most `limit` entries whose time has come: how many.
+    pub(crate) fn reclaim(&mut self, now: Moment, limit: usize) -> usize {
+        let mut reclaimed = 0;
+        while reclaimed < limit
+            && let Some((due, slot)) = self.expiry.first()
+            && due <= now
+        {
+            self.remove(slot, Departure::Expired);
+            reclaimed += 1;
+        }
+        reclaimed
+    }
+
+    /// When the next entry expires.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.expiry.first().map(|(due, _)| due)
+    }
+
+    /// The keys that begin with `prefix`, from slot `cursor` on, a page at a time. An entry that is
+    /// there all the while is in exactly one page.
+    pub(crate) fn scan(&self, prefix: &str, cursor: u64, now: Moment) -> Page {
+        let end = u64::from(self.entries.end());
+        let stop = end.min(cursor.saturating_add(u64::from(PAGE)));
+        let keys = (cursor..stop)
+            .filter_map(|slot| self.entries.get(slot as Slot))
+            .filter(|entry| entry.key.as_str().starts_with(prefix) && entry.due > now)
+            .map(|entry| entry.key.clone())
+            .collect();
+        Page { keys, next: (stop < end).then_some(stop) }
+    }
+
+    /// Begins a clearing: the era before which entries are removed by [`clear`](Self::clear).
+    pub(crate) fn begin_era(&mut self) -> u32 {
+        self.era = self.era.wrapping_add(1);
+        self.era
+    }
+
+    /// Removes the entries written before `era` whose keys begin with `prefix`, among the next
+    /// `limit` slots from `cursor` on: how many were alive, and where to go on.
+    pub(crate) fn clear(
+        &mut self,
+        prefix: &str,
+        era: u32,
+        cursor: Slot,
+        limit: u32,
+        now: Moment,
+    ) -> (u64, Option<Slot>) {
+        let stop = cursor.saturating_add(limit).min(self.entries.end());
+        let mut removed = 0;
+        for slot in cursor..stop {
+            let Some(entry) = self.entries.get(slot) else { continue };
+            // Eras are compared as the distance around a circle, so that they may wrap.
+            let older = (entry.era.wrapping_sub(era) as i32) < 0;
+            if older && entry.key.as_str().starts_with(prefix) {
+                removed += u64::from(self.remove_at(slot, Departure::Deleted, now));
+            }
+        }
+        (removed, (stop < self.entries.end()).then_some(stop))
+    }
+
+    /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives
+    /// the name under which its dependents are to be drained.
+    pub(crate) fn condemn(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
+        let alive = match self.locate(key) {
+            Some(slot) => self.remove_at(slot, Departure::Invalidated, now),
+            None => false,
+        };
+        (alive, self.mutate(|table| table.dependencies.condemn(key)))
+    }
+
+    /// Removes one dependent of a condemned name: `None` if there is none left and the name is
+    /// forgotten; else whether an alive entry was removed, and the name to drain because of it.
+    pub(crate) fn drain(&mut self, name: NameId, now: Moment) -> Option<(bool, Option<NameId>)> {
+        match self.dependencies.dependent(name) {
+            Some(Dependent::Entry(slot)) => {
+                let key = self.entries[slot].key.clone();
+                Some(self.condemn(&key, now))
+            }
+            Some(Dependent::Ghost(ghost)) => {
+                self.mutate(|table| table.dependencies.condemn_name(ghost));
+                Some((false, Some(ghost)))
+            }
+            None => {
+                self.mutate(|table| table.dependencies.bury(name));
+                None
+            }
+        }
+    }
+
+    /// The slot of an entry, expired or not.
+    fn locate(&self, key: &Key) -> Option<Slot> {
+        self.index.find(key.hash(), |slot| self.entries[slot].key == *key)
+    }
+
+    fn find(&self, key: &Key, now: Moment) -> Option<Slot> {
+        self.locate(key).filter(|slot| self.entries[*slot].due > now)
+    }
+
+    /// Runs a mutation: if it panics, the table is torn.
+    fn mutate<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
+        self.torn = true;
+        let result = change(self);
+        self.torn = false;
+        result
+    }
+
+    /// The one place where entries come in.
+    fn insert(&mut self, key: Key, value: Value) -> Slot {
+        self.mutate(|table| {
+            let hash = key.hash();
+            let entry =
+                Entry { key, value, due: Moment::NEVER, seat: NO_SEAT, edges: NONE, era: table.era, node: Node::default() };
+            table.bytes += entry.bytes();
+            let slot = table.entries.insert(entry);
+            let entries = &table.entries;
+            table.index.insert(hash, slot, |slot| entries[slot].key.hash());
+            table.policy.insert(&mut table.entries, slot);
+            slot
+        })
+    }
+
+    /// The one place where entries go out.
+    fn remove(&mut self, slot: Slot, departure: Departure) -> Entry {
+        self.mutate(|table| {
+            if departure != Departure::Evicted {
+                table.policy.remove(&mut table.entries, slot);
+            }
+            table.bytes -= table.entries[slot].bytes();
+            if table.entries[slot].seat != NO_SEAT {
+                table.expiry.remove(table.entries[slot].seat, &mut table.entries);
+                table.bytes -= footprint::DEADLINE;
+            }
+            let hash = table.entries[slot].key.hash();
+            let entries = &table.entries;
+            table.index.remove(hash, slot, |slot| entries[slot].key.hash());
+            let entry = table.entries.remove(slot);
+            match departure {
+                Departure::Invalidated => table.dependencies.release(entry.edges),
+                _ => table.dependencies.bereave(&entry.key, entry.edges),
+            }
+            if table.entries.is_empty() {
+                table.dependencies.forget_ghosts();
+            }
+            let counters = &mut table.counters;
+            *match departure {
+                Departure::Deleted => &mut counters.deletes,
+                Departure::Expired => &mut counters.expired,
+                Departure::Evicted => &mut counters.evicted,
+                Departure::Invalidated => &mut counters.invalidated,
+            } += 1;
+            entry
+        })
+    }
+
+    /// Removes an entry for whatever reason, counting it as expired if it was: whether it was alive.
+    fn remove_at(&mut self, slot: Slot, departure: Departure, now: Moment) -> bool {
+        let expired = self.entries[slot].due <= now;
+        self.remove(slot, if expired { Departure::Expired } else { departure });
+        !expired
+    }
+
+    /// Changes the value of an entry in place.
+    fn replace_value(&mut self, slot: Slot, value: Value) {
+        self.mutate(|table| {
+            let before = table.entries[slot].bytes();
+            let entry = &mut table.entries[slot];
+            entry.value = value;
+            entry.era = table.era;
+            table.bytes = table.bytes - before + entry.bytes();
+            table.policy.update(&mut table.entries, slot, before as u64);
+        });
+    }
+
+    /// Moves an entry's deadline.
+    fn set_due(&mut self, slot: Slot, due: Moment) {
+        self.mutate(|table| {
+            table.entries[slot].due = due;
+            match (table.entries[slot].seat, due) {
+                (NO_SEAT, Moment::NEVER) => {}
+                (NO_SEAT, due) => {
+                    table.expiry.insert(slot, due, &mut table.entries);
+                    table.bytes += footprint::DEADLINE;
+                }
+                (seat, Moment::NEVER) => {
+                    table.expiry.remove(seat, &mut table.entries);
+                    table.bytes -= footprint::DEADLINE;
+                }
+                (seat, due) => table.expiry.update(seat, due, &mut table.entries),
+            }
+        });
+    }
+
+    /// Evicts until everything fits.
+    fn make_room(&mut self) {
+        while self.bytes() > self.capacity {
+            let Some(slot) = self.mutate(|table| table.policy.victim(&mut table.entries)) else { break };
+            self.remove(slot, Departure::Evicted);
+        }
+    }
+}
+
+/// When an entry written now with this TTL expires.
+fn due(ttl: Option<Duration>, now: Moment) -> Moment {
+    ttl.map_or(Moment::NEVER, |ttl| now.after(ttl))
+}

@@ -1,0 +1,36 @@
+//! What a store counts.
+
+/// Counters and sizes of a store since it was opened.
+///
+/// All handles of a store share them, namespaces included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
+    /// Values written.
+    pub sets: u64,
+    /// Entries removed by `delete`, `delete_many`, `take` and `clear`.
+    pub deletes: u64,
+    /// Entries whose time had come, when they were reclaimed.
+    pub expired: u64,
+    /// Entries that made room for others.
+    pub evicted: u64,
+    /// Entries removed by `invalidate`.
+    pub invalidated: u64,
+    /// Calls refused for their arguments before they reached the engine.
+    pub refused: u64,
+    /// Times that the engine lost its entries to a fault of its own.
+    pub resets: u64,
+    /// Entries held now; expired ones count until they are reclaimed.
+    pub entries: u64,
+    /// Bytes held now by entries and all that is kept beside them.
+    pub bytes: u64,
+    /// Requests that waited in the lane when this was answered.
+    pub lane_depth: u64,
+}
+
+/// The engine's part of [`Stats`].
+pub(crate) type EngineStats = Stats;

@@ -1,0 +1,257 @@
+//! The handle: checks, encodes, sends, decodes.
+
+mod batch;
+mod cache;
+mod model;
+mod scan;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kameo::actor::{ActorRef, Spawn};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+pub use self::scan::Scan;
+pub use self::write::{Set, SetFuture, SetIf, SetMany};
+use crate::config::{Config, EngineConfig, EngineKind};
+use crate::error::{Error, Phase, Result};
+use crate::footprint;
+use crate::key::{Key, KeyMaker, Namespace};
+use crate::lane::{LaneSender, lane};
+use crate::request::Request;
+use crate::stats::Stats;
+use crate::supervisor::{Plan, Supervisor};
+
+/// A cache store: a cheap handle to an engine.
+///
+/// Clones share the engine, across tasks and threads. When the last one is dropped, the engine
+/// carries out what it has been sent and stops.
+///
+/// ```
+/// use std::time::Duration;
+/// use cachestore::{Config, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+/// let store = Store::open(Config::memory()).await?;
+/// store.set("greeting", "hello").ttl(Duration::from_secs(60)).await?;
+/// assert_eq!(store.get_string("greeting").await?.as_deref(), Some("hello"));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+    namespace: Namespace,
+}
+
+/// What all handles of one store share.
+struct Inner {
+    lane: LaneSender,
+    keys: KeyMaker,
+    config: Config,
+    refused: AtomicU64,
+    supervisor: ActorRef<Supervisor>,
+}
+
+impl Store {
+    /// Opens a store.
+    ///
+    /// ```
+    /// use cachestore::{MemoryConfig, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// let store = Store::open(MemoryConfig::default().capacity_bytes(1024 * 1024)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] or another error that names the setting which cannot be used, and
+    /// [`Error::InvalidConfig`] outside a Tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a store that is not returned is stopped.
+    pub async fn open(config: impl Into<Config>) -> Result<Self> {
+        Self::open_with(config.into()).await
+    }
+
+    async fn open_with(config: Config) -> Result<Self> {
+        config.validate()?;
+        if Handle::try_current().is_err() {
+            let reason = "a store must be opened within a Tokio runtime".to_owned();
+            return Err(Error::InvalidConfig { reason });
+        }
+        let settings = config.settings();
+        let namespace = match &settings.namespace {
+            Some(name) => Namespace::default().nested(name)?,
+            None => Namespace::default(),
+        };
+        let (lane, receiver) = lane(settings.lane_length, settings.lane_bytes, settings.request_timeout);
+        let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
+        let supervisor = Supervisor::spawn(Plan { engine: config.engine.clone(), lane: receiver });
+        let inner = Inner { lane, keys, config, refused: AtomicU64::new(0), supervisor };
+        Ok(Self { inner: Arc::new(inner), namespace })
+    }
+
+    /// A handle to the namespace `name` inside this one: 1 to 64 of `A-Z a-z 0-9 . _ -`, but not
+    /// `cachestore`. It sees its own keys only, and other namespaces cannot reach them; the root sees
+    /// all, as `name:key`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let tenant = store.namespace("tenant-1")?;
+    /// tenant.set("k", "v").await?;
+    /// assert_eq!(store.get("k").await?, None);
+    /// assert!(store.exists("tenant-1:k").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidNamespace`].
+    pub fn namespace(&self, name: impl AsRef<str>) -> Result<Self> {
+        let namespace = self.count(self.namespace.nested(name.as_ref()))?;
+        Ok(Self { inner: self.inner.clone(), namespace })
+    }
+
+    /// Which engine serves this store.
+    #[must_use]
+    pub fn engine(&self) -> EngineKind {
+        self.inner.config.engine()
+    }
+
+    /// What the store was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Asks the engine for a sign of life: how long it took.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert!(store.ping().await? < std::time::Duration::from_secs(1));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] and [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn ping(&self) -> Result<Duration> {
+        let began = Instant::now();
+        self.inner.lane.ask_for_long(|reply| Request::Ping { reply }).await?;
+        Ok(began.elapsed())
+    }
+
+    /// What the store has counted, and how much it holds.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", "v").await?;
+    /// store.get("k").await?;
+    /// let stats = store.stats().await?;
+    /// assert_eq!((stats.entries, stats.sets, stats.hits), (1, 1, 1));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] and [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn stats(&self) -> Result<Stats> {
+        let engine = self.inner.lane.ask_for_long(|reply| Request::Stats { reply }).await?;
+        Ok(Stats { refused: self.inner.refused.load(Ordering::Relaxed), ..engine })
+    }
+
+    /// Closes the store for all its handles: what has been sent before is carried out, every call
+    /// after is [`Error::Closed`]. A second close is `Ok`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.close().await?;
+    /// assert!(matches!(store.get("k").await, Err(cachestore::Error::Closed)));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] if the engine takes longer than `request_timeout`; it goes on closing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: once polled, the store closes.
+    pub async fn close(&self) -> Result<()> {
+        let supervisor = &self.inner.supervisor;
+        let stop = async {
+            // One that has stopped already needs no telling.
+            let _ = supervisor.stop_gracefully().await;
+            supervisor.wait_for_shutdown_with_result(|_| ()).await;
+        };
+        tokio::time::timeout(self.inner.config.settings().request_timeout, stop)
+            .await
+            .map_err(|_| Error::Timeout { phase: Phase::Reply })
+    }
+
+    fn lane(&self) -> &LaneSender {
+        &self.inner.lane
+    }
+
+    /// A value's key, in this handle's namespace.
+    fn key(&self, raw: &str) -> Result<Key> {
+        self.count(self.inner.keys.key(&self.namespace, raw))
+    }
+
+    fn keys<K: AsRef<str>>(&self, raw: impl IntoIterator<Item = K>) -> Result<Vec<Key>> {
+        raw.into_iter().map(|raw| self.key(raw.as_ref())).collect()
+    }
+
+    /// The name of a dependency, in this handle's namespace.
+    fn name(&self, raw: &str) -> Result<Key> {
+        self.count(self.inner.keys.name(&self.namespace, raw))
+    }
+
+    /// Whether a value of this size may be written.
+    fn check_size(&self, key: &Key, len: usize, names: &[Key]) -> Result<()> {
+        let most = self.inner.config.settings().max_value_bytes;
+        let EngineConfig::Memory { capacity_bytes } = self.inner.config.engine;
+        let fits = footprint::at_most(key, len, names) <= capacity_bytes;
+        if len <= most && fits {
+            return Ok(());
+        }
+        let beside = footprint::at_most(key, 0, names);
+        let max = most.min(capacity_bytes.saturating_sub(beside));
+        self.count(Err(Error::ValueTooLarge { len, max }))
+    }
+
+    /// Counts a refusal.
+    fn count<T>(&self, checked: Result<T>) -> Result<T> {
+        if checked.is_err() {
+            self.inner.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        checked
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("engine", &self.engine())
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}

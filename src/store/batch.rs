@@ -1,0 +1,188 @@
+//! Many keys at once, and the whole namespace.
+
+use bytes::Bytes;
+
+use super::{Scan, SetMany, Store};
+use crate::error::Result;
+use crate::key::Key;
+use crate::request::Request;
+use crate::value::Value;
+
+/// The most keys that travel in one request, so that none holds the engine for long.
+const CHUNK: usize = 512;
+
+impl Store {
+    /// The values of many keys, in the order asked.
+    ///
+    /// Up to 512 keys are read at one point in time; more are read in several requests.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set_many([("a", "1"), ("b", "2")]).await?;
+    /// let values = store.get_many(["b", "absent", "a"]).await?;
+    /// assert_eq!(values[0].as_deref(), Some(&b"2"[..]));
+    /// assert_eq!(values[1], None);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get). One key that is refused refuses the call.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn get_many<K: AsRef<str>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Bytes>>> {
+        let values = self.get_values(self.keys(keys)?).await?;
+        Ok(values.into_iter().map(|value| value.map(Bytes::from)).collect())
+    }
+
+    pub(super) async fn get_values(&self, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {
+        if keys.len() <= CHUNK {
+            return self.lane().ask(|reply| Request::GetMany { keys, reply }).await;
+        }
+        let mut values = Vec::with_capacity(keys.len());
+        let mut keys = keys.into_iter();
+        while keys.len() > 0 {
+            let keys = keys.by_ref().take(CHUNK).collect();
+            values.extend(self.lane().ask(|reply| Request::GetMany { keys, reply }).await?);
+        }
+        Ok(values)
+    }
+
+    /// Writes many entries, with the same TTL and dependencies. It is refused whole or taken whole;
+    /// of a key that is given twice, the last value stays.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set_many([("a", "1"), ("b", "2")]).depends_on(["batch"]).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set). One entry that is refused refuses the call, and nothing is written.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has written the first 512 entries, or twice as many, and so on,
+    /// or none.
+    pub fn set_many<K: AsRef<str>, V: Into<Value>>(
+        &self,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> SetMany<'_> {
+        let entries = entries.into_iter();
+        SetMany::new(self, entries.map(|(key, value)| Ok((self.key(key.as_ref())?, value.into()))).collect())
+    }
+
+    /// Removes many keys: how many held a value. A key that is given twice counts once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("a", "1").await?;
+    /// assert_eq!(store.delete_many(["a", "a", "absent"]).await?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](Self::delete). One key that is refused refuses the call, and nothing is removed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, some or all of the keys may be removed even if the future is dropped.
+    pub async fn delete_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Result<u64> {
+        let mut keys = self.keys(keys)?.into_iter();
+        let mut deleted = 0;
+        while keys.len() > 0 {
+            let keys = keys.by_ref().take(CHUNK).collect();
+            deleted += self.lane().ask(|reply| Request::DeleteMany { keys, reply }).await?;
+        }
+        Ok(deleted)
+    }
+
+    /// Removes the entries of these keys, and all entries that depend on them, directly or through
+    /// others: how many there were. The keys need not hold values.
+    ///
+    /// An entry that was derived from another is found even if that other has been deleted, has
+    /// expired, or was evicted since. Other requests are served between the steps of a large
+    /// invalidation; all is removed when this is ready.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("user:1", "Ada").await?;
+    /// store.set("page:1", "<html>").depends_on(["user:1"]).await?;
+    /// store.set("index", "<html>").depends_on(["page:1"]).await?;
+    /// assert_eq!(store.invalidate(["user:1"]).await?, 3);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout) the engine goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, all is removed even if the future is dropped.
+    pub async fn invalidate<K: AsRef<str>>(&self, names: impl IntoIterator<Item = K>) -> Result<u64> {
+        let names = names.into_iter().map(|name| self.name(name.as_ref())).collect::<Result<_>>()?;
+        self.lane().ask_for_long(|reply| Request::Invalidate { names, reply }).await
+    }
+
+    /// The keys that begin with `prefix`, in no order, without this handle's namespace.
+    ///
+    /// A key that is there all the while comes at least once; one that is written or removed
+    /// meanwhile may come or not. A page of keys at a time is held in memory. A namespace sees its
+    /// own keys, not those of namespaces nested in it; the root sees all, with their namespaces.
+    ///
+    /// ```
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set_many([("user:1", "a"), ("user:2", "b"), ("page:1", "c")]).await?;
+    /// let users: Vec<String> = store.scan("user:").try_collect().await?;
+    /// assert_eq!(users.len(), 2);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An item is an error if the engine answers one, as [`get`](Self::get) does; it is the last.
+    pub fn scan(&self, prefix: impl AsRef<str>) -> Scan {
+        Scan::new(self, prefix.as_ref())
+    }
+
+    /// Removes every entry of this namespace, not those of namespaces nested in it; at the root,
+    /// every entry of the store. How many there were.
+    ///
+    /// What is written after this is called stays. Other requests are served between the steps of a
+    /// large clearing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", "v").await?;
+    /// assert_eq!(store.clear().await?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout) the engine goes on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, all is removed even if the future is dropped.
+    pub async fn clear(&self) -> Result<u64> {
+        let prefix = self.namespace.prefix().to_owned();
+        self.lane().ask_for_long(|reply| Request::Clear { prefix, reply }).await
+    }
+}

@@ -1,0 +1,331 @@
+//! Values: one key at a time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Set, SetIf, Store};
+use crate::codec::{DecodeError, DecodeErrorKind};
+use crate::error::Result;
+use crate::key::Key;
+use crate::request::{Condition, Request};
+use crate::ttl::Ttl;
+use crate::value::Value;
+
+/// The bytes of `i64::MIN`, the longest integer there is.
+const LONGEST_INTEGER: usize = 20;
+
+impl Store {
+    /// The value of a key, `None` if there is none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", b"v").await?;
+    /// assert_eq!(store.get("k").await?.as_deref(), Some(&b"v"[..]));
+    /// assert_eq!(store.get("absent").await?, None);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) and
+    /// [`KeyReserved`](crate::Error::KeyReserved) for the key; [`Timeout`](crate::Error::Timeout),
+    /// [`Unavailable`](crate::Error::Unavailable) and [`Closed`](crate::Error::Closed) from the
+    /// engine.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn get(&self, key: impl AsRef<str>) -> Result<Option<Bytes>> {
+        let key = self.key(key.as_ref())?;
+        Ok(self.get_value(key).await?.map(Bytes::from))
+    }
+
+    pub(super) async fn get_value(&self, key: Key) -> Result<Option<Value>> {
+        self.lane().ask(|reply| Request::Get { key, reply }).await
+    }
+
+    /// As [`get`](Self::get), for a value that is text.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", "v").await?;
+    /// assert_eq!(store.get_string("k").await?.as_deref(), Some("v"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`Decode`](crate::Error::Decode) if the value is not UTF-8.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn get_string(&self, key: impl AsRef<str>) -> Result<Option<String>> {
+        let key = self.key(key.as_ref())?;
+        let Some(value) = self.get_value(key).await? else { return Ok(None) };
+        let text = std::str::from_utf8(value.as_bytes())
+            .map_err(|error| DecodeError::new(DecodeErrorKind::InvalidUtf8, Some(error.valid_up_to())))?;
+        Ok(Some(text.to_owned()))
+    }
+
+    /// Writes a value, whatever the key holds. Its TTL and dependencies are those given here and no
+    /// others.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("page:1", "<html>").ttl(Duration::from_secs(60)).depends_on(["user:1"]).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get) for the key and the engine;
+    /// [`InvalidTtl`](crate::Error::InvalidTtl), [`ValueTooLarge`](crate::Error::ValueTooLarge), and
+    /// the errors of a key for the names of dependencies. What is refused changes nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready, it has written nothing. Ready, every later read, by anyone, sees it.
+    pub fn set(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Set<'_> {
+        Set::new(self, self.entry(key, value))
+    }
+
+    /// Writes a value only if the key holds none: whether it did.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert!(store.add("k", "first").await?);
+    /// assert!(!store.add("k", "second").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine
+    /// failed while it served this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the write may be made even if the future is dropped.
+    pub fn add(&self, key: impl AsRef<str>, value: impl Into<Value>) -> SetIf<'_> {
+        SetIf::new(self, self.entry(key, value), Condition::Absent)
+    }
+
+    /// Writes a value only if the key holds one: whether it did.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert!(!store.replace("k", "v").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`add`](Self::add).
+    pub fn replace(&self, key: impl AsRef<str>, value: impl Into<Value>) -> SetIf<'_> {
+        SetIf::new(self, self.entry(key, value), Condition::Present)
+    }
+
+    /// Writes a value only if the key holds exactly `expected`: whether it did.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", "1").await?;
+    /// assert!(store.compare_and_set("k", "1", "2").await?);
+    /// assert!(!store.compare_and_set("k", "1", "3").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`add`](Self::add).
+    pub fn compare_and_set(
+        &self,
+        key: impl AsRef<str>,
+        expected: impl Into<Value>,
+        value: impl Into<Value>,
+    ) -> SetIf<'_> {
+        SetIf::new(self, self.entry(key, value), Condition::Holds(expected.into()))
+    }
+
+    /// Removes a key: the value that it held.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", "v").await?;
+    /// assert_eq!(store.take("k").await?.as_deref(), Some(&b"v"[..]));
+    /// assert_eq!(store.take("k").await?, None);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine
+    /// failed while it served this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the key may be removed even if the future is dropped; the value is then lost.
+    pub async fn take(&self, key: impl AsRef<str>) -> Result<Option<Bytes>> {
+        let key = self.key(key.as_ref())?;
+        let value = self.lane().ask(|reply| Request::Take { key, reply }).await?;
+        Ok(value.map(Bytes::from))
+    }
+
+    /// Removes a key: whether it held a value. What depends on the key stays; see
+    /// [`invalidate`](Self::invalidate).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert!(!store.delete("k").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the key may be removed even if the future is dropped.
+    pub async fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
+        let key = self.key(key.as_ref())?;
+        self.lane().ask(|reply| Request::Delete { key, reply }).await
+    }
+
+    /// Whether a key holds a value. It does not count as a use of it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert!(!store.exists("k").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn exists(&self, key: impl AsRef<str>) -> Result<bool> {
+        let key = self.key(key.as_ref())?;
+        self.lane().ask(|reply| Request::Exists { key, reply }).await
+    }
+
+    /// How long a key still lives: `None` if it holds no value.
+    ///
+    /// ```
+    /// # use cachestore::Ttl;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", "v").await?;
+    /// assert_eq!(store.ttl("k").await?, Some(Ttl::Persistent));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn ttl(&self, key: impl AsRef<str>) -> Result<Option<Ttl>> {
+        let key = self.key(key.as_ref())?;
+        self.lane().ask(|reply| Request::Ttl { key, reply }).await
+    }
+
+    /// Lets a key live for `ttl` from now: whether it holds a value. Its dependencies stay.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert!(!store.expire("absent", Duration::from_secs(1)).await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take), and [`InvalidTtl`](crate::Error::InvalidTtl).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the change may be made even if the future is dropped.
+    pub async fn expire(&self, key: impl AsRef<str>, ttl: Duration) -> Result<bool> {
+        let key = self.key(key.as_ref())?;
+        let ttl = Some(self.count(Ttl::checked(ttl))?);
+        self.lane().ask(|reply| Request::Expire { key, ttl, reply }).await
+    }
+
+    /// Takes a key's TTL away: whether it held a value that had one. Its dependencies stay.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert!(!store.persist("absent").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the change may be made even if the future is dropped.
+    pub async fn persist(&self, key: impl AsRef<str>) -> Result<bool> {
+        let key = self.key(key.as_ref())?;
+        self.lane().ask(|reply| Request::Expire { key, ttl: None, reply }).await
+    }
+
+    /// Adds to a decimal integer: the sum. A key without a value counts as 0, and becomes a
+    /// persistent entry whatever `default_ttl` says; an entry keeps its TTL and its dependencies.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert_eq!(store.incr("n", 5).await?, 5);
+    /// assert_eq!(store.incr("n", -2).await?, 3);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take); [`NotAnInteger`](crate::Error::NotAnInteger) if the value is none,
+    /// and [`Overflow`](crate::Error::Overflow) if the sum is past `i64`. The value then stays as it
+    /// is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the change may be made even if the future is dropped.
+    pub async fn incr(&self, key: impl AsRef<str>, by: i64) -> Result<i64> {
+        let key = self.key(key.as_ref())?;
+        self.check_size(&key, LONGEST_INTEGER, &[])?;
+        self.lane().ask(|reply| Request::Incr { key, by, reply }).await
+    }
+
+    fn entry(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Result<(Key, Value)> {
+        Ok((self.key(key.as_ref())?, value.into()))
+    }
+}

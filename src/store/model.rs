@@ -1,0 +1,132 @@
+//! Models: values that are encoded and decoded on the way.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Set, SetMany, Store};
+use crate::codec::Codec;
+use crate::error::Result;
+use crate::key::Key;
+use crate::value::Value;
+
+impl Store {
+    /// Writes a model: any value that serializes. It is encoded at once, in the caller's task.
+    ///
+    /// ```
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize, PartialEq, Debug)]
+    /// struct User { name: String }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let ada = User { name: "Ada".into() };
+    /// store.set_model("user:1", &ada).await?;
+    /// assert_eq!(store.get_model::<User>("user:1").await?, Some(ada));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and [`Encode`](crate::Error::Encode) if the model cannot be encoded.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`set`](Self::set).
+    ///
+    /// # Panics
+    ///
+    /// If the model's own `Serialize` does. Nobody else notices.
+    pub fn set_model<T: Serialize + ?Sized>(&self, key: impl AsRef<str>, model: &T) -> Set<'_> {
+        Set::new(self, self.encoded(key.as_ref(), model))
+    }
+
+    /// The model of a key, `None` if there is none.
+    ///
+    /// See [`set_model`](Self::set_model) for an example.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`Decode`](crate::Error::Decode) if the bytes are not such a model.
+    /// They stay as they are.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    ///
+    /// # Panics
+    ///
+    /// If the model's own `Deserialize` does. Nobody else notices.
+    pub async fn get_model<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>> {
+        let key = self.key(key.as_ref())?;
+        self.get_value(key).await?.map(|value| self.decoded(&value)).transpose()
+    }
+
+    /// Writes many models, as [`set_many`](Self::set_many) writes values.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set_models([("a", &1), ("b", &2)]).await?;
+    /// assert_eq!(store.get_models::<u32>(["a", "c", "b"]).await?, [Some(1), None, Some(2)]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set_many`](Self::set_many), and [`Encode`](crate::Error::Encode) if one cannot be
+    /// encoded: nothing is written.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`set_many`](Self::set_many).
+    ///
+    /// # Panics
+    ///
+    /// If a model's own `Serialize` does. Nobody else notices.
+    pub fn set_models<'m, K: AsRef<str>, T: Serialize + ?Sized + 'm>(
+        &self,
+        models: impl IntoIterator<Item = (K, &'m T)>,
+    ) -> SetMany<'_> {
+        let models = models.into_iter();
+        SetMany::new(self, models.map(|(key, model)| self.encoded(key.as_ref(), model)).collect())
+    }
+
+    /// The models of many keys, in the order asked.
+    ///
+    /// See [`set_models`](Self::set_models) for an example.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_many`](Self::get_many), and [`Decode`](crate::Error::Decode) if one cannot be
+    /// decoded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    ///
+    /// # Panics
+    ///
+    /// If a model's own `Deserialize` does. Nobody else notices.
+    pub async fn get_models<T: DeserializeOwned>(
+        &self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Result<Vec<Option<T>>> {
+        let values = self.get_values(self.keys(keys)?).await?;
+        values.into_iter().map(|value| value.map(|value| self.decoded(&value)).transpose()).collect()
+    }
+
+    fn codec(&self) -> Codec {
+        self.config().settings().model_codec()
+    }
+
+    fn encoded<T: Serialize + ?Sized>(&self, key: &str, model: &T) -> Result<(Key, Value)> {
+        let key = self.key(key)?;
+        let bytes = self.codec().encode(model)?;
+        Ok((key, Value::from(bytes)))
+    }
+
+    fn decoded<T: DeserializeOwned>(&self, value: &Value) -> Result<T> {
+        Ok(self.codec().decode(value.as_bytes())?)
+    }
+}

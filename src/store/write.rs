@@ -1,0 +1,246 @@
+//! The builders of writes, awaited like calls.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::Store;
+use crate::error::Result;
+use crate::key::Key;
+use crate::lane::Refused;
+use crate::request::{Condition, Request, Write};
+use crate::ttl::Ttl;
+use crate::value::Value;
+
+/// The most writes that travel in one request, so that none holds the engine for long.
+const CHUNK: usize = 512;
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// What every write can be given beside its value.
+#[derive(Debug)]
+struct Options<'a> {
+    store: &'a Store,
+    ttl: Lifetime,
+    names: Result<Vec<Key>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Lifetime {
+    /// The store's `default_ttl`.
+    Default,
+    Persistent,
+    For(Duration),
+}
+
+impl<'a> Options<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self { store, ttl: Lifetime::Default, names: Ok(Vec::new()) }
+    }
+
+    fn depends_on<D: AsRef<str>>(&mut self, names: impl IntoIterator<Item = D>) {
+        let Ok(known) = &mut self.names else { return };
+        for name in names {
+            match self.store.name(name.as_ref()) {
+                Ok(name) => known.push(name),
+                Err(error) => {
+                    self.names = Err(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The TTL in whole milliseconds, and the names, each once.
+    fn checked(self) -> Result<(&'a Store, Option<Duration>, Box<[Key]>)> {
+        let ttl = match self.ttl {
+            Lifetime::Default => self.store.config().settings().default_ttl,
+            Lifetime::Persistent => None,
+            Lifetime::For(ttl) => Some(ttl),
+        };
+        let ttl = self.store.count(ttl.map(Ttl::checked).transpose())?;
+        let mut names = self.names?;
+        if names.len() > 1 {
+            names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+            names.dedup();
+        }
+        Ok((self.store, ttl, names.into_boxed_slice()))
+    }
+}
+
+/// The options of a write, the same on every builder of one.
+macro_rules! write_options {
+    ($builder:ident) => {
+        impl<'a> $builder<'a> {
+            /// How long the entry lives: over zero, at most 100 years, in whole milliseconds, rounded
+            /// up. Without it, `default_ttl` holds.
+            pub fn ttl(mut self, ttl: Duration) -> Self {
+                self.options.ttl = Lifetime::For(ttl);
+                self
+            }
+
+            /// Lets the entry live until it is removed, whatever `default_ttl` says.
+            pub fn persistent(mut self) -> Self {
+                self.options.ttl = Lifetime::Persistent;
+                self
+            }
+
+            /// Ties the entry to other keys, which need not exist:
+            /// [`invalidate`](Store::invalidate) of any of them removes it. Further calls add to the
+            /// names. A write without it clears what the entry depended on.
+            pub fn depends_on<D: AsRef<str>>(mut self, names: impl IntoIterator<Item = D>) -> Self {
+                self.options.depends_on(names);
+                self
+            }
+        }
+    };
+}
+
+write_options!(Set);
+write_options!(SetIf);
+write_options!(SetMany);
+
+/// A write of one entry: see [`Store::set`] and [`Store::set_model`].
+#[derive(Debug)]
+#[must_use = "a write does nothing until it is awaited"]
+pub struct Set<'a> {
+    options: Options<'a>,
+    entry: Result<(Key, Value)>,
+}
+
+impl<'a> Set<'a> {
+    pub(super) fn new(store: &'a Store, entry: Result<(Key, Value)>) -> Self {
+        Self { options: Options::new(store), entry }
+    }
+
+    fn checked(self) -> Result<(&'a Store, Write)> {
+        let (key, value) = self.entry?;
+        let (store, ttl, depends_on) = self.options.checked()?;
+        store.check_size(&key, value.len(), &depends_on)?;
+        Ok((store, Write { key, value, ttl, depends_on }))
+    }
+}
+
+impl<'a> IntoFuture for Set<'a> {
+    type Output = Result<()>;
+    type IntoFuture = SetFuture<'a>;
+
+    fn into_future(self) -> SetFuture<'a> {
+        SetFuture(match self.checked() {
+            Ok((store, write)) => State::New(store, Request::Set { write }),
+            Err(error) => State::Ended(Err(error)),
+        })
+    }
+}
+
+/// The future of a [`Set`]. It allocates only if it has to wait for room in the lane.
+#[must_use = "futures do nothing unless awaited"]
+pub struct SetFuture<'a>(State<'a>);
+
+enum State<'a> {
+    New(&'a Store, Request),
+    Waiting(BoxFuture<'a, ()>),
+    Ended(Result<()>),
+}
+
+impl Future for SetFuture<'_> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let ended = || State::Ended(Err(crate::Error::Closed));
+        match std::mem::replace(&mut self.0, ended()) {
+            State::Ended(result) => Poll::Ready(result),
+            State::New(store, request) => match store.lane().try_send(request) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(Refused::Closed) => Poll::Ready(Err(crate::Error::Closed)),
+                Err(Refused::Full(request)) => {
+                    self.0 = State::Waiting(Box::pin(store.lane().send(request)));
+                    self.poll(cx)
+                }
+            },
+            State::Waiting(mut waiting) => {
+                let polled = waiting.as_mut().poll(cx);
+                if polled.is_pending() {
+                    self.0 = State::Waiting(waiting);
+                }
+                polled
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SetFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetFuture")
+    }
+}
+
+/// A write under a condition: see [`Store::add`], [`Store::replace`] and
+/// [`Store::compare_and_set`].
+#[derive(Debug)]
+#[must_use = "a write does nothing until it is awaited"]
+pub struct SetIf<'a> {
+    options: Options<'a>,
+    entry: Result<(Key, Value)>,
+    condition: Condition,
+}
+
+impl<'a> SetIf<'a> {
+    pub(super) fn new(store: &'a Store, entry: Result<(Key, Value)>, condition: Condition) -> Self {
+        Self { options: Options::new(store), entry, condition }
+    }
+}
+
+impl<'a> IntoFuture for SetIf<'a> {
+    type Output = Result<bool>;
+    type IntoFuture = BoxFuture<'a, bool>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { options, entry, condition } = self;
+        Box::pin(async move {
+            let (store, write) = Set { options, entry }.checked()?;
+            let write = Box::new(write);
+            store.lane().ask(|reply| Request::SetIf { write, condition, reply }).await
+        })
+    }
+}
+
+/// A write of many entries: see [`Store::set_many`] and [`Store::set_models`].
+#[derive(Debug)]
+#[must_use = "a write does nothing until it is awaited"]
+pub struct SetMany<'a> {
+    options: Options<'a>,
+    entries: Result<Vec<(Key, Value)>>,
+}
+
+impl<'a> SetMany<'a> {
+    pub(super) fn new(store: &'a Store, entries: Result<Vec<(Key, Value)>>) -> Self {
+        Self { options: Options::new(store), entries }
+    }
+}
+
+impl<'a> IntoFuture for SetMany<'a> {
+    type Output = Result<()>;
+    type IntoFuture = BoxFuture<'a, ()>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let entries = self.entries?;
+            let (store, ttl, depends_on) = self.options.checked()?;
+            for (key, value) in &entries {
+                store.check_size(key, value.len(), &depends_on)?;
+            }
+            let mut entries = entries.into_iter();
+            while entries.len() > 0 {
+                let chunk = entries.by_ref().take(CHUNK);
+                let writes = chunk
+                    .map(|(key, value)| Write { key, value, ttl, depends_on: depends_on.clone() })
+                    .collect();
+                store.lane().send(Request::SetMany { writes }).await?;
+            }
+            Ok(())
+        })
+    }
+}

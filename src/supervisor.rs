@@ -1,0 +1,58 @@
+//! The root actor of one store: starts the engine, watches it, and stops it.
+
+use std::ops::ControlFlow;
+
+use kameo::Actor;
+use kameo::actor::{ActorId, ActorRef, Spawn, WeakActorRef};
+use kameo::error::{ActorStopReason, Infallible};
+
+use crate::config::EngineConfig;
+use crate::lane::LaneReceiver;
+use crate::memory::{MemoryEngine, Start};
+
+/// What a store is started with.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) engine: EngineConfig,
+    pub(crate) lane: LaneReceiver,
+}
+
+/// Lives as long as the store's last handle. The engine ends by itself when the handles have gone
+/// and their lane is empty; an engine that ends otherwise takes the store with it.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    engine: ActorRef<MemoryEngine>,
+}
+
+impl Actor for Supervisor {
+    type Args = Plan;
+    type Error = Infallible;
+
+    async fn on_start(plan: Plan, myself: ActorRef<Self>) -> Result<Self, Infallible> {
+        let EngineConfig::Memory { capacity_bytes } = plan.engine;
+        let engine = MemoryEngine::spawn(Start { lane: plan.lane, capacity_bytes });
+        myself.link(&engine).await;
+        tracing::debug!(capacity_bytes, "the memory engine has started");
+        Ok(Self { engine })
+    }
+
+    async fn on_link_died(
+        &mut self,
+        _: WeakActorRef<Self>,
+        _: ActorId,
+        reason: ActorStopReason,
+    ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
+        if !reason.is_normal() {
+            tracing::error!(?reason, "the engine has ended: the store is closed");
+        }
+        Ok(ControlFlow::Break(ActorStopReason::Normal))
+    }
+
+    /// Waits until the engine has served its lane and ended.
+    async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
+        // An engine that has ended already needs no telling.
+        let _ = self.engine.stop_gracefully().await;
+        self.engine.wait_for_shutdown_with_result(|_| ()).await;
+        Ok(())
+    }
+}
