@@ -50,14 +50,23 @@ impl Codec {
     {
         match self {
             Self::MessagePack => {
-                let mut output = depth::Output::new(depth::MessagePackScan::new());
+                let mut output = depth::ScannedOutput::new();
                 let result = rmp_serde::encode::write_named(&mut output, model);
-                output.finish(result, |_| EncodeErrorKind::Custom)
+                if let Some(fault) = output.fault() {
+                    return Err(EncodeError::from_scan(fault));
+                }
+                result.map_err(|_| EncodeError::new(EncodeErrorKind::Custom, Some(output.len())))?;
+                output.finish().map_err(|fault| EncodeError::from_scan(&fault))
             }
             Self::Json => {
-                let mut output = depth::Output::new(depth::JsonScan::new());
-                let result = serde_json::to_writer(&mut output, model);
-                output.finish(result, error::json_encode_kind)
+                let mut bytes = Vec::with_capacity(depth::FIRST_CAPACITY);
+                let formatter = depth::LevelFormatter::default();
+                let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+                let result = model.serialize(&mut serializer);
+                // Raw values pass the formatter by, and errors can be hidden from the serializer.
+                depth::check_json(&bytes).map_err(|fault| EncodeError::from_scan(&fault))?;
+                result.map_err(|error| EncodeError::from_json(&error, bytes.len()))?;
+                Ok(bytes)
             }
         }
     }
@@ -74,7 +83,7 @@ impl Codec {
             }
             Self::Json => {
                 depth::check_json(bytes)?;
-                serde_json::from_slice(bytes).map_err(|error| error::json_decode(&error, bytes))
+                serde_json::from_slice(bytes).map_err(|error| DecodeError::from_json(&error, bytes))
             }
         }
     }

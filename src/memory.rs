@@ -9,5 +9,7 @@ mod sketch;
 mod slab;
 mod sweep;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use engine::{MemoryEngine, Start};

@@ -1,14 +1,16 @@
 //! Depth and lengths, settled without recursion.
 //!
-//! A scan walks over encoded bytes that may still be growing: [`advance`](Scan::advance) goes as
-//! far as whole headers reach and picks up there when more has come. Stored bytes are scanned in
-//! one step before serde sees them; bytes being written are scanned write by write, so that the
-//! serializer is stopped at the level that is one too many.
+//! Stored bytes are scanned before serde sees them. Bytes being written are watched, so that the
+//! serializer is stopped at the level that is one too many: MessagePack by the same scan, which
+//! walks on with every write, and JSON by its formatter, which is told of every bracket.
 
 use std::io;
 
-use super::error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
-use super::{MAX_DEPTH, error};
+use super::MAX_DEPTH;
+use super::error::{DecodeError, DecodeErrorKind};
+
+/// Room for a small model, to begin with.
+pub(super) const FIRST_CAPACITY: usize = 128;
 
 /// Refuses bytes that are not exactly one MessagePack value of at most [`MAX_DEPTH`] levels.
 ///
@@ -21,26 +23,44 @@ pub(crate) fn check_message_pack(bytes: &[u8]) -> Result<(), DecodeError> {
 
 /// Refuses JSON of more than [`MAX_DEPTH`] levels; all else is left to the parser.
 pub(crate) fn check_json(bytes: &[u8]) -> Result<(), DecodeError> {
-    // Text with no more opening brackets than levels cannot nest deeper, wherever they stand. The
-    // count runs on whole vectors of bytes, and nearly all models end here. The two brackets
-    // differ in one bit, which the mask clears.
-    let openings = bytes.iter().filter(|&&byte| byte & 0xdf == b'[').count();
+    // Text with no more opening brackets than levels cannot nest deeper, wherever they stand, and
+    // nearly all models end here. The two brackets differ in one bit, which the mask clears; counts
+    // of 128 bytes fit a byte, so that the compiler adds them up by the vector.
+    let opens = |byte: &u8| u8::from(byte & 0xdf == b'[');
+    let count = |chunk: &[u8]| usize::from(chunk.iter().map(opens).sum::<u8>());
+    let openings: usize = bytes.chunks(128).map(count).sum();
     if openings <= MAX_DEPTH {
         return Ok(());
     }
-    JsonScan::new().advance(bytes)
+    walk_json(bytes)
 }
 
-/// A resumable walk over encoded bytes.
-pub(super) trait Scan {
-    /// Walks on over `bytes`, which are those of the call before and whatever has been added.
-    fn advance(&mut self, bytes: &[u8]) -> Result<(), DecodeError>;
-
-    /// Whether the `len` bytes that were walked over are a whole value.
-    fn finish(&self, len: usize) -> Result<(), DecodeError>;
+/// Counts brackets outside strings and leaves the grammar to the parser: up to the first byte that
+/// it refuses the brackets pair, so the count is never less than its own.
+fn walk_json(bytes: &[u8]) -> Result<(), DecodeError> {
+    let mut levels = 0_usize;
+    let mut in_string = false;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => in_string = !in_string,
+            // The byte after it means nothing here, a quotation mark included.
+            b'\\' => at += 1,
+            b'[' | b'{' if !in_string => {
+                if levels == MAX_DEPTH {
+                    return Err(DecodeError::new(DecodeErrorKind::TooDeep, Some(at)));
+                }
+                levels += 1;
+            }
+            b']' | b'}' if !in_string => levels = levels.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
 }
 
-/// The walk over MessagePack: headers are read, strings and binaries are skipped by their length.
+/// A resumable walk over MessagePack: headers are read, strings and binaries are skipped by length.
 #[derive(Debug)]
 pub(super) struct MessagePackScan {
     /// The next header. It lies past the end while a skipped string is still being written.
@@ -68,31 +88,62 @@ impl MessagePackScan {
     }
 
     /// Walks on to the end of the one value, and no further.
+    #[inline]
     pub(super) fn advance_value(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        while self.left > 0 {
-            let Some(header) = bytes.get(self.at..).and_then(Header::read) else {
-                break;
-            };
-            let (size, values) = match header {
-                Header::Scalar { size } => (size, None),
-                Header::Level { size, values } => (size, Some(values)),
-                Header::Reserved => return Err(self.fault(DecodeErrorKind::Malformed)),
-            };
-            self.left -= 1;
-            if let Some(values) = values {
-                let Some(outer) = self.outer.get_mut(self.levels) else {
-                    return Err(self.fault(DecodeErrorKind::TooDeep));
+        while self.left > 0
+            && let Some(&marker) = bytes.get(self.at)
+        {
+            let fixed = FIXED_SIZES[usize::from(marker)];
+            if fixed > 0 {
+                self.at += usize::from(fixed);
+                self.left -= 1;
+            } else {
+                let Some(header) = Header::read(&bytes[self.at..]) else {
+                    return match marker {
+                        0xc1 => Err(self.fault(DecodeErrorKind::Malformed)),
+                        _ => Ok(()),
+                    };
                 };
-                *outer = self.left;
-                self.levels += 1;
-                self.left = values;
+                self.enter(header)?;
             }
-            // A claimed length near the end of the address space leads past all bytes either way.
-            self.at = self.at.saturating_add(size);
             while self.left == 0 && self.levels > 0 {
                 self.levels -= 1;
                 self.left = self.outer[self.levels];
             }
+        }
+        Ok(())
+    }
+
+    /// Passes a header, and into the level that it opens.
+    fn enter(&mut self, header: Header) -> Result<(), DecodeError> {
+        self.left -= 1;
+        if let Some(values) = header.values {
+            let Some(outer) = self.outer.get_mut(self.levels) else {
+                return Err(self.fault(DecodeErrorKind::TooDeep));
+            };
+            *outer = self.left;
+            self.levels += 1;
+            self.left = values;
+        }
+        // A length that ends past the address space ends past the bytes just as well.
+        self.at = self.at.saturating_add(header.size);
+        Ok(())
+    }
+
+    /// Walks on over `bytes`, which are those of the call before and whatever has been added, as far
+    /// as whole headers reach.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.advance_value(bytes)?;
+        if self.left == 0 && self.at < bytes.len() {
+            return Err(self.fault(DecodeErrorKind::TrailingBytes));
+        }
+        Ok(())
+    }
+
+    /// Whether the `len` bytes that were walked over are the whole value.
+    pub(super) fn finish(&self, len: usize) -> Result<(), DecodeError> {
+        if self.left > 0 || self.at > len {
+            return Err(DecodeError::new(DecodeErrorKind::Truncated, Some(len)));
         }
         Ok(())
     }
@@ -103,73 +154,74 @@ impl MessagePackScan {
     }
 }
 
-impl Scan for MessagePackScan {
-    fn advance(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        self.advance_value(bytes)?;
-        if self.left == 0 && self.at < bytes.len() {
-            return Err(self.fault(DecodeErrorKind::TrailingBytes));
+/// The size of each value that is known by its first byte, and 0 for the others.
+const FIXED_SIZES: [u8; 256] = {
+    let mut sizes = [0; 256];
+    let mut marker: u8 = 0;
+    loop {
+        sizes[marker as usize] = match marker {
+            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => 1,
+            0xa0..=0xbf => 1 + (marker & 0x1f),
+            0xcc | 0xd0 => 2,
+            0xcd | 0xd1 | 0xd4 => 3,
+            0xd5 => 4,
+            0xca | 0xce | 0xd2 => 5,
+            0xd6 => 6,
+            0xcb | 0xcf | 0xd3 => 9,
+            0xd7 => 10,
+            0xd8 => 18,
+            _ => 0,
+        };
+        if marker == u8::MAX {
+            break sizes;
         }
-        Ok(())
+        marker += 1;
     }
+};
 
-    fn finish(&self, len: usize) -> Result<(), DecodeError> {
-        if self.left > 0 || self.at > len {
-            return Err(DecodeError::new(DecodeErrorKind::Truncated, Some(len)));
-        }
-        Ok(())
-    }
-}
-
-/// What a MessagePack value begins with.
-enum Header {
-    /// A value without parts; `size` counts header and payload.
-    Scalar { size: usize },
-    /// An array or a map of so many values; `size` counts the header alone.
-    Level { size: usize, values: u64 },
-    /// The one byte that begins nothing.
-    Reserved,
+/// The start of a value whose size its first byte does not tell.
+struct Header {
+    /// Up to the next header: with the payload of a string, without the values of an array.
+    size: usize,
+    /// How many values an array or a map consists of.
+    values: Option<u64>,
 }
 
 impl Header {
     /// The header at the start of `bytes`, or `None` while it is not all there.
-    #[inline]
     fn read(bytes: &[u8]) -> Option<Self> {
         let (&marker, rest) = bytes.split_first()?;
         Some(match marker {
-            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => Self::Scalar { size: 1 },
             0x80..=0x8f => Self::level(1, 2 * u64::from(marker & 0x0f)),
             0x90..=0x9f => Self::level(1, u64::from(marker & 0x0f)),
-            0xa0..=0xbf => Self::scalar(1, u32::from(marker & 0x1f)),
-            0xc1 => Self::Reserved,
-            0xc4 | 0xd9 => Self::scalar(2, u32::from(*rest.first()?)),
-            0xc5 | 0xda => Self::scalar(3, u32::from(be16(rest)?)),
-            0xc6 | 0xdb => Self::scalar(5, be32(rest)?),
+            0xc4 | 0xd9 => Self::payload(2, u32::from(*rest.first()?)),
+            0xc5 | 0xda => Self::payload(3, u32::from(be16(rest)?)),
+            0xc6 | 0xdb => Self::payload(5, be32(rest)?),
             // Extensions have a byte for their type between length and payload.
-            0xc7 => Self::scalar(3, u32::from(*rest.first()?)),
-            0xc8 => Self::scalar(4, u32::from(be16(rest)?)),
-            0xc9 => Self::scalar(6, be32(rest)?),
-            0xcc | 0xd0 => Self::Scalar { size: 2 },
-            0xcd | 0xd1 | 0xd4 => Self::Scalar { size: 3 },
-            0xd5 => Self::Scalar { size: 4 },
-            0xca | 0xce | 0xd2 => Self::Scalar { size: 5 },
-            0xd6 => Self::Scalar { size: 6 },
-            0xcb | 0xcf | 0xd3 => Self::Scalar { size: 9 },
-            0xd7 => Self::Scalar { size: 10 },
-            0xd8 => Self::Scalar { size: 18 },
+            0xc7 => Self::payload(3, u32::from(*rest.first()?)),
+            0xc8 => Self::payload(4, u32::from(be16(rest)?)),
+            0xc9 => Self::payload(6, be32(rest)?),
             0xdc => Self::level(3, u64::from(be16(rest)?)),
             0xdd => Self::level(5, u64::from(be32(rest)?)),
             0xde => Self::level(3, 2 * u64::from(be16(rest)?)),
             0xdf => Self::level(5, 2 * u64::from(be32(rest)?)),
+            _ => return None,
         })
     }
 
-    fn scalar(header: usize, payload: u32) -> Self {
-        let size = header.saturating_add(usize::try_from(payload).unwrap_or(usize::MAX));
-        Self::Scalar { size }
+    fn payload(header: usize, payload: u32) -> Self {
+        let payload = usize::try_from(payload).unwrap_or(usize::MAX);
+        Self {
+            size: header.saturating_add(payload),
+            values: None,
+        }
     }
 
     fn level(size: usize, values: u64) -> Self {
-        Self::Level { size, values }
+        Self {
+            size,
+            values: Some(values),
+        }
     }
 }
 
@@ -181,104 +233,50 @@ fn be32(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|chunk| u32::from_be_bytes(*chunk))
 }
 
-/// The walk over JSON: it counts brackets outside strings and leaves the grammar to the parser.
+/// Where MessagePack is written to: it keeps the bytes, scans them, and refuses more after a fault.
 ///
-/// Up to the first byte that the parser refuses the brackets pair, so the count is never less than
-/// the parser's own.
+/// What it lets pass is exactly what the check before decoding lets pass. rmp-serde writes
+/// sequences and maps of unknown length (`#[serde(flatten)]`) in one piece when they end, so their
+/// depth is found then, not while they are built.
 #[derive(Debug)]
-pub(super) struct JsonScan {
-    /// The next byte. It lies past the end while the byte after a backslash has not come.
-    at: usize,
-    levels: usize,
-    in_string: bool,
-}
-
-impl JsonScan {
-    pub(super) fn new() -> Self {
-        Self {
-            at: 0,
-            levels: 0,
-            in_string: false,
-        }
-    }
-}
-
-impl Scan for JsonScan {
-    fn advance(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        while let Some(rest) = bytes.get(self.at..)
-            && !rest.is_empty()
-        {
-            let halt = if self.in_string {
-                rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))
-            } else {
-                let signs = |byte: &u8| matches!(byte, b'"' | b'[' | b'{' | b']' | b'}');
-                rest.iter().position(signs)
-            };
-            let Some(halt) = halt else {
-                self.at = bytes.len();
-                break;
-            };
-            self.at += halt;
-            match rest[halt] {
-                b'"' => self.in_string = !self.in_string,
-                // The byte after it means nothing here, a quotation mark included.
-                b'\\' => self.at += 1,
-                b'[' | b'{' if self.levels == MAX_DEPTH => {
-                    return Err(DecodeError::new(DecodeErrorKind::TooDeep, Some(self.at)));
-                }
-                b'[' | b'{' => self.levels += 1,
-                _ => self.levels = self.levels.saturating_sub(1),
-            }
-            self.at += 1;
-        }
-        Ok(())
-    }
-
-    fn finish(&self, _len: usize) -> Result<(), DecodeError> {
-        Ok(())
-    }
-}
-
-/// Where serializers write to: it keeps the bytes, scans them, and refuses more after a fault.
-///
-/// Whatever it lets pass is what the check before decoding lets pass. rmp-serde writes sequences
-/// and maps of unknown length (`#[serde(flatten)]`) in one piece when they end, so their depth is
-/// found then, not while they are built.
-#[derive(Debug)]
-pub(super) struct Output<S> {
+pub(super) struct ScannedOutput {
     bytes: Vec<u8>,
-    scan: S,
+    scan: MessagePackScan,
     fault: Option<DecodeError>,
 }
 
-impl<S: Scan> Output<S> {
-    pub(super) fn new(scan: S) -> Self {
+impl ScannedOutput {
+    pub(super) fn new() -> Self {
         Self {
-            bytes: Vec::new(),
-            scan,
+            bytes: Vec::with_capacity(FIRST_CAPACITY),
+            scan: MessagePackScan::new(),
             fault: None,
         }
     }
 
-    /// The bytes, if neither the scan nor the serializer found fault. The scan comes first: a
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The fault that the scan found so far. It comes before the serializer's own verdict: a
     /// `Serialize` can hide a writer's error from its serializer.
-    pub(super) fn finish<E>(
-        self,
-        result: Result<(), E>,
-        kind: impl FnOnce(&E) -> EncodeErrorKind,
-    ) -> Result<Vec<u8>, EncodeError> {
-        if let Some(fault) = self.fault {
-            return Err(error::written_fault(&fault));
-        }
-        result.map_err(|error| EncodeError::new(kind(&error), Some(self.bytes.len())))?;
-        match self.scan.finish(self.bytes.len()) {
-            Ok(()) => Ok(self.bytes),
-            Err(fault) => Err(error::written_fault(&fault)),
-        }
+    pub(super) fn fault(&self) -> Option<&DecodeError> {
+        self.fault.as_ref()
+    }
+
+    /// The bytes, if they are a whole value.
+    pub(super) fn finish(self) -> Result<Vec<u8>, DecodeError> {
+        self.scan.finish(self.bytes.len())?;
+        Ok(self.bytes)
+    }
+
+    #[cold]
+    fn refuse(&self) -> io::Result<()> {
+        Err(io::ErrorKind::InvalidData.into())
     }
 }
 
-impl<S: Scan> io::Write for Output<S> {
+impl io::Write for ScannedOutput {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.write_all(bytes)?;
@@ -287,17 +285,66 @@ impl<S: Scan> io::Write for Output<S> {
 
     #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.fault.is_none() {
-            self.bytes.extend_from_slice(bytes);
-            self.fault = self.scan.advance(&self.bytes).err();
+        if self.fault.is_some() {
+            return self.refuse();
         }
-        match self.fault {
-            None => Ok(()),
-            Some(_) => Err(io::ErrorKind::InvalidData.into()),
+        self.bytes.extend_from_slice(bytes);
+        // Payloads, which are most writes, tell the scan nothing.
+        if self.scan.at < self.bytes.len()
+            && let Err(fault) = self.scan.advance(&self.bytes)
+        {
+            self.fault = Some(fault);
+            return self.refuse();
         }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A formatter of compact JSON that fails at the level that is one too many.
+#[derive(Debug, Default)]
+pub(super) struct LevelFormatter {
+    levels: usize,
+}
+
+impl LevelFormatter {
+    fn open<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        // Written even if it is too much, so that the bytes show it to whoever checks them.
+        writer.write_all(bracket)?;
+        if self.levels == MAX_DEPTH {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.levels += 1;
+        Ok(())
+    }
+
+    fn close<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.levels -= 1;
+        writer.write_all(bracket)
+    }
+}
+
+impl serde_json::ser::Formatter for LevelFormatter {
+    #[inline]
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"[")
+    }
+
+    #[inline]
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"]")
+    }
+
+    #[inline]
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"{")
+    }
+
+    #[inline]
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"}")
     }
 }

@@ -32,6 +32,48 @@ impl DecodeError {
         }
     }
 
+    /// What may be told of a parser's error about `bytes`.
+    pub(super) fn from_json(error: &serde_json::Error, bytes: &[u8]) -> Self {
+        use serde_json::error::Category;
+
+        let message = error.to_string();
+        let kinds: &[(&str, DecodeErrorKind)] = match error.classify() {
+            Category::Eof => &[("", DecodeErrorKind::Truncated)],
+            Category::Io | Category::Syntax => &[
+                ("trailing characters", DecodeErrorKind::TrailingBytes),
+                ("invalid unicode code point", DecodeErrorKind::InvalidUtf8),
+                ("", DecodeErrorKind::Malformed),
+            ],
+            Category::Data => &[
+                ("invalid type: ", DecodeErrorKind::TypeMismatch),
+                ("invalid value: ", DecodeErrorKind::InvalidValue),
+                ("invalid length ", DecodeErrorKind::InvalidLength),
+                ("unknown variant `", DecodeErrorKind::UnknownVariant),
+                ("unknown field `", DecodeErrorKind::UnknownField),
+                ("missing field `", DecodeErrorKind::MissingField),
+                ("duplicate field `", DecodeErrorKind::DuplicateField),
+                ("", DecodeErrorKind::Custom),
+            ],
+        };
+        let found = kinds.iter().find_map(|&(prefix, kind)| {
+            let rest = message.strip_prefix(prefix)?;
+            Some((kind, rest))
+        });
+        let (kind, rest) = found.unwrap_or((DecodeErrorKind::Custom, ""));
+
+        let mut decode = Self::new(kind, json_offset(error, bytes));
+        if matches!(
+            kind,
+            DecodeErrorKind::MissingField | DecodeErrorKind::DuplicateField
+        ) && let Some((name, tail)) = rest.split_once('`')
+            && (tail.is_empty() || tail.starts_with(" at line "))
+            && stands_only_as_key(bytes, name)
+        {
+            decode.set_field(name.to_owned());
+        }
+        decode
+    }
+
     /// What was wrong.
     #[must_use]
     pub fn kind(&self) -> DecodeErrorKind {
@@ -138,6 +180,29 @@ impl EncodeError {
         Self { kind, offset }
     }
 
+    /// What a fault that the scan finds in fresh output says about the model.
+    pub(super) fn from_scan(fault: &DecodeError) -> Self {
+        let kind = match fault.kind {
+            DecodeErrorKind::TooDeep => EncodeErrorKind::TooDeep,
+            // Serializers write well-formed headers, so it is the count of what follows that is off.
+            _ => EncodeErrorKind::LengthMismatch,
+        };
+        Self::new(kind, fault.offset)
+    }
+
+    pub(super) fn from_json(error: &serde_json::Error, written: usize) -> Self {
+        use serde_json::error::Category;
+
+        let kind = match error.classify() {
+            // Memory takes all writes, so it is the formatter that refused.
+            Category::Io => EncodeErrorKind::TooDeep,
+            // Keys are all that the grammar can refuse while writing.
+            Category::Syntax => EncodeErrorKind::InvalidKey,
+            Category::Data | Category::Eof => EncodeErrorKind::Custom,
+        };
+        Self::new(kind, Some(written))
+    }
+
     /// What was wrong.
     #[must_use]
     pub fn kind(&self) -> EncodeErrorKind {
@@ -189,67 +254,6 @@ impl fmt::Display for Place<'_> {
         }
         Ok(())
     }
-}
-
-/// What a fault that the scan finds in fresh output says about the model.
-pub(super) fn written_fault(fault: &DecodeError) -> EncodeError {
-    let kind = match fault.kind {
-        DecodeErrorKind::TooDeep => EncodeErrorKind::TooDeep,
-        // Serializers write well-formed headers, so it is the count of what follows that is off.
-        _ => EncodeErrorKind::LengthMismatch,
-    };
-    EncodeError::new(kind, fault.offset)
-}
-
-pub(super) fn json_encode_kind(error: &serde_json::Error) -> EncodeErrorKind {
-    // Keys are all that the grammar can refuse while writing.
-    if error.is_syntax() {
-        EncodeErrorKind::InvalidKey
-    } else {
-        EncodeErrorKind::Custom
-    }
-}
-
-/// What may be told of a parser's error about `bytes`.
-pub(super) fn json_decode(error: &serde_json::Error, bytes: &[u8]) -> DecodeError {
-    use serde_json::error::Category;
-
-    let message = error.to_string();
-    let kinds: &[(&str, DecodeErrorKind)] = match error.classify() {
-        Category::Eof => &[("", DecodeErrorKind::Truncated)],
-        Category::Io | Category::Syntax => &[
-            ("trailing characters", DecodeErrorKind::TrailingBytes),
-            ("invalid unicode code point", DecodeErrorKind::InvalidUtf8),
-            ("", DecodeErrorKind::Malformed),
-        ],
-        Category::Data => &[
-            ("invalid type: ", DecodeErrorKind::TypeMismatch),
-            ("invalid value: ", DecodeErrorKind::InvalidValue),
-            ("invalid length ", DecodeErrorKind::InvalidLength),
-            ("unknown variant `", DecodeErrorKind::UnknownVariant),
-            ("unknown field `", DecodeErrorKind::UnknownField),
-            ("missing field `", DecodeErrorKind::MissingField),
-            ("duplicate field `", DecodeErrorKind::DuplicateField),
-            ("", DecodeErrorKind::Custom),
-        ],
-    };
-    let found = kinds.iter().find_map(|&(prefix, kind)| {
-        let rest = message.strip_prefix(prefix)?;
-        Some((kind, rest))
-    });
-    let (kind, rest) = found.unwrap_or((DecodeErrorKind::Custom, ""));
-
-    let mut decode = DecodeError::new(kind, json_offset(error, bytes));
-    if matches!(
-        kind,
-        DecodeErrorKind::MissingField | DecodeErrorKind::DuplicateField
-    ) && let Some((name, tail)) = rest.split_once('`')
-        && (tail.is_empty() || tail.starts_with(" at line "))
-        && stands_only_as_key(bytes, name)
-    {
-        decode.set_field(name.to_owned());
-    }
-    decode
 }
 
 /// The offset of the parser's line and column, which both count from 1.

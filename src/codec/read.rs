@@ -24,7 +24,7 @@ pub(super) fn from_scanned<'de, T>(bytes: &'de [u8]) -> Result<T, DecodeError>
 where
     T: Deserialize<'de>,
 {
-    let mut reader = Reader { bytes, at: 0 };
+    let mut reader = Reader::new(bytes);
     match T::deserialize(&mut reader) {
         Ok(model) => Ok(model),
         Err(mut failure) => {
@@ -36,8 +36,10 @@ where
 
 #[derive(Debug)]
 struct Reader<'de> {
-    bytes: &'de [u8],
-    at: usize,
+    /// What has not been read.
+    rest: &'de [u8],
+    /// How long all of it is, to tell places.
+    len: usize,
 }
 
 /// The start of a value, with its header read.
@@ -49,22 +51,52 @@ enum Start {
 }
 
 impl<'de> Reader<'de> {
+    fn new(bytes: &'de [u8]) -> Self {
+        Self {
+            rest: bytes,
+            len: bytes.len(),
+        }
+    }
+
+    /// How many bytes have been read.
+    #[inline]
+    fn offset(&self) -> usize {
+        self.len - self.rest.len()
+    }
+
     #[inline]
     fn take(&mut self, len: usize) -> Result<&'de [u8], Failure> {
-        let taken = self.bytes.get(self.at..).and_then(|rest| rest.get(..len));
-        let Some(taken) = taken else {
+        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
             return Err(Failure::new(DecodeErrorKind::Truncated));
         };
-        self.at += len;
+        self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
     fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
-        match self.take(N)?.first_chunk() {
-            Some(chunk) => Ok(*chunk),
-            None => Err(Failure::new(DecodeErrorKind::Truncated)),
-        }
+        let Some((chunk, rest)) = self.rest.split_first_chunk() else {
+            return Err(Failure::new(DecodeErrorKind::Truncated));
+        };
+        self.rest = rest;
+        Ok(*chunk)
+    }
+
+    /// A number or anything else that is not asked to be more.
+    #[inline]
+    fn plain<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Failure> {
+        let [marker] = self.chunk()?;
+        self.scalar(marker, visitor)
+    }
+
+    /// Whether `marker` is next, and passes it if so.
+    #[inline]
+    fn skip(&mut self, marker: u8) -> bool {
+        let Some(rest) = self.rest.strip_prefix(&[marker]) else {
+            return false;
+        };
+        self.rest = rest;
+        true
     }
 
     #[inline]
@@ -103,7 +135,6 @@ impl<'de> Reader<'de> {
     }
 
     /// A leaf for all that holds no values: the frames of deep models do without its many results.
-    #[inline(never)]
     fn scalar<V: Visitor<'de>>(&mut self, marker: u8, visitor: V) -> Result<V::Value, Failure> {
         match marker {
             0x00..=0x7f => visitor.visit_u8(marker),
@@ -127,7 +158,8 @@ impl<'de> Reader<'de> {
                 visitor.visit_newtype_struct(SeqAccessDeserializer::new(extension))
             }
             0xe0..=0xff => visitor.visit_i8(marker.cast_signed()),
-            _ => Err(Failure::new(DecodeErrorKind::Malformed)),
+            0xc1 => Err(Failure::new(DecodeErrorKind::Malformed)),
+            0x80..=0x9f | 0xdc..=0xdf => Err(Failure::new(DecodeErrorKind::TypeMismatch)),
         }
     }
 
@@ -150,7 +182,7 @@ impl<'de> Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         let mut entries = Entries {
-            key: self.at,
+            key: self.rest,
             reader: self,
             left: len,
             fields,
@@ -164,10 +196,9 @@ impl<'de> Reader<'de> {
 
     /// The 16 bytes that integers of 128 bits are written as, if they are next.
     fn wide(&mut self) -> Option<[u8; 16]> {
-        let wide = self.bytes.get(self.at..)?.strip_prefix(&[0xc4, 16])?;
-        let wide = *wide.first_chunk()?;
-        self.at += 18;
-        Some(wide)
+        let (wide, rest) = self.rest.strip_prefix(&[0xc4, 16])?.split_first_chunk()?;
+        self.rest = rest;
+        Some(*wide)
     }
 }
 
@@ -203,7 +234,7 @@ impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if let Some(0xc4..=0xc6) = self.bytes.get(self.at) {
+        if let Some(0xc4..=0xc6) = self.rest.first() {
             let [marker] = self.chunk()?;
             let bytes = self.payload(marker)?.iter().copied();
             return visitor.visit_seq(SeqDeserializer::new(bytes));
@@ -227,8 +258,7 @@ impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if self.bytes.get(self.at) == Some(&0xc0) {
-            self.at += 1;
+        if self.skip(0xc0) {
             visitor.visit_none()
         } else {
             visitor.visit_some(self)
@@ -258,8 +288,7 @@ impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
         _name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        if self.bytes.get(self.at) == Some(&0x90) {
-            self.at += 1;
+        if self.skip(0x90) {
             return visitor.visit_unit();
         }
         self.deserialize_any(visitor)
@@ -294,20 +323,41 @@ impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
     /// Skipped by the scan, which needs no stack for its levels.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let mut scan = MessagePackScan::new();
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        scan.advance_value(rest)
+        scan.advance_value(self.rest)
             .map_err(|error| Failure::new(error.kind()))?;
         self.take(scan.end())?;
         visitor.visit_unit()
     }
 
+    #[inline]
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if let Some(marker @ 0xa0..=0xbf) = self.rest.first() {
+            let [_] = self.chunk()?;
+            return visitor.visit_borrowed_str(self.string(*marker)?);
+        }
+        self.plain(visitor)
+    }
+
     forward! {
+        deserialize_bool() => plain;
+        deserialize_i8() => plain;
+        deserialize_i16() => plain;
+        deserialize_i32() => plain;
+        deserialize_i64() => plain;
+        deserialize_u8() => plain;
+        deserialize_u16() => plain;
+        deserialize_u32() => plain;
+        deserialize_u64() => plain;
+        deserialize_f32() => plain;
+        deserialize_f64() => plain;
+        deserialize_char() => deserialize_str;
+        deserialize_string() => deserialize_str;
+        deserialize_identifier() => deserialize_str;
         deserialize_tuple(usize) => deserialize_seq;
         deserialize_tuple_struct(&'static str, usize) => deserialize_seq;
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf unit map
-        identifier
+        bytes byte_buf unit map
     }
 }

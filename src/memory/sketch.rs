@@ -72,6 +72,10 @@ fn probes(hash: u64) -> [(usize, u32); PROBES] {
 /// Use counts of departed keys, approximate and never too low except through ageing.
 #[derive(Debug, Default)]
 pub(crate) struct Sketch {
+    #[expect(
+        clippy::vec_box,
+        reason = "growing must move pointers, not megabytes of lines"
+    )]
     chunks: Vec<Box<[Line; CHUNK_LINES]>>,
     /// Lines in use, over all chunks.
     lines: usize,

@@ -119,6 +119,12 @@ impl Table {
         self.torn
     }
 
+    /// Leaves the table as a panic in the middle of a mutation would.
+    #[cfg(test)]
+    pub(crate) fn tear(&mut self) {
+        self.torn = true;
+    }
+
     /// Bytes held by entries and all that is kept beside them: never more than the capacity.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes + self.dependencies.bytes()

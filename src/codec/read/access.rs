@@ -12,7 +12,7 @@ use super::{Failure, Reader, Start};
 
 /// Collections reserve room for no more elements than this before they have read any, so that an
 /// element which is large in memory and small on the wire is paid for as it comes.
-const MAX_SIZE_HINT: u32 = 256;
+const MAX_SIZE_HINT: u32 = 64;
 
 /// The elements of an array.
 pub(super) struct Elements<'a, 'de> {
@@ -32,7 +32,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
             return Ok(None);
         }
         self.left -= 1;
-        let start = self.reader.at;
+        let start = self.reader.offset();
         let mut result = seed.deserialize(&mut *self.reader).map(Some);
         if let Err(failure) = &mut result {
             failure.set_offset(start);
@@ -50,8 +50,8 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 pub(super) struct Entries<'a, 'de> {
     pub(super) reader: &'a mut Reader<'de>,
     pub(super) left: u32,
-    /// Where the latest key begins.
-    pub(super) key: usize,
+    /// All from the latest key on.
+    pub(super) key: &'de [u8],
     /// The names that the program knows: keys from elsewhere may be data and are not told.
     pub(super) fields: &'static [&'static str],
 }
@@ -60,10 +60,7 @@ impl Entries<'_, '_> {
     /// Says of a failure that it happened in the value at `start`, under the latest key.
     #[cold]
     fn place(&self, failure: &mut Failure, start: usize) {
-        let mut key = Reader {
-            bytes: &self.reader.bytes[..start],
-            at: self.key,
-        };
+        let mut key = Reader::new(self.key);
         let stored = match key.start() {
             Ok(Start::Scalar(marker)) => key.string(marker).ok(),
             _ => None,
@@ -87,10 +84,11 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
             return Ok(None);
         }
         self.left -= 1;
-        self.key = self.reader.at;
+        self.key = self.reader.rest;
+        let start = self.reader.offset();
         let mut result = seed.deserialize(&mut *self.reader).map(Some);
         if let Err(failure) = &mut result {
-            failure.set_offset(self.key);
+            failure.set_offset(start);
         }
         result
     }
@@ -100,7 +98,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     where
         T: DeserializeSeed<'de>,
     {
-        let start = self.reader.at;
+        let start = self.reader.offset();
         let mut result = seed.deserialize(&mut *self.reader);
         if let Err(failure) = &mut result {
             self.place(failure, start);
@@ -126,7 +124,7 @@ impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
     where
         T: DeserializeSeed<'de>,
     {
-        let start = self.0.at;
+        let start = self.0.offset();
         match seed.deserialize(&mut *self.0) {
             Ok(variant) => Ok((variant, self)),
             Err(mut failure) => {

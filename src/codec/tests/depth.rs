@@ -35,7 +35,8 @@ fn decode_kind<T: DeserializeOwned + Debug>(codec: Codec, bytes: &[u8]) -> Optio
 #[test]
 fn sixty_four_levels_are_read_and_sixty_five_are_not() {
     on_small_stack(|| {
-        let shapes: [(Codec, &[u8], &[u8], &[u8]); 8] = [
+        type Shape = (Codec, &'static [u8], &'static [u8], &'static [u8]);
+        let shapes: [Shape; 8] = [
             (Codec::MessagePack, b"\x91", b"\x01", b""),
             (Codec::MessagePack, b"\x81\xa1k", b"\x01", b""),
             (Codec::MessagePack, b"\xdc\x00\x01", b"\xc0", b""),
