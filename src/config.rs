@@ -76,7 +76,11 @@ impl Default for Settings {
 impl Settings {
     /// The codec that models are really encoded with.
     pub(crate) fn model_codec(&self) -> Codec {
-        if self.go_compatible { Codec::Json } else { self.codec }
+        if self.go_compatible {
+            Codec::Json
+        } else {
+            self.codec
+        }
     }
 
     fn validate(&self) -> Result<()> {
@@ -105,7 +109,11 @@ fn refuse<T>(reason: String) -> Result<T> {
 }
 
 fn at_least_one(name: &str, value: u128) -> Result<()> {
-    if value == 0 { refuse(format!("{name} must be over zero")) } else { Ok(()) }
+    if value == 0 {
+        refuse(format!("{name} must be over zero"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Setters of the shared settings, the same on every configuration type.
@@ -198,7 +206,10 @@ pub struct MemoryConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { settings: Settings::default(), capacity_bytes: 100 * MIB }
+        Self {
+            settings: Settings::default(),
+            capacity_bytes: 100 * MIB,
+        }
     }
 }
 
@@ -305,16 +316,19 @@ impl Config {
     pub(crate) fn validate(&self) -> Result<()> {
         self.settings.validate()?;
         match self.engine {
-            EngineConfig::Memory { capacity_bytes } => {
-                at_least_one("capacity_bytes", capacity_bytes as u128)
-            }
+            EngineConfig::Memory { capacity_bytes } => at_least_one("capacity_bytes", capacity_bytes as u128),
         }
     }
 }
 
 impl From<MemoryConfig> for Config {
     fn from(config: MemoryConfig) -> Self {
-        let engine = EngineConfig::Memory { capacity_bytes: config.capacity_bytes };
-        Self { settings: config.settings, engine }
+        let engine = EngineConfig::Memory {
+            capacity_bytes: config.capacity_bytes,
+        };
+        Self {
+            settings: config.settings,
+            engine,
+        }
     }
 }

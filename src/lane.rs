@@ -3,6 +3,7 @@
 //! Why not the actor's mailbox: a `kameo` ask costs two to three times as much as this, and throws
 //! away a reply whose caller has gone. See ARCHITECTURE.md, *The request lane*.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,7 +28,18 @@ pub(crate) fn lane(length: usize, bytes: usize, patience: Duration) -> (LaneSend
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
     let most = u32::try_from(bytes).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
-    (LaneSender { sender, room, most, patience }, LaneReceiver { receiver, batch: Vec::new() })
+    (
+        LaneSender {
+            sender,
+            room,
+            most,
+            patience,
+        },
+        LaneReceiver {
+            receiver,
+            batch: VecDeque::new(),
+        },
+    )
 }
 
 /// The sending end, shared by all handles of a store.
@@ -62,10 +74,12 @@ impl LaneSender {
                 Err(_) => return Err(Refused::Full(request)),
             },
         };
-        self.sender.try_send(Envelope { request, _room: room }).map_err(|refused| match refused {
-            TrySendError::Full(envelope) => Refused::Full(envelope.request),
-            TrySendError::Closed(_) => Refused::Closed,
-        })
+        self.sender
+            .try_send(Envelope { request, _room: room })
+            .map_err(|refused| match refused {
+                TrySendError::Full(envelope) => Refused::Full(envelope.request),
+                TrySendError::Closed(_) => Refused::Closed,
+            })
     }
 
     async fn wait_and_send(&self, request: Request) -> Result<()> {
@@ -145,8 +159,8 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct LaneReceiver {
     receiver: mpsc::Receiver<Envelope>,
-    /// Received and not yet served, the next one last.
-    batch: Vec<Envelope>,
+    /// Received and not yet served.
+    batch: VecDeque<Envelope>,
 }
 
 impl LaneReceiver {
@@ -155,14 +169,16 @@ impl LaneReceiver {
         if !self.batch.is_empty() {
             return Poll::Ready(self.batch.len());
         }
-        let received = self.receiver.poll_recv_many(cx, &mut self.batch, limit);
-        self.batch.reverse();
+        // The queue is empty, so that it becomes a vector and a queue again without being copied.
+        let mut batch = Vec::from(std::mem::take(&mut self.batch));
+        let received = self.receiver.poll_recv_many(cx, &mut batch, limit);
+        self.batch = VecDeque::from(batch);
         received
     }
 
     /// The next request of the batch.
     pub(crate) fn next(&mut self) -> Option<Request> {
-        self.batch.pop().map(|envelope| envelope.request)
+        self.batch.pop_front().map(|envelope| envelope.request)
     }
 
     /// Refuses every further request; those in the lane stay.

@@ -45,29 +45,83 @@ pub(crate) struct Page {
 
 #[derive(Debug)]
 pub(crate) enum Request {
-    Get { key: Key, reply: Reply<Option<Value>> },
-    GetMany { keys: Vec<Key>, reply: Reply<Vec<Option<Value>>> },
+    Get {
+        key: Key,
+        reply: Reply<Option<Value>>,
+    },
+    GetMany {
+        keys: Vec<Key>,
+        reply: Reply<Vec<Option<Value>>>,
+    },
     /// Complete when enqueued, so it has no reply: whoever reads later comes after it in the lane.
-    Set { write: Write },
+    Set {
+        write: Write,
+    },
     /// As `Set`, one after the other.
-    SetMany { writes: Vec<Write> },
-    SetIf { write: Box<Write>, condition: Condition, reply: Reply<bool> },
-    Take { key: Key, reply: Reply<Option<Value>> },
-    Delete { key: Key, reply: Reply<bool> },
-    DeleteMany { keys: Vec<Key>, reply: Reply<u64> },
-    Exists { key: Key, reply: Reply<bool> },
-    Ttl { key: Key, reply: Reply<Option<Ttl>> },
+    SetMany {
+        writes: Vec<Write>,
+    },
+    SetIf {
+        write: Box<Write>,
+        condition: Condition,
+        reply: Reply<bool>,
+    },
+    Take {
+        key: Key,
+        reply: Reply<Option<Value>>,
+    },
+    Delete {
+        key: Key,
+        reply: Reply<bool>,
+    },
+    DeleteMany {
+        keys: Vec<Key>,
+        reply: Reply<u64>,
+    },
+    Exists {
+        key: Key,
+        reply: Reply<bool>,
+    },
+    Ttl {
+        key: Key,
+        reply: Reply<Option<Ttl>>,
+    },
     /// A new TTL for an entry; `None` makes it persistent, and is true only if it was not.
-    Expire { key: Key, ttl: Option<Duration>, reply: Reply<bool> },
-    Incr { key: Key, by: i64, reply: Reply<i64> },
-    Scan { prefix: String, cursor: u64, reply: Reply<Page> },
-    Clear { prefix: String, reply: Reply<u64> },
-    Invalidate { names: Vec<Key>, reply: Reply<u64> },
-    Ping { reply: Reply<()> },
-    Stats { reply: Reply<EngineStats> },
+    Expire {
+        key: Key,
+        ttl: Option<Duration>,
+        reply: Reply<bool>,
+    },
+    Incr {
+        key: Key,
+        by: i64,
+        reply: Reply<i64>,
+    },
+    Scan {
+        prefix: String,
+        cursor: u64,
+        reply: Reply<Page>,
+    },
+    Clear {
+        prefix: String,
+        reply: Reply<u64>,
+    },
+    Invalidate {
+        names: Vec<Key>,
+        reply: Reply<u64>,
+    },
+    Ping {
+        reply: Reply<()>,
+    },
+    Stats {
+        reply: Reply<EngineStats>,
+    },
     /// A fault of the engine itself, for the tests of its recovery.
     #[cfg(test)]
-    Panic { inside_the_table: bool, reply: Reply<()> },
+    Panic {
+        inside_the_table: bool,
+        reply: Reply<()>,
+    },
 }
 
 /// Requests of up to this many bytes beyond their keys' inline part weigh nothing in the lane.
@@ -86,7 +140,11 @@ impl Request {
             | Request::Incr { key, .. } => key.heap_bytes(),
             Request::Set { write } => write.bytes(),
             Request::SetIf { write, condition, .. } => {
-                let expected = if let Condition::Holds(value) = condition { value.len() } else { 0 };
+                let expected = if let Condition::Holds(value) = condition {
+                    value.len()
+                } else {
+                    0
+                };
                 write.bytes() + expected
             }
             Request::SetMany { writes } => writes.iter().map(|w| size_of::<Write>() + w.bytes()).sum(),

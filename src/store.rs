@@ -90,11 +90,27 @@ impl Store {
             Some(name) => Namespace::default().nested(name)?,
             None => Namespace::default(),
         };
-        let (lane, receiver) = lane(settings.lane_length, settings.lane_bytes, settings.request_timeout);
+        let (lane, receiver) = lane(
+            settings.lane_length,
+            settings.lane_bytes,
+            settings.request_timeout,
+        );
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
-        let supervisor = Supervisor::spawn(Plan { engine: config.engine.clone(), lane: receiver });
-        let inner = Inner { lane, keys, config, refused: AtomicU64::new(0), supervisor };
-        Ok(Self { inner: Arc::new(inner), namespace })
+        let supervisor = Supervisor::spawn(Plan {
+            engine: config.engine.clone(),
+            lane: receiver,
+        });
+        let inner = Inner {
+            lane,
+            keys,
+            config,
+            refused: AtomicU64::new(0),
+            supervisor,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+            namespace,
+        })
     }
 
     /// A handle to the namespace `name` inside this one: 1 to 64 of `A-Z a-z 0-9 . _ -`, but not
@@ -116,7 +132,10 @@ impl Store {
     /// [`Error::InvalidNamespace`].
     pub fn namespace(&self, name: impl AsRef<str>) -> Result<Self> {
         let namespace = self.count(self.namespace.nested(name.as_ref()))?;
-        Ok(Self { inner: self.inner.clone(), namespace })
+        Ok(Self {
+            inner: self.inner.clone(),
+            namespace,
+        })
     }
 
     /// Which engine serves this store.
@@ -149,7 +168,10 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ping(&self) -> Result<Duration> {
         let began = Instant::now();
-        self.inner.lane.ask_for_long(|reply| Request::Ping { reply }).await?;
+        self.inner
+            .lane
+            .ask_for_long(|reply| Request::Ping { reply })
+            .await?;
         Ok(began.elapsed())
     }
 
@@ -173,8 +195,15 @@ impl Store {
     ///
     /// Safe: it changes nothing.
     pub async fn stats(&self) -> Result<Stats> {
-        let engine = self.inner.lane.ask_for_long(|reply| Request::Stats { reply }).await?;
-        Ok(Stats { refused: self.inner.refused.load(Ordering::Relaxed), ..engine })
+        let engine = self
+            .inner
+            .lane
+            .ask_for_long(|reply| Request::Stats { reply })
+            .await?;
+        Ok(Stats {
+            refused: self.inner.refused.load(Ordering::Relaxed),
+            ..engine
+        })
     }
 
     /// Closes the store for all its handles: what has been sent before is carried out, every call

@@ -30,7 +30,10 @@ impl Actor for Supervisor {
 
     async fn on_start(plan: Plan, myself: ActorRef<Self>) -> Result<Self, Infallible> {
         let EngineConfig::Memory { capacity_bytes } = plan.engine;
-        let engine = MemoryEngine::spawn(Start { lane: plan.lane, capacity_bytes });
+        let engine = MemoryEngine::spawn(Start {
+            lane: plan.lane,
+            capacity_bytes,
+        });
         myself.link(&engine).await;
         tracing::debug!(capacity_bytes, "the memory engine has started");
         Ok(Self { engine })

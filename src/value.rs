@@ -62,7 +62,11 @@ impl fmt::Debug for Value {
 
 impl From<Value> for Bytes {
     fn from(value: Value) -> Self {
-        if value.len() <= COPIED { Bytes::copy_from_slice(&value.0) } else { Bytes::from_owner(value) }
+        if value.len() <= COPIED {
+            Bytes::copy_from_slice(&value.0)
+        } else {
+            Bytes::from_owner(value)
+        }
     }
 }
 
@@ -76,7 +80,17 @@ macro_rules! from_bytes {
     )+};
 }
 
-from_bytes!(&str, &String, String, &[u8], &Vec<u8>, Vec<u8>, Box<[u8]>, Bytes, &Bytes);
+from_bytes!(
+    &str,
+    &String,
+    String,
+    &[u8],
+    &Vec<u8>,
+    Vec<u8>,
+    Box<[u8]>,
+    Bytes,
+    &Bytes
+);
 
 impl From<Arc<[u8]>> for Value {
     fn from(source: Arc<[u8]>) -> Self {

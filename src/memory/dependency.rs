@@ -91,7 +91,13 @@ impl Dependencies {
             let name = self.find(key).unwrap_or_else(|| self.list(key));
             let next = self.names[name].dependents;
             let dependent = Dependent::Entry(slot);
-            let edge = self.edges.insert(Edge { name, dependent, previous: NONE, next, sibling: head });
+            let edge = self.edges.insert(Edge {
+                name,
+                dependent,
+                previous: NONE,
+                next,
+                sibling: head,
+            });
             if next != NONE {
                 self.edges[next].previous = edge;
             }
@@ -119,8 +125,13 @@ impl Dependencies {
         if edges == NONE {
             return;
         }
-        let Some(name) = self.find(key) else { return self.release(edges) };
-        debug_assert_eq!(self.names[name].depends_on, NONE, "writing an entry exorcises its ghost");
+        let Some(name) = self.find(key) else {
+            return self.release(edges);
+        };
+        debug_assert_eq!(
+            self.names[name].depends_on, NONE,
+            "writing an entry exorcises its ghost"
+        );
         let mut edge = edges;
         while edge != NONE {
             self.edges[edge].dependent = Dependent::Ghost(name);
@@ -158,7 +169,11 @@ impl Dependencies {
     /// Somebody who still depends on `name`.
     pub(crate) fn dependent(&self, name: NameId) -> Option<Dependent> {
         let edge = self.names[name].dependents;
-        if edge == NONE { None } else { Some(self.edges[edge].dependent) }
+        if edge == NONE {
+            None
+        } else {
+            Some(self.edges[edge].dependent)
+        }
     }
 
     /// Forgets a condemned name on which nothing depends any more.
@@ -188,8 +203,12 @@ impl Dependencies {
     }
 
     fn list(&mut self, key: &Key) -> NameId {
-        let name =
-            self.names.insert(Name { key: key.clone(), dependents: NONE, depends_on: NONE, listed: true });
+        let name = self.names.insert(Name {
+            key: key.clone(),
+            dependents: NONE,
+            depends_on: NONE,
+            listed: true,
+        });
         let names = &self.names;
         self.index.insert(key.hash(), name, |name| names[name].key.hash());
         self.bytes += Self::cost(key);
@@ -199,7 +218,8 @@ impl Dependencies {
     fn unlist(&mut self, name: NameId) {
         if std::mem::replace(&mut self.names[name].listed, false) {
             let names = &self.names;
-            self.index.remove(names[name].key.hash(), name, |name| names[name].key.hash());
+            self.index
+                .remove(names[name].key.hash(), name, |name| names[name].key.hash());
         }
     }
 
@@ -216,7 +236,13 @@ impl Dependencies {
     fn cut(&mut self) {
         while let Some(mut edge) = self.cutting.pop() {
             while edge != NONE {
-                let Edge { name, previous, next, sibling, .. } = self.edges.remove(edge);
+                let Edge {
+                    name,
+                    previous,
+                    next,
+                    sibling,
+                    ..
+                } = self.edges.remove(edge);
                 self.bytes -= footprint::EDGE;
                 match previous {
                     NONE => self.names[name].dependents = next,
@@ -237,7 +263,12 @@ impl Dependencies {
     /// After `name` lost a dependent or became a ghost: forgets it if nothing depends on it, and
     /// drops the ghost if only ghosts without living dependents do.
     fn lay_to_rest(&mut self, name: NameId) {
-        let Name { dependents, depends_on, listed, .. } = self.names[name];
+        let Name {
+            dependents,
+            depends_on,
+            listed,
+            ..
+        } = self.names[name];
         if dependents == NONE {
             self.drop_ghost(name);
             if listed {

@@ -150,14 +150,22 @@ impl MemoryEngine {
             && let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH)
         {
             self.batches += 1;
-            return Poll::Ready(if length == 0 { Event::LaneEnded } else { Event::Batch });
+            return Poll::Ready(if length == 0 {
+                Event::LaneEnded
+            } else {
+                Event::Batch
+            });
         }
         self.batches = 0;
         if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
         if let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH) {
-            return Poll::Ready(if length == 0 { Event::LaneEnded } else { Event::Batch });
+            return Poll::Ready(if length == 0 {
+                Event::LaneEnded
+            } else {
+                Event::Batch
+            });
         }
         if self.has_chores() {
             return Poll::Ready(Event::Chores);
@@ -238,7 +246,7 @@ impl MemoryEngine {
         match request {
             Request::Get { key, reply } => reply.send(Ok(table.get(&key, now))),
             Request::GetMany { keys, reply } => {
-                reply.send(Ok(keys.iter().map(|key| table.get(key, now)).collect()));
+                reply.send(Ok(table.get_many(&keys, now)));
             }
             Request::Set { write } => table.write(write, now),
             Request::SetMany { writes } => {
@@ -246,7 +254,11 @@ impl MemoryEngine {
                     table.write(write, now);
                 }
             }
-            Request::SetIf { write, condition, reply } => {
+            Request::SetIf {
+                write,
+                condition,
+                reply,
+            } => {
                 reply.send(Ok(set_if(table, *write, &condition, now)));
             }
             Request::Take { key, reply } => {
@@ -263,7 +275,11 @@ impl MemoryEngine {
             Request::Ttl { key, reply } => reply.send(Ok(table.ttl(&key, now))),
             Request::Expire { key, ttl, reply } => reply.send(Ok(expire(table, &key, ttl, now))),
             Request::Incr { key, by, reply } => reply.send(incr(table, key, by, now)),
-            Request::Scan { prefix, cursor, reply } => reply.send(Ok(table.scan(&prefix, cursor, now))),
+            Request::Scan {
+                prefix,
+                cursor,
+                reply,
+            } => reply.send(Ok(table.scan(&prefix, cursor, now))),
             Request::Clear { prefix, reply } => {
                 let sweep = Sweep::clearing(table, prefix);
                 self.sweep(sweep, reply, now);
@@ -272,10 +288,16 @@ impl MemoryEngine {
             Request::Ping { reply } => reply.send(Ok(())),
             Request::Stats { reply } => {
                 let lane_depth = self.lane.depth() as u64;
-                reply.send(Ok(crate::stats::Stats { lane_depth, ..table.stats() }));
+                reply.send(Ok(crate::stats::Stats {
+                    lane_depth,
+                    ..table.stats()
+                }));
             }
             #[cfg(test)]
-            Request::Panic { inside_the_table, reply } => {
+            Request::Panic {
+                inside_the_table,
+                reply,
+            } => {
                 if inside_the_table {
                     table.tear();
                 }
@@ -301,7 +323,11 @@ fn set_if(table: &mut Table, write: Write, condition: &Condition, now: Moment) -
 
 fn expire(table: &mut Table, key: &Key, ttl: Option<Duration>, now: Moment) -> bool {
     let was_persistent = table.ttl(key, now) == Some(crate::ttl::Ttl::Persistent);
-    if ttl.is_none() && was_persistent { false } else { table.expire(key, ttl, now) }
+    if ttl.is_none() && was_persistent {
+        false
+    } else {
+        table.expire(key, ttl, now)
+    }
 }
 
 fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<i64> {
@@ -314,7 +340,15 @@ fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<i64> {
     if held.is_some() {
         table.rewrite(&key, value, now);
     } else {
-        table.write(Write { key, value, ttl: None, depends_on: Box::default() }, now);
+        table.write(
+            Write {
+                key,
+                value,
+                ttl: None,
+                depends_on: Box::default(),
+            },
+            now,
+        );
     }
     Ok(sum)
 }

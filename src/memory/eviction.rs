@@ -210,7 +210,11 @@ impl Policy {
         let weight = nodes.weight(slot);
         let queue = self.queue_of(nodes, slot);
         queue.bytes = queue.bytes.saturating_sub(old_weight).saturating_add(weight);
-        queue.move_to_front(nodes, slot);
+        // Only a write that needs room has to be out of its own way. Others relink nothing, which
+        // spares three entries that have nothing to do with it.
+        if weight > old_weight {
+            queue.move_to_front(nodes, slot);
+        }
         self.last_written = slot;
         self.hit(nodes, slot);
     }
@@ -235,6 +239,7 @@ impl Policy {
     }
 
     /// Bytes on the heap; the nodes are not among them.
+    #[cfg(test)]
     pub(crate) fn heap_bytes(&self) -> usize {
         self.departed.heap_bytes()
     }
@@ -259,7 +264,11 @@ impl Policy {
         let Some(incumbent) = self.incumbent(nodes) else {
             // Main has nothing to give, so the window does, its last written entry at the worst.
             // If even the window is empty, main is or has only the entry written last.
-            return [self.window.back, self.main.back]
+            let spared = match self.window.back {
+                slot if slot != NONE && slot == self.last_written => nodes.node(slot).prev,
+                slot => slot,
+            };
+            return [spared, self.window.back, self.main.back]
                 .into_iter()
                 .find(|&slot| slot != NONE);
         };

@@ -77,7 +77,12 @@ impl Store {
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> SetMany<'_> {
         let entries = entries.into_iter();
-        SetMany::new(self, entries.map(|(key, value)| Ok((self.key(key.as_ref())?, value.into()))).collect())
+        SetMany::new(
+            self,
+            entries
+                .map(|(key, value)| Ok((self.key(key.as_ref())?, value.into())))
+                .collect(),
+        )
     }
 
     /// Removes many keys: how many held a value. A key that is given twice counts once.
@@ -102,7 +107,10 @@ impl Store {
         let mut deleted = 0;
         while keys.len() > 0 {
             let keys = keys.by_ref().take(CHUNK).collect();
-            deleted += self.lane().ask(|reply| Request::DeleteMany { keys, reply }).await?;
+            deleted += self
+                .lane()
+                .ask(|reply| Request::DeleteMany { keys, reply })
+                .await?;
         }
         Ok(deleted)
     }
@@ -132,8 +140,13 @@ impl Store {
     ///
     /// Once polled, all is removed even if the future is dropped.
     pub async fn invalidate<K: AsRef<str>>(&self, names: impl IntoIterator<Item = K>) -> Result<u64> {
-        let names = names.into_iter().map(|name| self.name(name.as_ref())).collect::<Result<_>>()?;
-        self.lane().ask_for_long(|reply| Request::Invalidate { names, reply }).await
+        let names = names
+            .into_iter()
+            .map(|name| self.name(name.as_ref()))
+            .collect::<Result<_>>()?;
+        self.lane()
+            .ask_for_long(|reply| Request::Invalidate { names, reply })
+            .await
     }
 
     /// The keys that begin with `prefix`, in no order, without this handle's namespace.
@@ -183,6 +196,8 @@ impl Store {
     /// Once polled, all is removed even if the future is dropped.
     pub async fn clear(&self) -> Result<u64> {
         let prefix = self.namespace.prefix().to_owned();
-        self.lane().ask_for_long(|reply| Request::Clear { prefix, reply }).await
+        self.lane()
+            .ask_for_long(|reply| Request::Clear { prefix, reply })
+            .await
     }
 }

@@ -37,7 +37,11 @@ enum Lifetime {
 
 impl<'a> Options<'a> {
     fn new(store: &'a Store) -> Self {
-        Self { store, ttl: Lifetime::Default, names: Ok(Vec::new()) }
+        Self {
+            store,
+            ttl: Lifetime::Default,
+            names: Ok(Vec::new()),
+        }
     }
 
     fn depends_on<D: AsRef<str>>(&mut self, names: impl IntoIterator<Item = D>) {
@@ -112,14 +116,25 @@ pub struct Set<'a> {
 
 impl<'a> Set<'a> {
     pub(super) fn new(store: &'a Store, entry: Result<(Key, Value)>) -> Self {
-        Self { options: Options::new(store), entry }
+        Self {
+            options: Options::new(store),
+            entry,
+        }
     }
 
     fn checked(self) -> Result<(&'a Store, Write)> {
         let (key, value) = self.entry?;
         let (store, ttl, depends_on) = self.options.checked()?;
         store.check_size(&key, value.len(), &depends_on)?;
-        Ok((store, Write { key, value, ttl, depends_on }))
+        Ok((
+            store,
+            Write {
+                key,
+                value,
+                ttl,
+                depends_on,
+            },
+        ))
     }
 }
 
@@ -189,7 +204,11 @@ pub struct SetIf<'a> {
 
 impl<'a> SetIf<'a> {
     pub(super) fn new(store: &'a Store, entry: Result<(Key, Value)>, condition: Condition) -> Self {
-        Self { options: Options::new(store), entry, condition }
+        Self {
+            options: Options::new(store),
+            entry,
+            condition,
+        }
     }
 }
 
@@ -198,11 +217,22 @@ impl<'a> IntoFuture for SetIf<'a> {
     type IntoFuture = BoxFuture<'a, bool>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { options, entry, condition } = self;
+        let Self {
+            options,
+            entry,
+            condition,
+        } = self;
         Box::pin(async move {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
-            store.lane().ask(|reply| Request::SetIf { write, condition, reply }).await
+            store
+                .lane()
+                .ask(|reply| Request::SetIf {
+                    write,
+                    condition,
+                    reply,
+                })
+                .await
         })
     }
 }
@@ -217,7 +247,10 @@ pub struct SetMany<'a> {
 
 impl<'a> SetMany<'a> {
     pub(super) fn new(store: &'a Store, entries: Result<Vec<(Key, Value)>>) -> Self {
-        Self { options: Options::new(store), entries }
+        Self {
+            options: Options::new(store),
+            entries,
+        }
     }
 }
 
@@ -236,7 +269,12 @@ impl<'a> IntoFuture for SetMany<'a> {
             while entries.len() > 0 {
                 let chunk = entries.by_ref().take(CHUNK);
                 let writes = chunk
-                    .map(|(key, value)| Write { key, value, ttl, depends_on: depends_on.clone() })
+                    .map(|(key, value)| Write {
+                        key,
+                        value,
+                        ttl,
+                        depends_on: depends_on.clone(),
+                    })
                     .collect();
                 store.lane().send(Request::SetMany { writes }).await?;
             }
