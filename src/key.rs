@@ -77,7 +77,7 @@ impl KeyMaker {
 
     /// A value's key.
     pub(crate) fn key(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
-        let trimmed = raw.trim();
+        let trimmed = trim(raw);
         if trimmed.is_empty() {
             return Err(Error::KeyRequired);
         }
@@ -121,6 +121,14 @@ impl KeyMaker {
             hash: hasher.finish(),
             text,
         })
+    }
+}
+
+/// As [`str::trim`], which decodes characters at both ends, with a short cut for most keys.
+fn trim(raw: &str) -> &str {
+    match raw.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => raw,
+        _ => raw.trim(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -38,6 +38,7 @@ pub(crate) fn lane(length: usize, bytes: usize, patience: Duration) -> (LaneSend
         LaneReceiver {
             receiver,
             batch: VecDeque::new(),
+            buffer: Vec::new(),
         },
     )
 }
@@ -61,7 +62,7 @@ impl LaneSender {
         match self.try_send(request) {
             Ok(()) => Ok(()),
             Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(request)) => self.wait_and_send(request).await,
+            Err(Refused::Full(request)) => self.wait_and_send(*request).await,
         }
     }
 
@@ -71,13 +72,13 @@ impl LaneSender {
             0 => None,
             weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
                 Ok(room) => Some(room),
-                Err(_) => return Err(Refused::Full(request)),
+                Err(_) => return Err(Refused::Full(Box::new(request))),
             },
         };
         self.sender
             .try_send(Envelope { request, _room: room })
             .map_err(|refused| match refused {
-                TrySendError::Full(envelope) => Refused::Full(envelope.request),
+                TrySendError::Full(envelope) => Refused::Full(Box::new(envelope.request)),
                 TrySendError::Closed(_) => Refused::Closed,
             })
     }
@@ -109,35 +110,29 @@ impl LaneSender {
 
     /// Sends the request that `make` builds around its reply, and waits for the answer.
     pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        self.begin(make).await?.await
+        let (reply, answer) = Reply::new();
+        let request = make(reply);
+        let changes = request.changes();
+        // Most requests find room at once, and never become part of this future's state.
+        match self.try_send(request) {
+            Ok(()) => {}
+            Err(Refused::Closed) => return Err(Error::Closed),
+            Err(Refused::Full(request)) => self.wait_and_send(*request).await?,
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) if self.sender.is_closed() => Err(Error::Closed),
+            // The engine dropped the reply: it failed while it served this very request.
+            Err(_) if changes => Err(Error::OutcomeUnknown(Cause::new(Failed))),
+            Err(_) => Err(Error::Unavailable(Cause::new(Failed))),
+        }
     }
 
     /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
     pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        let answer = self.begin(make).await?;
-        tokio::time::timeout(self.patience, answer)
+        tokio::time::timeout(self.patience, self.ask(make))
             .await
             .unwrap_or(Err(Error::Timeout { phase: Phase::Reply }))
-    }
-
-    /// Sends the request that `make` builds around its reply: its answer, to be awaited later.
-    async fn begin<T>(
-        &self,
-        make: impl FnOnce(Reply<T>) -> Request,
-    ) -> Result<impl Future<Output = Result<T>>> {
-        let (reply, answer) = Reply::new();
-        let request = make(reply);
-        let changes = request.changes();
-        self.send(request).await?;
-        Ok(async move {
-            match answer.await {
-                Ok(answer) => answer,
-                Err(_) if self.sender.is_closed() => Err(Error::Closed),
-                // The engine dropped the reply: it failed while it served this very request.
-                Err(_) if changes => Err(Error::OutcomeUnknown(Cause::new(Failed))),
-                Err(_) => Err(Error::Unavailable(Cause::new(Failed))),
-            }
-        })
     }
 }
 
@@ -149,7 +144,7 @@ struct Failed;
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// There is no room for it now.
-    Full(Request),
+    Full(Box<Request>),
     /// The engine has gone.
     Closed,
 }
@@ -161,6 +156,8 @@ pub(crate) struct LaneReceiver {
     receiver: mpsc::Receiver<Envelope>,
     /// Received and not yet served.
     batch: VecDeque<Envelope>,
+    /// Empty: where the next batch is received.
+    buffer: Vec<Envelope>,
 }
 
 impl LaneReceiver {
@@ -169,11 +166,11 @@ impl LaneReceiver {
         if !self.batch.is_empty() {
             return Poll::Ready(self.batch.len());
         }
-        // The queue is empty, so that it becomes a vector and a queue again without being copied.
-        let mut batch = Vec::from(std::mem::take(&mut self.batch));
-        let received = self.receiver.poll_recv_many(cx, &mut batch, limit);
-        self.batch = VecDeque::from(batch);
-        received
+        let received = ready!(self.receiver.poll_recv_many(cx, &mut self.buffer, limit));
+        // A vector becomes a queue, and an empty queue a vector, without being copied.
+        let batch = VecDeque::from(std::mem::take(&mut self.buffer));
+        self.buffer = Vec::from(std::mem::replace(&mut self.batch, batch));
+        Poll::Ready(received)
     }
 
     /// The next request of the batch.

@@ -5,6 +5,7 @@
 //! it is in the lane, whether or not its caller still waits; a question whose caller has gone may be
 //! skipped.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -22,8 +23,25 @@ pub(crate) struct Write {
     pub(crate) value: Value,
     /// In whole milliseconds; `None` makes the entry persistent.
     pub(crate) ttl: Option<Duration>,
-    /// The names that the entry depends on, each once.
-    pub(crate) depends_on: Box<[Key]>,
+    pub(crate) depends_on: Names,
+}
+
+/// The names that an entry depends on, each once. Most entries have none: this is one word then.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names(Option<Box<Vec<Key>>>);
+
+impl From<Vec<Key>> for Names {
+    fn from(names: Vec<Key>) -> Self {
+        Self((!names.is_empty()).then(|| Box::new(names)))
+    }
+}
+
+impl Deref for Names {
+    type Target = [Key];
+
+    fn deref(&self) -> &[Key] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
 }
 
 /// What must hold of the key for a write to be made.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use kameo::Actor;
@@ -19,7 +19,7 @@ use super::table::Table;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lane::LaneReceiver;
-use crate::request::{Condition, Reply, Request, Write};
+use crate::request::{Condition, Names, Reply, Request, Write};
 use crate::value::Value;
 
 /// The most requests that are taken from the lane at once.
@@ -146,26 +146,16 @@ enum Event {
 impl MemoryEngine {
     /// The lane goes first, but not for ever: a stop must not wait behind a lane that is never empty.
     fn poll_event(&mut self, cx: &mut Context<'_>, mailbox: &mut MailboxReceiver<Self>) -> Poll<Event> {
-        if self.batches < BATCHES
-            && let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH)
-        {
-            self.batches += 1;
-            return Poll::Ready(if length == 0 {
-                Event::LaneEnded
-            } else {
-                Event::Batch
-            });
+        let lane_first = self.batches < BATCHES;
+        if lane_first && let Poll::Ready(event) = self.poll_lane(cx) {
+            return Poll::Ready(event);
         }
         self.batches = 0;
         if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
-        if let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH) {
-            return Poll::Ready(if length == 0 {
-                Event::LaneEnded
-            } else {
-                Event::Batch
-            });
+        if !lane_first && let Poll::Ready(event) = self.poll_lane(cx) {
+            return Poll::Ready(event);
         }
         if self.has_chores() {
             return Poll::Ready(Event::Chores);
@@ -176,6 +166,16 @@ impl MemoryEngine {
             return Poll::Ready(Event::Chores);
         }
         Poll::Pending
+    }
+
+    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let length = ready!(self.lane.poll_batch(cx, BATCH));
+        self.batches += 1;
+        Poll::Ready(if length == 0 {
+            Event::LaneEnded
+        } else {
+            Event::Batch
+        })
     }
 
     fn now(&self) -> Moment {
@@ -345,7 +345,7 @@ fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<i64> {
                 key,
                 value,
                 ttl: None,
-                depends_on: Box::default(),
+                depends_on: Names::default(),
             },
             now,
         );

@@ -10,7 +10,7 @@ use super::Store;
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Refused;
-use crate::request::{Condition, Request, Write};
+use crate::request::{Condition, Names, Request, Write};
 use crate::ttl::Ttl;
 use crate::value::Value;
 
@@ -58,7 +58,7 @@ impl<'a> Options<'a> {
     }
 
     /// The TTL in whole milliseconds, and the names, each once.
-    fn checked(self) -> Result<(&'a Store, Option<Duration>, Box<[Key]>)> {
+    fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
         let ttl = match self.ttl {
             Lifetime::Default => self.store.config().settings().default_ttl,
             Lifetime::Persistent => None,
@@ -70,7 +70,7 @@ impl<'a> Options<'a> {
             names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
             names.dedup();
         }
-        Ok((self.store, ttl, names.into_boxed_slice()))
+        Ok((self.store, ttl, Names::from(names)))
     }
 }
 
@@ -171,7 +171,7 @@ impl Future for SetFuture<'_> {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(Refused::Closed) => Poll::Ready(Err(crate::Error::Closed)),
                 Err(Refused::Full(request)) => {
-                    self.0 = State::Waiting(Box::pin(store.lane().send(request)));
+                    self.0 = State::Waiting(Box::pin(store.lane().send(*request)));
                     self.poll(cx)
                 }
             },

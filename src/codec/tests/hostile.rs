@@ -170,6 +170,35 @@ fn little_room_is_reserved_on_a_claim_alone() {
     );
 }
 
+#[test]
+fn what_a_model_leaves_of_a_map_is_not_taken_for_what_follows() {
+    struct First;
+    impl<'de> Visitor<'de> for First {
+        type Value = u8;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a map")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u8, A::Error> {
+            Ok(map.next_entry::<u8, u8>()?.map_or(0, |(_, value)| value))
+        }
+    }
+    #[derive(Debug)]
+    struct Careless;
+    impl<'de> Deserialize<'de> for Careless {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(First).map(|_| Careless)
+        }
+    }
+    let maps = Codec::MessagePack.decode::<Vec<Careless>>(b"\x92\x81\x01\x02\x80");
+    assert_eq!(maps.expect("nothing is left").len(), 2);
+    let maps = Codec::MessagePack.decode::<Vec<Careless>>(b"\x92\x82\x01\x02\x03\x04\x80");
+    let error = maps.expect_err("an entry is left");
+    assert_eq!(
+        (error.kind(), error.offset()),
+        (DecodeErrorKind::InvalidLength, Some(1))
+    );
+}
+
 /// The verdict of a scan that is shown the bytes in steps.
 fn stepwise(bytes: &[u8], step: usize) -> bool {
     let mut scan = MessagePackScan::new();
