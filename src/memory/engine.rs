@@ -14,13 +14,12 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
 use super::expiry::Moment;
+use super::operation;
 use super::sweep::Sweep;
 use super::table::Table;
-use crate::error::{Error, Result};
-use crate::key::Key;
 use crate::lane::LaneReceiver;
-use crate::request::{Condition, Names, Reply, Request, Write};
-use crate::value::Value;
+use crate::request::{Reply, Request};
+use crate::stats::EngineStats;
 
 /// The most requests that are taken from the lane at once.
 const BATCH: usize = 256;
@@ -259,7 +258,7 @@ impl MemoryEngine {
                 condition,
                 reply,
             } => {
-                reply.send(Ok(set_if(table, *write, &condition, now)));
+                reply.send(Ok(operation::set_if(table, *write, &condition, now)));
             }
             Request::Take { key, reply } => {
                 let value = table.get(&key, now);
@@ -273,8 +272,8 @@ impl MemoryEngine {
             }
             Request::Exists { key, reply } => reply.send(Ok(table.contains(&key, now))),
             Request::Ttl { key, reply } => reply.send(Ok(table.ttl(&key, now))),
-            Request::Expire { key, ttl, reply } => reply.send(Ok(expire(table, &key, ttl, now))),
-            Request::Incr { key, by, reply } => reply.send(incr(table, key, by, now)),
+            Request::Expire { key, ttl, reply } => reply.send(Ok(operation::expire(table, &key, ttl, now))),
+            Request::Incr { key, by, reply } => reply.send(operation::incr(table, key, by, now)),
             Request::Scan {
                 prefix,
                 cursor,
@@ -306,57 +305,4 @@ impl MemoryEngine {
             }
         }
     }
-}
-
-fn set_if(table: &mut Table, write: Write, condition: &Condition, now: Moment) -> bool {
-    let held = table.peek(&write.key, now);
-    let met = match condition {
-        Condition::Absent => held.is_none(),
-        Condition::Present => held.is_some(),
-        Condition::Holds(expected) => held == Some(expected),
-    };
-    if met {
-        table.write(write, now);
-    }
-    met
-}
-
-fn expire(table: &mut Table, key: &Key, ttl: Option<Duration>, now: Moment) -> bool {
-    let was_persistent = table.ttl(key, now) == Some(crate::ttl::Ttl::Persistent);
-    if ttl.is_none() && was_persistent {
-        false
-    } else {
-        table.expire(key, ttl, now)
-    }
-}
-
-fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<i64> {
-    let held = match table.peek(&key, now) {
-        Some(value) => Some(integer(value).ok_or(Error::NotAnInteger)?),
-        None => None,
-    };
-    let sum = held.unwrap_or(0).checked_add(by).ok_or(Error::Overflow)?;
-    let value = Value::from(sum.to_string());
-    if held.is_some() {
-        table.rewrite(&key, value, now);
-    } else {
-        table.write(
-            Write {
-                key,
-                value,
-                ttl: None,
-                depends_on: Names::default(),
-            },
-            now,
-        );
-    }
-    Ok(sum)
-}
-
-/// A decimal integer in the one form that Redis takes too: no sign but `-`, no leading zeros, no
-/// blanks.
-fn integer(value: &Value) -> Option<i64> {
-    let text = std::str::from_utf8(value.as_bytes()).ok()?;
-    let number: i64 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
 }

@@ -24,12 +24,12 @@ impl Keys {
     }
 
     fn write<D: AsRef<str>>(&self, key: impl AsRef<str>, depends_on: impl IntoIterator<Item = D>) -> Write {
-        let depends_on = depends_on.into_iter().map(|name| self.key(name)).collect();
+        let depends_on: Vec<Key> = depends_on.into_iter().map(|name| self.key(name)).collect();
         Write {
             key: self.key(key),
             value: Value::from("v"),
             ttl: None,
-            depends_on,
+            depends_on: depends_on.into(),
         }
     }
 }

@@ -1,26 +1,11 @@
 //! Short of room: whatever goes, what is found is right, and the bytes stay within the capacity.
 
-use std::time::Duration;
-
 use proptest::prelude::*;
 
-use super::super::expiry::Moment;
 use super::Lcg;
-use super::model::{KEYS, Set, only};
 use super::table::{Pair, Step, steps};
 
-/// Entries that have expired are still there for somebody who looks from before all deadlines.
-fn earliest() -> Moment {
-    Moment::since_start(Duration::ZERO)
-}
-
 impl Pair {
-    /// The entries held, expired or not.
-    fn held(&self) -> Set {
-        let is_held = |key: &usize| self.table.contains(self.universe.key(*key), earliest());
-        (0..KEYS).filter(is_held).map(only).sum()
-    }
-
     /// Takes a step that may evict, and lets the model lose what the table has evicted.
     fn take_short_of_room(&mut self, step: Step, capacity: usize) {
         let evicted_before = self.table.stats().evicted;

@@ -137,3 +137,18 @@ fn a_star_goes_in_slices_and_comes_again() {
         assert_empty(&table);
     }
 }
+
+#[test]
+fn an_entry_written_anew_still_finds_what_it_names_derived_from_the_rest() {
+    let keys = Keys::new();
+    let mut table = Table::new(1 << 20);
+    table.write(keys.write("page", ["user"]), now());
+    table.write(keys.write("user", ["group"]), now());
+    table.write(keys.write("group", ["root"]), now());
+    table.delete(&keys.key("user"), now());
+    table.delete(&keys.key("group"), now());
+    // The page still leads to the group when the user names it again.
+    table.write(keys.write("user", ["group"]), now());
+    assert_eq!(sweep(&mut table, Sweep::invalidation(vec![keys.key("root")])), 2);
+    assert_empty(&table);
+}

@@ -159,13 +159,10 @@ impl Model {
         Some(value)
     }
 
-    pub(super) fn reclaim(&mut self, now: Moment, limit: usize) -> usize {
-        let mut due: Vec<_> = members(self.held & !self.alive(now)).collect();
-        due.sort_by_key(|key| self.entries[*key].due);
-        due.truncate(limit);
-        self.removals.expired += due.len() as u64;
-        self.remove(due.iter().copied().map(only).sum());
-        due.len()
+    /// The table has reclaimed these.
+    pub(super) fn reclaim(&mut self, these: Set) {
+        self.removals.expired += u64::from(these.count_ones());
+        self.remove(these);
     }
 
     pub(super) fn clear(&mut self, these: Set, now: Moment) -> u64 {
