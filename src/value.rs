@@ -181,7 +181,7 @@ mod tests {
         let starts: Vec<_> = blocks.map(|bytes| bytes.as_ptr() as usize).collect();
         let packed_side_by_side = starts
             .windows(2)
-            .filter(|pair| pair[1] - pair[0] <= PACKED)
+            .filter(|pair| pair[1].wrapping_sub(pair[0]) <= PACKED)
             .count();
         assert!(packed_side_by_side > starts.len() / 2);
     }

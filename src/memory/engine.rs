@@ -82,6 +82,7 @@ impl Actor for MemoryEngine {
         mailbox: &mut MailboxReceiver<Self>,
     ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
         loop {
+            self.set_alarm();
             match poll_fn(|cx| self.poll_event(cx, mailbox)).await {
                 Event::Signal(signal) => return Ok(signal),
                 Event::LaneEnded => {
@@ -96,7 +97,6 @@ impl Actor for MemoryEngine {
                 // The callers who were answered run before the next slice.
                 tokio::task::yield_now().await;
             }
-            self.set_alarm();
         }
     }
 
@@ -201,26 +201,37 @@ impl MemoryEngine {
             if self.overdue {
                 self.overdue = self.table.reclaim(now, RECLAIM) == RECLAIM;
             }
-            if let Some((sweep, reply)) = self.sweeps.pop_front() {
-                self.sweep(sweep, reply, now);
-            }
+            self.sweep(now);
         }
     }
 
-    /// Takes a sweep one step further. It is out of the engine's state meanwhile: a sweep that panics
-    /// is not tried again.
-    fn sweep(&mut self, mut sweep: Sweep, reply: Reply<u64>, now: Moment) {
+    /// Takes the first sweep one step further. Those behind it wait, for what they have to remove may
+    /// be what it has condemned and not removed yet: an answer means that all is gone.
+    ///
+    /// The sweep is out of the engine's state meanwhile: one that panics is not tried again.
+    fn sweep(&mut self, now: Moment) {
+        let Some((mut sweep, reply)) = self.sweeps.pop_front() else {
+            return;
+        };
         match sweep.step(&mut self.table, now) {
             Some(removed) => reply.send(Ok(removed)),
-            None => self.sweeps.push_back((sweep, reply)),
+            None => self.sweeps.push_front((sweep, reply)),
+        }
+    }
+
+    /// Takes on a sweep. Most are small, and done at once.
+    fn begin(&mut self, sweep: Sweep, reply: Reply<u64>, now: Moment) {
+        self.sweeps.push_back((sweep, reply));
+        if self.sweeps.len() == 1 {
+            self.sweep(now);
         }
     }
 
     /// Ends the sweeps before the engine stops: what was promised is done.
     fn finish(&mut self) {
         let now = self.now();
-        while let Some((sweep, reply)) = self.sweeps.pop_front() {
-            self.sweep(sweep, reply, now);
+        while !self.sweeps.is_empty() {
+            self.sweep(now);
         }
     }
 
@@ -281,13 +292,13 @@ impl MemoryEngine {
             } => reply.send(Ok(table.scan(&prefix, cursor, now))),
             Request::Clear { prefix, reply } => {
                 let sweep = Sweep::clearing(table, prefix);
-                self.sweep(sweep, reply, now);
+                self.begin(sweep, reply, now);
             }
-            Request::Invalidate { names, reply } => self.sweep(Sweep::invalidation(names), reply, now),
+            Request::Invalidate { names, reply } => self.begin(Sweep::invalidation(names), reply, now),
             Request::Ping { reply } => reply.send(Ok(())),
             Request::Stats { reply } => {
                 let lane_depth = self.lane.depth() as u64;
-                reply.send(Ok(crate::stats::Stats {
+                reply.send(Ok(EngineStats {
                     lane_depth,
                     ..table.stats()
                 }));

@@ -29,7 +29,8 @@ struct Entry {
     seat: u32,
     /// Its edges to the names it depends on.
     edges: EdgeId,
-    /// How many clearings had begun when it was written.
+    /// How many clearings had begun when it was written. A change of its value alone is no write: what
+    /// it was changed from is older.
     era: u32,
     node: Node,
 }
@@ -180,10 +181,10 @@ impl Table {
             depends_on,
         } = write;
         self.counters.sets += 1;
-        self.dependencies.exorcise(&key);
         let slot = match self.locate(&key) {
             Some(slot) => {
                 self.replace_value(slot, value);
+                self.entries[slot].era = self.era;
                 slot
             }
             None => self.insert(key, value),
@@ -191,7 +192,9 @@ impl Table {
         self.set_due(slot, due(ttl, now));
         let edges = self.dependencies.attach(slot, &depends_on);
         let released = std::mem::replace(&mut self.entries[slot].edges, edges);
+        // What the old edges alone kept goes now, and not what the new ones keep as well.
         self.dependencies.release(released);
+        self.exorcise(slot);
         self.make_room();
     }
 
@@ -305,13 +308,18 @@ impl Table {
         })
     }
 
+    /// Ends the ghost of the entry's key, if there is one.
+    fn exorcise(&mut self, slot: Slot) {
+        let key = &self.entries[slot].key;
+        self.dependencies.exorcise(key);
+    }
+
     /// Changes the value of an entry in place.
     fn replace_value(&mut self, slot: Slot, value: Value) {
         self.mutate(|table| {
             let before = table.entries[slot].bytes();
             let entry = &mut table.entries[slot];
             entry.value = value;
-            entry.era = table.era;
             table.bytes = table.bytes - before + entry.bytes();
             table.policy.update(&mut table.entries, slot, before as u64);
         });

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Set, SetMany, Store};
 use crate::codec::Codec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::value::Value;
 
@@ -133,7 +133,7 @@ impl Store {
 
     fn encoded<T: Serialize + ?Sized>(&self, key: &str, model: &T) -> Result<(Key, Value)> {
         let key = self.key(key)?;
-        let bytes = self.codec().encode(model)?;
+        let bytes = self.count(self.codec().encode(model).map_err(Error::from))?;
         Ok((key, Value::from(bytes)))
     }
 
