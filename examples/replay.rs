@@ -1,0 +1,205 @@
+//! Replays access traces through stores of several capacities, and prints their hit ratios beside those
+//! of LRU and the best that any cache could reach.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "an example talks to its reader"
+)]
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::Read;
+use std::path::Path;
+
+use cachestore::{Error, MemoryConfig, Store};
+
+const USAGE: &str = "\
+Usage: cargo run --release --example replay -- TRACE...
+
+A trace is a text file, gzipped or not, with one access a line: a key and, if entries differ in size, the
+size of its value in bytes. Each access reads its key and writes it on a miss. A key keeps its first size.";
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Accesses to keys, which are numbered in the order of their first access.
+#[derive(Default)]
+struct Trace {
+    accesses: Vec<usize>,
+    /// When the key of each access is next accessed; `usize::MAX` after the last time.
+    next: Vec<usize>,
+    /// The size of each key's value.
+    sizes: Vec<usize>,
+    has_sizes: bool,
+}
+
+impl Trace {
+    fn read(path: &Path) -> Result<Self> {
+        let mut bytes = std::fs::read(path)?;
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            let packed = std::mem::take(&mut bytes);
+            flate2::read::MultiGzDecoder::new(&packed[..]).read_to_end(&mut bytes)?;
+        }
+        let mut trace = Trace::default();
+        let mut numbers = HashMap::new();
+        let mut last = Vec::new();
+        for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
+            let mut columns = line.split_whitespace();
+            let Some(key) = columns.next() else { continue };
+            let size: Option<usize> = columns
+                .next()
+                .map(|size| {
+                    size.parse()
+                        .map_err(|_| format!("line {}: `{size}` is no size", index + 1))
+                })
+                .transpose()?;
+            trace.has_sizes |= size.is_some();
+            let at = trace.accesses.len();
+            let number = *numbers.entry(key.to_owned()).or_insert(last.len());
+            if number == last.len() {
+                trace.sizes.push(size.unwrap_or(0));
+                last.push(at);
+            } else {
+                trace.next[last[number]] = at;
+                last[number] = at;
+            }
+            trace.accesses.push(number);
+            trace.next.push(usize::MAX);
+        }
+        if trace.accesses.is_empty() {
+            Err("it holds no accesses".into())
+        } else {
+            Ok(trace)
+        }
+    }
+
+    /// The bytes that a store counts for each entry, so that all caches are measured alike.
+    async fn weights(&self) -> Result<Vec<usize>> {
+        let store = open(usize::MAX).await?;
+        let mut weights = Vec::with_capacity(self.sizes.len());
+        for (number, size) in self.sizes.iter().enumerate() {
+            let key = number.to_string();
+            store.set(&key, vec![0; *size]).await?;
+            weights.push(usize::try_from(store.stats().await?.bytes)?);
+            store.delete(&key).await?;
+        }
+        Ok(weights)
+    }
+
+    /// The hits of a store that is read through.
+    async fn hits(&self, capacity: usize) -> Result<usize> {
+        let store = open(capacity).await?;
+        for &number in &self.accesses {
+            let key = number.to_string();
+            if store.get(&key).await?.is_none() {
+                match store.set(&key, vec![0; self.sizes[number]]).await {
+                    // What is larger than the whole store is fetched each time.
+                    Ok(()) | Err(Error::ValueTooLarge { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(usize::try_from(store.stats().await?.hits)?)
+    }
+
+    /// The hits of a cache that gives up what has the lowest rank. An entry's rank is that of its last
+    /// access: the time of it for LRU, what comes soonest for Belady's policy.
+    fn hits_by_rank(&self, weights: &[usize], capacity: usize, rank: impl Fn(usize) -> usize) -> usize {
+        let mut ranks = vec![None; weights.len()];
+        let (mut order, mut bytes, mut hits) = (BTreeSet::new(), 0, 0);
+        for (at, &number) in self
+            .accesses
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| weights[**n] <= capacity)
+        {
+            if let Some(rank) = ranks[number].replace(rank(at)) {
+                order.remove(&(rank, number));
+                hits += 1;
+            } else {
+                bytes += weights[number];
+            }
+            order.insert((rank(at), number));
+            while bytes > capacity
+                && let Some((_, victim)) = order.pop_first()
+            {
+                ranks[victim] = None;
+                bytes -= weights[victim];
+            }
+        }
+        hits
+    }
+
+    /// Hits that no cache can exceed, whatever the sizes. A hit occupies an entry's bytes from one access
+    /// to the next, and all the time a cache has no more than its capacity: it is filled with the
+    /// cheapest hits, though they may not fit at one time. (PFOO-U of Berger, Beckmann and Harchol-Balter,
+    /// "Practical Bounds on Optimal Caching with Variable Object Sizes", SIGMETRICS 2018.)
+    fn bound(&self, weights: &[usize], capacity: usize) -> usize {
+        let accesses = self.accesses.iter().zip(&self.next).enumerate();
+        let mut costs: Vec<u128> = accesses
+            .filter(|(_, (number, next))| weights[**number] <= capacity && **next != usize::MAX)
+            .map(|(at, (number, next))| weights[*number] as u128 * (next - at) as u128)
+            .collect();
+        costs.sort_unstable();
+        let spent = costs.iter().scan(0, |spent, cost| {
+            *spent += cost;
+            Some(*spent)
+        });
+        let budget = capacity as u128 * self.accesses.len() as u128;
+        spent.take_while(|spent| *spent <= budget).count()
+    }
+}
+
+async fn open(capacity: usize) -> cachestore::Result<Store> {
+    Store::open(
+        MemoryConfig::default()
+            .capacity_bytes(capacity)
+            .max_value_bytes(usize::MAX),
+    )
+    .await
+}
+
+async fn replay(path: &Path) -> Result<()> {
+    let trace = Trace::read(path)?;
+    let weights = trace.weights().await?;
+    let all: usize = weights.iter().sum();
+    println!(
+        "{}: {} accesses, {} keys of {all} bytes",
+        path.display(),
+        trace.accesses.len(),
+        weights.len()
+    );
+    let best = if trace.has_sizes { "upper bound" } else { "Belady" };
+    println!(
+        "{:>12} {:>12} {:>12} {:>12} {best:>12}",
+        "capacity", "bytes", "cachestore", "LRU"
+    );
+    for percent in [1, 5, 10, 25] {
+        let capacity = all * percent / 100;
+        let best = if trace.has_sizes {
+            trace.bound(&weights, capacity)
+        } else {
+            trace.hits_by_rank(&weights, capacity, |at| usize::MAX - trace.next[at])
+        };
+        let lru = trace.hits_by_rank(&weights, capacity, |at| at);
+        let [ours, lru, best] = [trace.hits(capacity).await?, lru, best]
+            .map(|hits| 100.0 * hits as f64 / trace.accesses.len() as f64);
+        println!(
+            "{percent:>10} % {:>12} {ours:>10.2} % {lru:>10.2} % {best:>10.2} %",
+            capacity
+        );
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let traces: Vec<_> = std::env::args_os().skip(1).collect();
+    if traces.is_empty() {
+        println!("{USAGE}");
+    }
+    for trace in &traces {
+        if let Err(error) = replay(trace.as_ref()).await {
+            eprintln!("replay: {}: {error}", trace.display());
+            std::process::exit(1);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Configuration: URLs, the environment, and what is refused, without a word of any password.
+
+mod support;
+
+use std::io;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cachestore::{Codec, Config, EngineKind, Error, MemoryConfig, Result, Store};
+use futures_util::FutureExt;
+use support::{CENTURY, ms, open, secs, told};
+
+const MIB: usize = 1024 * 1024;
+
+#[test]
+fn the_defaults_are_those_documented() {
+    let config = Config::memory();
+    let settings = config.settings();
+    assert_eq!(config.engine(), EngineKind::Memory);
+    assert_eq!(settings.codec, Codec::MessagePack);
+    assert_eq!(
+        (settings.max_key_bytes, settings.max_value_bytes),
+        (65_535, 64 * MIB)
+    );
+    assert_eq!(
+        (settings.default_ttl, settings.namespace.as_deref()),
+        (None, None)
+    );
+    assert_eq!(settings.request_timeout, secs(5));
+    assert!(!settings.go_compatible);
+    assert_eq!(config, MemoryConfig::default().into());
+    assert_eq!(config, MemoryConfig::default().capacity_bytes(100 * MIB).into());
+}
+
+#[test]
+fn both_kinds_of_configuration_take_the_same_settings() {
+    macro_rules! settings {
+        ($config:expr) => {
+            $config
+                .codec(Codec::Json)
+                .request_timeout(ms(10))
+                .default_ttl(secs(1))
+                .namespace("n")
+                .max_key_bytes(1)
+                .max_value_bytes(2)
+                .lane_length(3)
+                .lane_bytes(4)
+                .go_compatible()
+        };
+    }
+    assert_eq!(
+        settings!(Config::memory()),
+        settings!(MemoryConfig::default()).into()
+    );
+}
+
+#[test]
+fn a_url_says_what_the_setters_say() {
+    let with = |bytes| Config::from(MemoryConfig::default().capacity_bytes(bytes));
+    for (url, config) in [
+        ("memory://", Config::memory()),
+        ("memory://?capacity=1048576", with(MIB)),
+        ("memory://?capacity=16KiB", with(16 * 1024)),
+        ("memory://?capacity=64MiB", with(64 * MIB)),
+        ("memory://?capacity=2GiB", with(2048 * MIB)),
+    ] {
+        assert_eq!(Config::from_url(url).unwrap(), config, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_opens_a_store() {
+    let store = open(Config::from_url("memory://?capacity=1MiB").unwrap()).await;
+    assert_eq!(store.engine(), EngineKind::Memory);
+    assert_eq!(
+        *store.config(),
+        MemoryConfig::default().capacity_bytes(MIB).into()
+    );
+    assert!(matches!(
+        store.set("k", vec![0; MIB]).await,
+        Err(Error::ValueTooLarge { .. })
+    ));
+}
+
+#[test]
+fn a_bad_url_is_refused_and_its_password_not_told() {
+    for url in [
+        "",
+        "hunter2",
+        "memory",
+        "memory:hunter2",
+        "memory:/hunter2",
+        "memory://hunter2",
+        "memory://user:hunter2@host:6379/0",
+        "memory://?hunter2",
+        "memory://?hunter2=1",
+        "memory://?capacity=hunter2",
+        "memory://?capacity=64MiB&password=hunter2",
+        "memory://?capacity=",
+        "memory://?capacity=0",
+        "memory://?capacity=0MiB",
+        "memory://?capacity=-1",
+        "memory://?capacity=+1",
+        "memory://?capacity=1.5GiB",
+        "memory://?capacity=64MB",
+        "memory://?capacity=64mib",
+        "memory://?capacity=64 MiB",
+        "memory://?capacity=MiB",
+        "memory://?capacity=1_000",
+        "memory://?capacity=\u{661}",
+        "memory://?capacity=18446744073709551616",
+        "memory://?capacity=17179869184GiB",
+        "http://user:hunter2@host/",
+        "postgres://hunter2",
+        "user:hunter2@host",
+        "://hunter2",
+        "hunter2://",
+    ] {
+        let error = Config::from_url(url).unwrap_err();
+        assert!(matches!(error, Error::InvalidConfig { .. }), "{url}: {error:?}");
+        assert!(!told(&error).contains("hunter2"), "{url}: {}", told(&error));
+        assert!(!error.is_retryable());
+    }
+}
+
+async fn refused(config: impl Into<Config>) -> Error {
+    match Store::open(config).await {
+        Err(error) => error,
+        Ok(store) => panic!("{:?} was accepted", store.config()),
+    }
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_are_refused_by_open() {
+    for config in [
+        Config::memory().request_timeout(Duration::ZERO),
+        Config::memory().max_key_bytes(0),
+        Config::memory().max_key_bytes(65_536),
+        Config::memory().max_key_bytes(usize::MAX),
+        Config::memory().max_value_bytes(0),
+        Config::memory().lane_length(0),
+        Config::memory().lane_length(usize::MAX),
+        Config::memory().lane_bytes(0),
+        MemoryConfig::default().capacity_bytes(0).into(),
+    ] {
+        let shown = format!("{config:?}");
+        let error = refused(config).await;
+        assert!(matches!(error, Error::InvalidConfig { .. }), "{shown}: {error:?}");
+    }
+    for ttl in [Duration::ZERO, CENTURY + Duration::from_nanos(1), Duration::MAX] {
+        let error = refused(Config::memory().default_ttl(ttl)).await;
+        assert!(
+            matches!(error, Error::InvalidTtl { ttl: told } if told == ttl),
+            "{error:?}"
+        );
+    }
+    for name in ["", "a:b", "a/b", "a b", " a", "cachestore", &"x".repeat(65)] {
+        let error = refused(Config::memory().namespace(name)).await;
+        assert!(
+            matches!(error, Error::InvalidNamespace { .. }),
+            "{name:?}: {error:?}"
+        );
+    }
+}
+
+/// The largest settings cost nothing until they are used.
+#[tokio::test]
+async fn the_largest_settings_are_accepted() {
+    let config = MemoryConfig::default()
+        .capacity_bytes(usize::MAX)
+        .max_value_bytes(usize::MAX)
+        .lane_bytes(usize::MAX)
+        .lane_length(1 << 40)
+        .request_timeout(Duration::MAX)
+        .default_ttl(CENTURY)
+        .namespace("x".repeat(64));
+    let store = open(config).await;
+    store.set("k", vec![0; MIB]).await.unwrap();
+    assert_eq!(store.get("k").await.unwrap().unwrap().len(), MIB);
+    store.ping().await.unwrap();
+}
+
+#[test]
+fn a_store_is_opened_inside_a_runtime() {
+    let outcome = Store::open(Config::memory())
+        .now_or_never()
+        .expect("it is refused at once");
+    assert!(matches!(outcome, Err(Error::InvalidConfig { .. })), "{outcome:?}");
+}
+
+/// Collects what is logged while `call` runs.
+fn logged<T>(call: impl FnOnce() -> T) -> (T, String) {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let result = tracing::subscriber::with_default(subscriber, call);
+    let log = log.0.lock().unwrap();
+    (result, String::from_utf8(log.clone()).unwrap())
+}
+
+/// What a child process that is told so is to find: the environment of a process cannot be changed
+/// safely while its tests run.
+const EXPECTED: &str = "CACHESTORE_TEST_EXPECTED";
+
+/// Runs [`the_environment_is_as_expected`] alone, in a process of its own with this environment.
+fn in_environment(expected: &str, url: Option<&str>) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "the_environment_is_as_expected"])
+        .env(EXPECTED, expected);
+    match url {
+        Some(url) => child.env("CACHESTORE_URL", url),
+        None => child.env_remove("CACHESTORE_URL"),
+    };
+    let output = child.output().unwrap();
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{expected}, {url:?}:\n{told}"
+    );
+}
+
+#[test]
+fn the_environment_is_as_expected() {
+    let Ok(expected) = std::env::var(EXPECTED) else {
+        return;
+    };
+    let (outcome, log): (Result<Config>, String) = logged(Config::from_env);
+    let (_, second) = logged(Config::from_env);
+    let warnings = |log: &str| log.lines().filter(|line| line.contains("WARN")).count();
+    assert!(
+        !format!("{log} {outcome:?}").contains("hunter2"),
+        "{log} {outcome:?}"
+    );
+    match expected.as_str() {
+        "a warning" => {
+            assert_eq!(outcome.unwrap(), Config::memory());
+            assert_eq!((warnings(&log), warnings(&second)), (1, 1), "{log}");
+            assert!(log.contains("CACHESTORE_URL"), "it says what to set: {log}");
+        }
+        "64 MiB" => {
+            assert_eq!(
+                outcome.unwrap(),
+                MemoryConfig::default().capacity_bytes(64 * MIB).into()
+            );
+            assert_eq!(log, "");
+        }
+        _ => {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, Error::InvalidConfig { .. }), "{error:?}");
+            assert!(!told(&error).contains("hunter2"));
+        }
+    }
+}
+
+#[test]
+fn without_a_url_in_the_environment_there_is_one_warning_a_call() {
+    in_environment("a warning", None);
+    in_environment("a warning", Some(""));
+    in_environment("a warning", Some("  "));
+}
+
+#[test]
+fn the_url_in_the_environment_is_used_without_a_word() {
+    in_environment("64 MiB", Some("memory://?capacity=64MiB"));
+}
+
+#[test]
+fn a_bad_url_in_the_environment_is_refused() {
+    in_environment("a refusal", Some("memory://user:hunter2@host"));
+    in_environment("a refusal", Some("hunter2"));
+}

@@ -1,0 +1,83 @@
+//! Every call there is, for the rules that hold for all of them.
+
+use cachestore::{Result, Store};
+use futures_util::TryStreamExt;
+
+use crate::support::secs;
+
+type Outcome = (&'static str, Result<()>);
+
+macro_rules! outcomes {
+    ($($name:literal: $call:expr),+ $(,)?) => {
+        vec![$(($name, $call.await.map(drop))),+]
+    };
+}
+
+/// What each call that takes a key answers to this one.
+pub(crate) async fn with_key(store: &Store, key: &str) -> Vec<Outcome> {
+    outcomes! {
+        "get": store.get(key),
+        "get_string": store.get_string(key),
+        "set": store.set(key, "v"),
+        "add": store.add(key, "v"),
+        "replace": store.replace(key, "v"),
+        "compare_and_set": store.compare_and_set(key, "1", "2"),
+        "take": store.take(key),
+        "delete": store.delete(key),
+        "exists": store.exists(key),
+        "ttl": store.ttl(key),
+        "expire": store.expire(key, secs(1)),
+        "persist": store.persist(key),
+        "incr": store.incr(key, 1),
+        "get_many": store.get_many(["other", key]),
+        "set_many": store.set_many([("other", "v"), (key, "v")]),
+        "delete_many": store.delete_many(["other", key]),
+        "set_model": store.set_model(key, &1),
+        "get_model": store.get_model::<u8>(key),
+        "set_models": store.set_models([("other", &1), (key, &1)]),
+        "get_models": store.get_models::<u8>(["other", key]),
+    }
+}
+
+/// What each call that takes names of dependencies answers to this one.
+pub(crate) async fn with_name(store: &Store, name: &str) -> Vec<Outcome> {
+    let names = ["other", name];
+    outcomes! {
+        "invalidate": store.invalidate(names),
+        "set": store.set("k", "v").depends_on(names),
+        "add": store.add("k", "v").depends_on(names),
+        "replace": store.replace("k", "v").depends_on(names),
+        "compare_and_set": store.compare_and_set("k", "1", "2").depends_on(names),
+        "set_many": store.set_many([("k", "v")]).depends_on(names),
+        "set_model": store.set_model("k", &1).depends_on(names),
+        "set_models": store.set_models([("k", &1)]).depends_on(names),
+    }
+}
+
+/// What each call that takes a TTL answers to this one, for a key that holds `held`.
+pub(crate) async fn with_ttl(store: &Store, ttl: std::time::Duration) -> Vec<Outcome> {
+    outcomes! {
+        "set": store.set("held", "v").ttl(ttl),
+        "add": store.add("absent", "v").ttl(ttl),
+        "replace": store.replace("held", "v").ttl(ttl),
+        "compare_and_set": store.compare_and_set("held", "held", "v").ttl(ttl),
+        "set_many": store.set_many([("held", "v"), ("absent", "v")]).ttl(ttl),
+        "set_model": store.set_model("held", &1).ttl(ttl),
+        "set_models": store.set_models([("held", &1)]).ttl(ttl),
+        "expire": store.expire("held", ttl),
+    }
+}
+
+/// What every call answers to plain arguments.
+pub(crate) async fn all(store: &Store) -> Vec<Outcome> {
+    let mut all = with_key(store, "k").await;
+    all.extend(with_name(store, "u").await);
+    all.extend(with_ttl(store, secs(1)).await);
+    all.extend(outcomes! {
+        "scan": store.scan("").try_collect::<Vec<_>>(),
+        "clear": store.clear(),
+        "ping": store.ping(),
+        "stats": store.stats(),
+    });
+    all
+}

@@ -1,0 +1,202 @@
+//! The contract of a store: written once, and run over every engine.
+//!
+//! A case is an `async fn case(store: Store)` whose store is fresh and empty. Time is real, because
+//! a server's would be. An engine joins with one line, [`contract!`], that names how it is opened; a
+//! case joins by its name in a list below, and one that is forgotten there is dead code.
+
+mod calls;
+mod counters;
+mod dependencies;
+mod keys;
+mod lifecycle;
+mod lifetimes;
+mod many;
+mod models;
+#[path = "../support/mod.rs"]
+mod support;
+mod sweeping;
+mod values;
+
+use cachestore::{Config, Store};
+
+/// One test for each case, whose store `$open` opens with these settings.
+macro_rules! tests {
+    ($open:ident, $settings:expr; $($module:ident: $($case:ident),+;)+) => {$(
+        mod $module {$(
+            #[tokio::test]
+            async fn $case() {
+                let store = crate::$open($settings).await;
+                crate::$module::$case(store).await;
+            }
+        )+}
+    )+};
+}
+
+/// The cases for a store at the root and in a namespace alike.
+macro_rules! everywhere {
+    ($open:ident, $settings:expr) => {
+        tests! { $open, $settings;
+            values: an_absent_key_is_none_and_false,
+                every_form_of_value_is_read_as_it_was_written,
+                a_value_is_any_bytes,
+                an_empty_value_is_a_value,
+                text_that_is_not_utf8_is_a_decode_error,
+                the_last_set_wins,
+                add_writes_only_where_there_is_nothing,
+                replace_writes_only_where_there_is_something,
+                compare_and_set_writes_only_over_what_is_expected,
+                take_reads_and_deletes,
+                delete_says_whether_there_was_a_value,
+                every_clone_sees_what_was_written,
+                of_many_adds_one_wins,
+                of_many_takes_one_gets_the_value,
+                compare_and_set_loses_no_update;
+            counters: counting_begins_at_zero,
+                counting_goes_on_from_what_was_set,
+                other_forms_of_a_number_are_none,
+                a_sum_past_64_bits_is_refused,
+                counting_keeps_ttl_and_dependencies,
+                no_count_is_lost;
+            lifetimes: an_entry_without_a_ttl_is_persistent,
+                ttl_tells_what_is_left_in_whole_milliseconds,
+                every_write_takes_a_ttl,
+                an_entry_does_not_go_before_its_time,
+                an_entry_past_its_time_is_absent,
+                a_write_without_a_ttl_clears_the_old_one,
+                a_write_that_is_not_made_leaves_the_ttl,
+                expire_sets_a_ttl_from_now,
+                persist_takes_the_ttl_away,
+                a_ttl_that_is_none_is_refused,
+                the_longest_ttl_is_a_century,
+                the_shortest_ttl_is_a_millisecond;
+            many: values_come_in_the_order_asked,
+                no_keys_are_no_work,
+                keys_are_any_iterator_of_text,
+                thousands_travel_together,
+                of_a_key_given_twice_the_last_value_stays,
+                a_write_of_many_is_refused_whole,
+                a_delete_of_many_counts_what_was_there_once,
+                a_delete_of_many_is_refused_whole;
+            sweeping: a_scan_yields_the_keys_that_begin_so,
+                a_scan_of_nothing_ends,
+                a_scan_takes_its_prefix_literally,
+                a_scan_yields_thousands,
+                a_scan_during_writes_misses_nothing_that_stays,
+                a_scan_can_be_left_half_way,
+                a_namespace_scans_its_own_keys_only,
+                clear_removes_all_and_counts,
+                clear_of_a_namespace_leaves_all_others,
+                a_scan_of_a_closed_store_is_an_error_and_its_end;
+            keys: keys_are_trimmed,
+                white_space_inside_a_key_stays,
+                every_call_requires_a_key,
+                a_key_has_its_length,
+                a_longer_key_is_refused_by_every_call,
+                hostile_keys_do_not_collide,
+                namespaces_are_apart,
+                namespaces_nest,
+                no_key_leaves_its_namespace,
+                a_namespace_has_a_name;
+            dependencies: an_invalidation_removes_the_key_and_its_dependents,
+                a_name_need_not_be_a_key,
+                any_of_an_entrys_names_invalidates_it,
+                an_entry_under_several_names_counts_once,
+                every_write_records_dependencies,
+                a_write_that_is_not_made_records_nothing,
+                changes_in_place_keep_dependencies,
+                dependencies_cascade,
+                a_diamond_counts_once,
+                cycles_end,
+                an_intermediate_that_is_gone_still_connects,
+                a_chain_that_is_gone_still_connects,
+                deleting_a_key_leaves_its_dependents,
+                an_expired_dependent_is_not_counted,
+                names_are_trimmed,
+                an_invalidation_is_refused_whole,
+                names_belong_to_their_namespace,
+                thousands_are_invalidated_at_once,
+                thousands_of_names_at_once,
+                what_is_written_after_an_invalidation_stays;
+            lifecycle: a_ping_is_answered,
+                a_handle_shows_what_it_is_and_no_more,
+                stats_count_what_was_done,
+                stats_count_every_refusal,
+                a_closed_store_answers_closed_to_every_call,
+                a_second_close_is_ok,
+                many_may_close_at_once,
+                a_call_that_meets_a_close_has_one_of_two_ends,
+                other_handles_outlive_the_first;
+        }
+    };
+}
+
+/// The cases for every codec.
+macro_rules! every_model {
+    ($open:ident, $settings:expr) => {
+        tests! { $open, $settings;
+            models: a_model_is_read_as_it_was_written,
+                anything_that_serializes_is_a_model,
+                a_model_can_change_its_fields,
+                a_model_is_a_value_too,
+                a_model_takes_a_ttl_and_dependencies,
+                many_models_come_in_the_order_asked,
+                one_undecodable_value_makes_many_undecodable,
+                what_is_no_such_model_is_a_decode_error_and_stays,
+                a_model_nests_to_64_levels,
+                a_model_that_refuses_is_an_encode_error,
+                a_decode_error_tells_nothing_of_the_value;
+        }
+    };
+}
+
+/// All cases, over the engine that the function `$open` opens.
+macro_rules! contract {
+    ($engine:ident: $open:ident) => {
+        mod $engine {
+            mod at_the_root {
+                everywhere!($open, |config| config);
+                mod alone {
+                    tests! { $open, |config| config;
+                        keys: at_the_root_the_librarys_own_keys_are_reserved,
+                            the_root_sees_a_namespace_under_its_path;
+                        sweeping: the_root_scans_and_clears_everything;
+                    }
+                }
+            }
+            mod in_a_namespace {
+                everywhere!($open, |config| config.namespace("tenant"));
+                mod alone {
+                    tests! { $open, |config| config.namespace("tenant");
+                        keys: inside_a_namespace_no_key_is_reserved;
+                    }
+                }
+            }
+            mod with_limits {
+                tests! { $open, |config| config.max_value_bytes(1000).max_key_bytes(10);
+                    values: a_value_over_the_limit_is_refused;
+                    keys: the_length_of_a_key_counts_trimmed_and_without_its_namespace;
+                }
+            }
+            mod with_a_default_ttl {
+                tests! { $open, |config| config.default_ttl(std::time::Duration::from_secs(60));
+                    lifetimes: the_default_ttl_holds_for_writes_that_name_none,
+                        the_default_ttl_can_be_overruled,
+                        the_default_ttl_is_not_for_counters;
+                }
+            }
+            mod in_message_pack {
+                every_model!($open, |config| config.codec(cachestore::Codec::MessagePack));
+            }
+            mod in_json {
+                every_model!($open, |config| config.codec(cachestore::Codec::Json));
+            }
+        }
+    };
+}
+
+contract!(memory: open_memory);
+
+/// A fresh, empty store in memory, once `settings` has changed its configuration.
+async fn open_memory(settings: fn(Config) -> Config) -> Store {
+    support::open(settings(Config::memory())).await
+}

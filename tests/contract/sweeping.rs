@@ -1,0 +1,165 @@
+//! The whole namespace: `scan` and `clear`.
+
+use std::collections::BTreeSet;
+
+use cachestore::{Error, Store};
+use futures_util::{StreamExt, TryStreamExt};
+
+use crate::support::{keys, secs};
+
+pub(crate) async fn a_scan_yields_the_keys_that_begin_so(store: Store) {
+    store
+        .set_many(["user:1", "user:2", "use", "page:1", "User:1"].map(|key| (key, "v")))
+        .await
+        .unwrap();
+    assert_eq!(keys(&store, "user:").await, ["user:1", "user:2"]);
+    assert_eq!(keys(&store, "user:1").await, ["user:1"]);
+    assert_eq!(keys(&store, "user:10").await, [""; 0]);
+    assert_eq!(
+        keys(&store, "").await,
+        ["User:1", "page:1", "use", "user:1", "user:2"]
+    );
+}
+
+pub(crate) async fn a_scan_of_nothing_ends(store: Store) {
+    let mut scan = store.scan("");
+    assert!(scan.next().await.is_none());
+    assert!(scan.next().await.is_none(), "and stays at its end");
+}
+
+/// A prefix is text, not a pattern.
+pub(crate) async fn a_scan_takes_its_prefix_literally(store: Store) {
+    let hostile = [
+        "a*b", "a?b", "a[b", "a]b", "a\\b", "a^b", "a{b}", "a\r\nb", "a\0b", "a%b", "axb", "*", "a",
+    ];
+    store.set_many(hostile.map(|key| (key, "v"))).await.unwrap();
+    for key in hostile.iter().filter(|key| key.len() > 1) {
+        assert_eq!(keys(&store, key).await, [*key]);
+    }
+    assert_eq!(keys(&store, "a*").await, ["a*b"]);
+    assert_eq!(keys(&store, "a[").await, ["a[b"]);
+    assert_eq!(keys(&store, "a\\").await, ["a\\b"]);
+    assert_eq!(keys(&store, "*").await, ["*"]);
+    assert_eq!(keys(&store, "[a]").await, [""; 0]);
+}
+
+pub(crate) async fn a_scan_yields_thousands(store: Store) {
+    let names: BTreeSet<String> = (0..5000).map(|n| format!("k{n}")).collect();
+    store
+        .set_many(names.iter().map(|name| (name, "v")))
+        .await
+        .unwrap();
+    let seen: BTreeSet<String> = store.scan("k").try_collect().await.unwrap();
+    assert_eq!(seen, names);
+}
+
+/// Keys that are there all the while are seen, whatever comes and goes beside them.
+pub(crate) async fn a_scan_during_writes_misses_nothing_that_stays(store: Store) {
+    let steady: BTreeSet<String> = (0..2000).map(|n| format!("steady{n}")).collect();
+    store
+        .set_many(steady.iter().map(|name| (name, "v")))
+        .await
+        .unwrap();
+    store
+        .set_many((0..1000).map(|n| (format!("leaving{n}"), "v")))
+        .await
+        .unwrap();
+    let mut seen = BTreeSet::new();
+    let mut scan = store.scan("");
+    let mut step = 0;
+    while let Some(key) = scan.try_next().await.unwrap() {
+        seen.insert(key);
+        store.delete(format!("leaving{step}")).await.unwrap();
+        store.set(format!("coming{}", step % 500), "v").await.unwrap();
+        store
+            .set(format!("steady{}", step % 2000), "again")
+            .await
+            .unwrap();
+        step += 1;
+    }
+    assert!(
+        seen.is_superset(&steady),
+        "{} are missing",
+        steady.difference(&seen).count()
+    );
+}
+
+pub(crate) async fn a_scan_can_be_left_half_way(store: Store) {
+    store
+        .set_many((0..2000).map(|n| (format!("k{n}"), "v")))
+        .await
+        .unwrap();
+    let some: Vec<String> = store.scan("").take(10).try_collect().await.unwrap();
+    assert_eq!(some.len(), 10);
+    assert_eq!(keys(&store, "").await.len(), 2000);
+}
+
+pub(crate) async fn a_namespace_scans_its_own_keys_only(store: Store) {
+    let (inner, other) = (store.namespace("a").unwrap(), store.namespace("ab").unwrap());
+    let nested = inner.namespace("b").unwrap();
+    for (handle, key) in [(&store, "k0"), (&inner, "k1"), (&other, "k2"), (&nested, "k3")] {
+        handle.set(key, "v").await.unwrap();
+    }
+    assert_eq!(keys(&inner, "").await, ["k1"]);
+    assert_eq!(keys(&other, "").await, ["k2"]);
+    assert_eq!(keys(&nested, "k").await, ["k3"]);
+}
+
+pub(crate) async fn clear_removes_all_and_counts(store: Store) {
+    assert_eq!(store.clear().await.unwrap(), 0);
+    store
+        .set_many((0..3000).map(|n| (format!("k{n}"), "v")))
+        .await
+        .unwrap();
+    store
+        .set("ttl", "v")
+        .ttl(secs(60))
+        .depends_on(["u"])
+        .await
+        .unwrap();
+    store.incr("n", 1).await.unwrap();
+    assert_eq!(store.clear().await.unwrap(), 3002);
+    assert!(keys(&store, "").await.is_empty());
+    assert_eq!(
+        store.get_many(["k0", "ttl", "n"]).await.unwrap(),
+        [None, None, None]
+    );
+    assert_eq!(store.invalidate(["u"]).await.unwrap(), 0);
+    assert_eq!(store.clear().await.unwrap(), 0);
+    store.set("k0", "again").await.unwrap();
+    assert_eq!(store.get_string("k0").await.unwrap().unwrap(), "again");
+}
+
+pub(crate) async fn clear_of_a_namespace_leaves_all_others(store: Store) {
+    let (inner, other) = (store.namespace("a").unwrap(), store.namespace("ab").unwrap());
+    let nested = inner.namespace("b").unwrap();
+    for handle in [&store, &inner, &other, &nested] {
+        handle.set_many([("k", "v"), ("l", "v")]).await.unwrap();
+    }
+    assert_eq!(inner.clear().await.unwrap(), 2);
+    assert!(!inner.exists("k").await.unwrap());
+    for handle in [&store, &other, &nested] {
+        assert!(handle.exists("k").await.unwrap(), "{handle:?}");
+        assert!(handle.exists("l").await.unwrap(), "{handle:?}");
+    }
+}
+
+/// For a store at the root.
+pub(crate) async fn the_root_scans_and_clears_everything(store: Store) {
+    let inner = store.namespace("a").unwrap();
+    let nested = inner.namespace("b").unwrap();
+    for handle in [&store, &inner, &nested] {
+        handle.set("k", "v").await.unwrap();
+    }
+    assert_eq!(keys(&store, "").await, ["a/b:k", "a:k", "k"]);
+    assert_eq!(keys(&store, "a:").await, ["a:k"]);
+    assert_eq!(store.clear().await.unwrap(), 3);
+    assert!(!nested.exists("k").await.unwrap());
+}
+
+pub(crate) async fn a_scan_of_a_closed_store_is_an_error_and_its_end(store: Store) {
+    let mut scan = store.scan("");
+    store.close().await.unwrap();
+    assert!(matches!(scan.next().await, Some(Err(Error::Closed))));
+    assert!(scan.next().await.is_none());
+}
