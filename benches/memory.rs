@@ -272,6 +272,14 @@ impl Contestant for Floor {
     }
 }
 
+fn count(tasks: usize) -> String {
+    if tasks == 1 {
+        "1 task".to_owned()
+    } else {
+        format!("{tasks} tasks")
+    }
+}
+
 fn gets(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
     let runtime = flavor.runtime().unwrap();
     let (store, floor, moka) = runtime.block_on(async {
@@ -291,7 +299,7 @@ fn gets(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
             }
         })
     });
-    let what = format!("get, {tasks} tasks, {}", flavor.name());
+    let what = format!("get, {}, {}", count(tasks), flavor.name());
     table.times(format!("{what}: floor"), &ours, &floor);
     table.times(format!("{what}: moka"), &ours, &moka);
 }
@@ -315,7 +323,7 @@ fn sets(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
             }
         })
     });
-    let what = format!("set, {tasks} tasks, {}", flavor.name());
+    let what = format!("set, {}, {}", count(tasks), flavor.name());
     table.times(format!("{what}: floor"), &ours, &floor);
     table.times(format!("{what}: moka"), &ours, &moka);
 }
@@ -337,7 +345,7 @@ fn many(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
             }
         })
     });
-    let what = format!("{tasks} tasks, {}: quick_cache", flavor.name());
+    let what = format!("{}, {}: quick_cache", count(tasks), flavor.name());
     table.times(format!("get_many of {MANY}, {what}"), &our_gets, &their_gets);
     table.times(format!("set_many of {MANY}, {what}"), &our_sets, &their_sets);
 }

@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
 use crate::error::{Cause, Error, Phase, Result};
 use crate::request::{Reply, Request};
+use crate::ttl::LONGEST;
 
 /// A request in the lane, with the room that it takes there.
 #[derive(Debug)]
@@ -22,8 +25,14 @@ struct Envelope {
     _room: Option<OwnedSemaphorePermit>,
 }
 
-/// A lane of at most `length` requests that weigh at most `bytes` together.
-pub(crate) fn lane(length: usize, bytes: usize, patience: Duration) -> (LaneSender, LaneReceiver) {
+/// A lane of at most `length` requests that weigh at most `bytes` together, to an engine that will
+/// live on the runtime `home`.
+pub(crate) fn lane(
+    length: usize,
+    bytes: usize,
+    patience: Duration,
+    home: &Handle,
+) -> (LaneSender, LaneReceiver) {
     let (sender, receiver) = mpsc::channel(length);
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
     let most = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -34,6 +43,7 @@ pub(crate) fn lane(length: usize, bytes: usize, patience: Duration) -> (LaneSend
             room,
             most,
             patience,
+            home: home.id(),
         },
         LaneReceiver {
             receiver,
@@ -50,8 +60,10 @@ pub(crate) struct LaneSender {
     room: Arc<Semaphore>,
     /// All the room there is: what weighs more takes it whole.
     most: u32,
-    /// How long a sender waits for room.
+    /// How long a caller waits.
     patience: Duration,
+    /// The runtime that the engine lives on.
+    home: runtime::Id,
 }
 
 impl LaneSender {
@@ -62,7 +74,7 @@ impl LaneSender {
         match self.try_send(request) {
             Ok(()) => Ok(()),
             Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(request)) => self.wait_and_send(*request).await,
+            Err(Refused::Full(request)) => self.wait_and_send(*request, self.limit()).await,
         }
     }
 
@@ -83,7 +95,8 @@ impl LaneSender {
             })
     }
 
-    async fn wait_and_send(&self, request: Request) -> Result<()> {
+    /// Waits for room until `limit`, then puts `request` into the lane.
+    async fn wait_and_send(&self, request: Request, limit: Instant) -> Result<()> {
         let enter = async {
             let room = match request.weight() {
                 0 => None,
@@ -99,9 +112,7 @@ impl LaneSender {
             place.send(Envelope { request, _room: room });
             Ok(())
         };
-        tokio::time::timeout(self.patience, enter)
-            .await
-            .unwrap_or(Err(Error::Timeout { phase: Phase::Queue }))
+        until(limit, Phase::Queue, enter).await
     }
 
     fn permits(&self, weight: usize) -> u32 {
@@ -109,7 +120,26 @@ impl LaneSender {
     }
 
     /// Sends the request that `make` builds around its reply, and waits for the answer.
+    ///
+    /// On the engine's own runtime, once there was room, that wait has no timer: whatever keeps the
+    /// engine from its turn there is a turn away itself, and a timer for each request would cost a
+    /// third of it.
     pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        let abroad = Handle::try_current().is_ok_and(|here| here.id() != self.home);
+        let limit = abroad.then(|| self.limit());
+        self.ask_until(limit, make).await
+    }
+
+    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
+    pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        self.ask_until(Some(self.limit()), make).await
+    }
+
+    async fn ask_until<T>(
+        &self,
+        mut limit: Option<Instant>,
+        make: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<T> {
         let (reply, answer) = Reply::new();
         let request = make(reply);
         let changes = request.changes();
@@ -117,9 +147,17 @@ impl LaneSender {
         match self.try_send(request) {
             Ok(()) => {}
             Err(Refused::Closed) => return Err(Error::Closed),
-            Err(Refused::Full(request)) => self.wait_and_send(*request).await?,
+            Err(Refused::Full(request)) => {
+                let limit = *limit.get_or_insert_with(|| self.limit());
+                Box::pin(self.wait_and_send(*request, limit)).await?;
+            }
         }
-        match answer.await {
+        let answer = match limit {
+            // Boxed, like the wait above: a timer would make the future of every call as large.
+            Some(limit) => Box::pin(until(limit, Phase::Reply, async { Ok(answer.await) })).await?,
+            None => answer.await,
+        };
+        match answer {
             Ok(answer) => answer,
             Err(_) if self.sender.is_closed() => Err(Error::Closed),
             // The engine dropped the reply: it failed while it served this very request.
@@ -128,12 +166,24 @@ impl LaneSender {
         }
     }
 
-    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
-    pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        tokio::time::timeout(self.patience, self.ask(make))
-            .await
-            .unwrap_or(Err(Error::Timeout { phase: Phase::Reply }))
+    /// When a caller who comes now has waited long enough.
+    pub(crate) fn limit(&self) -> Instant {
+        Instant::now() + self.patience.min(LONGEST)
     }
+}
+
+/// Waits until `limit` at most. Without a runtime there is no timer, and no limit.
+pub(crate) async fn until<T>(
+    limit: Instant,
+    phase: Phase,
+    wait: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if Handle::try_current().is_err() {
+        return wait.await;
+    }
+    tokio::time::timeout_at(limit, wait)
+        .await
+        .unwrap_or(Err(Error::Timeout { phase }))
 }
 
 #[derive(Debug, thiserror::Error)]

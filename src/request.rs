@@ -28,6 +28,10 @@ pub(crate) struct Write {
 
 /// The names that an entry depends on, each once. Most entries have none: this is one word then.
 #[derive(Debug, Clone, Default)]
+#[expect(
+    clippy::box_collection,
+    reason = "a boxed slice is two words, in every request"
+)]
 pub(crate) struct Names(Option<Box<Vec<Key>>>);
 
 impl From<Vec<Key>> for Names {
@@ -175,6 +179,17 @@ impl Request {
             Request::Panic { .. } => 0,
         };
         if bytes <= WEIGHTLESS { 0 } else { bytes }
+    }
+
+    /// How many keys it names: how much work it is.
+    pub(crate) fn keys(&self) -> usize {
+        match self {
+            Request::GetMany { keys, .. }
+            | Request::DeleteMany { keys, .. }
+            | Request::Invalidate { names: keys, .. } => keys.len(),
+            Request::SetMany { writes } => writes.len(),
+            _ => 1,
+        }
     }
 
     /// Whether it changes anything.

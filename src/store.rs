@@ -21,7 +21,7 @@ use crate::config::{Config, EngineConfig, EngineKind};
 use crate::error::{Error, Phase, Result};
 use crate::footprint;
 use crate::key::{Key, KeyMaker, Namespace};
-use crate::lane::{LaneSender, lane};
+use crate::lane::{LaneSender, lane, until};
 use crate::request::Request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
@@ -81,10 +81,9 @@ impl Store {
 
     async fn open_with(config: Config) -> Result<Self> {
         config.validate()?;
-        if Handle::try_current().is_err() {
-            let reason = "a store must be opened within a Tokio runtime".to_owned();
-            return Err(Error::InvalidConfig { reason });
-        }
+        let Ok(home) = Handle::try_current() else {
+            return Err(unfit("a store must be opened within a Tokio runtime"));
+        };
         let settings = config.settings();
         let namespace = match &settings.namespace {
             Some(name) => Namespace::default().nested(name)?,
@@ -94,6 +93,7 @@ impl Store {
             settings.lane_length,
             settings.lane_bytes,
             settings.request_timeout,
+            &home,
         );
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
         let supervisor = Supervisor::spawn(Plan {
@@ -107,10 +107,15 @@ impl Store {
             refused: AtomicU64::new(0),
             supervisor,
         };
-        Ok(Self {
+        let store = Self {
             inner: Arc::new(inner),
             namespace,
-        })
+        };
+        match store.ping().await {
+            Err(Error::Closed) => Err(unfit("the Tokio runtime needs its timer: `enable_time`")),
+            Err(error) => Err(error),
+            Ok(_) => Ok(store),
+        }
     }
 
     /// A handle to the namespace `name` inside this one: 1 to 64 of `A-Z a-z 0-9 . _ -`, but not
@@ -230,10 +235,9 @@ impl Store {
             // One that has stopped already needs no telling.
             let _ = supervisor.stop_gracefully().await;
             supervisor.wait_for_shutdown_with_result(|_| ()).await;
+            Ok(())
         };
-        tokio::time::timeout(self.inner.config.settings().request_timeout, stop)
-            .await
-            .map_err(|_| Error::Timeout { phase: Phase::Reply })
+        until(self.lane().limit(), Phase::Reply, stop).await
     }
 
     fn lane(&self) -> &LaneSender {
@@ -283,4 +287,9 @@ impl fmt::Debug for Store {
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
     }
+}
+
+fn unfit(reason: &str) -> Error {
+    let reason = reason.to_owned();
+    Error::InvalidConfig { reason }
 }

@@ -128,14 +128,14 @@ async fn every_future_is_sent() {
 async fn calls_are_spawned_with_iterators_of_all_kinds() {
     let store = memory().await;
     let task = tokio::spawn(async move {
-        let ids = vec![1_u64, 2, 3];
+        let ids: Vec<u64> = (1..=3).collect();
         let names: Vec<String> = ids.iter().map(|id| format!("user:{id}")).collect();
         let models: HashMap<String, u64> = names.iter().cloned().zip(ids.iter().copied()).collect();
         store
             .set_many(ids.iter().map(|id| (format!("user:{id}"), id.to_string())))
             .await?;
         store
-            .set_models(models.iter().map(|(key, model)| (key, model)))
+            .set_models(models.iter().filter(|(_, model)| **model > 0))
             .await?;
         store
             .set_models(&models)

@@ -3,6 +3,8 @@
 //! On a runtime of one thread the engine serves nothing between two polls of a test that does not
 //! yield, so each test knows what is in the lane.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::future::{Future, IntoFuture};

@@ -1,5 +1,7 @@
 //! Configuration: URLs, the environment, and what is refused, without a word of any password.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::io;

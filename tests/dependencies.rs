@@ -1,6 +1,8 @@
 //! Dependencies on the memory engine, where they are exact: nothing too few, nothing too many, and
 //! nothing left behind. What every engine keeps is in the contract.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::future::Future;

@@ -1,5 +1,7 @@
 //! Expiry under paused time: exact to the millisecond, and reclaimed without anybody asking.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::time::Duration;

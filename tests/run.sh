@@ -20,4 +20,4 @@ need_rust() {
 }
 
 need_rust
-cargo test --locked --no-fail-fast "$@" || fail "there are tests that fail, see above"
+cargo test --locked --no-fail-fast "$@" || fail "cargo test failed, see above"

@@ -1,5 +1,7 @@
 //! Sizes: accounted bytes never pass the capacity, and what cannot fit harms nobody.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use cachestore::{Error, MemoryConfig, Store};

@@ -1,5 +1,7 @@
 //! TTLs at the edges: zero, next to nothing, next to a century, and beyond.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::time::Duration;

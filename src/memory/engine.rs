@@ -25,6 +25,8 @@ use crate::stats::EngineStats;
 const BATCH: usize = 256;
 /// How many batches are served before the mailbox is looked at.
 const BATCHES: u32 = 32;
+/// How many keys are served before others have a turn, half a millisecond's worth.
+const TURN: usize = 2048;
 /// How long chores may go on while the lane waits.
 const SLICE: Duration = Duration::from_micros(500);
 /// How many entries are reclaimed between two looks at the clock.
@@ -44,7 +46,8 @@ pub(crate) struct Start {
 #[derive(Debug)]
 pub(crate) struct MemoryEngine {
     lane: LaneReceiver,
-    table: Table,
+    /// Boxed, for the actor's future is moved with every poll.
+    table: Box<Table>,
     /// Long work, carried out in slices between batches.
     sweeps: VecDeque<(Sweep, Reply<u64>)>,
     /// Whether entries have expired and wait to be reclaimed.
@@ -53,6 +56,8 @@ pub(crate) struct MemoryEngine {
     /// Wakes the engine when entries expire, at `alarm_at`.
     alarm: Pin<Box<Sleep>>,
     alarm_at: Moment,
+    /// Keys served in this turn.
+    served: usize,
     /// Batches served since the mailbox was last looked at.
     batches: u32,
 }
@@ -65,12 +70,13 @@ impl Actor for MemoryEngine {
         let origin = Instant::now();
         Ok(Self {
             lane: start.lane,
-            table: Table::new(start.capacity_bytes),
+            table: Box::new(Table::new(start.capacity_bytes)),
             sweeps: VecDeque::new(),
             overdue: false,
             origin,
             alarm: Box::pin(tokio::time::sleep_until(origin)),
             alarm_at: Moment::NEVER,
+            served: 0,
             batches: 0,
         })
     }
@@ -94,7 +100,11 @@ impl Actor for MemoryEngine {
             }
             if self.has_chores() {
                 self.do_chores();
-                // The callers who were answered run before the next slice.
+                self.served = TURN;
+            }
+            if self.served >= TURN {
+                // The callers who were answered run before more is done.
+                self.served = 0;
                 tokio::task::yield_now().await;
             }
         }
@@ -126,6 +136,7 @@ impl Actor for MemoryEngine {
         self.lane.close();
         while poll_fn(|cx| self.lane.poll_batch(cx, BATCH)).await > 0 {
             self.serve_batch();
+            self.served = 0;
         }
         self.finish();
         tracing::debug!(?reason, "the memory engine has stopped");
@@ -181,10 +192,13 @@ impl MemoryEngine {
         Moment::since_start(self.origin.elapsed())
     }
 
-    /// Serves the batch, all of it at one time.
+    /// Serves the batch, all of it at one time, but no more than a turn's worth.
     fn serve_batch(&mut self) {
         let now = self.now();
-        while let Some(request) = self.lane.next() {
+        while self.served < TURN
+            && let Some(request) = self.lane.next()
+        {
+            self.served += request.keys();
             self.serve(request, now);
         }
     }

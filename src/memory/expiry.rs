@@ -22,7 +22,7 @@ impl Moment {
     }
 
     /// How far off this is from `now`; zero if it has passed.
-    pub(crate) fn from_now(self, now: Moment) -> Duration {
+    pub(crate) fn left(self, now: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(now.0))
     }
 
@@ -194,6 +194,6 @@ mod tests {
         let late = Moment::since_start(Duration::MAX);
         assert_eq!(late.after(Duration::MAX), late);
         assert!(late < Moment::NEVER);
-        assert_eq!(Moment(5).from_now(Moment(7)), Duration::ZERO);
+        assert_eq!(Moment(5).left(Moment(7)), Duration::ZERO);
     }
 }

@@ -168,7 +168,7 @@ impl Table {
         let slot = self.find(key, now)?;
         Some(match self.entries[slot].due {
             Moment::NEVER => Ttl::Persistent,
-            due => Ttl::Remaining(whole_millis(due.from_now(now))),
+            due => Ttl::Remaining(whole_millis(due.left(now))),
         })
     }
 

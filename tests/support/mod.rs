@@ -1,6 +1,7 @@
 //! What several test files share.
 
 #![allow(dead_code, reason = "each test file uses some of these")]
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
 
 use std::time::Duration;
 

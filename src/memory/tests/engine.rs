@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kameo::actor::{ActorRef, Spawn};
 
+use tokio::runtime::Handle;
+
 use super::super::{MemoryEngine, Start};
 use super::Keys;
 use crate::error::{Error, Result};
@@ -20,7 +22,7 @@ struct Engine {
 
 impl Engine {
     fn new() -> Self {
-        let (sender, receiver) = lane(4096, 1 << 20, Duration::from_secs(5));
+        let (sender, receiver) = lane(4096, 1 << 20, Duration::from_secs(5), &Handle::current());
         let actor = MemoryEngine::spawn(Start {
             lane: receiver,
             capacity_bytes: 16 << 20,

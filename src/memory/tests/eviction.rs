@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::Lcg;
-use super::table::{Pair, Step, steps};
+use super::table::{Pair, Step, config, steps};
 
 impl Pair {
     /// Takes a step that may evict, and lets the model lose what the table has evicted.
@@ -28,10 +28,10 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(200))]
 
     #[test]
-    fn short_runs_short_of_room(steps in steps(80), capacity in 0usize..2500, way in 0usize..4) {
+    fn short_runs_short_of_room(steps in steps(80), capacity in 0usize..2500, way in 0usize..3) {
         let mut pair = Pair::new(capacity);
         for step in steps {
             pair.take_short_of_room(step, capacity);
@@ -56,6 +56,6 @@ fn a_long_run_short_of_room() {
             pair.table.stats().evicted > 1_000,
             "the capacity of {capacity} bytes was felt"
         );
-        pair.end(capacity);
+        pair.end(capacity % 3);
     }
 }

@@ -118,7 +118,7 @@ impl Model {
         self.get(key, now)?;
         Some(match self.entries[key].due {
             None => Ttl::Persistent,
-            Some(due) => Ttl::Remaining(whole_millis(due.from_now(now))),
+            Some(due) => Ttl::Remaining(whole_millis(due.left(now))),
         })
     }
 

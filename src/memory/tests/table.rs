@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::super::expiry::Moment;
 use super::super::sweep::Sweep;
@@ -74,6 +75,17 @@ impl From<u64> for Step {
             },
             _ => Step::Invalidate(only(key) | (names & names >> 1)),
         }
+    }
+}
+
+/// The same runs on every machine.
+pub(super) fn config(cases: u32) -> ProptestConfig {
+    let rng_seed = RngSeed::Fixed(20_240_229);
+    ProptestConfig {
+        cases,
+        rng_seed,
+        failure_persistence: None,
+        ..ProptestConfig::default()
     }
 }
 
@@ -263,7 +275,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(300))]
 
     #[test]
     fn short_runs_are_as_the_model_says(steps in steps(60), way in 0usize..4) {
