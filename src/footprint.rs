@@ -8,13 +8,13 @@ use crate::key::Key;
 
 /// One entry's slot in the slab, with its share of the hash index (a four-byte slot number and one
 /// control byte a bucket, 7/16 to 7/8 of the buckets in use) and of the eviction policy.
-pub(crate) const ENTRY: usize = 100;
+pub(crate) const ENTRY: usize = 88;
 /// One deadline in the expiry heap, whose vector is between half full and full.
 pub(crate) const DEADLINE: usize = 20;
 /// One edge from an entry to a name that it depends on.
 pub(crate) const EDGE: usize = 24;
 /// One name that entries depend on, with its share of the index of names.
-pub(crate) const NAME: usize = 72;
+pub(crate) const NAME: usize = 56;
 /// The two reference counts before a value's bytes.
 const COUNTS: usize = 16;
 

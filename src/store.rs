@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use kameo::actor::{ActorRef, Spawn};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::scan::Scan;
@@ -54,6 +55,8 @@ struct Inner {
     config: Config,
     refused: AtomicU64,
     supervisor: ActorRef<Supervisor>,
+    /// Closed when all actors have ended.
+    ended: watch::Receiver<()>,
 }
 
 impl Store {
@@ -96,9 +99,11 @@ impl Store {
             &home,
         );
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
+        let (running, ended) = watch::channel(());
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
             lane: receiver,
+            ended: running,
         });
         let inner = Inner {
             lane,
@@ -106,6 +111,7 @@ impl Store {
             config,
             refused: AtomicU64::new(0),
             supervisor,
+            ended,
         };
         let store = Self {
             inner: Arc::new(inner),
@@ -234,7 +240,7 @@ impl Store {
         let stop = async {
             // One that has stopped already needs no telling.
             let _ = supervisor.stop_gracefully().await;
-            supervisor.wait_for_shutdown_with_result(|_| ()).await;
+            let _ = self.inner.ended.clone().changed().await;
             Ok(())
         };
         until(self.lane().limit(), Phase::Reply, stop).await

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use kameo::Actor;
 use kameo::actor::{ActorId, ActorRef, Spawn, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible};
+use tokio::sync::watch;
 
 use crate::config::EngineConfig;
 use crate::lane::LaneReceiver;
@@ -15,6 +16,7 @@ use crate::memory::{MemoryEngine, Start};
 pub(crate) struct Plan {
     pub(crate) engine: EngineConfig,
     pub(crate) lane: LaneReceiver,
+    pub(crate) ended: watch::Sender<()>,
 }
 
 /// Lives as long as the store's last handle. The engine ends by itself when the handles have gone
@@ -22,6 +24,8 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     engine: ActorRef<MemoryEngine>,
+    /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
+    _ended: watch::Sender<()>,
 }
 
 impl Actor for Supervisor {
@@ -36,7 +40,10 @@ impl Actor for Supervisor {
         });
         myself.link(&engine).await;
         tracing::debug!(capacity_bytes, "the memory engine has started");
-        Ok(Self { engine })
+        Ok(Self {
+            engine,
+            _ended: plan.ended,
+        })
     }
 
     async fn on_link_died(

@@ -238,12 +238,6 @@ impl Policy {
         Some(victim)
     }
 
-    /// Bytes on the heap; the nodes are not among them.
-    #[cfg(test)]
-    pub(crate) fn heap_bytes(&self) -> usize {
-        self.departed.heap_bytes()
-    }
-
     fn choose(&mut self, nodes: &mut impl Nodes) -> Option<Slot> {
         // What is there when a victim is wanted does not fit, at least not with the last write.
         // Without learning that, main would seem to have room, and admission would not take place.

@@ -18,8 +18,10 @@ pub(super) fn set_if(table: &mut Table, write: Write, condition: &Condition, now
         Condition::Present => held.is_some(),
         Condition::Holds(expected) => held == Some(expected),
     };
-    if met {
-        table.write(write, now);
+    match (met, held.is_some()) {
+        (true, true) => table.overwrite(write, now),
+        (true, false) => table.write(write, now),
+        (false, _) => {}
     }
     met
 }

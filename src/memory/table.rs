@@ -3,6 +3,8 @@
 //! Pure: no clock, no I/O. One function inserts and one removes; between a change to the map and the
 //! change to its byte count there is no second place.
 
+#[cfg(test)]
+mod invariants;
 mod walk;
 
 use std::time::Duration;
@@ -172,8 +174,21 @@ impl Table {
         })
     }
 
-    /// Writes an entry, with its TTL and dependencies or without any.
+    /// Writes an entry, with its TTL and dependencies or without any, whatever was there.
     pub(crate) fn write(&mut self, write: Write, now: Moment) {
+        let slot = self.put(write, now);
+        self.entries[slot].era = self.era;
+        self.make_room();
+    }
+
+    /// As [`write`](Self::write), because of what was there: a clearing that was to take that takes
+    /// this too, or what was cleared would live on in it.
+    pub(crate) fn overwrite(&mut self, write: Write, now: Moment) {
+        self.put(write, now);
+        self.make_room();
+    }
+
+    fn put(&mut self, write: Write, now: Moment) -> Slot {
         let Write {
             key,
             value,
@@ -184,7 +199,6 @@ impl Table {
         let slot = match self.locate(&key) {
             Some(slot) => {
                 self.replace_value(slot, value);
-                self.entries[slot].era = self.era;
                 slot
             }
             None => self.insert(key, value),
@@ -195,7 +209,7 @@ impl Table {
         // What the old edges alone kept goes now, and not what the new ones keep as well.
         self.dependencies.release(released);
         self.exorcise(slot);
-        self.make_room();
+        slot
     }
 
     /// Changes a value and nothing else of its entry: false if there is no entry.

@@ -44,7 +44,7 @@ proptest! {
 #[test]
 fn a_long_run_short_of_room() {
     let mut draw = Lcg(11);
-    for capacity in [150, 400, 900, 1600, 2600] {
+    for capacity in [130, 350, 780, 1400, 2200] {
         let mut pair = Pair::new(capacity);
         for _ in 0..1_000 {
             for _ in 0..40 {

@@ -201,6 +201,7 @@ impl Pair {
 
     /// What can be known after every step: sizes, counters, and the next deadline.
     pub(super) fn check_sizes(&self) {
+        self.table.check();
         let stats = self.table.stats();
         assert_eq!(stats.entries, u64::from(self.model.held().count_ones()));
         let Removals {
