@@ -9,25 +9,45 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Instant;
 
 use crate::error::{Cause, Error, Phase, Result};
 use crate::request::{Reply, Request};
 
 /// A request in the lane, with the room that it takes there.
 #[derive(Debug)]
-struct Envelope {
-    request: Request,
+pub(crate) struct Envelope {
+    pub(crate) request: Request,
+    /// When its caller is to be answered, for engines that wait for others; see [`Stamp`].
+    pub(crate) deadline: Option<Instant>,
     /// Held while the request waits: its drop makes room for others.
-    _room: Option<OwnedSemaphorePermit>,
+    pub(crate) room: Option<Room>,
+}
+
+/// Room in the lane.
+pub(crate) type Room = OwnedSemaphorePermit;
+
+/// Whether requests carry a deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// They do not: the engine answers in its turn, and no clock is read.
+    None,
+    /// They do, and the engine keeps it: it may have to wait for a server.
+    Deadline,
 }
 
 /// A lane of at most `length` requests that weigh at most `bytes` together.
-pub(crate) fn lane(length: usize, bytes: usize, patience: Duration) -> (LaneSender, LaneReceiver) {
+pub(crate) fn lane(
+    length: usize,
+    bytes: usize,
+    patience: Duration,
+    stamp: Stamp,
+) -> (LaneSender, LaneReceiver) {
     let (sender, receiver) = mpsc::channel(length);
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
     let most = u32::try_from(bytes).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
-    (LaneSender { sender, room, most, patience }, LaneReceiver { receiver, batch: Vec::new() })
+    (LaneSender { sender, room, most, patience, stamp }, LaneReceiver { receiver, batch: Vec::new() })
 }
 
 /// The sending end, shared by all handles of a store.
@@ -39,22 +59,36 @@ pub(crate) struct LaneSender {
     most: u32,
     /// How long a sender waits for room.
     patience: Duration,
+    stamp: Stamp,
 }
 
 impl LaneSender {
+    /// When the caller of a request that is made now is to be answered.
+    fn deadline(&self) -> Option<Instant> {
+        match self.stamp {
+            Stamp::None => None,
+            Stamp::Deadline => Some(Instant::now() + self.patience),
+        }
+    }
+
     /// Puts `request` into the lane, if need be after waiting for room.
     ///
     /// Cancel safe: the request is in the lane when this resolves, and not before.
     pub(crate) async fn send(&self, request: Request) -> Result<()> {
-        match self.try_send(request) {
+        let deadline = self.deadline();
+        match self.enter(request, deadline) {
             Ok(()) => Ok(()),
             Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(request)) => self.wait_and_send(request).await,
+            Err(Refused::Full(request)) => self.wait_and_send(request, deadline).await,
         }
     }
 
     /// Puts `request` into the lane if there is room for it now.
     pub(crate) fn try_send(&self, request: Request) -> std::result::Result<(), Refused> {
+        self.enter(request, self.deadline())
+    }
+
+    fn enter(&self, request: Request, deadline: Option<Instant>) -> std::result::Result<(), Refused> {
         let room = match request.weight() {
             0 => None,
             weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
@@ -62,13 +96,13 @@ impl LaneSender {
                 Err(_) => return Err(Refused::Full(request)),
             },
         };
-        self.sender.try_send(Envelope { request, _room: room }).map_err(|refused| match refused {
+        self.sender.try_send(Envelope { request, deadline, room }).map_err(|refused| match refused {
             TrySendError::Full(envelope) => Refused::Full(envelope.request),
             TrySendError::Closed(_) => Refused::Closed,
         })
     }
 
-    async fn wait_and_send(&self, request: Request) -> Result<()> {
+    async fn wait_and_send(&self, request: Request, deadline: Option<Instant>) -> Result<()> {
         let enter = async {
             let room = match request.weight() {
                 0 => None,
@@ -81,7 +115,7 @@ impl LaneSender {
                 ),
             };
             let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
-            place.send(Envelope { request, _room: room });
+            place.send(Envelope { request, deadline, room });
             Ok(())
         };
         tokio::time::timeout(self.patience, enter)
@@ -107,7 +141,7 @@ impl LaneSender {
     }
 
     /// Sends the request that `make` builds around its reply: its answer, to be awaited later.
-    async fn begin<T>(
+    pub(crate) async fn begin<T>(
         &self,
         make: impl FnOnce(Reply<T>) -> Request,
     ) -> Result<impl Future<Output = Result<T>>> {
@@ -163,6 +197,11 @@ impl LaneReceiver {
     /// The next request of the batch.
     pub(crate) fn next(&mut self) -> Option<Request> {
         self.batch.pop().map(|envelope| envelope.request)
+    }
+
+    /// The next request of the batch, with its deadline and its room.
+    pub(crate) fn next_envelope(&mut self) -> Option<Envelope> {
+        self.batch.pop()
     }
 
     /// Refuses every further request; those in the lane stay.

@@ -3,6 +3,7 @@
 mod batch;
 mod cache;
 mod model;
+mod native;
 mod scan;
 mod write;
 
@@ -21,7 +22,7 @@ use crate::config::{Config, EngineConfig, EngineKind};
 use crate::error::{Error, Phase, Result};
 use crate::footprint;
 use crate::key::{Key, KeyMaker, Namespace};
-use crate::lane::{LaneSender, lane};
+use crate::lane::{LaneSender, Stamp, lane};
 use crate::request::Request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
@@ -90,11 +91,24 @@ impl Store {
             Some(name) => Namespace::default().nested(name)?,
             None => Namespace::default(),
         };
-        let (lane, receiver) = lane(settings.lane_length, settings.lane_bytes, settings.request_timeout);
+        let stamp = match config.engine() {
+            EngineKind::Memory => Stamp::None,
+            EngineKind::Redis => Stamp::Deadline,
+        };
+        let (lane, receiver) =
+            lane(settings.lane_length, settings.lane_bytes, settings.request_timeout, stamp);
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
-        let supervisor = Supervisor::spawn(Plan { engine: config.engine.clone(), lane: receiver });
+        let supervisor = Supervisor::spawn(Plan {
+            engine: config.engine.clone(),
+            lane: receiver,
+            go_compatible: settings.go_compatible,
+        });
         let inner = Inner { lane, keys, config, refused: AtomicU64::new(0), supervisor };
-        Ok(Self { inner: Arc::new(inner), namespace })
+        let store = Self { inner: Arc::new(inner), namespace };
+        if store.engine() != EngineKind::Memory {
+            store.ping().await?;
+        }
+        Ok(store)
     }
 
     /// A handle to the namespace `name` inside this one: 1 to 64 of `A-Z a-z 0-9 . _ -`, but not
@@ -211,6 +225,11 @@ impl Store {
         &self.inner.lane
     }
 
+    /// Whether a write is made once it is in the lane: the engine alone owns what it writes to.
+    fn completes_on_enqueue(&self) -> bool {
+        self.engine() == EngineKind::Memory
+    }
+
     /// A value's key, in this handle's namespace.
     fn key(&self, raw: &str) -> Result<Key> {
         self.count(self.inner.keys.key(&self.namespace, raw))
@@ -228,7 +247,12 @@ impl Store {
     /// Whether a value of this size may be written.
     fn check_size(&self, key: &Key, len: usize, names: &[Key]) -> Result<()> {
         let most = self.inner.config.settings().max_value_bytes;
-        let EngineConfig::Memory { capacity_bytes } = self.inner.config.engine;
+        let EngineConfig::Memory { capacity_bytes } = self.inner.config.engine else {
+            if len <= most {
+                return Ok(());
+            }
+            return self.count(Err(Error::ValueTooLarge { len, max: most }));
+        };
         let fits = footprint::at_most(key, len, names) <= capacity_bytes;
         if len <= most && fits {
             return Ok(());

@@ -240,10 +240,18 @@ impl MemoryEngine {
             Request::GetMany { keys, reply } => {
                 reply.send(Ok(keys.iter().map(|key| table.get(key, now)).collect()));
             }
-            Request::Set { write } => table.write(write, now),
-            Request::SetMany { writes } => {
+            Request::Set { write, reply } => {
+                table.write(write, now);
+                if let Some(reply) = reply {
+                    reply.send(Ok(()));
+                }
+            }
+            Request::SetMany { writes, reply } => {
                 for write in writes {
                     table.write(write, now);
+                }
+                if let Some(reply) = reply {
+                    reply.send(Ok(()));
                 }
             }
             Request::SetIf { write, condition, reply } => {
@@ -273,6 +281,9 @@ impl MemoryEngine {
             Request::Stats { reply } => {
                 let lane_depth = self.lane.depth() as u64;
                 reply.send(Ok(crate::stats::Stats { lane_depth, ..table.stats() }));
+            }
+            Request::Redis { reply, .. } => {
+                reply.send(Err(Error::Unsupported { operation: "redis_command" }));
             }
             #[cfg(test)]
             Request::Panic { inside_the_table, reply } => {
