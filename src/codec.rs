@@ -43,7 +43,8 @@ pub enum Codec {
 
 impl Codec {
     /// The bytes of `model`. The serializer is stopped at the first level past [`MAX_DEPTH`], so a
-    /// list of a million links costs no more stack than one of 64.
+    /// list of a million links costs no more stack than one of 64; in MessagePack that does not hold
+    /// for levels of unknown length, see [`ScannedOutput`](depth::ScannedOutput).
     pub(crate) fn encode<T>(self, model: &T) -> Result<Vec<u8>, EncodeError>
     where
         T: Serialize + ?Sized,

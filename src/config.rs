@@ -83,7 +83,11 @@ impl Default for Settings {
 impl Settings {
     /// The codec that models are really encoded with.
     pub(crate) fn model_codec(&self) -> Codec {
-        if self.go_compatible { Codec::Json } else { self.codec }
+        if self.go_compatible {
+            Codec::Json
+        } else {
+            self.codec
+        }
     }
 
     fn validate(&self) -> Result<()> {
@@ -112,7 +116,11 @@ fn refuse<T>(reason: String) -> Result<T> {
 }
 
 fn at_least_one(name: &str, value: u128) -> Result<()> {
-    if value == 0 { refuse(format!("{name} must be over zero")) } else { Ok(()) }
+    if value == 0 {
+        refuse(format!("{name} must be over zero"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Setters of the shared settings, the same on every configuration type.
@@ -205,7 +213,10 @@ pub struct MemoryConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { settings: Settings::default(), capacity_bytes: 100 * MIB }
+        Self {
+            settings: Settings::default(),
+            capacity_bytes: 100 * MIB,
+        }
     }
 }
 
@@ -344,13 +355,21 @@ impl Config {
 
 impl From<MemoryConfig> for Config {
     fn from(config: MemoryConfig) -> Self {
-        let engine = EngineConfig::Memory { capacity_bytes: config.capacity_bytes };
-        Self { settings: config.settings, engine }
+        let engine = EngineConfig::Memory {
+            capacity_bytes: config.capacity_bytes,
+        };
+        Self {
+            settings: config.settings,
+            engine,
+        }
     }
 }
 
 impl From<RedisConfig> for Config {
     fn from(config: RedisConfig) -> Self {
-        Self { settings: config.settings, engine: EngineConfig::Redis(Box::new(config.options)) }
+        Self {
+            settings: config.settings,
+            engine: EngineConfig::Redis(Box::new(config.options)),
+        }
     }
 }

@@ -34,6 +34,9 @@ pub(crate) fn payload(key: &Key, value_len: usize) -> usize {
 
 /// The most that an entry can add: with a deadline, and all names new.
 pub(crate) fn at_most(key: &Key, value_len: usize, names: &[Key]) -> usize {
-    let names: usize = names.iter().map(|name| EDGE + NAME + block(name.heap_bytes())).sum();
+    let names: usize = names
+        .iter()
+        .map(|name| EDGE + NAME + block(name.heap_bytes()))
+        .sum();
     ENTRY + DEADLINE + payload(key, value_len) + names
 }

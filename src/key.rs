@@ -1,7 +1,7 @@
 //! Keys and namespaces: trimmed, checked once, hashed once.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -44,7 +44,11 @@ impl Key {
 
     /// Bytes that the key holds on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        if self.text.is_heap_allocated() { self.text.capacity() } else { 0 }
+        if self.text.is_heap_allocated() {
+            self.text.capacity()
+        } else {
+            0
+        }
     }
 }
 
@@ -68,12 +72,16 @@ pub(crate) struct KeyMaker {
 impl KeyMaker {
     /// `trim_names` is off where dependency names go untrimmed, as go-cachestore sends them.
     pub(crate) fn new(max_bytes: usize, trim_names: bool) -> Self {
-        Self { secret: RandomState::new(), max_bytes, trim_names }
+        Self {
+            secret: RandomState::new(),
+            max_bytes,
+            trim_names,
+        }
     }
 
     /// A value's key.
     pub(crate) fn key(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
-        let trimmed = raw.trim();
+        let trimmed = trim(raw);
         if trimmed.is_empty() {
             return Err(Error::KeyRequired);
         }
@@ -93,7 +101,10 @@ impl KeyMaker {
 
     fn checked(&self, namespace: &Namespace, key: &str) -> Result<Key> {
         if key.len() > self.max_bytes {
-            return Err(Error::KeyTooLong { len: key.len(), max: self.max_bytes });
+            return Err(Error::KeyTooLong {
+                len: key.len(),
+                max: self.max_bytes,
+            });
         }
         let prefix = namespace.prefix();
         let text = if prefix.is_empty() {
@@ -107,7 +118,21 @@ impl KeyMaker {
             text.push_str(key);
             text
         };
-        Ok(Key { hash: self.secret.hash_one(text.as_bytes()), text })
+        // One whole text is hashed: there is nothing that its length must keep it apart from.
+        let mut hasher = self.secret.build_hasher();
+        hasher.write(text.as_bytes());
+        Ok(Key {
+            hash: hasher.finish(),
+            text,
+        })
+    }
+}
+
+/// As [`str::trim`], which decodes characters at both ends, with a short cut for most keys.
+fn trim(raw: &str) -> &str {
+    match raw.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => raw,
+        _ => raw.trim(),
     }
 }
 
@@ -124,7 +149,10 @@ impl Namespace {
         if name.is_empty() || name.len() > MAX_NAMESPACE_BYTES {
             return refuse("a name has 1 to 64 characters");
         }
-        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+        if !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        {
             return refuse("a name is made of A-Z a-z 0-9 . _ -");
         }
         if name == RESERVED_NAMESPACE {
@@ -137,7 +165,9 @@ impl Namespace {
         if prefix.len() > MAX_PATH_BYTES {
             return refuse("nested names have at most 1023 characters together");
         }
-        Ok(Self { prefix: Some(prefix.into()) })
+        Ok(Self {
+            prefix: Some(prefix.into()),
+        })
     }
 
     /// What stands before each key: empty for the root.
@@ -170,8 +200,14 @@ mod tests {
         let root = Namespace::default();
         let tenant = root.nested("tenant-1").unwrap();
         assert_eq!(maker().key(&root, "  a b \n").unwrap().as_str(), "a b");
-        assert_eq!(maker().key(&tenant, " 0123456789 ").unwrap().as_str(), "tenant-1:0123456789");
-        assert!(matches!(maker().key(&root, "01234567890"), Err(Error::KeyTooLong { len: 11, max: 10 })));
+        assert_eq!(
+            maker().key(&tenant, " 0123456789 ").unwrap().as_str(),
+            "tenant-1:0123456789"
+        );
+        assert!(matches!(
+            maker().key(&root, "01234567890"),
+            Err(Error::KeyTooLong { len: 11, max: 10 })
+        ));
         assert!(matches!(maker().key(&root, " \t"), Err(Error::KeyRequired)));
     }
 
@@ -180,7 +216,10 @@ mod tests {
         let root = Namespace::default();
         let one = maker();
         assert_eq!(one.key(&root, "a").unwrap(), one.key(&root, " a").unwrap());
-        assert_ne!(one.key(&root, "a").unwrap().hash(), maker().key(&root, "a").unwrap().hash());
+        assert_ne!(
+            one.key(&root, "a").unwrap().hash(),
+            maker().key(&root, "a").unwrap().hash()
+        );
     }
 
     #[test]
@@ -199,7 +238,10 @@ mod tests {
         let inner = root.nested("a").unwrap().nested("B.9_-").unwrap();
         assert_eq!((inner.prefix(), inner.path()), ("a/B.9_-:", "a/B.9_-"));
         for bad in ["", "a:b", "a/b", "a b", "ä", "cachestore", &"x".repeat(65)] {
-            assert!(matches!(root.nested(bad), Err(Error::InvalidNamespace { .. })), "{bad}");
+            assert!(
+                matches!(root.nested(bad), Err(Error::InvalidNamespace { .. })),
+                "{bad}"
+            );
         }
         let mut deep = root;
         let refused = (0..100).any(|_| match deep.nested(&"x".repeat(64)) {
@@ -216,7 +258,10 @@ mod tests {
     fn reserved_keys_are_refused_at_the_root_only() {
         let root = Namespace::default();
         let long = KeyMaker::new(100, true);
-        assert!(matches!(long.key(&root, " cachestore:x"), Err(Error::KeyReserved)));
+        assert!(matches!(
+            long.key(&root, " cachestore:x"),
+            Err(Error::KeyReserved)
+        ));
         assert!(long.key(&root, "cachestorex").is_ok());
         assert!(long.key(&root.nested("a").unwrap(), "cachestore:x").is_ok());
     }

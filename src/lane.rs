@@ -3,8 +3,9 @@
 //! Why not the actor's mailbox: a `kameo` ask costs two to three times as much as this, and throws
 //! away a reply whose caller has gone. See ARCHITECTURE.md, *The request lane*.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -47,7 +48,20 @@ pub(crate) fn lane(
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
     let most = u32::try_from(bytes).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
-    (LaneSender { sender, room, most, patience, stamp }, LaneReceiver { receiver, batch: Vec::new() })
+    (
+        LaneSender {
+            sender,
+            room,
+            most,
+            patience,
+            stamp,
+        },
+        LaneReceiver {
+            receiver,
+            batch: VecDeque::new(),
+            buffer: Vec::new(),
+        },
+    )
 }
 
 /// The sending end, shared by all handles of a store.
@@ -79,7 +93,7 @@ impl LaneSender {
         match self.enter(request, deadline) {
             Ok(()) => Ok(()),
             Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(request)) => self.wait_and_send(request, deadline).await,
+            Err(Refused::Full(request)) => self.wait_and_send(*request, deadline).await,
         }
     }
 
@@ -93,13 +107,19 @@ impl LaneSender {
             0 => None,
             weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
                 Ok(room) => Some(room),
-                Err(_) => return Err(Refused::Full(request)),
+                Err(_) => return Err(Refused::Full(Box::new(request))),
             },
         };
-        self.sender.try_send(Envelope { request, deadline, room }).map_err(|refused| match refused {
-            TrySendError::Full(envelope) => Refused::Full(envelope.request),
-            TrySendError::Closed(_) => Refused::Closed,
-        })
+        self.sender
+            .try_send(Envelope {
+                request,
+                deadline,
+                room,
+            })
+            .map_err(|refused| match refused {
+                TrySendError::Full(envelope) => Refused::Full(Box::new(envelope.request)),
+                TrySendError::Closed(_) => Refused::Closed,
+            })
     }
 
     async fn wait_and_send(&self, request: Request, deadline: Option<Instant>) -> Result<()> {
@@ -115,7 +135,11 @@ impl LaneSender {
                 ),
             };
             let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
-            place.send(Envelope { request, deadline, room });
+            place.send(Envelope {
+                request,
+                deadline,
+                room,
+            });
             Ok(())
         };
         tokio::time::timeout(self.patience, enter)
@@ -132,14 +156,6 @@ impl LaneSender {
         self.begin(make).await?.await
     }
 
-    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
-    pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        let answer = self.begin(make).await?;
-        tokio::time::timeout(self.patience, answer)
-            .await
-            .unwrap_or(Err(Error::Timeout { phase: Phase::Reply }))
-    }
-
     /// Sends the request that `make` builds around its reply: its answer, to be awaited later.
     pub(crate) async fn begin<T>(
         &self,
@@ -148,7 +164,13 @@ impl LaneSender {
         let (reply, answer) = Reply::new();
         let request = make(reply);
         let changes = request.changes();
-        self.send(request).await?;
+        let deadline = self.deadline();
+        // Most requests find room at once, and never become part of this future's state.
+        match self.enter(request, deadline) {
+            Ok(()) => {}
+            Err(Refused::Closed) => return Err(Error::Closed),
+            Err(Refused::Full(request)) => self.wait_and_send(*request, deadline).await?,
+        }
         Ok(async move {
             match answer.await {
                 Ok(answer) => answer,
@@ -158,6 +180,13 @@ impl LaneSender {
                 Err(_) => Err(Error::Unavailable(Cause::new(Failed))),
             }
         })
+    }
+
+    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
+    pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        tokio::time::timeout(self.patience, self.ask(make))
+            .await
+            .unwrap_or(Err(Error::Timeout { phase: Phase::Reply }))
     }
 }
 
@@ -169,7 +198,7 @@ struct Failed;
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// There is no room for it now.
-    Full(Request),
+    Full(Box<Request>),
     /// The engine has gone.
     Closed,
 }
@@ -179,8 +208,10 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct LaneReceiver {
     receiver: mpsc::Receiver<Envelope>,
-    /// Received and not yet served, the next one last.
-    batch: Vec<Envelope>,
+    /// Received and not yet served.
+    batch: VecDeque<Envelope>,
+    /// Empty: where the next batch is received.
+    buffer: Vec<Envelope>,
 }
 
 impl LaneReceiver {
@@ -189,19 +220,21 @@ impl LaneReceiver {
         if !self.batch.is_empty() {
             return Poll::Ready(self.batch.len());
         }
-        let received = self.receiver.poll_recv_many(cx, &mut self.batch, limit);
-        self.batch.reverse();
-        received
+        let received = ready!(self.receiver.poll_recv_many(cx, &mut self.buffer, limit));
+        // A vector becomes a queue, and an empty queue a vector, without being copied.
+        let batch = VecDeque::from(std::mem::take(&mut self.buffer));
+        self.buffer = Vec::from(std::mem::replace(&mut self.batch, batch));
+        Poll::Ready(received)
     }
 
     /// The next request of the batch.
     pub(crate) fn next(&mut self) -> Option<Request> {
-        self.batch.pop().map(|envelope| envelope.request)
+        self.batch.pop_front().map(|envelope| envelope.request)
     }
 
     /// The next request of the batch, with its deadline and its room.
     pub(crate) fn next_envelope(&mut self) -> Option<Envelope> {
-        self.batch.pop()
+        self.batch.pop_front()
     }
 
     /// Refuses every further request; those in the lane stay.

@@ -1,4 +1,56 @@
-//! crate docs
+//! A cache for async applications: values and models by key, with a time to live, a bound on memory, and
+//! *dependency keys*, by which one call removes everything that was made from what has changed.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use cachestore::{Config, Store};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct User {
+//!     name: String,
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> cachestore::Result<()> {
+//!     let store = Store::open(Config::memory()).await?;
+//!
+//!     // A model, and a page that was made from it.
+//!     let ada = User { name: "Ada".to_owned() };
+//!     store.set_model("user:1", &ada).ttl(Duration::from_secs(60)).await?;
+//!     store.set("page:1", "<h1>Ada</h1>").depends_on(["user:1"]).await?;
+//!
+//!     assert_eq!(store.get_model("user:1").await?, Some(ada));
+//!     assert_eq!(store.get_string("page:1").await?.as_deref(), Some("<h1>Ada</h1>"));
+//!
+//!     // The user has changed: the model goes, and all that was made from it.
+//!     assert_eq!(store.invalidate(["user:1"]).await?, 2);
+//!     assert_eq!(store.get("page:1").await?, None);
+//!
+//!     store.close().await
+//! }
+//! ```
+//!
+//! # How it is built
+//!
+//! A [`Store`] is a cheap handle: it checks and encodes in the caller's task, and sends the engine a
+//! request. The engine is an actor that alone owns all entries and serves requests in the order of their
+//! arrival, so every key is linearizable: once a [`set`](Store::set) is ready, every later read, by anyone,
+//! sees it. User code, such as a model's `Serialize`, never runs inside the engine.
+//!
+//! The queue to the engine is bounded. When it is full, callers wait, up to
+//! [`request_timeout`](Settings::request_timeout).
+//!
+//! # Where to begin
+//!
+//! * [`Store::open`] with [`Config::memory`], a URL ([`Config::from_url`]) or the environment
+//!   ([`Config::from_env`]); [`Settings`] lists what can be set.
+//! * [`Store::get`] and [`Store::set`] for bytes and text, [`Store::get_model`] and [`Store::set_model`] for
+//!   anything that serde can write.
+//! * [`Set::ttl`] and [`Set::depends_on`] on a write, [`Store::invalidate`] when something has changed.
+//! * [`Store::namespace`] for keys that must not meet, [`Store::stats`] to see how the cache does.
+//! * [`Error`] for what can go wrong, and [`Error::is_retryable`].
 #![forbid(unsafe_code)]
 
 mod codec;

@@ -95,16 +95,29 @@ impl Store {
             EngineKind::Memory => Stamp::None,
             EngineKind::Redis => Stamp::Deadline,
         };
-        let (lane, receiver) =
-            lane(settings.lane_length, settings.lane_bytes, settings.request_timeout, stamp);
+        let (lane, receiver) = lane(
+            settings.lane_length,
+            settings.lane_bytes,
+            settings.request_timeout,
+            stamp,
+        );
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
             lane: receiver,
             go_compatible: settings.go_compatible,
         });
-        let inner = Inner { lane, keys, config, refused: AtomicU64::new(0), supervisor };
-        let store = Self { inner: Arc::new(inner), namespace };
+        let inner = Inner {
+            lane,
+            keys,
+            config,
+            refused: AtomicU64::new(0),
+            supervisor,
+        };
+        let store = Self {
+            inner: Arc::new(inner),
+            namespace,
+        };
         if store.engine() != EngineKind::Memory {
             store.ping().await?;
         }
@@ -130,7 +143,10 @@ impl Store {
     /// [`Error::InvalidNamespace`].
     pub fn namespace(&self, name: impl AsRef<str>) -> Result<Self> {
         let namespace = self.count(self.namespace.nested(name.as_ref()))?;
-        Ok(Self { inner: self.inner.clone(), namespace })
+        Ok(Self {
+            inner: self.inner.clone(),
+            namespace,
+        })
     }
 
     /// Which engine serves this store.
@@ -163,7 +179,10 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ping(&self) -> Result<Duration> {
         let began = Instant::now();
-        self.inner.lane.ask_for_long(|reply| Request::Ping { reply }).await?;
+        self.inner
+            .lane
+            .ask_for_long(|reply| Request::Ping { reply })
+            .await?;
         Ok(began.elapsed())
     }
 
@@ -187,8 +206,15 @@ impl Store {
     ///
     /// Safe: it changes nothing.
     pub async fn stats(&self) -> Result<Stats> {
-        let engine = self.inner.lane.ask_for_long(|reply| Request::Stats { reply }).await?;
-        Ok(Stats { refused: self.inner.refused.load(Ordering::Relaxed), ..engine })
+        let engine = self
+            .inner
+            .lane
+            .ask_for_long(|reply| Request::Stats { reply })
+            .await?;
+        Ok(Stats {
+            refused: self.inner.refused.load(Ordering::Relaxed),
+            ..engine
+        })
     }
 
     /// Closes the store for all its handles: what has been sent before is carried out, every call

@@ -47,7 +47,11 @@ impl Ttl {
 pub(crate) fn whole_millis(duration: Duration) -> Duration {
     const NANOS: u32 = 1_000_000;
     let over = duration.subsec_nanos() % NANOS;
-    if over == 0 { duration } else { duration.saturating_add(Duration::from_nanos(u64::from(NANOS - over))) }
+    if over == 0 {
+        duration
+    } else {
+        duration.saturating_add(Duration::from_nanos(u64::from(NANOS - over)))
+    }
 }
 
 #[cfg(test)]

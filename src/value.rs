@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Up to this length a reader gets a copy of its own; longer values are shared with the engine.
 /// A copy of this size costs less than the reference count it saves.
@@ -62,8 +62,40 @@ impl fmt::Debug for Value {
 
 impl From<Value> for Bytes {
     fn from(value: Value) -> Self {
-        if value.len() <= COPIED { Bytes::copy_from_slice(&value.0) } else { Bytes::from_owner(value) }
+        if value.len() <= COPIED {
+            Bytes::copy_from_slice(&value.0)
+        } else {
+            Bytes::from_owner(value)
+        }
     }
+}
+
+/// Values of up to this length that are read together share blocks of [`BLOCK`] bytes.
+const PACKED: usize = 256;
+/// What one small value that is kept can keep alive at most.
+const BLOCK: usize = 4096;
+
+/// The bytes of values that were read together, with an allocation for many small ones.
+pub(crate) fn pack(values: Vec<Option<Value>>) -> Vec<Option<Bytes>> {
+    let mut left: usize = values
+        .iter()
+        .flatten()
+        .map(Value::len)
+        .filter(|len| *len <= PACKED)
+        .sum();
+    let mut block = BytesMut::new();
+    let mut bytes = |value: Value| {
+        if value.len() > PACKED {
+            return Bytes::from(value);
+        }
+        if block.capacity() < value.len() {
+            block = BytesMut::with_capacity(left.min(BLOCK));
+        }
+        left -= value.len();
+        block.extend_from_slice(value.as_bytes());
+        block.split().freeze()
+    };
+    values.into_iter().map(|value| value.map(&mut bytes)).collect()
 }
 
 macro_rules! from_bytes {
@@ -76,7 +108,17 @@ macro_rules! from_bytes {
     )+};
 }
 
-from_bytes!(&str, &String, String, &[u8], &Vec<u8>, Vec<u8>, Box<[u8]>, Bytes, &Bytes);
+from_bytes!(
+    &str,
+    &String,
+    String,
+    &[u8],
+    &Vec<u8>,
+    Vec<u8>,
+    Box<[u8]>,
+    Bytes,
+    &Bytes
+);
 
 impl From<Arc<[u8]>> for Value {
     fn from(source: Arc<[u8]>) -> Self {
@@ -124,6 +166,24 @@ mod tests {
         let value = Value::from(buffer.slice(10..20));
         assert!(buffer.is_unique(), "the value holds a copy");
         assert_eq!(value.as_bytes(), [7; 10]);
+    }
+
+    #[test]
+    fn values_read_together_are_whole_and_keep_a_block_alive_at_most() {
+        let values: Vec<_> = (0..300)
+            .map(|n| (n % 7 != 0).then(|| Value::from(vec![n as u8; n])))
+            .collect();
+        let packed = pack(values.clone());
+        for (value, bytes) in values.iter().zip(&packed) {
+            assert_eq!(value.as_ref().map(Value::as_bytes), bytes.as_deref());
+        }
+        let blocks = packed.iter().flatten().filter(|bytes| bytes.len() <= PACKED);
+        let starts: Vec<_> = blocks.map(|bytes| bytes.as_ptr() as usize).collect();
+        let packed_side_by_side = starts
+            .windows(2)
+            .filter(|pair| pair[1].wrapping_sub(pair[0]) <= PACKED)
+            .count();
+        assert!(packed_side_by_side > starts.len() / 2);
     }
 
     #[test]

@@ -25,10 +25,16 @@ async fn smoke() {
 async fn drops() {
     for _ in 0..20 {
         let s = Store::open(Config::memory()).await.unwrap();
-        for i in 0..1000 { s.set(format!("k{i}"), "v").await.unwrap(); }
-        if rand_ish() { assert!(s.get("k1").await.unwrap().is_some()); }
+        for i in 0..1000 {
+            s.set(format!("k{i}"), "v").await.unwrap();
+        }
+        if rand_ish() {
+            assert!(s.get("k1").await.unwrap().is_some());
+        }
     }
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
 }
-fn rand_ish() -> bool { true }
+fn rand_ish() -> bool {
+    true
+}

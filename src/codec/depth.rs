@@ -61,7 +61,6 @@ fn walk_json(bytes: &[u8]) -> Result<(), DecodeError> {
 }
 
 /// A resumable walk over MessagePack: headers are read, strings and binaries are skipped by length.
-#[derive(Debug)]
 pub(super) struct MessagePackScan {
     /// The next header. It lies past the end while a skipped string is still being written.
     at: usize,
@@ -238,7 +237,6 @@ fn be32(bytes: &[u8]) -> Option<u32> {
 /// What it lets pass is exactly what the check before decoding lets pass. rmp-serde writes
 /// sequences and maps of unknown length (`#[serde(flatten)]`) in one piece when they end, so their
 /// depth is found then, not while they are built.
-#[derive(Debug)]
 pub(super) struct ScannedOutput {
     bytes: Vec<u8>,
     scan: MessagePackScan,
@@ -305,7 +303,7 @@ impl io::Write for ScannedOutput {
 }
 
 /// A formatter of compact JSON that fails at the level that is one too many.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct LevelFormatter {
     levels: usize,
 }

@@ -1,8 +1,8 @@
 //! A serde reader of MessagePack that has been scanned.
 //!
 //! Why not rmp-serde's: in a debug build it needs 320 KiB of stack for a plain recursive struct of
-//! 64 levels, and threads of 256 KiB are common; and its errors are texts that quote values. Here a
-//! level costs one small frame, scalars are read in a leaf, and errors are never formatted.
+//! 64 levels, which has to be read on 256 KiB, and its errors are texts that quote values. Here the
+//! frames that a level repeats are small, scalars are read in a leaf, and no error is formatted.
 //! What rmp-serde writes with field names is what this reads.
 
 mod access;
@@ -34,7 +34,6 @@ where
     }
 }
 
-#[derive(Debug)]
 struct Reader<'de> {
     /// What has not been read.
     rest: &'de [u8],

@@ -93,7 +93,11 @@ fn memory(rest: &str) -> Result<Config> {
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match name {
-            "capacity" => config.engine = EngineConfig::Memory { capacity_bytes: bytes(value)? },
+            "capacity" => {
+                config.engine = EngineConfig::Memory {
+                    capacity_bytes: bytes(value)?,
+                }
+            }
             "namespace" => config = config.namespace(value),
             "codec" => config = config.codec(codec(value)?),
             _ => {
@@ -123,7 +127,12 @@ fn bytes(value: &str) -> Result<usize> {
         _ => return refuse("capacity is a number of bytes, or of KiB, MiB or GiB".to_owned()),
     };
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    match digits.parse::<usize>().ok().filter(|_| plain).and_then(|number| number.checked_mul(unit)) {
+    match digits
+        .parse::<usize>()
+        .ok()
+        .filter(|_| plain)
+        .and_then(|number| number.checked_mul(unit))
+    {
         Some(bytes) if bytes > 0 => Ok(bytes),
         _ => refuse("capacity is a whole number over zero, such as 64MiB".to_owned()),
     }

@@ -11,9 +11,9 @@ use super::slab::{NONE, Slab, Slot};
 use crate::footprint;
 use crate::key::Key;
 
-/// How many edges a search for a ghost's living dependents looks at before it gives the ghost the
-/// benefit of the doubt.
-const SEARCH: usize = 256;
+/// How many edges a search for a ghost's living dependents looks at, about a millisecond's worth,
+/// before it gives the ghost the benefit of the doubt.
+const SEARCH: usize = 65_536;
 
 /// A name in the graph.
 pub(crate) type NameId = u32;
@@ -37,6 +37,8 @@ struct Name {
     /// Found by its key. A condemned name is not: an invalidation is draining it, and those who
     /// depend on the same key from now on depend on a new name.
     listed: bool,
+    /// The last search that came by.
+    found_by: u32,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,8 @@ pub(crate) struct Dependencies {
     ghosts: usize,
     condemned: usize,
     bytes: usize,
+    /// The number of the last search.
+    search: u32,
     /// Lists of edges still to be cut; empty between calls.
     cutting: Vec<EdgeId>,
     /// Names on which nothing depends any more, kept until their own edges are cut.
@@ -74,6 +78,7 @@ impl Dependencies {
             ghosts: 0,
             condemned: 0,
             bytes: 0,
+            search: 0,
             cutting: Vec::new(),
             dying: Vec::new(),
         }
@@ -91,7 +96,13 @@ impl Dependencies {
             let name = self.find(key).unwrap_or_else(|| self.list(key));
             let next = self.names[name].dependents;
             let dependent = Dependent::Entry(slot);
-            let edge = self.edges.insert(Edge { name, dependent, previous: NONE, next, sibling: head });
+            let edge = self.edges.insert(Edge {
+                name,
+                dependent,
+                previous: NONE,
+                next,
+                sibling: head,
+            });
             if next != NONE {
                 self.edges[next].previous = edge;
             }
@@ -102,7 +113,8 @@ impl Dependencies {
         head
     }
 
-    /// The entry `key` is written anew: it no longer derives from what its ghost derived from.
+    /// The entry `key` has been written anew, and its new edges attached: it no longer derives from
+    /// what its ghost derived from.
     pub(crate) fn exorcise(&mut self, key: &Key) {
         if self.ghosts == 0 {
             return;
@@ -119,8 +131,13 @@ impl Dependencies {
         if edges == NONE {
             return;
         }
-        let Some(name) = self.find(key) else { return self.release(edges) };
-        debug_assert_eq!(self.names[name].depends_on, NONE, "writing an entry exorcises its ghost");
+        let Some(name) = self.find(key) else {
+            return self.release(edges);
+        };
+        debug_assert_eq!(
+            self.names[name].depends_on, NONE,
+            "writing an entry exorcises its ghost"
+        );
         let mut edge = edges;
         while edge != NONE {
             self.edges[edge].dependent = Dependent::Ghost(name);
@@ -158,7 +175,11 @@ impl Dependencies {
     /// Somebody who still depends on `name`.
     pub(crate) fn dependent(&self, name: NameId) -> Option<Dependent> {
         let edge = self.names[name].dependents;
-        if edge == NONE { None } else { Some(self.edges[edge].dependent) }
+        if edge == NONE {
+            None
+        } else {
+            Some(self.edges[edge].dependent)
+        }
     }
 
     /// Forgets a condemned name on which nothing depends any more.
@@ -188,8 +209,13 @@ impl Dependencies {
     }
 
     fn list(&mut self, key: &Key) -> NameId {
-        let name =
-            self.names.insert(Name { key: key.clone(), dependents: NONE, depends_on: NONE, listed: true });
+        let name = self.names.insert(Name {
+            key: key.clone(),
+            dependents: NONE,
+            depends_on: NONE,
+            listed: true,
+            found_by: 0,
+        });
         let names = &self.names;
         self.index.insert(key.hash(), name, |name| names[name].key.hash());
         self.bytes += Self::cost(key);
@@ -199,7 +225,8 @@ impl Dependencies {
     fn unlist(&mut self, name: NameId) {
         if std::mem::replace(&mut self.names[name].listed, false) {
             let names = &self.names;
-            self.index.remove(names[name].key.hash(), name, |name| names[name].key.hash());
+            self.index
+                .remove(names[name].key.hash(), name, |name| names[name].key.hash());
         }
     }
 
@@ -216,7 +243,13 @@ impl Dependencies {
     fn cut(&mut self) {
         while let Some(mut edge) = self.cutting.pop() {
             while edge != NONE {
-                let Edge { name, previous, next, sibling, .. } = self.edges.remove(edge);
+                let Edge {
+                    name,
+                    previous,
+                    next,
+                    sibling,
+                    ..
+                } = self.edges.remove(edge);
                 self.bytes -= footprint::EDGE;
                 match previous {
                     NONE => self.names[name].dependents = next,
@@ -237,7 +270,12 @@ impl Dependencies {
     /// After `name` lost a dependent or became a ghost: forgets it if nothing depends on it, and
     /// drops the ghost if only ghosts without living dependents do.
     fn lay_to_rest(&mut self, name: NameId) {
-        let Name { dependents, depends_on, listed, .. } = self.names[name];
+        let Name {
+            dependents,
+            depends_on,
+            listed,
+            ..
+        } = self.names[name];
         if dependents == NONE {
             self.drop_ghost(name);
             if listed {
@@ -251,30 +289,36 @@ impl Dependencies {
         }
     }
 
-    /// The ghosts through which only ghosts are reached from `ghost`, itself first; none if anything
-    /// alive is reached, or the search was too long to tell.
-    fn without_living_dependents(&self, ghost: NameId) -> Vec<NameId> {
+    /// The ghosts that depend on `ghost`, itself first, if nothing alive does; none if something does,
+    /// or the search was too long to tell.
+    ///
+    /// It goes deep first. Below a ghost that is rightly there something lives, so that the first way
+    /// down nearly always ends the search: only what is dropped afterwards is looked at in full.
+    fn without_living_dependents(&mut self, ghost: NameId) -> Vec<NameId> {
+        self.search = self.search.wrapping_add(1);
+        self.names[ghost].found_by = self.search;
         let mut reached = vec![ghost];
-        let mut looked_at = 0;
-        let mut at = 0;
-        while let Some(&name) = reached.get(at) {
-            let mut edge = self.names[name].dependents;
-            while edge != NONE {
-                looked_at += 1;
-                match self.edges[edge].dependent {
-                    Dependent::Ghost(next) if looked_at <= SEARCH => {
-                        let dropped = self.names[next].depends_on == NONE;
-                        if !dropped && !reached.contains(&next) {
-                            reached.push(next);
-                        }
-                    }
-                    _ => return Vec::new(),
-                }
-                edge = self.edges[edge].next;
+        let mut ways = vec![self.names[ghost].dependents];
+        for _ in 0..SEARCH {
+            let Some(edge) = ways.pop() else { return reached };
+            let Edge { dependent, next, .. } = self.edges[edge];
+            if next != NONE {
+                ways.push(next);
             }
-            at += 1;
+            let Dependent::Ghost(name) = dependent else {
+                return Vec::new();
+            };
+            let found = &mut self.names[name];
+            // Without edges of its own it has been dropped already, and waits to be cut.
+            if found.depends_on != NONE && found.found_by != self.search {
+                found.found_by = self.search;
+                reached.push(name);
+                if found.dependents != NONE {
+                    ways.push(found.dependents);
+                }
+            }
         }
-        reached
+        Vec::new()
     }
 
     #[cfg(test)]

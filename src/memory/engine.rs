@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use kameo::Actor;
@@ -14,13 +14,13 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
 use super::expiry::Moment;
+use super::operation;
 use super::sweep::Sweep;
 use super::table::Table;
-use crate::error::{Error, Result};
-use crate::key::Key;
+use crate::error::Error;
 use crate::lane::LaneReceiver;
-use crate::request::{Condition, Reply, Request, Write};
-use crate::value::Value;
+use crate::request::{Reply, Request};
+use crate::stats::EngineStats;
 
 /// The most requests that are taken from the lane at once.
 const BATCH: usize = 256;
@@ -83,6 +83,7 @@ impl Actor for MemoryEngine {
         mailbox: &mut MailboxReceiver<Self>,
     ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
         loop {
+            self.set_alarm();
             match poll_fn(|cx| self.poll_event(cx, mailbox)).await {
                 Event::Signal(signal) => return Ok(signal),
                 Event::LaneEnded => {
@@ -97,7 +98,6 @@ impl Actor for MemoryEngine {
                 // The callers who were answered run before the next slice.
                 tokio::task::yield_now().await;
             }
-            self.set_alarm();
         }
     }
 
@@ -146,18 +146,16 @@ enum Event {
 impl MemoryEngine {
     /// The lane goes first, but not for ever: a stop must not wait behind a lane that is never empty.
     fn poll_event(&mut self, cx: &mut Context<'_>, mailbox: &mut MailboxReceiver<Self>) -> Poll<Event> {
-        if self.batches < BATCHES
-            && let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH)
-        {
-            self.batches += 1;
-            return Poll::Ready(if length == 0 { Event::LaneEnded } else { Event::Batch });
+        let lane_first = self.batches < BATCHES;
+        if lane_first && let Poll::Ready(event) = self.poll_lane(cx) {
+            return Poll::Ready(event);
         }
         self.batches = 0;
         if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
             return Poll::Ready(Event::Signal(signal));
         }
-        if let Poll::Ready(length) = self.lane.poll_batch(cx, BATCH) {
-            return Poll::Ready(if length == 0 { Event::LaneEnded } else { Event::Batch });
+        if !lane_first && let Poll::Ready(event) = self.poll_lane(cx) {
+            return Poll::Ready(event);
         }
         if self.has_chores() {
             return Poll::Ready(Event::Chores);
@@ -168,6 +166,16 @@ impl MemoryEngine {
             return Poll::Ready(Event::Chores);
         }
         Poll::Pending
+    }
+
+    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let length = ready!(self.lane.poll_batch(cx, BATCH));
+        self.batches += 1;
+        Poll::Ready(if length == 0 {
+            Event::LaneEnded
+        } else {
+            Event::Batch
+        })
     }
 
     fn now(&self) -> Moment {
@@ -194,26 +202,37 @@ impl MemoryEngine {
             if self.overdue {
                 self.overdue = self.table.reclaim(now, RECLAIM) == RECLAIM;
             }
-            if let Some((sweep, reply)) = self.sweeps.pop_front() {
-                self.sweep(sweep, reply, now);
-            }
+            self.sweep(now);
         }
     }
 
-    /// Takes a sweep one step further. It is out of the engine's state meanwhile: a sweep that panics
-    /// is not tried again.
-    fn sweep(&mut self, mut sweep: Sweep, reply: Reply<u64>, now: Moment) {
+    /// Takes the first sweep one step further. Those behind it wait, for what they have to remove may
+    /// be what it has condemned and not removed yet: an answer means that all is gone.
+    ///
+    /// The sweep is out of the engine's state meanwhile: one that panics is not tried again.
+    fn sweep(&mut self, now: Moment) {
+        let Some((mut sweep, reply)) = self.sweeps.pop_front() else {
+            return;
+        };
         match sweep.step(&mut self.table, now) {
             Some(removed) => reply.send(Ok(removed)),
-            None => self.sweeps.push_back((sweep, reply)),
+            None => self.sweeps.push_front((sweep, reply)),
+        }
+    }
+
+    /// Takes on a sweep. Most are small, and done at once.
+    fn begin(&mut self, sweep: Sweep, reply: Reply<u64>, now: Moment) {
+        self.sweeps.push_back((sweep, reply));
+        if self.sweeps.len() == 1 {
+            self.sweep(now);
         }
     }
 
     /// Ends the sweeps before the engine stops: what was promised is done.
     fn finish(&mut self) {
         let now = self.now();
-        while let Some((sweep, reply)) = self.sweeps.pop_front() {
-            self.sweep(sweep, reply, now);
+        while !self.sweeps.is_empty() {
+            self.sweep(now);
         }
     }
 
@@ -238,7 +257,7 @@ impl MemoryEngine {
         match request {
             Request::Get { key, reply } => reply.send(Ok(table.get(&key, now))),
             Request::GetMany { keys, reply } => {
-                reply.send(Ok(keys.iter().map(|key| table.get(key, now)).collect()));
+                reply.send(Ok(table.get_many(&keys, now)));
             }
             Request::Set { write, reply } => {
                 table.write(write, now);
@@ -254,8 +273,12 @@ impl MemoryEngine {
                     reply.send(Ok(()));
                 }
             }
-            Request::SetIf { write, condition, reply } => {
-                reply.send(Ok(set_if(table, *write, &condition, now)));
+            Request::SetIf {
+                write,
+                condition,
+                reply,
+            } => {
+                reply.send(Ok(operation::set_if(table, *write, &condition, now)));
             }
             Request::Take { key, reply } => {
                 let value = table.get(&key, now);
@@ -269,24 +292,36 @@ impl MemoryEngine {
             }
             Request::Exists { key, reply } => reply.send(Ok(table.contains(&key, now))),
             Request::Ttl { key, reply } => reply.send(Ok(table.ttl(&key, now))),
-            Request::Expire { key, ttl, reply } => reply.send(Ok(expire(table, &key, ttl, now))),
-            Request::Incr { key, by, reply } => reply.send(incr(table, key, by, now)),
-            Request::Scan { prefix, cursor, reply } => reply.send(Ok(table.scan(&prefix, cursor, now))),
+            Request::Expire { key, ttl, reply } => reply.send(Ok(operation::expire(table, &key, ttl, now))),
+            Request::Incr { key, by, reply } => reply.send(operation::incr(table, key, by, now)),
+            Request::Scan {
+                prefix,
+                cursor,
+                reply,
+            } => reply.send(Ok(table.scan(&prefix, cursor, now))),
             Request::Clear { prefix, reply } => {
                 let sweep = Sweep::clearing(table, prefix);
-                self.sweep(sweep, reply, now);
+                self.begin(sweep, reply, now);
             }
-            Request::Invalidate { names, reply } => self.sweep(Sweep::invalidation(names), reply, now),
+            Request::Invalidate { names, reply } => self.begin(Sweep::invalidation(names), reply, now),
             Request::Ping { reply } => reply.send(Ok(())),
             Request::Stats { reply } => {
                 let lane_depth = self.lane.depth() as u64;
-                reply.send(Ok(crate::stats::Stats { lane_depth, ..table.stats() }));
+                reply.send(Ok(EngineStats {
+                    lane_depth,
+                    ..table.stats()
+                }));
             }
             Request::Redis { reply, .. } => {
-                reply.send(Err(Error::Unsupported { operation: "redis_command" }));
+                reply.send(Err(Error::Unsupported {
+                    operation: "redis_command",
+                }));
             }
             #[cfg(test)]
-            Request::Panic { inside_the_table, reply } => {
+            Request::Panic {
+                inside_the_table,
+                reply,
+            } => {
                 if inside_the_table {
                     table.tear();
                 }
@@ -295,45 +330,4 @@ impl MemoryEngine {
             }
         }
     }
-}
-
-fn set_if(table: &mut Table, write: Write, condition: &Condition, now: Moment) -> bool {
-    let held = table.peek(&write.key, now);
-    let met = match condition {
-        Condition::Absent => held.is_none(),
-        Condition::Present => held.is_some(),
-        Condition::Holds(expected) => held == Some(expected),
-    };
-    if met {
-        table.write(write, now);
-    }
-    met
-}
-
-fn expire(table: &mut Table, key: &Key, ttl: Option<Duration>, now: Moment) -> bool {
-    let was_persistent = table.ttl(key, now) == Some(crate::ttl::Ttl::Persistent);
-    if ttl.is_none() && was_persistent { false } else { table.expire(key, ttl, now) }
-}
-
-fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<i64> {
-    let held = match table.peek(&key, now) {
-        Some(value) => Some(integer(value).ok_or(Error::NotAnInteger)?),
-        None => None,
-    };
-    let sum = held.unwrap_or(0).checked_add(by).ok_or(Error::Overflow)?;
-    let value = Value::from(sum.to_string());
-    if held.is_some() {
-        table.rewrite(&key, value, now);
-    } else {
-        table.write(Write { key, value, ttl: None, depends_on: Box::default() }, now);
-    }
-    Ok(sum)
-}
-
-/// A decimal integer in the one form that Redis takes too: no sign but `-`, no leading zeros, no
-/// blanks.
-fn integer(value: &Value) -> Option<i64> {
-    let text = std::str::from_utf8(value.as_bytes()).ok()?;
-    let number: i64 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
 }

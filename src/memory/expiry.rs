@@ -42,8 +42,8 @@ const ARITY: usize = 4;
 /// The deadlines, earliest first: an indexed heap (Johnson, *Priority queues with update and finding
 /// minimum spanning trees*, IPL 1975).
 ///
-/// Because each entry knows its seat, a deadline is moved or removed where it is. A dead deadline
-/// never stays behind, so there is nothing to compact.
+/// Because each entry knows its seat, a deadline is moved or removed where it is: an entry has one
+/// place in the heap at most, a dead deadline never stays behind, and there is nothing to compact.
 #[derive(Debug)]
 pub(crate) struct Expiry {
     heap: Vec<(Moment, Slot)>,
@@ -71,7 +71,11 @@ impl Expiry {
     pub(crate) fn update(&mut self, seat: u32, due: Moment, seats: &mut impl Seats) {
         let seat = seat as usize;
         let was = std::mem::replace(&mut self.heap[seat].0, due);
-        if due < was { self.rise(seat, seats) } else { self.sink(seat, seats) }
+        if due < was {
+            self.rise(seat, seats)
+        } else {
+            self.sink(seat, seats)
+        }
     }
 
     pub(crate) fn remove(&mut self, seat: u32, seats: &mut impl Seats) {
@@ -79,7 +83,11 @@ impl Expiry {
         let (due, slot) = self.heap.swap_remove(seat);
         seats.set_seat(slot, NO_SEAT);
         if let Some(&(moved, _)) = self.heap.get(seat) {
-            if moved < due { self.rise(seat, seats) } else { self.sink(seat, seats) }
+            if moved < due {
+                self.rise(seat, seats)
+            } else {
+                self.sink(seat, seats)
+            }
         }
         if self.heap.capacity() > 1024 && self.heap.len() < self.heap.capacity() / 4 {
             self.heap.shrink_to(self.heap.len() * 2);
@@ -104,7 +112,9 @@ impl Expiry {
         loop {
             let first = seat * ARITY + 1;
             let end = (first + ARITY).min(self.heap.len());
-            let Some(child) = (first..end).min_by_key(|child| self.heap[*child].0) else { break };
+            let Some(child) = (first..end).min_by_key(|child| self.heap[*child].0) else {
+                break;
+            };
             if item.0 <= self.heap[child].0 {
                 break;
             }

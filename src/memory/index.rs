@@ -26,11 +26,15 @@ fn segment(hash: u64) -> usize {
 
 impl Index {
     pub(crate) fn new() -> Self {
-        Self { segments: (0..1 << SEGMENT_BITS).map(|_| HashTable::new()).collect() }
+        Self {
+            segments: (0..1 << SEGMENT_BITS).map(|_| HashTable::new()).collect(),
+        }
     }
 
     pub(crate) fn find(&self, hash: u64, is_it: impl Fn(Slot) -> bool) -> Option<Slot> {
-        self.segments[segment(hash)].find(hash, |slot| is_it(*slot)).copied()
+        self.segments[segment(hash)]
+            .find(hash, |slot| is_it(*slot))
+            .copied()
     }
 
     /// Adds a slot that is not in the index.
@@ -64,7 +68,9 @@ mod tests {
     use super::*;
 
     fn spread(slot: Slot) -> u64 {
-        u64::from(slot).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17)
+        u64::from(slot)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(17)
     }
 
     #[test]

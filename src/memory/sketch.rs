@@ -114,6 +114,7 @@ impl Sketch {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn heap_bytes(&self) -> usize {
         self.chunks.len() * size_of::<[Line; CHUNK_LINES]>()
             + self.chunks.capacity() * size_of::<Box<[Line; CHUNK_LINES]>>()

@@ -29,7 +29,11 @@ struct Chunk<T> {
 
 impl<T> Chunk<T> {
     fn new() -> Self {
-        Self { places: Vec::new(), vacant: NONE, occupied: 0 }
+        Self {
+            places: Vec::new(),
+            vacant: NONE,
+            occupied: 0,
+        }
     }
 }
 
@@ -50,7 +54,11 @@ fn split(slot: Slot) -> (usize, usize) {
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { chunks: Vec::new(), roomy: BTreeSet::new(), len: 0 }
+        Self {
+            chunks: Vec::new(),
+            roomy: BTreeSet::new(),
+            len: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -82,7 +90,10 @@ impl<T> Slab<T> {
             Some(&number) => number,
             None => {
                 let number = self.chunks.len() as u32;
-                assert!(number < NONE >> CHUNK_BITS, "a slab holds at most 2^32 - 512 items");
+                assert!(
+                    number < NONE >> CHUNK_BITS,
+                    "a slab holds at most 2^32 - 512 items"
+                );
                 self.chunks.push(Chunk::new());
                 self.roomy.insert(number);
                 number
@@ -98,7 +109,9 @@ impl<T> Slab<T> {
         } else {
             let place = chunk.vacant;
             let was = std::mem::replace(&mut chunk.places[place as usize], Place::Occupied(item));
-            let Place::Vacant { next } = was else { unreachable!("the vacant list holds vacant places") };
+            let Place::Vacant { next } = was else {
+                unreachable!("the vacant list holds vacant places")
+            };
             chunk.vacant = next;
             place
         };
@@ -117,7 +130,9 @@ impl<T> Slab<T> {
         let (number, place) = split(slot);
         let chunk = &mut self.chunks[number];
         let was = std::mem::replace(&mut chunk.places[place], Place::Vacant { next: chunk.vacant });
-        let Place::Occupied(item) = was else { unreachable!("slot {slot} is vacant") };
+        let Place::Occupied(item) = was else {
+            unreachable!("slot {slot} is vacant")
+        };
         chunk.vacant = place as Slot;
         if chunk.occupied == CHUNK {
             self.roomy.insert(number as u32);

@@ -22,23 +22,41 @@ pub(crate) enum Sweep {
         condemned: Vec<NameId>,
         removed: u64,
     },
-    Clearing { prefix: String, era: u32, cursor: Slot, removed: u64 },
+    Clearing {
+        prefix: String,
+        era: u32,
+        cursor: Slot,
+        removed: u64,
+    },
 }
 
 impl Sweep {
     pub(crate) fn invalidation(names: Vec<Key>) -> Self {
-        Sweep::Invalidation { names, condemned: Vec::new(), removed: 0 }
+        Sweep::Invalidation {
+            names,
+            condemned: Vec::new(),
+            removed: 0,
+        }
     }
 
     /// What is written from here on is not cleared.
     pub(crate) fn clearing(table: &mut Table, prefix: String) -> Self {
-        Sweep::Clearing { prefix, era: table.begin_era(), cursor: 0, removed: 0 }
+        Sweep::Clearing {
+            prefix,
+            era: table.begin_era(),
+            cursor: 0,
+            removed: 0,
+        }
     }
 
     /// One small step: how many entries were removed in all, once there is nothing left to do.
     pub(crate) fn step(&mut self, table: &mut Table, now: Moment) -> Option<u64> {
         match self {
-            Sweep::Invalidation { names, condemned, removed } => {
+            Sweep::Invalidation {
+                names,
+                condemned,
+                removed,
+            } => {
                 for _ in 0..DEPENDENTS {
                     let outcome = if let Some(name) = condemned.last() {
                         table.drain(*name, now)
@@ -59,7 +77,12 @@ impl Sweep {
                 }
                 None
             }
-            Sweep::Clearing { prefix, era, cursor, removed } => {
+            Sweep::Clearing {
+                prefix,
+                era,
+                cursor,
+                removed,
+            } => {
                 let (more, next) = table.clear(prefix, *era, *cursor, SLOTS, now);
                 *removed += more;
                 match next {

@@ -3,34 +3,34 @@
 //! Pure: no clock, no I/O. One function inserts and one removes; between a change to the map and the
 //! change to its byte count there is no second place.
 
+mod walk;
+
 use std::time::Duration;
 
-use super::dependency::{Dependencies, Dependent, EdgeId, NameId};
+use super::dependency::{Dependencies, EdgeId};
 use super::eviction::{Node, Nodes, Policy};
 use super::expiry::{Expiry, Moment, NO_SEAT, Seats};
 use super::index::Index;
 use super::slab::{NONE, Slab, Slot};
 use crate::footprint;
 use crate::key::Key;
-use crate::request::{Page, Write};
+use crate::request::Write;
 use crate::stats::EngineStats;
 use crate::ttl::{Ttl, whole_millis};
 use crate::value::Value;
-
-/// How many slots one page of a scan looks at, and the most keys it holds.
-const PAGE: u32 = 512;
 
 #[derive(Debug)]
 struct Entry {
     key: Key,
     value: Value,
-    /// When it expires: kept here too, so that a read need not look into the heap.
+    /// When it expires. The heap may still have an earlier time.
     due: Moment,
     /// Its place in the expiry heap; [`NO_SEAT`] if it is persistent.
     seat: u32,
     /// Its edges to the names it depends on.
     edges: EdgeId,
-    /// How many clearings had begun when it was written.
+    /// How many clearings had begun when it was written. A change of its value alone is no write: what
+    /// it was changed from is older.
     era: u32,
     node: Node,
 }
@@ -110,8 +110,14 @@ impl Table {
 
     /// Forgets every entry, as after a fault; the counters stay.
     pub(crate) fn reset(&mut self) {
-        let counters = EngineStats { resets: self.counters.resets + 1, ..self.counters };
-        *self = Self { counters, ..Self::new(self.capacity) };
+        let counters = EngineStats {
+            resets: self.counters.resets + 1,
+            ..self.counters
+        };
+        *self = Self {
+            counters,
+            ..Self::new(self.capacity)
+        };
     }
 
     /// Whether a mutation began and did not end.
@@ -131,21 +137,22 @@ impl Table {
     }
 
     pub(crate) fn stats(&self) -> EngineStats {
-        EngineStats { entries: self.entries.len() as u64, bytes: self.bytes() as u64, ..self.counters }
+        EngineStats {
+            entries: self.entries.len() as u64,
+            bytes: self.bytes() as u64,
+            ..self.counters
+        }
     }
 
     pub(crate) fn get(&mut self, key: &Key, now: Moment) -> Option<Value> {
-        match self.find(key, now) {
-            Some(slot) => {
-                self.counters.hits += 1;
-                self.policy.hit(&mut self.entries, slot);
-                Some(self.entries[slot].value.clone())
-            }
-            None => {
-                self.counters.misses += 1;
-                None
-            }
-        }
+        let slot = self.find(key, now);
+        self.read(slot)
+    }
+
+    /// As [`get`](Self::get) for each key: their memory is fetched side by side, not in turn.
+    pub(crate) fn get_many(&mut self, keys: &[Key], now: Moment) -> Vec<Option<Value>> {
+        let slots: Vec<Option<Slot>> = keys.iter().map(|key| self.find(key, now)).collect();
+        slots.into_iter().map(|slot| self.read(slot)).collect()
     }
 
     pub(crate) fn contains(&self, key: &Key, now: Moment) -> bool {
@@ -167,12 +174,17 @@ impl Table {
 
     /// Writes an entry, with its TTL and dependencies or without any.
     pub(crate) fn write(&mut self, write: Write, now: Moment) {
-        let Write { key, value, ttl, depends_on } = write;
+        let Write {
+            key,
+            value,
+            ttl,
+            depends_on,
+        } = write;
         self.counters.sets += 1;
-        self.dependencies.exorcise(&key);
         let slot = match self.locate(&key) {
             Some(slot) => {
                 self.replace_value(slot, value);
+                self.entries[slot].era = self.era;
                 slot
             }
             None => self.insert(key, value),
@@ -180,13 +192,17 @@ impl Table {
         self.set_due(slot, due(ttl, now));
         let edges = self.dependencies.attach(slot, &depends_on);
         let released = std::mem::replace(&mut self.entries[slot].edges, edges);
+        // What the old edges alone kept goes now, and not what the new ones keep as well.
         self.dependencies.release(released);
+        self.exorcise(slot);
         self.make_room();
     }
 
     /// Changes a value and nothing else of its entry: false if there is no entry.
     pub(crate) fn rewrite(&mut self, key: &Key, value: Value, now: Moment) -> bool {
-        let Some(slot) = self.find(key, now) else { return false };
+        let Some(slot) = self.find(key, now) else {
+            return false;
+        };
         self.counters.sets += 1;
         self.replace_value(slot, value);
         self.make_room();
@@ -195,7 +211,9 @@ impl Table {
 
     /// Gives an entry a new TTL, or none: false if there is no entry.
     pub(crate) fn expire(&mut self, key: &Key, ttl: Option<Duration>, now: Moment) -> bool {
-        let Some(slot) = self.find(key, now) else { return false };
+        let Some(slot) = self.find(key, now) else {
+            return false;
+        };
         self.set_due(slot, due(ttl, now));
         self.make_room();
         true
@@ -207,95 +225,6 @@ impl Table {
         Some(self.remove(slot, Departure::Deleted).value)
     }
 
-    /// Reclaims at most `limit` entries whose time has come: how many.
-    pub(crate) fn reclaim(&mut self, now: Moment, limit: usize) -> usize {
-        let mut reclaimed = 0;
-        while reclaimed < limit
-            && let Some((due, slot)) = self.expiry.first()
-            && due <= now
-        {
-            self.remove(slot, Departure::Expired);
-            reclaimed += 1;
-        }
-        reclaimed
-    }
-
-    /// When the next entry expires.
-    pub(crate) fn next_due(&self) -> Option<Moment> {
-        self.expiry.first().map(|(due, _)| due)
-    }
-
-    /// The keys that begin with `prefix`, from slot `cursor` on, a page at a time. An entry that is
-    /// there all the while is in exactly one page.
-    pub(crate) fn scan(&self, prefix: &str, cursor: u64, now: Moment) -> Page {
-        let end = u64::from(self.entries.end());
-        let stop = end.min(cursor.saturating_add(u64::from(PAGE)));
-        let keys = (cursor..stop)
-            .filter_map(|slot| self.entries.get(slot as Slot))
-            .filter(|entry| entry.key.as_str().starts_with(prefix) && entry.due > now)
-            .map(|entry| entry.key.text().clone())
-            .collect();
-        Page { keys, next: (stop < end).then_some(stop) }
-    }
-
-    /// Begins a clearing: the era before which entries are removed by [`clear`](Self::clear).
-    pub(crate) fn begin_era(&mut self) -> u32 {
-        self.era = self.era.wrapping_add(1);
-        self.era
-    }
-
-    /// Removes the entries written before `era` whose keys begin with `prefix`, among the next
-    /// `limit` slots from `cursor` on: how many were alive, and where to go on.
-    pub(crate) fn clear(
-        &mut self,
-        prefix: &str,
-        era: u32,
-        cursor: Slot,
-        limit: u32,
-        now: Moment,
-    ) -> (u64, Option<Slot>) {
-        let stop = cursor.saturating_add(limit).min(self.entries.end());
-        let mut removed = 0;
-        for slot in cursor..stop {
-            let Some(entry) = self.entries.get(slot) else { continue };
-            // Eras are compared as the distance around a circle, so that they may wrap.
-            let older = (entry.era.wrapping_sub(era) as i32) < 0;
-            if older && entry.key.as_str().starts_with(prefix) {
-                removed += u64::from(self.remove_at(slot, Departure::Deleted, now));
-            }
-        }
-        (removed, (stop < self.entries.end()).then_some(stop))
-    }
-
-    /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives
-    /// the name under which its dependents are to be drained.
-    pub(crate) fn condemn(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
-        let alive = match self.locate(key) {
-            Some(slot) => self.remove_at(slot, Departure::Invalidated, now),
-            None => false,
-        };
-        (alive, self.mutate(|table| table.dependencies.condemn(key)))
-    }
-
-    /// Removes one dependent of a condemned name: `None` if there is none left and the name is
-    /// forgotten; else whether an alive entry was removed, and the name to drain because of it.
-    pub(crate) fn drain(&mut self, name: NameId, now: Moment) -> Option<(bool, Option<NameId>)> {
-        match self.dependencies.dependent(name) {
-            Some(Dependent::Entry(slot)) => {
-                let key = self.entries[slot].key.clone();
-                Some(self.condemn(&key, now))
-            }
-            Some(Dependent::Ghost(ghost)) => {
-                self.mutate(|table| table.dependencies.condemn_name(ghost));
-                Some((false, Some(ghost)))
-            }
-            None => {
-                self.mutate(|table| table.dependencies.bury(name));
-                None
-            }
-        }
-    }
-
     /// The slot of an entry, expired or not.
     fn locate(&self, key: &Key) -> Option<Slot> {
         self.index.find(key.hash(), |slot| self.entries[slot].key == *key)
@@ -303,6 +232,17 @@ impl Table {
 
     fn find(&self, key: &Key, now: Moment) -> Option<Slot> {
         self.locate(key).filter(|slot| self.entries[*slot].due > now)
+    }
+
+    /// The value at a slot that was looked up: a use of it, if there is one.
+    fn read(&mut self, slot: Option<Slot>) -> Option<Value> {
+        let Some(slot) = slot else {
+            self.counters.misses += 1;
+            return None;
+        };
+        self.counters.hits += 1;
+        self.policy.hit(&mut self.entries, slot);
+        Some(self.entries[slot].value.clone())
     }
 
     /// Runs a mutation: if it panics, the table is torn.
@@ -317,8 +257,15 @@ impl Table {
     fn insert(&mut self, key: Key, value: Value) -> Slot {
         self.mutate(|table| {
             let hash = key.hash();
-            let entry =
-                Entry { key, value, due: Moment::NEVER, seat: NO_SEAT, edges: NONE, era: table.era, node: Node::default() };
+            let entry = Entry {
+                key,
+                value,
+                due: Moment::NEVER,
+                seat: NO_SEAT,
+                edges: NONE,
+                era: table.era,
+                node: Node::default(),
+            };
             table.bytes += entry.bytes();
             let slot = table.entries.insert(entry);
             let entries = &table.entries;
@@ -361,11 +308,10 @@ impl Table {
         })
     }
 
-    /// Removes an entry for whatever reason, counting it as expired if it was: whether it was alive.
-    fn remove_at(&mut self, slot: Slot, departure: Departure, now: Moment) -> bool {
-        let expired = self.entries[slot].due <= now;
-        self.remove(slot, if expired { Departure::Expired } else { departure });
-        !expired
+    /// Ends the ghost of the entry's key, if there is one.
+    fn exorcise(&mut self, slot: Slot) {
+        let key = &self.entries[slot].key;
+        self.dependencies.exorcise(key);
     }
 
     /// Changes the value of an entry in place.
@@ -374,7 +320,6 @@ impl Table {
             let before = table.entries[slot].bytes();
             let entry = &mut table.entries[slot];
             entry.value = value;
-            entry.era = table.era;
             table.bytes = table.bytes - before + entry.bytes();
             table.policy.update(&mut table.entries, slot, before as u64);
         });
@@ -383,7 +328,7 @@ impl Table {
     /// Moves an entry's deadline.
     fn set_due(&mut self, slot: Slot, due: Moment) {
         self.mutate(|table| {
-            table.entries[slot].due = due;
+            let was = std::mem::replace(&mut table.entries[slot].due, due);
             match (table.entries[slot].seat, due) {
                 (NO_SEAT, Moment::NEVER) => {}
                 (NO_SEAT, due) => {
@@ -394,6 +339,9 @@ impl Table {
                     table.expiry.remove(seat, &mut table.entries);
                     table.bytes -= footprint::DEADLINE;
                 }
+                // A deadline that moves away is moved in the heap when its old time has come: most
+                // writes renew a deadline, few let it come.
+                (_, due) if due >= was => {}
                 (seat, due) => table.expiry.update(seat, due, &mut table.entries),
             }
         });
@@ -402,7 +350,9 @@ impl Table {
     /// Evicts until everything fits.
     fn make_room(&mut self) {
         while self.bytes() > self.capacity {
-            let Some(slot) = self.mutate(|table| table.policy.victim(&mut table.entries)) else { break };
+            let Some(slot) = self.mutate(|table| table.policy.victim(&mut table.entries)) else {
+                break;
+            };
             self.remove(slot, Departure::Evicted);
         }
     }

@@ -72,7 +72,10 @@ fn settle_gets(
         }
         reply => {
             let error = refused(reply);
-            getters.into_iter().flatten().for_each(|getter| getter.reply.send(Err(error.clone())));
+            getters
+                .into_iter()
+                .flatten()
+                .for_each(|getter| getter.reply.send(Err(error.clone())));
         }
     }
 }
@@ -104,9 +107,14 @@ fn forgotten(reply: &Wire) -> bool {
 }
 
 fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut Outcome) {
-    let Job { task, deadline, by, .. } = job;
+    let Job {
+        task, deadline, by, ..
+    } = job;
     if by == By::Digest && replies.len() == 1 && forgotten(&replies[0]) {
-        outcome.again.push(Job { by: By::Source, ..Job::new(task, deadline) });
+        outcome.again.push(Job {
+            by: By::Source,
+            ..Job::new(task, deadline)
+        });
         return;
     }
     let request = match task {
@@ -195,8 +203,14 @@ fn settle_many(
     stats.sets += written;
     match failure {
         None if !unsent.is_empty() => {
-            let task = Task::Request(Request::SetMany { writes: unsent, reply });
-            outcome.again.push(Job { by: By::Source, ..Job::new(task, deadline) });
+            let task = Task::Request(Request::SetMany {
+                writes: unsent,
+                reply,
+            });
+            outcome.again.push(Job {
+                by: By::Source,
+                ..Job::new(task, deadline)
+            });
         }
         failure => {
             let Some(reply) = reply else { return };
@@ -213,8 +227,11 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, 
     let failure = match refuse_errors(got) {
         Ok(got) => match walk.advance(got) {
             Ok(true) => {
-                let counter =
-                    if walk.is_invalidation() { &mut stats.invalidated } else { &mut stats.deletes };
+                let counter = if walk.is_invalidation() {
+                    &mut stats.invalidated
+                } else {
+                    &mut stats.deletes
+                };
                 *counter += walk.removed;
                 if let Some(reply) = walk.reply {
                     reply.send(Ok(walk.removed));
@@ -230,7 +247,9 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, 
         Err(error) => error,
     };
     if let Some(reply) = walk.reply {
-        let partly = walk.begun.then(|| Error::OutcomeUnknown(Cause::new(failure.clone())));
+        let partly = walk
+            .begun
+            .then(|| Error::OutcomeUnknown(Cause::new(failure.clone())));
         reply.send(Err(partly.unwrap_or(failure)));
     }
 }
@@ -276,7 +295,11 @@ pub(super) fn expire(parts: &mut [Part], now: Instant) -> Option<Instant> {
                 }
             }
             Part::Other { job: place, .. } => match place {
-                Some(Job { task: Task::Walk(walk), deadline, .. }) => {
+                Some(Job {
+                    task: Task::Walk(walk),
+                    deadline,
+                    ..
+                }) => {
                     if walk.reply.is_none() {
                         continue;
                     }
@@ -418,12 +441,16 @@ fn ttl(millis: i64) -> Option<Ttl> {
         -2 => None,
         -1 => Some(Ttl::Persistent),
         // What has less than a millisecond left is still there.
-        left => Some(Ttl::Remaining(Duration::from_millis(u64::try_from(left).unwrap_or(0).max(1)))),
+        left => Some(Ttl::Remaining(Duration::from_millis(
+            u64::try_from(left).unwrap_or(0).max(1),
+        ))),
     }
 }
 
 fn page(got: Wire) -> Result<Page> {
-    let Wire::Array(parts) = got else { return Err(refused(Some(got))) };
+    let Wire::Array(parts) = got else {
+        return Err(refused(Some(got)));
+    };
     let Ok([Wire::BulkString(next), Wire::Array(found)]) = <[Wire; 2]>::try_from(parts) else {
         return Err(unexpected());
     };
@@ -434,6 +461,12 @@ fn page(got: Wire) -> Result<Page> {
         Wire::BulkString(key) => String::from_utf8(key).ok(),
         _ => None,
     });
-    let keys = keys.filter(|key| !Layout::is_reserved(key)).map(Into::into).collect();
-    Ok(Page { keys, next: (next != 0).then_some(next) })
+    let keys = keys
+        .filter(|key| !Layout::is_reserved(key))
+        .map(Into::into)
+        .collect();
+    Ok(Page {
+        keys,
+        next: (next != 0).then_some(next),
+    })
 }

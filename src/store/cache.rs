@@ -65,7 +65,9 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn get_string(&self, key: impl AsRef<str>) -> Result<Option<String>> {
         let key = self.key(key.as_ref())?;
-        let Some(value) = self.get_value(key).await? else { return Ok(None) };
+        let Some(value) = self.get_value(key).await? else {
+            return Ok(None);
+        };
         let text = std::str::from_utf8(value.as_bytes())
             .map_err(|error| DecodeError::new(DecodeErrorKind::InvalidUtf8, Some(error.valid_up_to())))?;
         Ok(Some(text.to_owned()))
@@ -296,7 +298,13 @@ impl Store {
     /// Once polled, the change may be made even if the future is dropped.
     pub async fn persist(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(|reply| Request::Expire { key, ttl: None, reply }).await
+        self.lane()
+            .ask(|reply| Request::Expire {
+                key,
+                ttl: None,
+                reply,
+            })
+            .await
     }
 
     /// Adds to a decimal integer: the sum. A key without a value counts as 0, and becomes a

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Set, SetMany, Store};
 use crate::codec::Codec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::value::Value;
 
@@ -59,7 +59,10 @@ impl Store {
     /// If the model's own `Deserialize` does. Nobody else notices.
     pub async fn get_model<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>> {
         let key = self.key(key.as_ref())?;
-        self.get_value(key).await?.map(|value| self.decoded(&value)).transpose()
+        self.get_value(key)
+            .await?
+            .map(|value| self.decoded(&value))
+            .transpose()
     }
 
     /// Writes many models, as [`set_many`](Self::set_many) writes values.
@@ -89,7 +92,12 @@ impl Store {
         models: impl IntoIterator<Item = (K, &'m T)>,
     ) -> SetMany<'_> {
         let models = models.into_iter();
-        SetMany::new(self, models.map(|(key, model)| self.encoded(key.as_ref(), model)).collect())
+        SetMany::new(
+            self,
+            models
+                .map(|(key, model)| self.encoded(key.as_ref(), model))
+                .collect(),
+        )
     }
 
     /// The models of many keys, in the order asked.
@@ -113,7 +121,10 @@ impl Store {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>> {
         let values = self.get_values(self.keys(keys)?).await?;
-        values.into_iter().map(|value| value.map(|value| self.decoded(&value)).transpose()).collect()
+        values
+            .into_iter()
+            .map(|value| value.map(|value| self.decoded(&value)).transpose())
+            .collect()
     }
 
     fn codec(&self) -> Codec {
@@ -122,7 +133,7 @@ impl Store {
 
     fn encoded<T: Serialize + ?Sized>(&self, key: &str, model: &T) -> Result<(Key, Value)> {
         let key = self.key(key)?;
-        let bytes = self.codec().encode(model)?;
+        let bytes = self.count(self.codec().encode(model).map_err(Error::from))?;
         Ok((key, Value::from(bytes)))
     }
 

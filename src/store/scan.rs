@@ -40,7 +40,16 @@ impl Scan {
     fn fetch(&self, cursor: u64) -> Fetch {
         let store = self.store.clone();
         let prefix = self.prefix.clone();
-        Box::pin(async move { store.lane().ask(|reply| Request::Scan { prefix, cursor, reply }).await })
+        Box::pin(async move {
+            store
+                .lane()
+                .ask(|reply| Request::Scan {
+                    prefix,
+                    cursor,
+                    reply,
+                })
+                .await
+        })
     }
 }
 
@@ -52,7 +61,9 @@ impl Stream for Scan {
             if let Some(key) = self.page.pop_front() {
                 return Poll::Ready(Some(Ok(key)));
             }
-            let Some(cursor) = self.cursor else { return Poll::Ready(None) };
+            let Some(cursor) = self.cursor else {
+                return Poll::Ready(None);
+            };
             let mut fetch = match self.fetch.take() {
                 Some(fetch) => fetch,
                 None => self.fetch(cursor),
@@ -78,6 +89,8 @@ impl Stream for Scan {
 
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scan").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("Scan")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }

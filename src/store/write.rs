@@ -10,7 +10,7 @@ use super::Store;
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Refused;
-use crate::request::{Condition, Request, Write};
+use crate::request::{Condition, Names, Request, Write};
 use crate::ttl::Ttl;
 use crate::value::Value;
 
@@ -37,7 +37,11 @@ enum Lifetime {
 
 impl<'a> Options<'a> {
     fn new(store: &'a Store) -> Self {
-        Self { store, ttl: Lifetime::Default, names: Ok(Vec::new()) }
+        Self {
+            store,
+            ttl: Lifetime::Default,
+            names: Ok(Vec::new()),
+        }
     }
 
     fn depends_on<D: AsRef<str>>(&mut self, names: impl IntoIterator<Item = D>) {
@@ -54,7 +58,7 @@ impl<'a> Options<'a> {
     }
 
     /// The TTL in whole milliseconds, and the names, each once.
-    fn checked(self) -> Result<(&'a Store, Option<Duration>, Box<[Key]>)> {
+    fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
         let ttl = match self.ttl {
             Lifetime::Default => self.store.config().settings().default_ttl,
             Lifetime::Persistent => None,
@@ -66,7 +70,7 @@ impl<'a> Options<'a> {
             names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
             names.dedup();
         }
-        Ok((self.store, ttl, names.into_boxed_slice()))
+        Ok((self.store, ttl, Names::from(names)))
     }
 }
 
@@ -112,14 +116,25 @@ pub struct Set<'a> {
 
 impl<'a> Set<'a> {
     pub(super) fn new(store: &'a Store, entry: Result<(Key, Value)>) -> Self {
-        Self { options: Options::new(store), entry }
+        Self {
+            options: Options::new(store),
+            entry,
+        }
     }
 
     fn checked(self) -> Result<(&'a Store, Write)> {
         let (key, value) = self.entry?;
         let (store, ttl, depends_on) = self.options.checked()?;
         store.check_size(&key, value.len(), &depends_on)?;
-        Ok((store, Write { key, value, ttl, depends_on }))
+        Ok((
+            store,
+            Write {
+                key,
+                value,
+                ttl,
+                depends_on,
+            },
+        ))
     }
 }
 
@@ -132,9 +147,10 @@ impl<'a> IntoFuture for Set<'a> {
             Ok((store, write)) if store.completes_on_enqueue() => {
                 State::New(store, Request::Set { write, reply: None })
             }
-            Ok((store, write)) => State::Waiting(Box::pin(
-                store.lane().ask(|reply| Request::Set { write, reply: Some(reply) }),
-            )),
+            Ok((store, write)) => State::Waiting(Box::pin(store.lane().ask(|reply| Request::Set {
+                write,
+                reply: Some(reply),
+            }))),
             Err(error) => State::Ended(Err(error)),
         })
     }
@@ -162,7 +178,7 @@ impl Future for SetFuture<'_> {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(Refused::Closed) => Poll::Ready(Err(crate::Error::Closed)),
                 Err(Refused::Full(request)) => {
-                    self.0 = State::Waiting(Box::pin(store.lane().send(request)));
+                    self.0 = State::Waiting(Box::pin(store.lane().send(*request)));
                     self.poll(cx)
                 }
             },
@@ -195,7 +211,11 @@ pub struct SetIf<'a> {
 
 impl<'a> SetIf<'a> {
     pub(super) fn new(store: &'a Store, entry: Result<(Key, Value)>, condition: Condition) -> Self {
-        Self { options: Options::new(store), entry, condition }
+        Self {
+            options: Options::new(store),
+            entry,
+            condition,
+        }
     }
 }
 
@@ -204,11 +224,22 @@ impl<'a> IntoFuture for SetIf<'a> {
     type IntoFuture = BoxFuture<'a, bool>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { options, entry, condition } = self;
+        let Self {
+            options,
+            entry,
+            condition,
+        } = self;
         Box::pin(async move {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
-            store.lane().ask(|reply| Request::SetIf { write, condition, reply }).await
+            store
+                .lane()
+                .ask(|reply| Request::SetIf {
+                    write,
+                    condition,
+                    reply,
+                })
+                .await
         })
     }
 }
@@ -223,7 +254,10 @@ pub struct SetMany<'a> {
 
 impl<'a> SetMany<'a> {
     pub(super) fn new(store: &'a Store, entries: Result<Vec<(Key, Value)>>) -> Self {
-        Self { options: Options::new(store), entries }
+        Self {
+            options: Options::new(store),
+            entries,
+        }
     }
 }
 
@@ -243,12 +277,23 @@ impl<'a> IntoFuture for SetMany<'a> {
             while entries.len() > 0 {
                 let chunk = entries.by_ref().take(CHUNK);
                 let writes = chunk
-                    .map(|(key, value)| Write { key, value, ttl, depends_on: depends_on.clone() })
+                    .map(|(key, value)| Write {
+                        key,
+                        value,
+                        ttl,
+                        depends_on: depends_on.clone(),
+                    })
                     .collect();
                 if store.completes_on_enqueue() {
-                    store.lane().send(Request::SetMany { writes, reply: None }).await?;
+                    store
+                        .lane()
+                        .send(Request::SetMany { writes, reply: None })
+                        .await?;
                 } else {
-                    let make = |reply| Request::SetMany { writes, reply: Some(reply) };
+                    let make = |reply| Request::SetMany {
+                        writes,
+                        reply: Some(reply),
+                    };
                     answers.push(store.lane().begin(make).await?);
                 }
             }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
-use serde::Serialize;
-use serde::Serializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::{BOTH, Category, Expr, Flat, Loose, User, user};
@@ -71,6 +71,8 @@ fn claimed_lengths_must_be_there() {
             .decode::<Vec<[u64; 32]>>(bytes)
             .expect_err("a claim");
         assert_eq!(error.kind(), DecodeErrorKind::Truncated, "{bytes:x?}");
+        let scanned = depth::check_message_pack(bytes);
+        assert_eq!(scanned, Err(error), "it is the scan that refuses: {bytes:x?}");
     }
 }
 
@@ -127,6 +129,74 @@ fn a_length_that_was_announced_wrong_is_not_stored() {
         );
     }
     assert!(Codec::MessagePack.encode(&Liar(2, 2)).is_ok());
+}
+
+#[test]
+fn little_room_is_reserved_on_a_claim_alone() {
+    struct Hint;
+    impl<'de> Visitor<'de> for Hint {
+        type Value = usize;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a sequence or a map")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<usize, A::Error> {
+            let hint = seq.size_hint();
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(hint.unwrap_or(0))
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+            let hint = map.size_hint();
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(hint.unwrap_or(0))
+        }
+    }
+    #[derive(Debug)]
+    struct Hinted(usize);
+    impl<'de> Deserialize<'de> for Hinted {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(Hint).map(Hinted)
+        }
+    }
+    let hint = |bytes: &[u8]| Codec::MessagePack.decode::<Hinted>(bytes).expect("well-formed").0;
+    assert_eq!(hint(b"\x93\x01\x02\x03"), 3);
+    assert_eq!(hint(b"\x81\x01\x02"), 1);
+    assert_eq!(
+        hint(&[&b"\xdd\x00\x01\x00\x00"[..], &[0xc0; 0x10000]].concat()),
+        64
+    );
+    assert_eq!(
+        hint(&[&b"\xdf\x00\x01\x00\x00"[..], &[0xc0; 0x20000]].concat()),
+        64
+    );
+}
+
+#[test]
+fn what_a_model_leaves_of_a_map_is_not_taken_for_what_follows() {
+    struct First;
+    impl<'de> Visitor<'de> for First {
+        type Value = u8;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a map")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<u8, A::Error> {
+            Ok(map.next_entry::<u8, u8>()?.map_or(0, |(_, value)| value))
+        }
+    }
+    #[derive(Debug)]
+    struct Careless;
+    impl<'de> Deserialize<'de> for Careless {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_map(First).map(|_| Careless)
+        }
+    }
+    let maps = Codec::MessagePack.decode::<Vec<Careless>>(b"\x92\x81\x01\x02\x80");
+    assert_eq!(maps.expect("nothing is left").len(), 2);
+    let maps = Codec::MessagePack.decode::<Vec<Careless>>(b"\x92\x82\x01\x02\x03\x04\x80");
+    let error = maps.expect_err("an entry is left");
+    assert_eq!(
+        (error.kind(), error.offset()),
+        (DecodeErrorKind::InvalidLength, Some(1))
+    );
 }
 
 /// The verdict of a scan that is shown the bytes in steps.

@@ -1,0 +1,120 @@
+//! What goes over many entries: reclaiming, scanning, clearing, invalidating. Each call is one step.
+
+use super::super::dependency::{Dependent, NameId};
+use super::super::expiry::Moment;
+use super::super::slab::Slot;
+use super::{Departure, Entry, Table};
+use crate::key::Key;
+use crate::request::Page;
+
+/// How many slots one page of a scan looks at, and the most keys it holds.
+const PAGE: u32 = 512;
+
+impl Table {
+    /// Looks at no more than `limit` entries whose time may have come, and reclaims those whose time
+    /// has: how many it looked at.
+    pub(crate) fn reclaim(&mut self, now: Moment, limit: usize) -> usize {
+        let mut looked_at = 0;
+        while looked_at < limit
+            && let Some((earliest, slot)) = self.expiry.first()
+            && earliest <= now
+        {
+            let Entry { due, seat, .. } = self.entries[slot];
+            if due <= now {
+                self.remove(slot, Departure::Expired);
+            } else {
+                self.mutate(|table| table.expiry.update(seat, due, &mut table.entries));
+            }
+            looked_at += 1;
+        }
+        looked_at
+    }
+
+    /// The earliest time at which an entry may expire.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.expiry.first().map(|(due, _)| due)
+    }
+
+    /// The keys that begin with `prefix`, from slot `cursor` on, a page at a time. An entry that is
+    /// there all the while is in exactly one page.
+    pub(crate) fn scan(&self, prefix: &str, cursor: u64, now: Moment) -> Page {
+        let end = u64::from(self.entries.end());
+        let stop = end.min(cursor.saturating_add(u64::from(PAGE)));
+        let keys = (cursor..stop)
+            .filter_map(|slot| self.entries.get(slot as Slot))
+            .filter(|entry| entry.key.as_str().starts_with(prefix) && entry.due > now)
+            .map(|entry| entry.key.text().clone())
+            .collect();
+        Page {
+            keys,
+            next: (stop < end).then_some(stop),
+        }
+    }
+
+    /// Begins a clearing: the era before which entries are removed by [`clear`](Self::clear).
+    pub(crate) fn begin_era(&mut self) -> u32 {
+        self.era = self.era.wrapping_add(1);
+        self.era
+    }
+
+    /// Removes the entries written before `era` whose keys begin with `prefix`, among the next
+    /// `limit` slots from `cursor` on: how many were alive, and where to go on.
+    pub(crate) fn clear(
+        &mut self,
+        prefix: &str,
+        era: u32,
+        cursor: Slot,
+        limit: u32,
+        now: Moment,
+    ) -> (u64, Option<Slot>) {
+        let stop = cursor.saturating_add(limit).min(self.entries.end());
+        let mut removed = 0;
+        for slot in cursor..stop {
+            let Some(entry) = self.entries.get(slot) else {
+                continue;
+            };
+            // Eras are compared as the distance around a circle, so that they may wrap.
+            let older = (entry.era.wrapping_sub(era) as i32) < 0;
+            if older && entry.key.as_str().starts_with(prefix) {
+                removed += u64::from(self.remove_at(slot, Departure::Deleted, now));
+            }
+        }
+        (removed, (stop < self.entries.end()).then_some(stop))
+    }
+
+    /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives
+    /// the name under which its dependents are to be drained.
+    pub(crate) fn condemn(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
+        let alive = match self.locate(key) {
+            Some(slot) => self.remove_at(slot, Departure::Invalidated, now),
+            None => false,
+        };
+        (alive, self.mutate(|table| table.dependencies.condemn(key)))
+    }
+
+    /// Removes one dependent of a condemned name: `None` if there is none left and the name is
+    /// forgotten; else whether an alive entry was removed, and the name to drain because of it.
+    pub(crate) fn drain(&mut self, name: NameId, now: Moment) -> Option<(bool, Option<NameId>)> {
+        match self.dependencies.dependent(name) {
+            Some(Dependent::Entry(slot)) => {
+                let key = self.entries[slot].key.clone();
+                Some(self.condemn(&key, now))
+            }
+            Some(Dependent::Ghost(ghost)) => {
+                self.mutate(|table| table.dependencies.condemn_name(ghost));
+                Some((false, Some(ghost)))
+            }
+            None => {
+                self.mutate(|table| table.dependencies.bury(name));
+                None
+            }
+        }
+    }
+
+    /// Removes an entry for whatever reason, counting it as expired if it was: whether it was alive.
+    fn remove_at(&mut self, slot: Slot, departure: Departure, now: Moment) -> bool {
+        let expired = self.entries[slot].due <= now;
+        self.remove(slot, if expired { Departure::Expired } else { departure });
+        !expired
+    }
+}
