@@ -1,5 +1,6 @@
 //! What a store is opened with: data, defaults, validation.
 
+mod redis;
 mod url;
 
 use std::fmt;
@@ -9,6 +10,9 @@ use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::{MAX_KEY_BYTES, Namespace};
 use crate::ttl::Ttl;
+
+pub use self::redis::RedisConfig;
+pub(crate) use self::redis::{Address, Place, RedisOptions, Target, Tls};
 
 /// The environment variable that [`Config::from_env`] reads.
 pub(crate) const URL_VARIABLE: &str = "CACHESTORE_URL";
@@ -21,12 +25,15 @@ const MIB: usize = 1024 * 1024;
 pub enum EngineKind {
     /// The embedded engine: this process only.
     Memory,
+    /// A Redis or Valkey server: all processes that use it.
+    Redis,
 }
 
 impl fmt::Display for EngineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EngineKind::Memory => f.write_str("memory"),
+            EngineKind::Redis => f.write_str("redis"),
         }
     }
 }
@@ -226,6 +233,7 @@ impl MemoryConfig {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum EngineConfig {
     Memory { capacity_bytes: usize },
+    Redis(Box<RedisOptions>),
 }
 
 /// What [`Store::open`](crate::Store::open) opens: an engine and its settings.
@@ -247,6 +255,7 @@ pub struct Config {
 
 shared_settings!(Config);
 shared_settings!(MemoryConfig);
+shared_settings!(RedisConfig);
 
 impl Config {
     /// The memory engine with its defaults: 100 MiB, in this process only.
@@ -255,7 +264,26 @@ impl Config {
         MemoryConfig::default().into()
     }
 
-    /// The configuration that a URL names: `memory://`, `memory://?capacity=64MiB`.
+    /// A Redis or Valkey server by its URL, with the defaults of [`RedisConfig`]; see
+    /// [`RedisConfig::new`] for the URLs.
+    ///
+    /// ```no_run
+    /// use cachestore::{Config, Store};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// let store = Store::open(Config::redis("redis://localhost:6379/0")?).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] if it is no such URL. The message never contains the URL.
+    pub fn redis(url: &str) -> Result<Self> {
+        RedisConfig::new(url).map(Self::from)
+    }
+
+    /// The configuration that a URL names: `memory://`, `memory://?capacity=64MiB`,
+    /// `redis://localhost:6379/0` and the others of [`RedisConfig::new`].
     ///
     /// Parameters of `memory://`: `capacity`, in bytes, or with `KiB`, `MiB` or `GiB` behind the
     /// number; `namespace`; `codec`, `messagepack` or `json`.
@@ -304,6 +332,7 @@ impl Config {
     pub fn engine(&self) -> EngineKind {
         match self.engine {
             EngineConfig::Memory { .. } => EngineKind::Memory,
+            EngineConfig::Redis(_) => EngineKind::Redis,
         }
     }
 
@@ -315,8 +344,11 @@ impl Config {
 
     pub(crate) fn validate(&self) -> Result<()> {
         self.settings.validate()?;
-        match self.engine {
-            EngineConfig::Memory { capacity_bytes } => at_least_one("capacity_bytes", capacity_bytes as u128),
+        match &self.engine {
+            EngineConfig::Memory { capacity_bytes } => {
+                at_least_one("capacity_bytes", *capacity_bytes as u128)
+            }
+            EngineConfig::Redis(options) => options.validate(),
         }
     }
 }
@@ -329,6 +361,15 @@ impl From<MemoryConfig> for Config {
         Self {
             settings: config.settings,
             engine,
+        }
+    }
+}
+
+impl From<RedisConfig> for Config {
+    fn from(config: RedisConfig) -> Self {
+        Self {
+            settings: config.settings,
+            engine: EngineConfig::Redis(Box::new(config.options)),
         }
     }
 }

@@ -71,6 +71,22 @@ pub enum Error {
     /// `incr` would leave the range of a 64-bit integer. The value is unchanged.
     #[error("the increment would leave the range of a 64-bit integer")]
     Overflow,
+    /// A key holds something that is no value: a list, a set, or another type of another program's.
+    #[error("the key holds another type of data than a value")]
+    WrongType,
+    /// The server does not let this client in, or not do this: the password, the user or what it may
+    /// do. Nothing was changed.
+    #[error("the server refused the user, the password, or the permission")]
+    Unauthorized,
+    /// The engine has no such operation.
+    #[error("this engine has no {operation}")]
+    Unsupported {
+        /// The call that it does not have.
+        operation: &'static str,
+    },
+    /// The server refused the command itself, which another attempt will not change.
+    #[error("the server refused the command")]
+    Rejected(#[source] Cause),
     /// A model could not be encoded.
     #[error("the model cannot be encoded")]
     Encode(#[source] EncodeError),
@@ -131,6 +147,8 @@ impl From<DecodeError> for Error {
 pub enum Phase {
     /// A place in the engine's queue.
     Queue,
+    /// A connection to the server. Nothing was sent.
+    Connect,
     /// The engine's answer.
     Reply,
 }
@@ -139,6 +157,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Phase::Queue => "a place in the engine's queue",
+            Phase::Connect => "a connection to the server",
             Phase::Reply => "the engine's answer",
         })
     }

@@ -15,7 +15,7 @@ const MAX_NAMESPACE_BYTES: usize = 64;
 /// The longest path of nested namespaces, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
 /// What the library keeps beside values begins so.
-const RESERVED_PREFIX: &str = "cachestore:";
+pub(crate) const RESERVED_PREFIX: &str = "cachestore:";
 /// The one namespace whose keys would begin with [`RESERVED_PREFIX`].
 const RESERVED_NAMESPACE: &str = "cachestore";
 
@@ -35,6 +35,10 @@ impl Key {
     }
 
     pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn text(&self) -> &CompactString {
         &self.text
     }
 

@@ -10,47 +10,73 @@ use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::{Cause, Error, Phase, Result};
 use crate::request::{Reply, Request};
 use crate::ttl::LONGEST;
 
-/// A request in the lane, with the room that it takes there.
+/// How much longer than an engine that keeps deadlines a caller on another runtime waits: the engine
+/// knows better what has become of the request.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// A request in the lane.
 #[derive(Debug)]
-struct Envelope {
-    request: Request,
+pub(crate) struct Envelope {
+    pub(crate) request: Request,
+    /// When the call was made, for those that need it; see [`Stamp`].
+    pub(crate) made: Option<Instant>,
     /// Held while the request waits: its drop makes room for others.
-    _room: Option<OwnedSemaphorePermit>,
+    pub(crate) room: Option<Room>,
 }
 
-/// A lane of at most `length` requests that weigh at most `bytes` together, to an engine that will
-/// live on the runtime `home`.
-pub(crate) fn lane(
-    length: usize,
-    bytes: usize,
-    patience: Duration,
-    home: &Handle,
-) -> (LaneSender, LaneReceiver) {
-    let (sender, receiver) = mpsc::channel(length);
+/// Room in the lane.
+pub(crate) type Room = OwnedSemaphorePermit;
+
+/// Which requests carry the time at which they were made. Reading a clock is a tenth of a request to
+/// an engine that answers in its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// Those that are complete when enqueued and have a TTL, which counts from the call.
+    TimedWrites,
+    /// All, and the engine answers them in time: it may have to wait for a server.
+    All,
+}
+
+/// What a lane is made with.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    /// The most requests in it.
+    pub(crate) length: usize,
+    /// The most bytes in it.
+    pub(crate) bytes: usize,
+    /// How long a caller waits.
+    pub(crate) patience: Duration,
+}
+
+/// A lane to an engine that will live on the runtime `home`.
+pub(crate) fn lane(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (LaneSender, LaneReceiver) {
+    let (sender, receiver) = mpsc::channel(bounds.length);
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
-    let most = u32::try_from(bytes).unwrap_or(u32::MAX);
+    let most = u32::try_from(bounds.bytes).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
-    (
-        LaneSender {
-            sender,
-            room,
-            most,
-            patience,
-            home: home.id(),
-        },
-        LaneReceiver {
-            receiver,
-            batch: VecDeque::new(),
-            buffer: Vec::new(),
-        },
-    )
+    let patience = bounds.patience.min(LONGEST);
+    let sender = LaneSender {
+        sender,
+        room,
+        most,
+        patience,
+        stamp,
+        home: home.id(),
+    };
+    let receiver = LaneReceiver {
+        receiver,
+        patience,
+        batch: VecDeque::new(),
+        buffer: Vec::new(),
+    };
+    (sender, receiver)
 }
 
 /// The sending end, shared by all handles of a store.
@@ -60,8 +86,8 @@ pub(crate) struct LaneSender {
     room: Arc<Semaphore>,
     /// All the room there is: what weighs more takes it whole.
     most: u32,
-    /// How long a caller waits.
     patience: Duration,
+    stamp: Stamp,
     /// The runtime that the engine lives on.
     home: runtime::Id,
 }
@@ -74,42 +100,49 @@ impl LaneSender {
         match self.try_send(request) {
             Ok(()) => Ok(()),
             Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(request)) => self.wait_and_send(*request, self.limit()).await,
+            Err(Refused::Full(envelope)) => self.send_refused(envelope).await,
         }
+    }
+
+    /// Goes on with a request that found no room.
+    pub(crate) async fn send_refused(&self, envelope: Box<Envelope>) -> Result<()> {
+        self.wait_and_send(*envelope, self.limit()).await
     }
 
     /// Puts `request` into the lane if there is room for it now.
     pub(crate) fn try_send(&self, request: Request) -> std::result::Result<(), Refused> {
+        let stamped = self.stamp == Stamp::All || request.counts_from_the_call();
+        let made = stamped.then(Instant::now);
         let room = match request.weight() {
             0 => None,
             weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
                 Ok(room) => Some(room),
-                Err(_) => return Err(Refused::Full(Box::new(request))),
+                Err(_) => {
+                    let room = None;
+                    return Err(Refused::Full(Box::new(Envelope { request, made, room })));
+                }
             },
         };
         self.sender
-            .try_send(Envelope { request, _room: room })
+            .try_send(Envelope { request, made, room })
             .map_err(|refused| match refused {
-                TrySendError::Full(envelope) => Refused::Full(Box::new(envelope.request)),
+                TrySendError::Full(envelope) => Refused::Full(Box::new(envelope)),
                 TrySendError::Closed(_) => Refused::Closed,
             })
     }
 
-    /// Waits for room until `limit`, then puts `request` into the lane.
-    async fn wait_and_send(&self, request: Request, limit: Instant) -> Result<()> {
+    /// Waits for room until `limit`, then puts a request into the lane that had none.
+    async fn wait_and_send(&self, mut envelope: Envelope, limit: Instant) -> Result<()> {
+        // Whoever waits for a place must not hold the room that one before it may wait for.
+        envelope.room = None;
         let enter = async {
-            let room = match request.weight() {
-                0 => None,
-                weight => Some(
-                    self.room
-                        .clone()
-                        .acquire_many_owned(self.permits(weight))
-                        .await
-                        .map_err(|_| Error::Closed)?,
-                ),
-            };
+            let weight = envelope.request.weight();
+            if weight > 0 {
+                let room = self.room.clone().acquire_many_owned(self.permits(weight));
+                envelope.room = Some(room.await.map_err(|_| Error::Closed)?);
+            }
             let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
-            place.send(Envelope { request, _room: room });
+            place.send(envelope);
             Ok(())
         };
         until(limit, Phase::Queue, enter).await
@@ -125,21 +158,28 @@ impl LaneSender {
     /// engine from its turn there is a turn away itself, and a timer for each request would cost a
     /// third of it.
     pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        let abroad = Handle::try_current().is_ok_and(|here| here.id() != self.home);
-        let limit = abroad.then(|| self.limit());
-        self.ask_until(limit, make).await
+        self.begin(make).await?.wait().await
     }
 
     /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
     pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        self.ask_until(Some(self.limit()), make).await
+        let limit = match self.stamp {
+            Stamp::TimedWrites => Some(self.limit()),
+            Stamp::All => self.limit_abroad(),
+        };
+        self.begin_until(limit, make).await?.wait().await
     }
 
-    async fn ask_until<T>(
+    /// Sends the request that `make` builds around its reply: its answer, to be waited for later.
+    pub(crate) async fn begin<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<Answer<'_, T>> {
+        self.begin_until(self.limit_abroad(), make).await
+    }
+
+    async fn begin_until<T>(
         &self,
         mut limit: Option<Instant>,
         make: impl FnOnce(Reply<T>) -> Request,
-    ) -> Result<T> {
+    ) -> Result<Answer<'_, T>> {
         let (reply, answer) = Reply::new();
         let request = make(reply);
         let changes = request.changes();
@@ -147,28 +187,61 @@ impl LaneSender {
         match self.try_send(request) {
             Ok(()) => {}
             Err(Refused::Closed) => return Err(Error::Closed),
-            Err(Refused::Full(request)) => {
-                let limit = *limit.get_or_insert_with(|| self.limit());
-                Box::pin(self.wait_and_send(*request, limit)).await?;
+            Err(Refused::Full(envelope)) => {
+                let until = *limit.get_or_insert_with(|| self.limit());
+                Box::pin(self.wait_and_send(*envelope, until)).await?;
+                if self.stamp == Stamp::All {
+                    limit = self.limit_abroad();
+                }
             }
         }
-        let answer = match limit {
-            // Boxed, like the wait above: a timer would make the future of every call as large.
+        Ok(Answer {
+            lane: self,
+            answer,
+            changes,
+            limit,
+        })
+    }
+
+    /// When a caller who comes now has waited long enough.
+    pub(crate) fn limit(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// As [`limit`](Self::limit), for a caller on another runtime than the engine's.
+    fn limit_abroad(&self) -> Option<Instant> {
+        let abroad = Handle::try_current().is_ok_and(|here| here.id() != self.home);
+        abroad.then(|| match self.stamp {
+            Stamp::TimedWrites => self.limit(),
+            Stamp::All => self.limit() + GRACE,
+        })
+    }
+}
+
+/// The answer to a request in the lane.
+#[derive(Debug)]
+pub(crate) struct Answer<'a, T> {
+    lane: &'a LaneSender,
+    answer: oneshot::Receiver<Result<T>>,
+    changes: bool,
+    limit: Option<Instant>,
+}
+
+impl<T> Answer<'_, T> {
+    pub(crate) async fn wait(self) -> Result<T> {
+        let answer = self.answer;
+        let answer = match self.limit {
+            // Boxed, as a timer would make the future of every call as large.
             Some(limit) => Box::pin(until(limit, Phase::Reply, async { Ok(answer.await) })).await?,
             None => answer.await,
         };
         match answer {
             Ok(answer) => answer,
-            Err(_) if self.sender.is_closed() => Err(Error::Closed),
+            Err(_) if self.lane.sender.is_closed() => Err(Error::Closed),
             // The engine dropped the reply: it failed while it served this very request.
-            Err(_) if changes => Err(Error::OutcomeUnknown(Cause::new(Failed))),
+            Err(_) if self.changes => Err(Error::OutcomeUnknown(Cause::new(Failed))),
             Err(_) => Err(Error::Unavailable(Cause::new(Failed))),
         }
-    }
-
-    /// When a caller who comes now has waited long enough.
-    pub(crate) fn limit(&self) -> Instant {
-        Instant::now() + self.patience.min(LONGEST)
     }
 }
 
@@ -194,7 +267,7 @@ struct Failed;
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// There is no room for it now.
-    Full(Box<Request>),
+    Full(Box<Envelope>),
     /// The engine has gone.
     Closed,
 }
@@ -204,6 +277,7 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct LaneReceiver {
     receiver: mpsc::Receiver<Envelope>,
+    patience: Duration,
     /// Received and not yet served.
     batch: VecDeque<Envelope>,
     /// Empty: where the next batch is received.
@@ -224,8 +298,13 @@ impl LaneReceiver {
     }
 
     /// The next request of the batch.
-    pub(crate) fn next(&mut self) -> Option<Request> {
-        self.batch.pop_front().map(|envelope| envelope.request)
+    pub(crate) fn next(&mut self) -> Option<Envelope> {
+        self.batch.pop_front()
+    }
+
+    /// How long a caller waits for the answer to a request, from when it was made.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Refuses every further request; those in the lane stay.

@@ -60,6 +60,7 @@ mod footprint;
 mod key;
 mod lane;
 mod memory;
+pub mod redis;
 mod request;
 mod stats;
 mod store;
@@ -70,7 +71,7 @@ mod value;
 pub use bytes::Bytes;
 
 pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MAX_DEPTH};
-pub use config::{Config, EngineKind, MemoryConfig, Settings};
+pub use config::{Config, EngineKind, MemoryConfig, RedisConfig, Settings};
 pub use error::{Cause, Error, Phase, Result};
 pub use stats::Stats;
 pub use store::{Scan, Set, SetFuture, SetIf, SetMany, Store};

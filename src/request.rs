@@ -5,9 +5,11 @@
 //! it is in the lane, whether or not its caller still waits; a question whose caller has gone may be
 //! skipped.
 
+use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
 
+use compact_str::CompactString;
 use tokio::sync::oneshot;
 
 use crate::error::Result;
@@ -60,12 +62,11 @@ pub(crate) enum Condition {
 #[derive(Debug)]
 pub(crate) struct Page {
     /// Whole keys, with their namespace.
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Vec<CompactString>,
     /// Where the next page begins; `None` after the last.
     pub(crate) next: Option<u64>,
 }
 
-#[derive(Debug)]
 pub(crate) enum Request {
     Get {
         key: Key,
@@ -75,13 +76,15 @@ pub(crate) enum Request {
         keys: Vec<Key>,
         reply: Reply<Vec<Option<Value>>>,
     },
-    /// Complete when enqueued, so it has no reply: whoever reads later comes after it in the lane.
+    /// Where enqueueing completes it, it has no reply: whoever reads later comes after it in the lane.
     Set {
         write: Write,
+        reply: Option<Reply<()>>,
     },
     /// As `Set`, one after the other.
     SetMany {
         writes: Vec<Write>,
+        reply: Option<Reply<()>>,
     },
     SetIf {
         write: Box<Write>,
@@ -138,6 +141,11 @@ pub(crate) enum Request {
     Stats {
         reply: Reply<EngineStats>,
     },
+    /// The caller's own command. The handle sends it to the engine that it is for.
+    Redis {
+        command: Box<redis::Cmd>,
+        reply: Reply<redis::Value>,
+    },
     /// A fault of the engine itself, for the tests of its recovery.
     #[cfg(test)]
     Panic {
@@ -160,7 +168,7 @@ impl Request {
             | Request::Ttl { key, .. }
             | Request::Expire { key, .. }
             | Request::Incr { key, .. } => key.heap_bytes(),
-            Request::Set { write } => write.bytes(),
+            Request::Set { write, .. } => write.bytes(),
             Request::SetIf { write, condition, .. } => {
                 let expected = if let Condition::Holds(value) = condition {
                     value.len()
@@ -169,11 +177,12 @@ impl Request {
                 };
                 write.bytes() + expected
             }
-            Request::SetMany { writes } => writes.iter().map(|w| size_of::<Write>() + w.bytes()).sum(),
+            Request::SetMany { writes, .. } => writes.iter().map(|w| size_of::<Write>() + w.bytes()).sum(),
             Request::GetMany { keys, .. }
             | Request::DeleteMany { keys, .. }
             | Request::Invalidate { names: keys, .. } => bytes_of(keys),
             Request::Scan { prefix, .. } | Request::Clear { prefix, .. } => prefix.len(),
+            Request::Redis { command, .. } => command.args_iter().map(argument_bytes).sum(),
             Request::Ping { .. } | Request::Stats { .. } => 0,
             #[cfg(test)]
             Request::Panic { .. } => 0,
@@ -187,8 +196,37 @@ impl Request {
             Request::GetMany { keys, .. }
             | Request::DeleteMany { keys, .. }
             | Request::Invalidate { names: keys, .. } => keys.len(),
-            Request::SetMany { writes } => writes.len(),
+            Request::SetMany { writes, .. } => writes.len(),
             _ => 1,
+        }
+    }
+
+    /// Its key, or the first of them.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Request::Get { key, .. }
+            | Request::Take { key, .. }
+            | Request::Delete { key, .. }
+            | Request::Exists { key, .. }
+            | Request::Ttl { key, .. }
+            | Request::Expire { key, .. }
+            | Request::Incr { key, .. } => Some(key),
+            Request::Set { write, .. } => Some(&write.key),
+            Request::SetIf { write, .. } => Some(&write.key),
+            Request::SetMany { writes, .. } => writes.first().map(|write| &write.key),
+            Request::GetMany { keys, .. } | Request::DeleteMany { keys, .. } => keys.first(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is complete when enqueued and has a TTL.
+    pub(crate) fn counts_from_the_call(&self) -> bool {
+        match self {
+            Request::Set { write, reply: None } => write.ttl.is_some(),
+            Request::SetMany { writes, reply: None } => {
+                writes.first().is_some_and(|write| write.ttl.is_some())
+            }
+            _ => false,
         }
     }
 
@@ -210,6 +248,7 @@ impl Request {
             | Request::DeleteMany { .. }
             | Request::Expire { .. }
             | Request::Incr { .. }
+            | Request::Redis { .. }
             | Request::Clear { .. }
             | Request::Invalidate { .. } => true,
             #[cfg(test)]
@@ -225,13 +264,67 @@ impl Request {
             Request::Exists { reply, .. } => reply.is_closed(),
             Request::Ttl { reply, .. } => reply.is_closed(),
             Request::Scan { reply, .. } => reply.is_closed(),
+            Request::Ping { reply } => reply.is_closed(),
             _ => false,
         }
     }
 }
 
+/// Shows neither values nor the arguments of commands.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.changes() {
+            "Request(a change)"
+        } else {
+            "Request(a question)"
+        })
+    }
+}
+
+pub(crate) fn argument_bytes(argument: redis::Arg<&[u8]>) -> usize {
+    match argument {
+        redis::Arg::Simple(bytes) => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// Why a command of the caller's own may not travel on a connection that others use too: it would
+/// make others wait, or see what is not theirs. `None` if it may.
+pub(crate) fn unshareable(command: &redis::Cmd) -> Option<&'static str> {
+    let mut words = command.args_iter().filter_map(|argument| match argument {
+        redis::Arg::Simple(word) => Some(word.to_ascii_uppercase()),
+        _ => None,
+    });
+    let Some(name) = words.next() else {
+        return Some("command without a name");
+    };
+    match name.as_slice() {
+        b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => {
+            Some("transaction on the shared connection: use a script")
+        }
+        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
+        | b"MONITOR" | b"SYNC" | b"PSYNC" => Some("subscription on the shared connection"),
+        b"SELECT" | b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"READONLY" | b"READWRITE" | b"ASKING" => {
+            Some("change of the shared connection's state")
+        }
+        b"CLIENT"
+            if words
+                .next()
+                .is_some_and(|word| word == b"REPLY" || word == b"TRACKING") =>
+        {
+            Some("change of the shared connection's state")
+        }
+        b"BLPOP" | b"BRPOP" | b"BRPOPLPUSH" | b"BLMOVE" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX"
+        | b"BZMPOP" | b"WAIT" | b"WAITAOF" => Some("blocking command on the shared connection"),
+        b"XREAD" | b"XREADGROUP" if words.by_ref().take(6).any(|word| word == b"BLOCK") => {
+            Some("blocking command on the shared connection")
+        }
+        _ => None,
+    }
+}
+
 impl Write {
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.key.heap_bytes() + self.value.len() + bytes_of(&self.depends_on)
     }
 }

@@ -3,6 +3,7 @@
 mod batch;
 mod cache;
 mod model;
+mod native;
 mod scan;
 mod write;
 
@@ -22,7 +23,7 @@ use crate::config::{Config, EngineConfig, EngineKind};
 use crate::error::{Error, Phase, Result};
 use crate::footprint;
 use crate::key::{Key, KeyMaker, Namespace};
-use crate::lane::{LaneSender, lane, until};
+use crate::lane::{Bounds, LaneSender, Stamp, lane, until};
 use crate::request::Request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
@@ -92,18 +93,23 @@ impl Store {
             Some(name) => Namespace::default().nested(name)?,
             None => Namespace::default(),
         };
-        let (lane, receiver) = lane(
-            settings.lane_length,
-            settings.lane_bytes,
-            settings.request_timeout,
-            &home,
-        );
+        let stamp = match config.engine() {
+            EngineKind::Memory => Stamp::TimedWrites,
+            EngineKind::Redis => Stamp::All,
+        };
+        let bounds = Bounds {
+            length: settings.lane_length,
+            bytes: settings.lane_bytes,
+            patience: settings.request_timeout,
+        };
+        let (lane, receiver) = lane(&bounds, stamp, &home);
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
         let (running, ended) = watch::channel(());
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
             lane: receiver,
             ended: running,
+            go_compatible: settings.go_compatible,
         });
         let inner = Inner {
             lane,
@@ -250,6 +256,11 @@ impl Store {
         &self.inner.lane
     }
 
+    /// Whether a write is made once it is in the lane: the engine alone owns what it writes to.
+    fn completes_on_enqueue(&self) -> bool {
+        self.engine() == EngineKind::Memory
+    }
+
     /// A value's key, in this handle's namespace.
     fn key(&self, raw: &str) -> Result<Key> {
         self.count(self.inner.keys.key(&self.namespace, raw))
@@ -267,7 +278,12 @@ impl Store {
     /// Whether a value of this size may be written.
     fn check_size(&self, key: &Key, len: usize, names: &[Key]) -> Result<()> {
         let most = self.inner.config.settings().max_value_bytes;
-        let EngineConfig::Memory { capacity_bytes } = self.inner.config.engine;
+        let EngineConfig::Memory { capacity_bytes } = self.inner.config.engine else {
+            if len <= most {
+                return Ok(());
+            }
+            return self.count(Err(Error::ValueTooLarge { len, max: most }));
+        };
         let fits = footprint::at_most(key, len, names) <= capacity_bytes;
         if len <= most && fits {
             return Ok(());

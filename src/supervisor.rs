@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use crate::config::EngineConfig;
 use crate::lane::LaneReceiver;
-use crate::memory::{MemoryEngine, Start};
+use crate::memory::{self, MemoryEngine};
+use crate::redis::{self, RedisEngine};
 
 /// What a store is started with.
 #[derive(Debug)]
@@ -17,13 +18,21 @@ pub(crate) struct Plan {
     pub(crate) engine: EngineConfig,
     pub(crate) lane: LaneReceiver,
     pub(crate) ended: watch::Sender<()>,
+    pub(crate) go_compatible: bool,
+}
+
+/// The one engine of a store.
+#[derive(Debug)]
+enum Engine {
+    Memory(ActorRef<MemoryEngine>),
+    Redis(ActorRef<RedisEngine>),
 }
 
 /// Lives as long as the store's last handle. The engine ends by itself when the handles have gone
 /// and their lane is empty; an engine that ends otherwise takes the store with it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    engine: ActorRef<MemoryEngine>,
+    engine: Engine,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
     _ended: watch::Sender<()>,
 }
@@ -33,16 +42,33 @@ impl Actor for Supervisor {
     type Error = Infallible;
 
     async fn on_start(plan: Plan, myself: ActorRef<Self>) -> Result<Self, Infallible> {
-        let EngineConfig::Memory { capacity_bytes } = plan.engine;
-        let engine = MemoryEngine::spawn(Start {
-            lane: plan.lane,
-            capacity_bytes,
-        });
-        myself.link(&engine).await;
-        tracing::debug!(capacity_bytes, "the memory engine has started");
+        let Plan {
+            engine,
+            lane,
+            go_compatible,
+            ended,
+        } = plan;
+        let engine = match engine {
+            EngineConfig::Memory { capacity_bytes } => {
+                let engine = MemoryEngine::spawn(memory::Start { lane, capacity_bytes });
+                myself.link(&engine).await;
+                tracing::debug!(capacity_bytes, "the memory engine has started");
+                Engine::Memory(engine)
+            }
+            EngineConfig::Redis(options) => {
+                let engine = RedisEngine::spawn(redis::Start {
+                    lane,
+                    options,
+                    go_compatible,
+                });
+                myself.link(&engine).await;
+                tracing::debug!("the Redis engine has started");
+                Engine::Redis(engine)
+            }
+        };
         Ok(Self {
             engine,
-            _ended: plan.ended,
+            _ended: ended,
         })
     }
 
@@ -60,9 +86,16 @@ impl Actor for Supervisor {
 
     /// Waits until the engine has served its lane and ended.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
-        // An engine that has ended already needs no telling.
-        let _ = self.engine.stop_gracefully().await;
-        self.engine.wait_for_shutdown_with_result(|_| ()).await;
+        match &self.engine {
+            Engine::Memory(engine) => stop(engine).await,
+            Engine::Redis(engine) => stop(engine).await,
+        }
         Ok(())
     }
+}
+
+async fn stop<A: Actor>(engine: &ActorRef<A>) {
+    // An engine that has ended already needs no telling.
+    let _ = engine.stop_gracefully().await;
+    engine.wait_for_shutdown_with_result(|_| ()).await;
 }

@@ -1,10 +1,15 @@
 //! Reading a store's URL. The URL may hold a password: no error here repeats any part of it but
 //! the names of parameters that are known.
 
-use super::{Config, EngineConfig, MIB, refuse};
-use crate::codec::Codec;
-use crate::error::Result;
+use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 
+use super::redis::{Address, Place, Target};
+use super::{Config, EngineConfig, MIB, RedisConfig, refuse};
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+
+/// The schemes of Redis URLs.
+const SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
 const KIB: usize = 1024;
 const GIB: usize = 1024 * MIB;
 
@@ -15,7 +20,68 @@ pub(super) fn parse(url: &str) -> Result<Config> {
     if scheme.eq_ignore_ascii_case("memory") {
         return memory(rest);
     }
-    refuse("the URL's scheme names no engine: memory:// does".to_owned())
+    if SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return redis(url).map(Config::from);
+    }
+    refuse("the URL's scheme names no engine: memory://, redis://, rediss:// and unix:// do".to_owned())
+}
+
+/// Reads a Redis URL. The `redis` crate does the reading; its messages may quote the URL, so they are
+/// not passed on.
+pub(super) fn redis(url: &str) -> Result<RedisConfig> {
+    let invalid = || Error::InvalidConfig {
+        reason: "a Redis URL looks like redis://user:password@host:6379/0, rediss:// with TLS, or \
+                 unix:///path?db=0"
+            .to_owned(),
+    };
+    let mut url = redis::parse_redis_url(url.trim()).ok_or_else(invalid)?;
+    if !SCHEMES.contains(&url.scheme()) {
+        return Err(invalid());
+    }
+    if url.fragment().is_some() {
+        return refuse("a Redis URL takes no fragment: certificates are always verified".to_owned());
+    }
+    let unix = url.scheme() == "unix";
+    let (mut namespace, mut models) = (None, None);
+    for (name, value) in url.query_pairs() {
+        match &*name {
+            "protocol" => {}
+            "db" | "user" | "pass" if unix => {}
+            "namespace" => namespace = Some(value.into_owned()),
+            "codec" => models = Some(codec(&value)?),
+            _ => {
+                let reason = "a Redis URL takes the parameters protocol, namespace and codec; unix:// \
+                              also db, user and pass";
+                return refuse(reason.to_owned());
+            }
+        }
+    }
+    let tls = url.scheme() == "rediss";
+    if tls {
+        // The engine brings its own TLS: the crate's is off, and it would refuse the scheme.
+        url.set_scheme("redis").map_err(|()| invalid())?;
+    }
+    let info = url.into_connection_info().map_err(|_| invalid())?;
+    let place = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
+        ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
+        _ => return Err(invalid()),
+    };
+    let given = info.redis_settings();
+    if given.db() < 0 {
+        return Err(invalid());
+    }
+    let mut config = RedisConfig::of(Target::Address(Address {
+        place,
+        tls,
+        username: given.username().map(str::to_owned),
+        password: given.password().map(str::to_owned),
+        db: given.db(),
+        resp3: given.protocol() == ProtocolVersion::RESP3,
+    }));
+    config.settings.namespace = namespace;
+    config.settings.codec = models.unwrap_or_default();
+    Ok(config)
 }
 
 fn memory(rest: &str) -> Result<Config> {
@@ -78,8 +144,10 @@ mod tests {
     use crate::error::Error;
 
     fn capacity(url: &str) -> Option<usize> {
-        let EngineConfig::Memory { capacity_bytes } = parse(url).ok()?.engine;
-        Some(capacity_bytes)
+        match parse(url).ok()?.engine {
+            EngineConfig::Memory { capacity_bytes } => Some(capacity_bytes),
+            EngineConfig::Redis(_) => None,
+        }
     }
 
     #[test]

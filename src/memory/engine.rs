@@ -17,7 +17,8 @@ use super::expiry::Moment;
 use super::operation;
 use super::sweep::Sweep;
 use super::table::Table;
-use crate::lane::LaneReceiver;
+use crate::error::Error;
+use crate::lane::{Envelope, LaneReceiver};
 use crate::request::{Reply, Request};
 use crate::stats::EngineStats;
 
@@ -189,17 +190,22 @@ impl MemoryEngine {
     }
 
     fn now(&self) -> Moment {
-        Moment::since_start(self.origin.elapsed())
+        self.moment(Instant::now())
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        Moment::since_start(at.saturating_duration_since(self.origin))
     }
 
     /// Serves the batch, all of it at one time, but no more than a turn's worth.
     fn serve_batch(&mut self) {
         let now = self.now();
         while self.served < TURN
-            && let Some(request) = self.lane.next()
+            && let Some(Envelope { request, made, .. }) = self.lane.next()
         {
             self.served += request.keys();
-            self.serve(request, now);
+            let made = made.map_or(now, |made| self.moment(made));
+            self.serve(request, made, now);
         }
     }
 
@@ -262,7 +268,8 @@ impl MemoryEngine {
         }
     }
 
-    fn serve(&mut self, request: Request, now: Moment) {
+    /// `made` is when the call was made, if that was before `now`: a set's TTL counts from there.
+    fn serve(&mut self, request: Request, made: Moment, now: Moment) {
         if request.is_pointless() {
             return;
         }
@@ -272,10 +279,18 @@ impl MemoryEngine {
             Request::GetMany { keys, reply } => {
                 reply.send(Ok(table.get_many(&keys, now)));
             }
-            Request::Set { write } => table.write(write, now),
-            Request::SetMany { writes } => {
+            Request::Set { write, reply } => {
+                table.write(write, made);
+                if let Some(reply) = reply {
+                    reply.send(Ok(()));
+                }
+            }
+            Request::SetMany { writes, reply } => {
                 for write in writes {
-                    table.write(write, now);
+                    table.write(write, made);
+                }
+                if let Some(reply) = reply {
+                    reply.send(Ok(()));
                 }
             }
             Request::SetIf {
@@ -315,6 +330,11 @@ impl MemoryEngine {
                 reply.send(Ok(EngineStats {
                     lane_depth,
                     ..table.stats()
+                }));
+            }
+            Request::Redis { reply, .. } => {
+                reply.send(Err(Error::Unsupported {
+                    operation: "redis_command",
                 }));
             }
             #[cfg(test)]

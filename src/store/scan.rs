@@ -75,11 +75,7 @@ impl Stream for Scan {
             match page {
                 Ok(page) => {
                     let namespace = self.store.namespace.prefix().len();
-                    self.page = page
-                        .keys
-                        .iter()
-                        .map(|key| key.as_str()[namespace..].to_owned())
-                        .collect();
+                    self.page = page.keys.iter().map(|key| key[namespace..].to_owned()).collect();
                     self.cursor = page.next;
                 }
                 Err(error) => {

@@ -144,13 +144,20 @@ impl<'a> IntoFuture for Set<'a> {
 
     fn into_future(self) -> SetFuture<'a> {
         SetFuture(match self.checked() {
-            Ok((store, write)) => State::New(store, Request::Set { write }),
+            Ok((store, write)) if store.completes_on_enqueue() => {
+                State::New(store, Request::Set { write, reply: None })
+            }
+            Ok((store, write)) => State::Waiting(Box::pin(store.lane().ask(|reply| Request::Set {
+                write,
+                reply: Some(reply),
+            }))),
             Err(error) => State::Ended(Err(error)),
         })
     }
 }
 
-/// The future of a [`Set`]. It allocates only if it has to wait for room in the lane.
+/// The future of a [`Set`]. On the memory engine it allocates only if it has to wait for room in the
+/// lane.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SetFuture<'a>(State<'a>);
 
@@ -170,8 +177,8 @@ impl Future for SetFuture<'_> {
             State::New(store, request) => match store.lane().try_send(request) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(Refused::Closed) => Poll::Ready(Err(crate::Error::Closed)),
-                Err(Refused::Full(request)) => {
-                    self.0 = State::Waiting(Box::pin(store.lane().send(*request)));
+                Err(Refused::Full(envelope)) => {
+                    self.0 = State::Waiting(Box::pin(store.lane().send_refused(envelope)));
                     self.poll(cx)
                 }
             },
@@ -266,6 +273,7 @@ impl<'a> IntoFuture for SetMany<'a> {
                 store.check_size(key, value.len(), &depends_on)?;
             }
             let mut entries = entries.into_iter();
+            let mut answers = Vec::new();
             while entries.len() > 0 {
                 let chunk = entries.by_ref().take(CHUNK);
                 let writes = chunk
@@ -276,7 +284,21 @@ impl<'a> IntoFuture for SetMany<'a> {
                         depends_on: depends_on.clone(),
                     })
                     .collect();
-                store.lane().send(Request::SetMany { writes }).await?;
+                if store.completes_on_enqueue() {
+                    store
+                        .lane()
+                        .send(Request::SetMany { writes, reply: None })
+                        .await?;
+                } else {
+                    let make = |reply| Request::SetMany {
+                        writes,
+                        reply: Some(reply),
+                    };
+                    answers.push(store.lane().begin(make).await?);
+                }
+            }
+            for answer in answers {
+                answer.wait().await?;
             }
             Ok(())
         })

@@ -43,7 +43,7 @@ impl Table {
         let keys = (cursor..stop)
             .filter_map(|slot| self.entries.get(slot as Slot))
             .filter(|entry| entry.key.as_str().starts_with(prefix) && entry.due > now)
-            .map(|entry| entry.key.clone())
+            .map(|entry| entry.key.text().clone())
             .collect();
         Page {
             keys,

@@ -1,0 +1,19 @@
+//! The [`redis`](https://docs.rs/redis) crate, re-exported: what
+//! [`Store::redis_command`](crate::Store::redis_command) and
+//! [`RedisConfig`](crate::RedisConfig) take.
+
+mod command;
+mod connect;
+mod engine;
+mod fault;
+mod layout;
+mod link;
+mod reply;
+mod script;
+mod stream;
+mod walk;
+
+#[doc(no_inline)]
+pub use ::redis::*;
+
+pub(crate) use self::engine::{RedisEngine, Start};

@@ -1,0 +1,278 @@
+//! Requests to commands. Pure: a batch of jobs in, one pipeline out, with what is to be done with each
+//! of its replies.
+
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline};
+use tokio::time::Instant;
+
+use super::layout::{Layout, pattern};
+use super::script::{By, Script};
+use super::walk::Walk;
+use crate::key::Key;
+use crate::lane::Room;
+use crate::request::{Condition, Reply, Request, Write};
+use crate::value::Value;
+
+/// How many keys one page of a scan looks at.
+const PAGE: usize = 512;
+/// What a command costs beside its arguments, roughly.
+const FRAME: usize = 32;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Task {
+    Request(Request),
+    Walk(Walk),
+}
+
+/// A task and how it is to be sent.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) task: Task,
+    pub(super) deadline: Instant,
+    /// A `GET` that must not be merged with others: an `MGET` does not tell an absent key from one
+    /// of another type.
+    pub(super) alone: bool,
+    pub(super) by: By,
+    /// Its room in the lane, kept until it is sent.
+    pub(super) room: Option<Room>,
+}
+
+impl Job {
+    pub(super) fn new(task: Task, deadline: Instant) -> Self {
+        Self {
+            task,
+            deadline,
+            alone: false,
+            by: By::Digest,
+            room: None,
+        }
+    }
+}
+
+/// A caller of `get`.
+#[derive(Debug)]
+pub(super) struct Getter {
+    pub(super) key: Key,
+    pub(super) reply: Reply<Option<Value>>,
+    pub(super) deadline: Instant,
+}
+
+/// Who waits for the next replies of a pipeline.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// One reply: a value, or as many as there are callers. A caller who has been answered already is
+    /// `None`.
+    Gets(Vec<Option<Getter>>),
+    /// As many replies as the request has commands. One that has been answered already is `None`.
+    Other { job: Option<Job>, replies: usize },
+}
+
+/// Requests that travel in one pipeline.
+#[derive(Debug)]
+pub(super) struct Batch {
+    layout: Layout,
+    pub(super) pipeline: Pipeline,
+    pub(super) parts: Vec<Part>,
+    /// The neighbouring `GET`s that are being gathered.
+    gets: Vec<Option<Getter>>,
+    commands: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    pub(super) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            pipeline: Pipeline::new(),
+            parts: Vec::new(),
+            gets: Vec::new(),
+            commands: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Requests taken, those of several commands counted by them.
+    pub(super) fn commands(&self) -> usize {
+        self.commands
+    }
+
+    /// The bytes to send, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Ends the batch: it has its last command.
+    pub(super) fn finish(&mut self) {
+        self.end_gets();
+    }
+
+    pub(super) fn push(&mut self, mut job: Job) {
+        job.room = None;
+        if let Task::Request(Request::Get { .. }) = job.task
+            && !job.alone
+        {
+            let Task::Request(Request::Get { key, reply }) = job.task else {
+                return;
+            };
+            self.commands += 1;
+            self.bytes += FRAME + key.as_str().len();
+            self.gets.push(Some(Getter {
+                key,
+                reply,
+                deadline: job.deadline,
+            }));
+            return;
+        }
+        self.end_gets();
+        let before = self.pipeline.len();
+        match &job.task {
+            Task::Walk(walk) => {
+                let command = walk.command(self.layout, job.by);
+                self.add(command);
+            }
+            Task::Request(request) => self.add_request(request, job.by),
+        }
+        let replies = self.pipeline.len() - before;
+        self.commands += replies;
+        self.parts.push(Part::Other {
+            job: Some(job),
+            replies,
+        });
+    }
+
+    fn add(&mut self, command: Cmd) {
+        self.bytes += FRAME + bytes(&command);
+        self.pipeline.add_command(command);
+    }
+
+    fn end_gets(&mut self) {
+        let gets = std::mem::take(&mut self.gets);
+        let keys = gets.iter().flatten().map(|getter| &getter.key);
+        let command = match gets.len() {
+            0 => return,
+            1 => keyed("GET", keys),
+            _ => keyed("MGET", keys),
+        };
+        self.pipeline.add_command(command);
+        self.parts.push(Part::Gets(gets));
+    }
+
+    fn add_request(&mut self, request: &Request, by: By) {
+        let layout = self.layout;
+        match request {
+            Request::Get { key, .. } => self.add(keyed("GET", [key])),
+            Request::GetMany { keys, .. } => self.add(keyed("MGET", keys)),
+            Request::Set { write, .. } => self.add(set(write, layout, by)),
+            Request::SetMany { writes, .. } => {
+                for write in writes {
+                    self.add(set(write, layout, by));
+                }
+            }
+            Request::SetIf { write, condition, .. } => self.add(set_if(write, condition, layout, by)),
+            Request::Take { key, .. } => self.add(keyed("GETDEL", [key])),
+            Request::Delete { key, .. } => self.add(keyed("DEL", [key])),
+            Request::DeleteMany { keys, .. } => self.add(keyed("DEL", keys)),
+            Request::Exists { key, .. } => self.add(keyed("EXISTS", [key])),
+            Request::Ttl { key, .. } => self.add(keyed("PTTL", [key])),
+            Request::Expire { key, ttl, .. } => {
+                let mut command = Script::Expire.call(by, 1);
+                command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+                match ttl {
+                    Some(ttl) => command.arg(millis(*ttl)),
+                    None => command.arg(""),
+                };
+                self.add(command);
+            }
+            Request::Incr { key, by, .. } => {
+                let mut command = keyed("INCRBY", [key]);
+                command.arg(*by);
+                self.add(command);
+            }
+            Request::Scan { prefix, cursor, .. } => {
+                let mut command = redis::cmd("SCAN");
+                command.arg(*cursor).arg("MATCH").arg(pattern(prefix));
+                command.arg("COUNT").arg(PAGE).arg("TYPE").arg("string");
+                self.add(command);
+            }
+            Request::Ping { .. } => self.add(redis::cmd("PING")),
+            Request::Redis { command, .. } => self.add(command.as_ref().clone()),
+            // Walks of their own, or answered by the engine itself: nothing is sent for them here.
+            Request::Clear { .. } | Request::Invalidate { .. } | Request::Stats { .. } => {}
+            #[cfg(test)]
+            Request::Panic { .. } => {}
+        }
+    }
+}
+
+fn keyed<'k>(name: &str, keys: impl IntoIterator<Item = &'k Key>) -> Cmd {
+    let mut command = redis::cmd(name);
+    for key in keys {
+        command.arg(key.as_str());
+    }
+    command
+}
+
+fn bytes(command: &Cmd) -> usize {
+    command.args_iter().map(crate::request::argument_bytes).sum()
+}
+
+/// In whole milliseconds, as TTLs are checked to be; the longest is far below 2^63.
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn set(write: &Write, layout: Layout, by: By) -> Cmd {
+    if write.depends_on.is_empty() {
+        plain_set(write)
+    } else {
+        scripted_set(write, "", None, layout, by)
+    }
+}
+
+fn plain_set(write: &Write) -> Cmd {
+    let mut command = Cmd::with_capacity(5, write.key.as_str().len() + write.value.len() + FRAME);
+    command
+        .arg("SET")
+        .arg(write.key.as_str())
+        .arg(write.value.as_bytes());
+    if let Some(ttl) = write.ttl {
+        command.arg("PX").arg(millis(ttl));
+    }
+    command
+}
+
+fn set_if(write: &Write, condition: &Condition, layout: Layout, by: By) -> Cmd {
+    let (word, expected) = match condition {
+        Condition::Absent => ("NX", None),
+        Condition::Present => ("XX", None),
+        Condition::Holds(expected) => return scripted_set(write, "EQ", Some(expected), layout, by),
+    };
+    if !write.depends_on.is_empty() {
+        return scripted_set(write, word, expected, layout, by);
+    }
+    let mut command = plain_set(write);
+    command.arg(word);
+    command
+}
+
+fn scripted_set(write: &Write, condition: &str, expected: Option<&Value>, layout: Layout, by: By) -> Cmd {
+    let mut command = Script::Write.call(by, 1);
+    command
+        .arg(write.key.as_str())
+        .arg(layout.depend)
+        .arg(layout.close)
+        .arg(write.value.as_bytes());
+    match write.ttl {
+        Some(ttl) => command.arg(millis(ttl)),
+        None => command.arg(""),
+    };
+    command
+        .arg(condition)
+        .arg(expected.map_or(&[][..], Value::as_bytes));
+    for name in write.depends_on.iter() {
+        command.arg(name.as_str());
+    }
+    command
+}

@@ -1,0 +1,151 @@
+//! What a failure means to a caller. The server's own words may quote arguments, values among them:
+//! only their first, the code, is passed on.
+
+use redis::{ErrorKind, RedisError, ServerError};
+
+use crate::error::{Cause, Error};
+
+/// What the server said, as far as it may be told.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {code}{}", explained(.code))]
+struct Answered {
+    code: String,
+}
+
+fn explained(code: &str) -> &'static str {
+    match code {
+        "OOM" => ": it has no memory left, see its maxmemory settings",
+        "READONLY" => ": it is a replica and takes no writes",
+        "LOADING" => ": it is still loading its data",
+        "BUSY" => ": it is busy with a script",
+        "MISCONF" => ": it takes no writes because it cannot save them",
+        "NOREPLICAS" => ": it takes no writes because it has too few replicas",
+        _ => "",
+    }
+}
+
+/// The connection failed, or could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Lost(pub(super) String);
+
+/// Whether the server has forgotten the script that was called by its digest.
+pub(super) fn is_forgotten_script(error: &ServerError) -> bool {
+    error.code() == "NOSCRIPT"
+}
+
+/// Whether the connection leads to a server that takes no writes: another may do so now.
+pub(super) fn is_demoted(error: &ServerError) -> bool {
+    error.code() == "READONLY"
+}
+
+/// What an error that the server answered means. The command was not carried out.
+pub(super) fn answered(error: &ServerError) -> Error {
+    let code: String = error
+        .code()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(32)
+        .collect();
+    let text = error.details().unwrap_or("");
+    match code.as_str() {
+        "WRONGTYPE" => Error::WrongType,
+        "NOAUTH" | "WRONGPASS" | "NOPERM" => Error::Unauthorized,
+        "OOM" | "READONLY" | "LOADING" | "BUSY" | "MISCONF" | "NOREPLICAS" | "MASTERDOWN" | "CLUSTERDOWN"
+        | "TRYAGAIN" | "MOVED" | "ASK" | "UNKILLABLE" => Error::Unavailable(Cause::new(Answered { code })),
+        "ERR" if text.contains("not an integer") => Error::NotAnInteger,
+        "ERR" if text.contains("would overflow") => Error::Overflow,
+        "ERR" if text.contains("max number of clients") => Error::Unavailable(Cause::new(Answered { code })),
+        // Before Redis 7, what failed inside a script comes wrapped.
+        _ if text.contains("WRONGTYPE") => Error::WrongType,
+        _ => Error::Rejected(Cause::new(Answered { code })),
+    }
+}
+
+/// What a connection's failure is, in words that quote nothing.
+pub(super) fn lost(error: &RedisError) -> Cause {
+    Cause::new(Lost(described(error)))
+}
+
+/// What a connection that could not be opened means.
+pub(super) fn unopened(error: &RedisError) -> Error {
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => Error::Unauthorized,
+        ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
+            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Error::Unauthorized,
+            Some(code) => Error::Unavailable(Cause::new(Answered {
+                code: code.chars().take(32).collect(),
+            })),
+            None => Error::Unavailable(lost(error)),
+        },
+        _ => Error::Unavailable(lost(error)),
+    }
+}
+
+fn described(error: &RedisError) -> String {
+    use std::error::Error as _;
+
+    let io = error
+        .source()
+        .and_then(|source| source.downcast_ref::<std::io::Error>());
+    match io {
+        Some(io) => io.to_string(),
+        None if error.is_connection_dropped() => "the connection was closed".to_owned(),
+        None => format!("the connection failed: {}", error.category()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server_error(line: &[u8]) -> ServerError {
+        match redis::parse_redis_value(line).unwrap() {
+            redis::Value::ServerError(error) => error,
+            other => panic!("no error: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn codes_mean_what_they_say() {
+        let of = |line: &str| answered(&server_error(format!("-{line}\r\n").as_bytes()));
+        assert!(matches!(
+            of("WRONGTYPE Operation against a key"),
+            Error::WrongType
+        ));
+        assert!(matches!(
+            of("NOAUTH Authentication required."),
+            Error::Unauthorized
+        ));
+        assert!(matches!(
+            of("NOPERM this user has no permissions"),
+            Error::Unauthorized
+        ));
+        assert!(matches!(of("OOM command not allowed"), Error::Unavailable(_)));
+        assert!(matches!(of("LOADING Redis is loading"), Error::Unavailable(_)));
+        assert!(matches!(of("READONLY You can't write"), Error::Unavailable(_)));
+        assert!(matches!(
+            of("ERR value is not an integer or out of range"),
+            Error::NotAnInteger
+        ));
+        assert!(matches!(
+            of("ERR increment or decrement would overflow"),
+            Error::Overflow
+        ));
+        assert!(matches!(of("ERR unknown command"), Error::Rejected(_)));
+        assert!(is_forgotten_script(&server_error(
+            b"-NOSCRIPT No matching script.\r\n"
+        )));
+    }
+
+    #[test]
+    fn the_servers_words_are_not_repeated() {
+        use std::error::Error as _;
+
+        let error = answered(&server_error(
+            b"-ERR unknown command 'hunter2', with args: 'hunter2'\r\n",
+        ));
+        let source = error.source().unwrap();
+        assert!(!format!("{error} {error:?} {source} {source:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,72 @@
+//! How things are named on the server: values by their physical keys, and what is kept beside them.
+
+use crate::key::RESERVED_PREFIX;
+
+/// What a ghosts set's name begins with; see `scripts/drain.lua`.
+const GHOSTS: &str = "cachestore:ghosts:{";
+
+/// The names of dependency sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// What a dependency set's name begins with.
+    pub(super) depend: &'static str,
+    /// What it ends with. The braces are a hash tag of Redis Cluster.
+    pub(super) close: &'static str,
+}
+
+impl Layout {
+    pub(super) fn new(go_compatible: bool) -> Self {
+        if go_compatible {
+            Self {
+                depend: "depend:",
+                close: "",
+            }
+        } else {
+            Self {
+                depend: "cachestore:depend:{",
+                close: "}",
+            }
+        }
+    }
+
+    pub(super) fn ghosts(name: &str) -> String {
+        format!("{GHOSTS}{name}}}")
+    }
+
+    /// Whether a key is the library's own, and no value.
+    pub(super) fn is_reserved(key: &str) -> bool {
+        key.starts_with(RESERVED_PREFIX)
+    }
+}
+
+/// A pattern that matches exactly what begins with `prefix`.
+pub(super) fn pattern(prefix: &str) -> String {
+    let mut pattern = String::with_capacity(prefix.len() + 1);
+    for character in prefix.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '\\' | '^') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('*');
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn glob_characters_are_literal() {
+        assert_eq!(pattern("a:"), "a:*");
+        assert_eq!(pattern(r"*?[x]^\"), r"\*\?\[x\]\^\\*");
+        assert_eq!(pattern(""), "*");
+    }
+
+    #[test]
+    fn what_is_kept_beside_values_is_reserved() {
+        assert!(Layout::is_reserved("cachestore:lock:{a}"));
+        assert!(Layout::is_reserved(&Layout::ghosts("a")));
+        assert!(!Layout::is_reserved("tenant:cachestore:x"));
+    }
+}

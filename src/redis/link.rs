@@ -1,0 +1,409 @@
+//! One connection and what waits for it: sending, health, and opening it anew.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use redis::{RedisResult, Value as Wire};
+use tokio::time::Instant;
+
+use super::command::{Batch, Job, Part, Task};
+use super::connect::{Connected, connect};
+use super::fault;
+use super::layout::Layout;
+use super::reply::{self, Outcome};
+use crate::config::{RedisOptions, Target};
+use crate::error::{Cause, Error, Phase, Result};
+use crate::stats::Stats;
+
+/// How often in a row the server may be found silent before the connection is dropped.
+const STRIKES: u32 = 3;
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A connection that is being opened, is open, or is to be opened again.
+pub(super) struct Link {
+    options: Arc<RedisOptions>,
+    layout: Layout,
+    state: State,
+    /// Not yet sent.
+    waiting: VecDeque<Job>,
+    /// Sent and not yet answered, in the order in which the server answers.
+    flights: VecDeque<Flight>,
+    flying_bytes: usize,
+    /// Whether it has ever been open: until then a failure is told at once.
+    proven: bool,
+    /// Attempts that failed in a row.
+    failures: u32,
+    /// Why it is not open.
+    trouble: Option<Error>,
+    /// When the server last answered, or was last asked while it owed nothing.
+    heard: Instant,
+    /// How often in a row the server was found silent.
+    strikes: u32,
+    /// To be replaced once nothing is under way.
+    retiring: bool,
+}
+
+enum State {
+    Down { until: Instant },
+    Connecting(Boxed<Result<Connected>>),
+    Up(Connected),
+}
+
+/// One pipeline under way.
+struct Flight {
+    replies: Boxed<RedisResult<Vec<Wire>>>,
+    parts: Vec<Part>,
+    bytes: usize,
+}
+
+impl Link {
+    pub(super) fn new(options: Arc<RedisOptions>, layout: Layout, now: Instant) -> Self {
+        Self {
+            options,
+            layout,
+            state: State::Down { until: now },
+            waiting: VecDeque::new(),
+            flights: VecDeque::new(),
+            flying_bytes: 0,
+            proven: false,
+            failures: 0,
+            trouble: None,
+            heard: now,
+            strikes: 0,
+            retiring: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.waiting.push_back(job);
+    }
+
+    /// Jobs not yet sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.flights.is_empty()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up(_))
+    }
+
+    /// Takes in what has happened, and sends what can be sent: whether anything was done.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
+        let mut progress = self.poll_state(cx, now);
+        progress |= self.poll_flights(cx, now, stats);
+        progress |= self.send(cx, now);
+        progress
+    }
+
+    fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        match &mut self.state {
+            State::Down { until } if *until <= now => {
+                self.state = State::Connecting(Box::pin(connect(self.options.clone())));
+                true
+            }
+            State::Down { .. } => false,
+            State::Connecting(attempt) => match attempt.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(connected)) => {
+                    self.opened(connected, now);
+                    true
+                }
+                Poll::Ready(Err(error)) => {
+                    self.not_opened(error, now);
+                    true
+                }
+            },
+            // What is under way learns of its end by itself, and may have been answered before.
+            State::Up(_) if !self.flights.is_empty() => false,
+            State::Up(connected) => {
+                if connected.poll_ended(cx) {
+                    self.lose(
+                        &Cause::new(fault::Lost("the connection was closed".to_owned())),
+                        now,
+                    );
+                    return true;
+                }
+                if self.retiring {
+                    tracing::debug!(age = ?connected.since.elapsed(), "a connection to Redis is replaced");
+                    self.state = State::Down { until: now };
+                    self.retiring = false;
+                    return true;
+                }
+                false
+            }
+        }
+    }
+
+    fn opened(&mut self, connected: Connected, now: Instant) {
+        if self.failures > 0 || !self.proven {
+            tracing::debug!(failures = self.failures, "the connection to Redis is open");
+        }
+        self.state = State::Up(connected);
+        self.proven = true;
+        self.failures = 0;
+        self.trouble = None;
+        self.heard = now;
+        self.strikes = 0;
+        self.retiring = false;
+    }
+
+    fn not_opened(&mut self, error: Error, now: Instant) {
+        let failures = self.failures;
+        if failures == 0 {
+            tracing::warn!(%error, "the connection to Redis could not be opened");
+        } else {
+            tracing::debug!(%error, failures, "the connection to Redis could not be opened");
+        }
+        let hopeless = matches!(error, Error::Unauthorized | Error::InvalidConfig { .. })
+            || matches!(self.options.target, Target::Connection(_));
+        if !self.proven || hopeless {
+            for job in self.waiting.drain(..) {
+                reply::fail(job.task, &error);
+            }
+        }
+        self.trouble = Some(error);
+        self.state = State::Down {
+            until: now + self.backoff(),
+        };
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The time before the next attempt: longer with each failure, at random within its upper half.
+    fn backoff(&self) -> Duration {
+        let longest = self.options.reconnect_max;
+        let whole = self
+            .options
+            .reconnect_min
+            .saturating_mul(1 << self.failures.min(20))
+            .min(longest);
+        whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+    }
+
+    /// The connection is gone: questions are asked again, changes have an unknown outcome.
+    fn lose(&mut self, cause: &Cause, now: Instant) {
+        tracing::warn!(error = %cause, "the connection to Redis is lost");
+        let mut again = Vec::new();
+        for flight in self.flights.drain(..) {
+            reply::lose(flight.parts, cause, &mut again);
+        }
+        self.flying_bytes = 0;
+        for job in again.into_iter().rev() {
+            self.waiting.push_front(job);
+        }
+        self.trouble = Some(Error::Unavailable(cause.clone()));
+        self.strikes = 0;
+        // A connection that does not live long is not opened again at once.
+        let young =
+            matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
+        let wait = if young { self.backoff() } else { Duration::ZERO };
+        self.failures = if young { self.failures.saturating_add(1) } else { 0 };
+        self.state = State::Down { until: now + wait };
+    }
+
+    /// Replies come in the order of the flights: only the first is to be looked at.
+    fn poll_flights(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
+        let mut progress = false;
+        while let Some(flight) = self.flights.front_mut() {
+            let Poll::Ready(replies) = flight.replies.as_mut().poll(cx) else {
+                break;
+            };
+            progress = true;
+            match replies {
+                Ok(replies) => {
+                    let Some(flight) = self.flights.pop_front() else {
+                        break;
+                    };
+                    self.flying_bytes -= flight.bytes;
+                    self.heard = now;
+                    self.strikes = 0;
+                    let mut outcome = Outcome::default();
+                    reply::settle(flight.parts, replies, stats, &mut outcome);
+                    for job in outcome.again.into_iter().rev() {
+                        self.waiting.push_front(job);
+                    }
+                    self.waiting.extend(outcome.later);
+                    self.retiring |= outcome.demoted;
+                }
+                Err(error) => {
+                    self.lose(&fault::lost(&error), now);
+                    break;
+                }
+            }
+        }
+        progress
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut sent = false;
+        while self.may_send() {
+            let batch = self.batch(now);
+            if batch.parts.is_empty() {
+                continue;
+            }
+            self.launch(batch, cx, now);
+            sent = true;
+        }
+        sent
+    }
+
+    fn may_send(&self) -> bool {
+        !self.waiting.is_empty()
+            && !self.retiring
+            && self.is_up()
+            && self.flights.len() < self.options.max_in_flight
+            && (self.flights.is_empty() || self.flying_bytes < self.options.max_in_flight_bytes)
+    }
+
+    /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
+    fn batch(&mut self, now: Instant) -> Batch {
+        let mut batch = Batch::new(self.layout);
+        while batch.commands() < self.options.batch_commands && batch.bytes() < self.options.batch_bytes {
+            let Some(job) = self.waiting.pop_front() else {
+                break;
+            };
+            match &job.task {
+                Task::Request(request) if request.is_pointless() => {}
+                Task::Request(_) if job.deadline <= now => {
+                    let error = self.why_late(true);
+                    reply::fail(job.task, &error);
+                }
+                _ => batch.push(job),
+            }
+        }
+        batch.finish();
+        batch
+    }
+
+    fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
+        let State::Up(connected) = &self.state else { return };
+        let bytes = batch.bytes();
+        let Batch { pipeline, parts, .. } = batch;
+        let mut connection = connected.connection.clone();
+        let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(async move {
+            let commands = pipeline.len();
+            connection.send_packed_commands(&pipeline, 0, commands).await
+        });
+        if self.flights.is_empty() {
+            self.heard = now;
+            self.strikes = 0;
+        }
+        // The first poll sends. There can be no answer yet, and a failure is seen when its turn comes.
+        let early = replies.as_mut().poll(cx);
+        if let Poll::Ready(early) = early {
+            replies = Box::pin(std::future::ready(early));
+        }
+        self.flying_bytes += bytes;
+        self.flights.push_back(Flight {
+            replies,
+            parts,
+            bytes,
+        });
+    }
+
+    /// Answers those whose time is over. The earliest deadline among the others.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut keep = |deadline: Instant| next = Some(next.map_or(deadline, |next| next.min(deadline)));
+        let late = |job: &Job| job.deadline <= now;
+        if self.waiting.iter().any(late) {
+            let error = self.why_late(self.is_up());
+            let waiting = std::mem::take(&mut self.waiting);
+            for mut job in waiting {
+                match &mut job.task {
+                    Task::Walk(walk) if job.deadline <= now => {
+                        if walk.begun {
+                            reply::late(walk);
+                            self.waiting.push_back(job);
+                        } else {
+                            reply::fail(job.task, &error);
+                        }
+                    }
+                    Task::Request(_) if job.deadline <= now => reply::fail(job.task, &error),
+                    _ => self.waiting.push_back(job),
+                }
+            }
+        }
+        for job in &self.waiting {
+            if !late(job) {
+                keep(job.deadline);
+            }
+        }
+        for flight in &mut self.flights {
+            if let Some(deadline) = reply::expire(&mut flight.parts, now) {
+                keep(deadline);
+            }
+        }
+        next
+    }
+
+    /// Why what has not been sent is late.
+    fn why_late(&self, up: bool) -> Error {
+        match &self.trouble {
+            _ if up => Error::Timeout { phase: Phase::Queue },
+            Some(error) => error.clone(),
+            None => Error::Timeout {
+                phase: Phase::Connect,
+            },
+        }
+    }
+
+    /// Looks after the connection's health. When to look again.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Instant> {
+        let connected = match &self.state {
+            State::Down { until } => return Some(*until),
+            State::Connecting(_) => return None,
+            State::Up(connected) => connected,
+        };
+        let mut next = None;
+        if let Some(age) = self.options.max_connection_age
+            && !self.retiring
+            && !matches!(self.options.target, Target::Connection(_))
+        {
+            let end = connected.since + age;
+            if end <= now {
+                self.retiring = true;
+                return Some(now);
+            }
+            next = Some(end);
+        }
+        if self.flights.is_empty() {
+            return next;
+        }
+        let patience = self.options.response_timeout;
+        let mut due = self.heard + patience + patience / 2 * self.strikes;
+        if due <= now {
+            self.strikes += 1;
+            if self.strikes >= STRIKES {
+                let silent = "the server did not answer three times in a row".to_owned();
+                self.lose(&Cause::new(fault::Lost(silent)), now);
+                return Some(now);
+            }
+            due = now + patience / 2;
+        }
+        Some(next.map_or(due, |next: Instant| next.min(due)))
+    }
+
+    /// Gives up on everything: the engine ends.
+    pub(super) fn abandon(&mut self) {
+        for job in self.waiting.drain(..) {
+            reply::fail(job.task, &Error::Closed);
+        }
+        let cause = Cause::new(fault::Lost("the store was closed".to_owned()));
+        let mut again = Vec::new();
+        for flight in self.flights.drain(..) {
+            reply::lose(flight.parts, &cause, &mut again);
+        }
+        for job in again {
+            reply::fail(job.task, &Error::Closed);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The scripts: constants, called by their digest.
+
+use std::sync::LazyLock;
+
+use redis::Cmd;
+
+/// One script of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Script {
+    Write,
+    Expire,
+    Condemn,
+    Drain,
+    Clear,
+}
+
+impl Script {
+    pub(super) const ALL: [Script; 5] = [
+        Script::Write,
+        Script::Expire,
+        Script::Condemn,
+        Script::Drain,
+        Script::Clear,
+    ];
+
+    pub(super) fn source(self) -> &'static str {
+        match self {
+            Script::Write => concat!(
+                include_str!("scripts/extend.lua"),
+                include_str!("scripts/write.lua")
+            ),
+            Script::Expire => concat!(
+                include_str!("scripts/extend.lua"),
+                include_str!("scripts/expire.lua")
+            ),
+            Script::Condemn => include_str!("scripts/condemn.lua"),
+            Script::Drain => include_str!("scripts/drain.lua"),
+            Script::Clear => include_str!("scripts/clear.lua"),
+        }
+    }
+
+    /// A call, up to its arguments: by the script's digest, or by its `source` for a server that has
+    /// forgotten it.
+    pub(super) fn call(self, by: By, keys: usize) -> Cmd {
+        static DIGESTS: LazyLock<[String; 5]> =
+            LazyLock::new(|| Script::ALL.map(|s| redis::Script::new(s.source()).get_hash().to_owned()));
+        let mut command;
+        match by {
+            By::Digest => {
+                command = redis::cmd("EVALSHA");
+                command.arg(&DIGESTS[self as usize]);
+            }
+            By::Source => {
+                command = redis::cmd("EVAL");
+                command.arg(self.source());
+            }
+        }
+        command.arg(keys);
+        command
+    }
+}
+
+/// How a script is named in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Digest,
+    Source,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_called_by_its_digest_or_by_its_source() {
+        let packed = Script::Drain.call(By::Digest, 0).get_packed_command();
+        let digest = redis::Script::new(Script::Drain.source()).get_hash().to_owned();
+        assert!(String::from_utf8(packed).unwrap().contains(&digest));
+        let packed = Script::Drain.call(By::Source, 0).get_packed_command();
+        assert!(String::from_utf8(packed).unwrap().contains("SRANDMEMBER"));
+    }
+}

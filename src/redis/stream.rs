@@ -1,0 +1,180 @@
+//! The bytes below a connection: TCP, TLS or a unix socket.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::{Address, Place, RedisOptions, Tls};
+use crate::error::{Cause, Error, Result};
+
+/// An open stream to a server.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(super) async fn open(address: &Address, options: &RedisOptions) -> Result<Self> {
+        match &address.place {
+            Place::Tcp(host, port) if address.tls => {
+                let config = tls_config(&options.tls)?;
+                let name = ServerName::try_from(host.clone()).map_err(|_| Error::InvalidConfig {
+                    reason: "the host of the URL is no name that a certificate can have".to_owned(),
+                })?;
+                let stream = tcp(host, *port, options).await.map_err(unavailable)?;
+                let connector = TlsConnector::from(Arc::new(config));
+                let stream = connector.connect(name, stream).await.map_err(unavailable)?;
+                Ok(Stream::Tls(Box::new(stream)))
+            }
+            Place::Tcp(host, port) => tcp(host, *port, options)
+                .await
+                .map(Stream::Tcp)
+                .map_err(unavailable),
+            #[cfg(unix)]
+            Place::Unix(path) => UnixStream::connect(path)
+                .await
+                .map(Stream::Unix)
+                .map_err(unavailable),
+            #[cfg(not(unix))]
+            Place::Unix(_) => Err(Error::Unsupported {
+                operation: "unix sockets on this platform",
+            }),
+        }
+    }
+}
+
+/// What the operating system and the TLS library say names hosts and certificates at most.
+fn unavailable(error: io::Error) -> Error {
+    Error::Unavailable(Cause::new(error))
+}
+
+/// The first of the host's addresses that takes a connection.
+async fn tcp(host: &str, port: u16, options: &RedisOptions) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    let probes = options.keep_alive.max(Duration::from_secs(1));
+    let keep_alive = TcpKeepalive::new().with_time(probes);
+    #[cfg(any(target_os = "linux", target_os = "macos", target_os = "windows"))]
+    let keep_alive = keep_alive.with_interval((probes / 3).max(Duration::from_secs(1)));
+    socket.set_tcp_keepalive(&keep_alive)?;
+    // What has been sent and is not acknowledged by then never will be.
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    socket.set_tcp_user_timeout(Some(
+        options
+            .response_timeout
+            .saturating_mul(2)
+            .max(Duration::from_secs(1)),
+    ))?;
+    Ok(stream)
+}
+
+/// Certificates and names are verified, always. The cryptography is chosen here and not by what else
+/// the application has.
+fn tls_config(tls: &Tls) -> Result<ClientConfig> {
+    let invalid = |reason: &str| Error::InvalidConfig {
+        reason: reason.to_owned(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| invalid("TLS has no version that this build can speak"))?
+        .with_root_certificates(roots(tls)?);
+    let Some((certificate, key)) = &tls.client else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let refused = || invalid("the client certificate is no PEM certificate chain");
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|_| refused())?;
+    if chain.is_empty() {
+        return Err(refused());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| invalid("the client certificate's key is no PEM private key"))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|_| invalid("the client certificate and its key do not belong together"))
+}
+
+fn roots(tls: &Tls) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match &tls.ca {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let added = certificate
+                    .ok()
+                    .and_then(|certificate| roots.add(certificate).ok());
+                if added.is_none() {
+                    let reason = "the certificate authority is no PEM certificate".to_owned();
+                    return Err(Error::InvalidConfig { reason });
+                }
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    if roots.is_empty() {
+        let reason = "no certificate authority is known: give one as PEM text, or install the platform's";
+        return Err(Error::InvalidConfig {
+            reason: reason.to_owned(),
+        });
+    }
+    Ok(roots)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(unix)]
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The caller's own commands.
+
+use redis::{Cmd, FromRedisValue};
+
+use super::Store;
+use crate::codec::{DecodeError, DecodeErrorKind};
+use crate::config::EngineKind;
+use crate::error::{Error, Result};
+use crate::request::Request;
+
+impl Store {
+    /// Sends a command of your own over the engine's connection, in order with this store's calls and
+    /// within `request_timeout`. Keys are sent as they are, without this handle's namespace.
+    ///
+    /// The connection is shared, so commands that would make others wait or change what they see are
+    /// refused: blocking commands, subscriptions, transactions (use a script), `SELECT`, `AUTH` and
+    /// their like.
+    ///
+    /// ```no_run
+    /// use cachestore::{Config, Store, redis};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// let store = Store::open(Config::redis("redis://localhost:6379")?).await?;
+    /// let mut command = redis::cmd("HSET");
+    /// command.arg("h").arg("field").arg("value");
+    /// let added: u64 = store.redis_command(command).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](Error::Unsupported) on the memory engine and for the commands above;
+    /// [`Rejected`](Error::Rejected) if the server refuses the command, without its words, which may
+    /// quote arguments; [`Decode`](Error::Decode) if the reply is no `T`; as
+    /// [`delete`](Self::delete) from the engine. Whether the command only reads is not known, so a
+    /// lost reply is always [`OutcomeUnknown`](Error::OutcomeUnknown).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the command may be carried out even if the future is dropped.
+    pub async fn redis_command<T: FromRedisValue>(&self, command: Cmd) -> Result<T> {
+        if self.engine() != EngineKind::Redis {
+            return self.count(Err(Error::Unsupported {
+                operation: "redis_command",
+            }));
+        }
+        if let Some(operation) = crate::request::unshareable(&command) {
+            return self.count(Err(Error::Unsupported { operation }));
+        }
+        let command = Box::new(command);
+        let value = self.lane().ask(|reply| Request::Redis { command, reply }).await?;
+        // The crate's own message quotes the reply.
+        let mismatch = |_| Error::Decode(DecodeError::new(DecodeErrorKind::TypeMismatch, None));
+        redis::from_redis_value(value).map_err(mismatch)
+    }
+}
