@@ -23,7 +23,24 @@ const FRAME: usize = 32;
 #[derive(Debug)]
 pub(super) enum Task {
     Request(Request),
+    /// A `GetMany` whose absent keys are looked at once more.
+    Absent(Box<Absent>),
     Walk(Walk),
+}
+
+/// What an `MGET` has found. It does not tell an absent key from one of another type, so what it did
+/// not find is asked for again: whether any of it exists, and if so, each by itself.
+#[derive(Debug)]
+pub(super) struct Absent {
+    pub(super) keys: Vec<Key>,
+    pub(super) found: Vec<Option<Value>>,
+    pub(super) reply: Reply<Vec<Option<Value>>>,
+}
+
+impl Absent {
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().zip(&self.found).filter(|(_, found)| found.is_none()).map(|(key, _)| key)
+    }
 }
 
 /// A task and how it is to be sent.
@@ -31,7 +48,7 @@ pub(super) enum Task {
 pub(super) struct Job {
     pub(super) task: Task,
     pub(super) deadline: Instant,
-    /// A `GET` that must not be merged with others: an `MGET` does not tell an absent key from one
+    /// Keys that must each have a `GET` of their own: an `MGET` does not tell an absent key from one
     /// of another type.
     pub(super) alone: bool,
     pub(super) by: By,
@@ -120,6 +137,12 @@ impl Batch {
                 let command = walk.command(self.layout, job.by);
                 self.add(command);
             }
+            Task::Absent(absent) if job.alone => {
+                for key in absent.keys() {
+                    self.add(keyed("GET", [key]));
+                }
+            }
+            Task::Absent(absent) => self.add(keyed("EXISTS", absent.keys())),
             Task::Request(request) => self.add_request(request, job.by),
         }
         let replies = self.pipeline.len() - before;

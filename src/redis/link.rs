@@ -256,7 +256,8 @@ impl Link {
             let Some(job) = self.waiting.pop_front() else { break };
             match &job.task {
                 Task::Request(request) if request.is_pointless() => {}
-                Task::Request(_) if job.deadline <= now => {
+                Task::Absent(absent) if absent.reply.is_closed() => {}
+                Task::Request(_) | Task::Absent(_) if job.deadline <= now => {
                     let error = self.why_late(true);
                     reply::fail(job.task, &error);
                 }
@@ -307,7 +308,9 @@ impl Link {
                             reply::fail(job.task, &error);
                         }
                     }
-                    Task::Request(_) if job.deadline <= now => reply::fail(job.task, &error),
+                    Task::Request(_) | Task::Absent(_) if job.deadline <= now => {
+                        reply::fail(job.task, &error);
+                    }
                     _ => self.waiting.push_back(job),
                 }
             }

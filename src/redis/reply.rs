@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value as Wire;
 use tokio::time::Instant;
 
-use super::command::{Getter, Job, Part, Task};
+use super::command::{Absent, Getter, Job, Part, Task};
 use super::fault;
 use super::layout::Layout;
 use super::script::By;
@@ -104,7 +104,7 @@ fn forgotten(reply: &Wire) -> bool {
 }
 
 fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut Outcome) {
-    let Job { task, deadline, by, .. } = job;
+    let Job { task, deadline, by, alone, .. } = job;
     if by == By::Digest && replies.len() == 1 && forgotten(&replies[0]) {
         outcome.again.push(Job { by: By::Source, ..Job::new(task, deadline) });
         return;
@@ -113,6 +113,7 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         Task::Request(Request::SetMany { writes, reply }) => {
             return settle_many(writes, reply, deadline, by, replies, stats, outcome);
         }
+        Task::Absent(absent) => return settle_absent(absent, alone, deadline, replies, stats, outcome),
         Task::Walk(walk) => {
             let reply = replies.pop().unwrap_or_default();
             return settle_walk(walk, reply, deadline, stats, outcome);
@@ -126,7 +127,13 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
             count_read(&answer, stats);
             reply.send(answer);
         }
-        Request::GetMany { keys, reply } => reply.send(values(got, keys.len(), stats)),
+        Request::GetMany { keys, reply } => match values(got, keys.len()) {
+            Ok(found) if found.contains(&None) => {
+                let task = Task::Absent(Box::new(Absent { keys, found, reply }));
+                outcome.again.push(Job::new(task, deadline));
+            }
+            answer => answer_many(reply, answer, stats),
+        },
         Request::Set { reply, .. } => {
             let answer = flag(got).map(|_| stats.sets += 1);
             if let Some(reply) = reply {
@@ -168,6 +175,44 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         #[cfg(test)]
         Request::Panic { .. } => {}
     }
+}
+
+fn answer_many(reply: Reply<Vec<Option<Value>>>, answer: Result<Vec<Option<Value>>>, stats: &mut Stats) {
+    if let Ok(values) = &answer {
+        let hits = values.iter().flatten().count() as u64;
+        stats.hits += hits;
+        stats.misses += values.len() as u64 - hits;
+    }
+    reply.send(answer);
+}
+
+fn settle_absent(
+    mut absent: Box<Absent>,
+    alone: bool,
+    deadline: Instant,
+    mut replies: Vec<Wire>,
+    stats: &mut Stats,
+    outcome: &mut Outcome,
+) {
+    if !alone {
+        match number(replies.pop().unwrap_or_default()) {
+            Ok(0) => answer_many(absent.reply, Ok(absent.found), stats),
+            Ok(_) => {
+                let mut job = Job::new(Task::Absent(absent), deadline);
+                job.alone = true;
+                outcome.again.push(job);
+            }
+            Err(error) => absent.reply.send(Err(error)),
+        }
+        return;
+    }
+    for (place, got) in absent.found.iter_mut().filter(|found| found.is_none()).zip(replies) {
+        match value(got) {
+            Ok(found) => *place = found,
+            Err(error) => return absent.reply.send(Err(error)),
+        }
+    }
+    answer_many(absent.reply, Ok(absent.found), stats);
 }
 
 fn settle_many(
@@ -245,6 +290,7 @@ pub(super) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
                 Job::new(Task::Request(Request::Get { key, reply }), deadline)
             })),
             Part::Other { job: Some(job), .. } => match &job.task {
+                Task::Absent(_) => again.push(job),
                 Task::Request(request) if !request.changes() => again.push(job),
                 _ => fail(job.task, &Error::OutcomeUnknown(cause.clone())),
             },
@@ -313,6 +359,7 @@ fn no_answer() -> Cause {
 /// Answers a request that was sent and whose time is over.
 fn fail_sent(task: Task) {
     let error = match &task {
+        Task::Absent(_) => Error::Timeout { phase: Phase::Reply },
         Task::Request(request) if !request.changes() => Error::Timeout { phase: Phase::Reply },
         _ => Error::OutcomeUnknown(no_answer()),
     };
@@ -329,6 +376,7 @@ pub(super) fn fail(task: Task, error: &Error) {
             }
             return;
         }
+        Task::Absent(absent) => return absent.reply.send(Err(error)),
         Task::Request(request) => request,
     };
     match request {
@@ -384,16 +432,11 @@ fn value(got: Wire) -> Result<Option<Value>> {
     }
 }
 
-fn values(got: Wire, asked: usize, stats: &mut Stats) -> Result<Vec<Option<Value>>> {
-    let found = match got {
-        Wire::Array(found) if found.len() == asked => found,
-        got => return Err(refused(Some(got))),
-    };
-    let values: Vec<_> = found.into_iter().map(|one| value(one).ok().flatten()).collect();
-    let hits = values.iter().flatten().count() as u64;
-    stats.hits += hits;
-    stats.misses += values.len() as u64 - hits;
-    Ok(values)
+fn values(got: Wire, asked: usize) -> Result<Vec<Option<Value>>> {
+    match got {
+        Wire::Array(found) if found.len() == asked => found.into_iter().map(value).collect(),
+        got => Err(refused(Some(got))),
+    }
 }
 
 /// Whether something was done: `OK` or nothing, or how often.
