@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::{RedisResult, Value as Wire};
 use tokio::time::Instant;
 
-use super::command::{Batch, Job, Part, Task};
+use super::command::{Batch, Busy, Job, Part, Task};
 use super::connect::{Connected, connect};
 use super::fault;
 use super::layout::Layout;
@@ -34,6 +34,8 @@ pub(super) struct Link {
     /// Sent and not yet answered, in the order in which the server answers.
     flights: VecDeque<Flight>,
     flying_bytes: usize,
+    /// What later jobs must wait for.
+    busy: Busy,
     /// Whether it has ever been open: until then a failure is told at once.
     proven: bool,
     /// Attempts that failed in a row.
@@ -58,6 +60,7 @@ enum State {
 struct Flight {
     replies: Boxed<RedisResult<Vec<Wire>>>,
     parts: Vec<Part>,
+    busy: Vec<u64>,
     bytes: usize,
 }
 
@@ -70,6 +73,7 @@ impl Link {
             waiting: VecDeque::new(),
             flights: VecDeque::new(),
             flying_bytes: 0,
+            busy: Busy::default(),
             proven: false,
             failures: 0,
             trouble: None,
@@ -187,6 +191,7 @@ impl Link {
             reply::lose(flight.parts, cause, &mut again);
         }
         self.flying_bytes = 0;
+        self.busy = Busy::default();
         for job in again.into_iter().rev() {
             self.waiting.push_front(job);
         }
@@ -209,6 +214,7 @@ impl Link {
                 Ok(replies) => {
                     let Some(flight) = self.flights.pop_front() else { break };
                     self.flying_bytes -= flight.bytes;
+                    self.busy.end(&flight.busy);
                     self.heard = now;
                     self.strikes = 0;
                     let mut outcome = Outcome::default();
@@ -231,8 +237,13 @@ impl Link {
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut sent = false;
         while self.may_send() {
+            let before = self.waiting.len();
             let batch = self.batch(now);
             if batch.parts.is_empty() {
+                if self.waiting.len() == before {
+                    // The first of them waits for what is under way.
+                    break;
+                }
                 continue;
             }
             self.launch(batch, cx, now);
@@ -256,12 +267,19 @@ impl Link {
             let Some(job) = self.waiting.pop_front() else { break };
             match &job.task {
                 Task::Request(request) if request.is_pointless() => {}
-                Task::Absent(absent) if absent.reply.is_closed() => {}
-                Task::Request(_) | Task::Absent(_) if job.deadline <= now => {
+                Task::Doubt(doubt) if doubt.is_pointless() => {}
+                Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
                     let error = self.why_late(true);
                     reply::fail(job.task, &error);
                 }
-                _ => batch.push(job),
+                _ if self.busy.holds(&job) => {
+                    self.waiting.push_front(job);
+                    break;
+                }
+                _ => {
+                    self.busy.begin(&job, &mut batch.busy);
+                    batch.push(job);
+                }
             }
         }
         batch.finish();
@@ -271,7 +289,7 @@ impl Link {
     fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
         let State::Up(connected) = &self.state else { return };
         let bytes = batch.bytes();
-        let Batch { pipeline, parts, .. } = batch;
+        let Batch { pipeline, parts, busy, .. } = batch;
         let mut connection = connected.connection.clone();
         let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(async move {
             let commands = pipeline.len();
@@ -287,7 +305,7 @@ impl Link {
             replies = Box::pin(std::future::ready(early));
         }
         self.flying_bytes += bytes;
-        self.flights.push_back(Flight { replies, parts, bytes });
+        self.flights.push_back(Flight { replies, parts, busy, bytes });
     }
 
     /// Answers those whose time is over. The earliest deadline among the others.
@@ -308,7 +326,7 @@ impl Link {
                             reply::fail(job.task, &error);
                         }
                     }
-                    Task::Request(_) | Task::Absent(_) if job.deadline <= now => {
+                    Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
                         reply::fail(job.task, &error);
                     }
                     _ => self.waiting.push_back(job),

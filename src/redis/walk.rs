@@ -11,8 +11,8 @@ use super::script::{By, Script};
 use crate::key::Key;
 use crate::request::Reply;
 
-/// The most names or members that one step takes.
-const CHUNK: usize = 1000;
+/// The most names or members that one step takes: the server serves nobody else meanwhile.
+const CHUNK: usize = 500;
 /// How many keys one step of a clearing looks at.
 const PAGE: usize = 512;
 
