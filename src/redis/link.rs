@@ -391,6 +391,11 @@ impl Link {
         Some(next.map_or(due, |next: Instant| next.min(due)))
     }
 
+    /// Starts again over a new connection: what is under way may be torn.
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.lose(&Cause::new(fault::Lost("the engine failed".to_owned())), now);
+    }
+
     /// Gives up on everything: the engine ends.
     pub(super) fn abandon(&mut self) {
         for job in self.waiting.drain(..) {
