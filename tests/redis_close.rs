@@ -247,7 +247,7 @@ async fn a_call_of_a_closed_store_never_hangs() {
     let callers: Vec<_> = (0..200)
         .map(|n| {
             let store = store.clone();
-            tokio::spawn(async move { store.set(&format!("k{n}"), "v").await })
+            tokio::spawn(async move { store.set(format!("k{n}"), "v").await })
         })
         .collect();
     store.close().await.unwrap();

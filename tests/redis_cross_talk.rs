@@ -1,6 +1,7 @@
 //! No reply of another: every value embeds its key and its number, while calls are cancelled at
 //! random, time out after a millisecond, and a proxy delays, cuts, slices and resets.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
 #[path = "support/redis/mod.rs"]
 mod harness;
@@ -75,7 +76,7 @@ impl Tally {
     /// Makes one call of any kind and checks what it answers.
     async fn call(&self, store: &Store, random: &mut Seeded) -> Result<(), Error> {
         let n = random.below(KEYS);
-        let mut write = || {
+        let write = || {
             let number = self.number.fetch_add(1, Ordering::SeqCst) + 1;
             value(n, number, &mut Seeded::new(number))
         };

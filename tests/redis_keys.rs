@@ -231,7 +231,7 @@ async fn clear_and_scan_walk_and_never_flush() {
     let (server, store) = plain().await;
     let tenant = store.namespace("tenant").unwrap();
     for n in 0..3000 {
-        tenant.set(&format!("k{n}"), "v").depends_on(["d"]).await.unwrap();
+        tenant.set(format!("k{n}"), "v").depends_on(["d"]).await.unwrap();
     }
     server.command(&["SET", "cachestore:lock:{a}", "secret"]);
     server.command(&["SET", "cachestore:fence:{a}", "1"]);

@@ -1,6 +1,7 @@
 //! Concurrent histories against a register: all calls on a key could have happened one at a time, a
 //! lost reply counting as "maybe", and what was said not to be done counting as not done.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
 #[path = "support/redis/mod.rs"]
 mod harness;
@@ -216,7 +217,8 @@ async fn histories(lasts: Duration, connections: usize, faults: Faults) -> (usiz
     let mut random = Seeded::new(44);
     let end = Instant::now() + lasts;
     let mut round = 0;
-    while Instant::now() < end {
+    // On a slow machine it takes longer to have seen enough.
+    while Instant::now() < end || checked < 60 {
         round += 1;
         let callers: Vec<_> = (0..CALLERS)
             .map(|n| {
@@ -292,7 +294,6 @@ async fn histories(lasts: Duration, connections: usize, faults: Faults) -> (usiz
         shared.refused.load(Ordering::Relaxed),
         proxy.accepted(),
     );
-    assert!(checked > 30, "{checked} histories only");
     if matches!(faults, Faults::Network | Faults::Kills) {
         assert!(shared.maybe.load(Ordering::Relaxed) > 10, "nothing was lost");
     }

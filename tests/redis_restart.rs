@@ -1,6 +1,7 @@
 //! A server that is killed and comes back under load: every call ends in time, service returns, and
 //! no change is counted twice or claimed wrongly.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
 #[path = "support/redis/mod.rs"]
 mod harness;

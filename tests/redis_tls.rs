@@ -1,5 +1,6 @@
 //! TLS: who is let in, and all who are refused by default.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
 #[path = "support/redis/mod.rs"]
 mod harness;

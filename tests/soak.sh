@@ -21,7 +21,7 @@ for file in "${files[@]}"; do
 done
 export SOAK_SECONDS=$((minutes * 60 / ${#soaks[@]}))
 echo "${#soaks[@]} tests of $SOAK_SECONDS seconds each: ${soaks[*]}"
-cargo test --locked --release --no-run
+cargo test --locked --release --no-run "${soaks[@]/#/--test=}"
 for soak in "${soaks[@]}"; do
     cargo test --locked --release --test "$soak" -- --ignored --nocapture --test-threads=1 soak_
 done
