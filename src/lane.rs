@@ -47,7 +47,19 @@ pub(crate) fn lane(
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
     let most = u32::try_from(bytes).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
-    (LaneSender { sender, room, most, patience, stamp }, LaneReceiver { receiver, batch: Vec::new() })
+    (
+        LaneSender {
+            sender,
+            room,
+            most,
+            patience,
+            stamp,
+        },
+        LaneReceiver {
+            receiver,
+            batch: Vec::new(),
+        },
+    )
 }
 
 /// The sending end, shared by all handles of a store.
@@ -96,10 +108,16 @@ impl LaneSender {
                 Err(_) => return Err(Refused::Full(request)),
             },
         };
-        self.sender.try_send(Envelope { request, deadline, room }).map_err(|refused| match refused {
-            TrySendError::Full(envelope) => Refused::Full(envelope.request),
-            TrySendError::Closed(_) => Refused::Closed,
-        })
+        self.sender
+            .try_send(Envelope {
+                request,
+                deadline,
+                room,
+            })
+            .map_err(|refused| match refused {
+                TrySendError::Full(envelope) => Refused::Full(envelope.request),
+                TrySendError::Closed(_) => Refused::Closed,
+            })
     }
 
     async fn wait_and_send(&self, request: Request, deadline: Option<Instant>) -> Result<()> {
@@ -115,7 +133,11 @@ impl LaneSender {
                 ),
             };
             let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
-            place.send(Envelope { request, deadline, room });
+            place.send(Envelope {
+                request,
+                deadline,
+                room,
+            });
             Ok(())
         };
         tokio::time::timeout(self.patience, enter)

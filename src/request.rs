@@ -46,31 +46,90 @@ pub(crate) struct Page {
 }
 
 pub(crate) enum Request {
-    Get { key: Key, reply: Reply<Option<Value>> },
-    GetMany { keys: Vec<Key>, reply: Reply<Vec<Option<Value>>> },
+    Get {
+        key: Key,
+        reply: Reply<Option<Value>>,
+    },
+    GetMany {
+        keys: Vec<Key>,
+        reply: Reply<Vec<Option<Value>>>,
+    },
     /// Where enqueueing completes it, it has no reply: whoever reads later comes after it in the lane.
-    Set { write: Write, reply: Option<Reply<()>> },
+    Set {
+        write: Write,
+        reply: Option<Reply<()>>,
+    },
     /// As `Set`, one after the other.
-    SetMany { writes: Vec<Write>, reply: Option<Reply<()>> },
-    SetIf { write: Box<Write>, condition: Condition, reply: Reply<bool> },
-    Take { key: Key, reply: Reply<Option<Value>> },
-    Delete { key: Key, reply: Reply<bool> },
-    DeleteMany { keys: Vec<Key>, reply: Reply<u64> },
-    Exists { key: Key, reply: Reply<bool> },
-    Ttl { key: Key, reply: Reply<Option<Ttl>> },
+    SetMany {
+        writes: Vec<Write>,
+        reply: Option<Reply<()>>,
+    },
+    SetIf {
+        write: Box<Write>,
+        condition: Condition,
+        reply: Reply<bool>,
+    },
+    Take {
+        key: Key,
+        reply: Reply<Option<Value>>,
+    },
+    Delete {
+        key: Key,
+        reply: Reply<bool>,
+    },
+    DeleteMany {
+        keys: Vec<Key>,
+        reply: Reply<u64>,
+    },
+    Exists {
+        key: Key,
+        reply: Reply<bool>,
+    },
+    Ttl {
+        key: Key,
+        reply: Reply<Option<Ttl>>,
+    },
     /// A new TTL for an entry; `None` makes it persistent, and is true only if it was not.
-    Expire { key: Key, ttl: Option<Duration>, reply: Reply<bool> },
-    Incr { key: Key, by: i64, reply: Reply<i64> },
-    Scan { prefix: String, cursor: u64, reply: Reply<Page> },
-    Clear { prefix: String, reply: Reply<u64> },
-    Invalidate { names: Vec<Key>, reply: Reply<u64> },
-    Ping { reply: Reply<()> },
-    Stats { reply: Reply<EngineStats> },
+    Expire {
+        key: Key,
+        ttl: Option<Duration>,
+        reply: Reply<bool>,
+    },
+    Incr {
+        key: Key,
+        by: i64,
+        reply: Reply<i64>,
+    },
+    Scan {
+        prefix: String,
+        cursor: u64,
+        reply: Reply<Page>,
+    },
+    Clear {
+        prefix: String,
+        reply: Reply<u64>,
+    },
+    Invalidate {
+        names: Vec<Key>,
+        reply: Reply<u64>,
+    },
+    Ping {
+        reply: Reply<()>,
+    },
+    Stats {
+        reply: Reply<EngineStats>,
+    },
     /// The caller's own command. The handle sends it to the engine that it is for.
-    Redis { command: Box<redis::Cmd>, reply: Reply<redis::Value> },
+    Redis {
+        command: Box<redis::Cmd>,
+        reply: Reply<redis::Value>,
+    },
     /// A fault of the engine itself, for the tests of its recovery.
     #[cfg(test)]
-    Panic { inside_the_table: bool, reply: Reply<()> },
+    Panic {
+        inside_the_table: bool,
+        reply: Reply<()>,
+    },
 }
 
 /// Requests of up to this many bytes beyond their keys' inline part weigh nothing in the lane.
@@ -89,7 +148,11 @@ impl Request {
             | Request::Incr { key, .. } => key.heap_bytes(),
             Request::Set { write, .. } => write.bytes(),
             Request::SetIf { write, condition, .. } => {
-                let expected = if let Condition::Holds(value) = condition { value.len() } else { 0 };
+                let expected = if let Condition::Holds(value) = condition {
+                    value.len()
+                } else {
+                    0
+                };
                 write.bytes() + expected
             }
             Request::SetMany { writes, .. } => writes.iter().map(|w| size_of::<Write>() + w.bytes()).sum(),
@@ -166,7 +229,11 @@ impl Request {
 /// Shows neither values nor the arguments of commands.
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.changes() { "Request(a change)" } else { "Request(a question)" })
+        f.write_str(if self.changes() {
+            "Request(a change)"
+        } else {
+            "Request(a question)"
+        })
     }
 }
 
@@ -184,7 +251,9 @@ pub(crate) fn unshareable(command: &redis::Cmd) -> Option<&'static str> {
         redis::Arg::Simple(word) => Some(word.to_ascii_uppercase()),
         _ => None,
     });
-    let Some(name) = words.next() else { return Some("command without a name") };
+    let Some(name) = words.next() else {
+        return Some("command without a name");
+    };
     match name.as_slice() {
         b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => {
             Some("transaction on the shared connection: use a script")
@@ -194,7 +263,11 @@ pub(crate) fn unshareable(command: &redis::Cmd) -> Option<&'static str> {
         b"SELECT" | b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"READONLY" | b"READWRITE" | b"ASKING" => {
             Some("change of the shared connection's state")
         }
-        b"CLIENT" if words.next().is_some_and(|word| word == b"REPLY" || word == b"TRACKING") => {
+        b"CLIENT"
+            if words
+                .next()
+                .is_some_and(|word| word == b"REPLY" || word == b"TRACKING") =>
+        {
             Some("change of the shared connection's state")
         }
         b"BLPOP" | b"BRPOP" | b"BRPOPLPUSH" | b"BLMOVE" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX"

@@ -38,7 +38,11 @@ impl Actor for Supervisor {
     type Error = Infallible;
 
     async fn on_start(plan: Plan, myself: ActorRef<Self>) -> Result<Self, Infallible> {
-        let Plan { engine, lane, go_compatible } = plan;
+        let Plan {
+            engine,
+            lane,
+            go_compatible,
+        } = plan;
         let engine = match engine {
             EngineConfig::Memory { capacity_bytes } => {
                 let engine = MemoryEngine::spawn(memory::Start { lane, capacity_bytes });
@@ -47,7 +51,11 @@ impl Actor for Supervisor {
                 Engine::Memory(engine)
             }
             EngineConfig::Redis(options) => {
-                let engine = RedisEngine::spawn(redis::Start { lane, options, go_compatible });
+                let engine = RedisEngine::spawn(redis::Start {
+                    lane,
+                    options,
+                    go_compatible,
+                });
                 myself.link(&engine).await;
                 tracing::debug!("the Redis engine has started");
                 Engine::Redis(engine)

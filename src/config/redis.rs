@@ -116,7 +116,11 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Address(address) => {
-                write!(f, "{:?}, tls {}, database {}", address.place, address.tls, address.db)
+                write!(
+                    f,
+                    "{:?}, tls {}, database {}",
+                    address.place, address.tls, address.db
+                )
             }
             Target::Client(_) => f.write_str("an existing client"),
             Target::Connection(_) => f.write_str("an existing connection"),
@@ -225,7 +229,10 @@ impl RedisConfig {
     }
 
     pub(super) fn of(target: Target) -> Self {
-        Self { settings: Settings::default(), options: RedisOptions::new(target) }
+        Self {
+            settings: Settings::default(),
+            options: RedisOptions::new(target),
+        }
     }
 
     /// How long opening a connection may take, from name resolution to the answer to a first `PING`.

@@ -33,17 +33,27 @@ pub(super) enum Task {
 /// is asked for. Whatever has been written there since changes nothing about the answer.
 #[derive(Debug)]
 pub(super) enum Doubt {
-    Get { key: Key, reply: Reply<Option<Value>> },
-    GetMany { keys: Vec<Key>, found: Vec<Option<Value>>, reply: Reply<Vec<Option<Value>>> },
+    Get {
+        key: Key,
+        reply: Reply<Option<Value>>,
+    },
+    GetMany {
+        keys: Vec<Key>,
+        found: Vec<Option<Value>>,
+        reply: Reply<Vec<Option<Value>>>,
+    },
 }
 
 impl Doubt {
     fn keys(&self) -> Vec<&Key> {
         match self {
             Doubt::Get { key, .. } => vec![key],
-            Doubt::GetMany { keys, found, .. } => {
-                keys.iter().zip(found).filter(|(_, found)| found.is_none()).map(|(key, _)| key).collect()
-            }
+            Doubt::GetMany { keys, found, .. } => keys
+                .iter()
+                .zip(found)
+                .filter(|(_, found)| found.is_none())
+                .map(|(key, _)| key)
+                .collect(),
         }
     }
 
@@ -143,7 +153,13 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(task: Task, deadline: Instant) -> Self {
-        Self { task, deadline, alone: false, by: By::Digest, room: None }
+        Self {
+            task,
+            deadline,
+            alone: false,
+            by: By::Digest,
+            room: None,
+        }
     }
 }
 
@@ -212,10 +228,16 @@ impl Batch {
         if let Task::Request(Request::Get { .. }) = job.task
             && !job.alone
         {
-            let Task::Request(Request::Get { key, reply }) = job.task else { return };
+            let Task::Request(Request::Get { key, reply }) = job.task else {
+                return;
+            };
             self.commands += 1;
             self.bytes += FRAME + key.as_str().len();
-            self.gets.push(Some(Getter { key, reply, deadline: job.deadline }));
+            self.gets.push(Some(Getter {
+                key,
+                reply,
+                deadline: job.deadline,
+            }));
             return;
         }
         self.end_gets();
@@ -235,7 +257,10 @@ impl Batch {
         }
         let replies = self.pipeline.len() - before;
         self.commands += replies;
-        self.parts.push(Part::Other { job: Some(job), replies });
+        self.parts.push(Part::Other {
+            job: Some(job),
+            replies,
+        });
     }
 
     fn add(&mut self, command: Cmd) {
@@ -320,12 +345,19 @@ fn millis(ttl: Duration) -> u64 {
 }
 
 fn set(write: &Write, layout: Layout, by: By) -> Cmd {
-    if write.depends_on.is_empty() { plain_set(write) } else { scripted_set(write, "", None, layout, by) }
+    if write.depends_on.is_empty() {
+        plain_set(write)
+    } else {
+        scripted_set(write, "", None, layout, by)
+    }
 }
 
 fn plain_set(write: &Write) -> Cmd {
     let mut command = Cmd::with_capacity(5, write.key.as_str().len() + write.value.len() + FRAME);
-    command.arg("SET").arg(write.key.as_str()).arg(write.value.as_bytes());
+    command
+        .arg("SET")
+        .arg(write.key.as_str())
+        .arg(write.value.as_bytes());
     if let Some(ttl) = write.ttl {
         command.arg("PX").arg(millis(ttl));
     }
@@ -348,12 +380,18 @@ fn set_if(write: &Write, condition: &Condition, layout: Layout, by: By) -> Cmd {
 
 fn scripted_set(write: &Write, condition: &str, expected: Option<&Value>, layout: Layout, by: By) -> Cmd {
     let mut command = Script::Write.call(by, 1);
-    command.arg(write.key.as_str()).arg(layout.depend).arg(layout.close).arg(write.value.as_bytes());
+    command
+        .arg(write.key.as_str())
+        .arg(layout.depend)
+        .arg(layout.close)
+        .arg(write.value.as_bytes());
     match write.ttl {
         Some(ttl) => command.arg(millis(ttl)),
         None => command.arg(""),
     };
-    command.arg(condition).arg(expected.map_or(&[][..], Value::as_bytes));
+    command
+        .arg(condition)
+        .arg(expected.map_or(&[][..], Value::as_bytes));
     for name in &write.depends_on {
         command.arg(name.as_str());
     }

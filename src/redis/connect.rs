@@ -51,7 +51,9 @@ impl Drop for Connected {
 pub(super) async fn connect(options: Arc<RedisOptions>) -> Result<Connected> {
     tokio::time::timeout(options.connect_timeout, open(&options))
         .await
-        .unwrap_or(Err(Error::Timeout { phase: Phase::Connect }))
+        .unwrap_or(Err(Error::Timeout {
+            phase: Phase::Connect,
+        }))
 }
 
 async fn open(options: &RedisOptions) -> Result<Connected> {
@@ -81,15 +83,25 @@ async fn open(options: &RedisOptions) -> Result<Connected> {
             (connection, None)
         }
     };
-    let mut connected = Connected { connection, since: Instant::now(), driver };
+    let mut connected = Connected {
+        connection,
+        since: Instant::now(),
+        driver,
+    };
     greet(&mut connected.connection, options).await?;
     Ok(connected)
 }
 
 fn introduction(address: &Address) -> RedisConnectionInfo {
-    let protocol = if address.resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 };
-    let mut info =
-        RedisConnectionInfo::default().set_db(address.db).set_protocol(protocol).set_skip_set_lib_name();
+    let protocol = if address.resp3 {
+        ProtocolVersion::RESP3
+    } else {
+        ProtocolVersion::RESP2
+    };
+    let mut info = RedisConnectionInfo::default()
+        .set_db(address.db)
+        .set_protocol(protocol)
+        .set_skip_set_lib_name();
     if let Some(username) = &address.username {
         info = info.set_username(username);
     }

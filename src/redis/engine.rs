@@ -55,7 +55,9 @@ pub(crate) struct RedisEngine {
 
 impl fmt::Debug for RedisEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisEngine").field("connections", &self.links.len()).finish_non_exhaustive()
+        f.debug_struct("RedisEngine")
+            .field("connections", &self.links.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -67,7 +69,9 @@ impl Actor for RedisEngine {
         let now = Instant::now();
         let layout = Layout::new(start.go_compatible);
         let options = Arc::new(*start.options);
-        let links = (0..options.connections).map(|_| Link::new(options.clone(), layout, now)).collect();
+        let links = (0..options.connections)
+            .map(|_| Link::new(options.clone(), layout, now))
+            .collect();
         Ok(Self {
             lane: start.lane,
             lane_ended: false,
@@ -99,11 +103,7 @@ impl Actor for RedisEngine {
     }
 
     /// Serves what had entered the lane, as long as the server answers, then refuses the rest.
-    async fn on_stop(
-        &mut self,
-        _: WeakActorRef<Self>,
-        reason: ActorStopReason,
-    ) -> Result<(), Infallible> {
+    async fn on_stop(&mut self, _: WeakActorRef<Self>, reason: ActorStopReason) -> Result<(), Infallible> {
         self.lane.close();
         poll_fn(|cx| self.poll(cx, None)).await;
         self.links.iter_mut().for_each(Link::abandon);
@@ -173,13 +173,20 @@ impl RedisEngine {
     }
 
     fn accept(&mut self, envelope: Envelope, now: Instant) {
-        let Envelope { request, deadline, room } = envelope;
+        let Envelope {
+            request,
+            deadline,
+            room,
+        } = envelope;
         let deadline = deadline.unwrap_or(now + FAR);
         let link = self.link_of(&request);
         let task = match request {
             Request::Stats { reply } => {
                 let lane_depth = self.lane.depth() + self.links.iter().map(Link::waiting).sum::<usize>();
-                return reply.send(Ok(Stats { lane_depth: lane_depth as u64, ..self.stats }));
+                return reply.send(Ok(Stats {
+                    lane_depth: lane_depth as u64,
+                    ..self.stats
+                }));
             }
             Request::Invalidate { names, reply } => {
                 if names.is_empty() {
@@ -203,7 +210,9 @@ impl RedisEngine {
             return 0;
         }
         // The count is at most 64, and what remains of a division by it is less.
-        request.key().map_or(0, |key| (key.hash() % self.links.len() as u64) as usize)
+        request
+            .key()
+            .map_or(0, |key| (key.hash() % self.links.len() as u64) as usize)
     }
 
     /// Whether nothing more can be done: the lane has ended, and each connection has answered all, or

@@ -41,7 +41,12 @@ pub(super) fn is_demoted(error: &ServerError) -> bool {
 
 /// What an error that the server answered means. The command was not carried out.
 pub(super) fn answered(error: &ServerError) -> Error {
-    let code: String = error.code().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+    let code: String = error
+        .code()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(32)
+        .collect();
     let text = error.details().unwrap_or("");
     match code.as_str() {
         "WRONGTYPE" => Error::WrongType,
@@ -68,9 +73,9 @@ pub(super) fn unopened(error: &RedisError) -> Error {
         ErrorKind::AuthenticationFailed => Error::Unauthorized,
         ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
             Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Error::Unauthorized,
-            Some(code) => {
-                Error::Unavailable(Cause::new(Answered { code: code.chars().take(32).collect() }))
-            }
+            Some(code) => Error::Unavailable(Cause::new(Answered {
+                code: code.chars().take(32).collect(),
+            })),
             None => Error::Unavailable(lost(error)),
         },
         _ => Error::Unavailable(lost(error)),
@@ -80,7 +85,9 @@ pub(super) fn unopened(error: &RedisError) -> Error {
 fn described(error: &RedisError) -> String {
     use std::error::Error as _;
 
-    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    let io = error
+        .source()
+        .and_then(|source| source.downcast_ref::<std::io::Error>());
     match io {
         Some(io) => io.to_string(),
         None if error.is_connection_dropped() => "the connection was closed".to_owned(),
@@ -102,23 +109,42 @@ mod tests {
     #[test]
     fn codes_mean_what_they_say() {
         let of = |line: &str| answered(&server_error(format!("-{line}\r\n").as_bytes()));
-        assert!(matches!(of("WRONGTYPE Operation against a key"), Error::WrongType));
-        assert!(matches!(of("NOAUTH Authentication required."), Error::Unauthorized));
-        assert!(matches!(of("NOPERM this user has no permissions"), Error::Unauthorized));
+        assert!(matches!(
+            of("WRONGTYPE Operation against a key"),
+            Error::WrongType
+        ));
+        assert!(matches!(
+            of("NOAUTH Authentication required."),
+            Error::Unauthorized
+        ));
+        assert!(matches!(
+            of("NOPERM this user has no permissions"),
+            Error::Unauthorized
+        ));
         assert!(matches!(of("OOM command not allowed"), Error::Unavailable(_)));
         assert!(matches!(of("LOADING Redis is loading"), Error::Unavailable(_)));
         assert!(matches!(of("READONLY You can't write"), Error::Unavailable(_)));
-        assert!(matches!(of("ERR value is not an integer or out of range"), Error::NotAnInteger));
-        assert!(matches!(of("ERR increment or decrement would overflow"), Error::Overflow));
+        assert!(matches!(
+            of("ERR value is not an integer or out of range"),
+            Error::NotAnInteger
+        ));
+        assert!(matches!(
+            of("ERR increment or decrement would overflow"),
+            Error::Overflow
+        ));
         assert!(matches!(of("ERR unknown command"), Error::Rejected(_)));
-        assert!(is_forgotten_script(&server_error(b"-NOSCRIPT No matching script.\r\n")));
+        assert!(is_forgotten_script(&server_error(
+            b"-NOSCRIPT No matching script.\r\n"
+        )));
     }
 
     #[test]
     fn the_servers_words_are_not_repeated() {
         use std::error::Error as _;
 
-        let error = answered(&server_error(b"-ERR unknown command 'hunter2', with args: 'hunter2'\r\n"));
+        let error = answered(&server_error(
+            b"-ERR unknown command 'hunter2', with args: 'hunter2'\r\n",
+        ));
         let source = error.source().unwrap();
         assert!(!format!("{error} {error:?} {source} {source:?}").contains("hunter2"));
     }

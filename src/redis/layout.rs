@@ -17,9 +17,15 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn new(go_compatible: bool) -> Self {
         if go_compatible {
-            Self { depend: "depend:", close: "" }
+            Self {
+                depend: "depend:",
+                close: "",
+            }
         } else {
-            Self { depend: "cachestore:depend:{", close: "}" }
+            Self {
+                depend: "cachestore:depend:{",
+                close: "}",
+            }
         }
     }
 

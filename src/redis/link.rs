@@ -130,7 +130,10 @@ impl Link {
             State::Up(_) if !self.flights.is_empty() => false,
             State::Up(connected) => {
                 if connected.poll_ended(cx) {
-                    self.lose(&Cause::new(fault::Lost("the connection was closed".to_owned())), now);
+                    self.lose(
+                        &Cause::new(fault::Lost("the connection was closed".to_owned())),
+                        now,
+                    );
                     return true;
                 }
                 if self.retiring {
@@ -172,14 +175,20 @@ impl Link {
             }
         }
         self.trouble = Some(error);
-        self.state = State::Down { until: now + self.backoff() };
+        self.state = State::Down {
+            until: now + self.backoff(),
+        };
         self.failures = self.failures.saturating_add(1);
     }
 
     /// The time before the next attempt: longer with each failure, at random within its upper half.
     fn backoff(&self) -> Duration {
         let longest = self.options.reconnect_max;
-        let whole = self.options.reconnect_min.saturating_mul(1 << self.failures.min(20)).min(longest);
+        let whole = self
+            .options
+            .reconnect_min
+            .saturating_mul(1 << self.failures.min(20))
+            .min(longest);
         whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
     }
 
@@ -198,7 +207,8 @@ impl Link {
         self.trouble = Some(Error::Unavailable(cause.clone()));
         self.strikes = 0;
         // A connection that does not live long is not opened again at once.
-        let young = matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
+        let young =
+            matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
         let wait = if young { self.backoff() } else { Duration::ZERO };
         self.failures = if young { self.failures.saturating_add(1) } else { 0 };
         self.state = State::Down { until: now + wait };
@@ -208,11 +218,15 @@ impl Link {
     fn poll_flights(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
         let mut progress = false;
         while let Some(flight) = self.flights.front_mut() {
-            let Poll::Ready(replies) = flight.replies.as_mut().poll(cx) else { break };
+            let Poll::Ready(replies) = flight.replies.as_mut().poll(cx) else {
+                break;
+            };
             progress = true;
             match replies {
                 Ok(replies) => {
-                    let Some(flight) = self.flights.pop_front() else { break };
+                    let Some(flight) = self.flights.pop_front() else {
+                        break;
+                    };
                     self.flying_bytes -= flight.bytes;
                     self.busy.end(&flight.busy);
                     self.heard = now;
@@ -264,7 +278,9 @@ impl Link {
     fn batch(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new(self.layout);
         while batch.commands() < self.options.batch_commands && batch.bytes() < self.options.batch_bytes {
-            let Some(job) = self.waiting.pop_front() else { break };
+            let Some(job) = self.waiting.pop_front() else {
+                break;
+            };
             match &job.task {
                 Task::Request(request) if request.is_pointless() => {}
                 Task::Doubt(doubt) if doubt.is_pointless() => {}
@@ -289,7 +305,12 @@ impl Link {
     fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
         let State::Up(connected) = &self.state else { return };
         let bytes = batch.bytes();
-        let Batch { pipeline, parts, busy, .. } = batch;
+        let Batch {
+            pipeline,
+            parts,
+            busy,
+            ..
+        } = batch;
         let mut connection = connected.connection.clone();
         let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(async move {
             let commands = pipeline.len();
@@ -305,7 +326,12 @@ impl Link {
             replies = Box::pin(std::future::ready(early));
         }
         self.flying_bytes += bytes;
-        self.flights.push_back(Flight { replies, parts, busy, bytes });
+        self.flights.push_back(Flight {
+            replies,
+            parts,
+            busy,
+            bytes,
+        });
     }
 
     /// Answers those whose time is over. The earliest deadline among the others.
@@ -351,7 +377,9 @@ impl Link {
         match &self.trouble {
             _ if up => Error::Timeout { phase: Phase::Queue },
             Some(error) => error.clone(),
-            None => Error::Timeout { phase: Phase::Connect },
+            None => Error::Timeout {
+                phase: Phase::Connect,
+            },
         }
     }
 
@@ -409,4 +437,5 @@ impl Link {
         for job in again {
             reply::fail(job.task, &Error::Closed);
         }
-    }}
+    }
+}

@@ -74,7 +74,10 @@ fn settle_gets(
         Some(Wire::ServerError(_)) => outcome.again.extend(getters.into_iter().flatten().map(alone)),
         reply => {
             let error = refused(reply);
-            getters.into_iter().flatten().for_each(|getter| getter.reply.send(Err(error.clone())));
+            getters
+                .into_iter()
+                .flatten()
+                .for_each(|getter| getter.reply.send(Err(error.clone())));
         }
     }
 }
@@ -82,13 +85,19 @@ fn settle_gets(
 /// An `MGET` fails as a whole: its keys are asked for once more, each by itself.
 fn alone(getter: Getter) -> Job {
     let Getter { key, reply, deadline } = getter;
-    Job { alone: true, ..Job::new(Task::Request(Request::Get { key, reply }), deadline) }
+    Job {
+        alone: true,
+        ..Job::new(Task::Request(Request::Get { key, reply }), deadline)
+    }
 }
 
 /// An `MGET` shows a key of another type as absent: which it is, is asked for.
 fn doubt(getter: Getter) -> Job {
     let Getter { key, reply, deadline } = getter;
-    Job { alone: true, ..Job::new(Task::Doubt(Box::new(Doubt::Get { key, reply })), deadline) }
+    Job {
+        alone: true,
+        ..Job::new(Task::Doubt(Box::new(Doubt::Get { key, reply })), deadline)
+    }
 }
 
 fn answer_get(getter: Getter, answer: Result<Option<Value>>, stats: &mut Stats) {
@@ -110,9 +119,18 @@ fn forgotten(reply: &Wire) -> bool {
 }
 
 fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut Outcome) {
-    let Job { task, deadline, by, alone, .. } = job;
+    let Job {
+        task,
+        deadline,
+        by,
+        alone,
+        ..
+    } = job;
     if by == By::Digest && replies.len() == 1 && forgotten(&replies[0]) {
-        outcome.again.push(Job { by: By::Source, ..Job::new(task, deadline) });
+        outcome.again.push(Job {
+            by: By::Source,
+            ..Job::new(task, deadline)
+        });
         return;
     }
     let request = match task {
@@ -256,8 +274,14 @@ fn settle_many(
     stats.sets += written;
     match failure {
         None if !unsent.is_empty() => {
-            let task = Task::Request(Request::SetMany { writes: unsent, reply });
-            outcome.again.push(Job { by: By::Source, ..Job::new(task, deadline) });
+            let task = Task::Request(Request::SetMany {
+                writes: unsent,
+                reply,
+            });
+            outcome.again.push(Job {
+                by: By::Source,
+                ..Job::new(task, deadline)
+            });
         }
         failure => {
             let Some(reply) = reply else { return };
@@ -274,8 +298,11 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, 
     let failure = match refuse_errors(got) {
         Ok(got) => match walk.advance(got) {
             Ok(true) => {
-                let counter =
-                    if walk.is_invalidation() { &mut stats.invalidated } else { &mut stats.deletes };
+                let counter = if walk.is_invalidation() {
+                    &mut stats.invalidated
+                } else {
+                    &mut stats.deletes
+                };
                 *counter += walk.removed;
                 if let Some(reply) = walk.reply {
                     reply.send(Ok(walk.removed));
@@ -291,7 +318,9 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, 
         Err(error) => error,
     };
     if let Some(reply) = walk.reply {
-        let partly = walk.begun.then(|| Error::OutcomeUnknown(Cause::new(failure.clone())));
+        let partly = walk
+            .begun
+            .then(|| Error::OutcomeUnknown(Cause::new(failure.clone())));
         reply.send(Err(partly.unwrap_or(failure)));
     }
 }
@@ -338,7 +367,11 @@ pub(super) fn expire(parts: &mut [Part], now: Instant) -> Option<Instant> {
                 }
             }
             Part::Other { job: place, .. } => match place {
-                Some(Job { task: Task::Walk(walk), deadline, .. }) => {
+                Some(Job {
+                    task: Task::Walk(walk),
+                    deadline,
+                    ..
+                }) => {
                     if walk.reply.is_none() {
                         continue;
                     }
@@ -482,12 +515,16 @@ fn ttl(millis: i64) -> Option<Ttl> {
         -2 => None,
         -1 => Some(Ttl::Persistent),
         // What has less than a millisecond left is still there.
-        left => Some(Ttl::Remaining(Duration::from_millis(u64::try_from(left).unwrap_or(0).max(1)))),
+        left => Some(Ttl::Remaining(Duration::from_millis(
+            u64::try_from(left).unwrap_or(0).max(1),
+        ))),
     }
 }
 
 fn page(got: Wire) -> Result<Page> {
-    let Wire::Array(parts) = got else { return Err(refused(Some(got))) };
+    let Wire::Array(parts) = got else {
+        return Err(refused(Some(got)));
+    };
     let Ok([Wire::BulkString(next), Wire::Array(found)]) = <[Wire; 2]>::try_from(parts) else {
         return Err(unexpected());
     };
@@ -498,6 +535,12 @@ fn page(got: Wire) -> Result<Page> {
         Wire::BulkString(key) => String::from_utf8(key).ok(),
         _ => None,
     });
-    let keys = keys.filter(|key| !Layout::is_reserved(key)).map(Into::into).collect();
-    Ok(Page { keys, next: (next != 0).then_some(next) })
+    let keys = keys
+        .filter(|key| !Layout::is_reserved(key))
+        .map(Into::into)
+        .collect();
+    Ok(Page {
+        keys,
+        next: (next != 0).then_some(next),
+    })
 }

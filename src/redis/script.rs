@@ -15,13 +15,24 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 5] =
-        [Script::Write, Script::Expire, Script::Condemn, Script::Drain, Script::Clear];
+    pub(super) const ALL: [Script; 5] = [
+        Script::Write,
+        Script::Expire,
+        Script::Condemn,
+        Script::Drain,
+        Script::Clear,
+    ];
 
     pub(super) fn source(self) -> &'static str {
         match self {
-            Script::Write => concat!(include_str!("scripts/extend.lua"), include_str!("scripts/write.lua")),
-            Script::Expire => concat!(include_str!("scripts/extend.lua"), include_str!("scripts/expire.lua")),
+            Script::Write => concat!(
+                include_str!("scripts/extend.lua"),
+                include_str!("scripts/write.lua")
+            ),
+            Script::Expire => concat!(
+                include_str!("scripts/extend.lua"),
+                include_str!("scripts/expire.lua")
+            ),
             Script::Condemn => include_str!("scripts/condemn.lua"),
             Script::Drain => include_str!("scripts/drain.lua"),
             Script::Clear => include_str!("scripts/clear.lua"),

@@ -41,13 +41,19 @@ impl Stream {
                 let stream = connector.connect(name, stream).await.map_err(unavailable)?;
                 Ok(Stream::Tls(Box::new(stream)))
             }
-            Place::Tcp(host, port) => tcp(host, *port, options).await.map(Stream::Tcp).map_err(unavailable),
+            Place::Tcp(host, port) => tcp(host, *port, options)
+                .await
+                .map(Stream::Tcp)
+                .map_err(unavailable),
             #[cfg(unix)]
-            Place::Unix(path) => {
-                UnixStream::connect(path).await.map(Stream::Unix).map_err(unavailable)
-            }
+            Place::Unix(path) => UnixStream::connect(path)
+                .await
+                .map(Stream::Unix)
+                .map_err(unavailable),
             #[cfg(not(unix))]
-            Place::Unix(_) => Err(Error::Unsupported { operation: "unix sockets on this platform" }),
+            Place::Unix(_) => Err(Error::Unsupported {
+                operation: "unix sockets on this platform",
+            }),
         }
     }
 }
@@ -69,20 +75,29 @@ async fn tcp(host: &str, port: u16, options: &RedisOptions) -> io::Result<TcpStr
     socket.set_tcp_keepalive(&keep_alive)?;
     // What has been sent and is not acknowledged by then never will be.
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    socket.set_tcp_user_timeout(Some(options.response_timeout.saturating_mul(2).max(Duration::from_secs(1))))?;
+    socket.set_tcp_user_timeout(Some(
+        options
+            .response_timeout
+            .saturating_mul(2)
+            .max(Duration::from_secs(1)),
+    ))?;
     Ok(stream)
 }
 
 /// Certificates and names are verified, always. The cryptography is chosen here and not by what else
 /// the application has.
 fn tls_config(tls: &Tls) -> Result<ClientConfig> {
-    let invalid = |reason: &str| Error::InvalidConfig { reason: reason.to_owned() };
+    let invalid = |reason: &str| Error::InvalidConfig {
+        reason: reason.to_owned(),
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|_| invalid("TLS has no version that this build can speak"))?
         .with_root_certificates(roots(tls)?);
-    let Some(client) = &tls.client else { return Ok(builder.with_no_client_auth()) };
+    let Some(client) = &tls.client else {
+        return Ok(builder.with_no_client_auth());
+    };
     let refused = || invalid("the client certificate is no PEM certificate chain");
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&client.chain)
         .collect::<std::result::Result<_, _>>()
@@ -102,7 +117,9 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
     match &tls.ca {
         Some(pem) => {
             for certificate in CertificateDer::pem_slice_iter(pem) {
-                let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
+                let added = certificate
+                    .ok()
+                    .and_then(|certificate| roots.add(certificate).ok());
                 if added.is_none() {
                     let reason = "the certificate authority is no PEM certificate".to_owned();
                     return Err(Error::InvalidConfig { reason });
@@ -115,7 +132,9 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
     }
     if roots.is_empty() {
         let reason = "no certificate authority is known: give one as PEM text, or install the platform's";
-        return Err(Error::InvalidConfig { reason: reason.to_owned() });
+        return Err(Error::InvalidConfig {
+            reason: reason.to_owned(),
+        });
     }
     Ok(roots)
 }

@@ -25,7 +25,12 @@ fn key(text: &str) -> Key {
 
 fn write(name: &str, depends_on: &[&str]) -> Write {
     let depends_on = depends_on.iter().map(|name| key(name)).collect();
-    Write { key: key(name), value: Value::from("v"), ttl: Some(Duration::from_millis(1500)), depends_on }
+    Write {
+        key: key(name),
+        value: Value::from("v"),
+        ttl: Some(Duration::from_millis(1500)),
+        depends_on,
+    }
 }
 
 fn job(request: Request) -> Job {
@@ -34,7 +39,13 @@ fn job(request: Request) -> Job {
 
 fn get(name: &str) -> (Job, Receiver<Result<Option<Value>>>) {
     let (reply, answer) = Reply::new();
-    (job(Request::Get { key: key(name), reply }), answer)
+    (
+        job(Request::Get {
+            key: key(name),
+            reply,
+        }),
+        answer,
+    )
 }
 
 fn batch(jobs: Vec<Job>) -> Batch {
@@ -51,7 +62,10 @@ fn lines(batch: &Batch) -> Vec<String> {
             redis::Arg::Simple(word) => Some(String::from_utf8_lossy(word).into_owned()),
             _ => None,
         });
-        words.filter(|word| word.len() != 40).collect::<Vec<_>>().join(" ")
+        words
+            .filter(|word| word.len() != 40)
+            .collect::<Vec<_>>()
+            .join(" ")
     };
     batch.pipeline.cmd_iter().map(line).collect()
 }
@@ -78,15 +92,25 @@ fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
         get("b").0,
         job(Request::Delete { key: key("a"), reply }),
         get("c").0,
-        job(Request::Set { write: write("s", &[]), reply: None }),
+        job(Request::Set {
+            write: write("s", &[]),
+            reply: None,
+        }),
     ];
-    assert_eq!(lines(&batch(jobs)), ["MGET a b", "DEL a", "GET c", "SET s v PX 1500"]);
+    assert_eq!(
+        lines(&batch(jobs)),
+        ["MGET a b", "DEL a", "GET c", "SET s v PX 1500"]
+    );
 }
 
 #[test]
 fn conditions_and_dependencies_on_the_wire() {
     let set_if = |write, condition| {
-        job(Request::SetIf { write: Box::new(write), condition, reply: Reply::new().0 })
+        job(Request::SetIf {
+            write: Box::new(write),
+            condition,
+            reply: Reply::new().0,
+        })
     };
     let depend = "cachestore:depend:{ } v 1500";
     let jobs = vec![
@@ -94,9 +118,20 @@ fn conditions_and_dependencies_on_the_wire() {
         set_if(write("a", &[]), Condition::Present),
         set_if(write("a", &[]), Condition::Holds(Value::from("w"))),
         set_if(write("a", &["x", "y"]), Condition::Absent),
-        job(Request::Set { write: write("a", &["x"]), reply: None }),
-        job(Request::Expire { key: key("a"), ttl: None, reply: Reply::new().0 }),
-        job(Request::Scan { prefix: "a*".into(), cursor: 7, reply: Reply::new().0 }),
+        job(Request::Set {
+            write: write("a", &["x"]),
+            reply: None,
+        }),
+        job(Request::Expire {
+            key: key("a"),
+            ttl: None,
+            reply: Reply::new().0,
+        }),
+        job(Request::Scan {
+            prefix: "a*".into(),
+            cursor: 7,
+            reply: Reply::new().0,
+        }),
     ];
     let wanted = [
         "SET a v PX 1500 NX".to_owned(),
@@ -113,11 +148,16 @@ fn conditions_and_dependencies_on_the_wire() {
 #[test]
 fn each_caller_gets_the_value_of_its_own_key() {
     let ((a, mut of_a), (b, mut of_b), (c, mut of_c)) = (get("a"), get("b"), get("c"));
-    let (stats, outcome) =
-        settle(batch(vec![a, b, c]).parts, vec![Wire::Array(vec![bulk("1"), Wire::Nil, bulk("3")])]);
+    let (stats, outcome) = settle(
+        batch(vec![a, b, c]).parts,
+        vec![Wire::Array(vec![bulk("1"), Wire::Nil, bulk("3")])],
+    );
     assert_eq!(of_a.try_recv().unwrap().unwrap(), Some(Value::from("1")));
     assert_eq!(of_c.try_recv().unwrap().unwrap(), Some(Value::from("3")));
-    assert!(of_b.try_recv().is_err(), "absent, or of another type: that is asked for");
+    assert!(
+        of_b.try_recv().is_err(),
+        "absent, or of another type: that is asked for"
+    );
     let doubted = batch(outcome.again);
     assert_eq!(lines(&doubted), ["TYPE b"]);
     let (later, _) = settle(doubted.parts, vec![Wire::SimpleString("none".into())]);
@@ -128,7 +168,10 @@ fn each_caller_gets_the_value_of_its_own_key() {
 #[test]
 fn absent_keys_of_a_get_many_are_checked_together_first() {
     let (reply, mut answer) = Reply::new();
-    let many = job(Request::GetMany { keys: vec![key("a"), key("b"), key("c")], reply });
+    let many = job(Request::GetMany {
+        keys: vec![key("a"), key("b"), key("c")],
+        reply,
+    });
     let found = vec![Wire::Array(vec![Wire::Nil, bulk("2"), Wire::Nil])];
     let (_, outcome) = settle(batch(vec![many]).parts, found);
     let doubted = batch(outcome.again);
@@ -145,7 +188,10 @@ fn absent_keys_of_a_get_many_are_checked_together_first() {
 fn a_forgotten_script_is_sent_whole_and_only_what_needs_it() {
     let (reply, mut answer) = Reply::new();
     let writes = vec![write("a", &["x"]), write("b", &["x"])];
-    let many = job(Request::SetMany { writes, reply: Some(reply) });
+    let many = job(Request::SetMany {
+        writes,
+        reply: Some(reply),
+    });
     let replies = vec![server_error("NOSCRIPT No matching script."), Wire::Int(1)];
     let (stats, outcome) = settle(batch(vec![many]).parts, replies);
     assert_eq!(stats.sets, 1);
@@ -160,21 +206,41 @@ fn a_forgotten_script_is_sent_whole_and_only_what_needs_it() {
 #[test]
 fn what_was_written_in_part_has_an_unknown_outcome() {
     let (reply, mut answer) = Reply::new();
-    let many = job(Request::SetMany { writes: vec![write("a", &[]), write("b", &[])], reply: Some(reply) });
-    settle(batch(vec![many]).parts, vec![Wire::Okay, server_error("OOM command not allowed")]);
-    assert!(matches!(answer.try_recv().unwrap(), Err(Error::OutcomeUnknown(_))));
+    let many = job(Request::SetMany {
+        writes: vec![write("a", &[]), write("b", &[])],
+        reply: Some(reply),
+    });
+    settle(
+        batch(vec![many]).parts,
+        vec![Wire::Okay, server_error("OOM command not allowed")],
+    );
+    assert!(matches!(
+        answer.try_recv().unwrap(),
+        Err(Error::OutcomeUnknown(_))
+    ));
 }
 
 #[test]
 fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
     let (question, mut asked) = get("a");
     let (reply, mut changed) = Reply::new();
-    let change = job(Request::Incr { key: key("n"), by: 1, reply });
+    let change = job(Request::Incr {
+        key: key("n"),
+        by: 1,
+        reply,
+    });
     let mut again = Vec::new();
-    reply::lose(batch(vec![question, change]).parts, &Cause::new("gone"), &mut again);
+    reply::lose(
+        batch(vec![question, change]).parts,
+        &Cause::new("gone"),
+        &mut again,
+    );
     assert_eq!(lines(&batch(again)), ["GET a"]);
     assert!(asked.try_recv().is_err());
-    assert!(matches!(changed.try_recv().unwrap(), Err(Error::OutcomeUnknown(_))));
+    assert!(matches!(
+        changed.try_recv().unwrap(),
+        Err(Error::OutcomeUnknown(_))
+    ));
 }
 
 #[test]
@@ -193,8 +259,19 @@ fn late_callers_are_answered_and_their_places_kept() {
 #[test]
 fn a_script_under_way_holds_back_its_key_and_no_other() {
     let (mut busy, mut keys) = (Busy::default(), Vec::new());
-    let tied = || job(Request::Set { write: write("a", &["x"]), reply: None });
-    busy.begin(&job(Request::Set { write: write("p", &[]), reply: None }), &mut keys);
+    let tied = || {
+        job(Request::Set {
+            write: write("a", &["x"]),
+            reply: None,
+        })
+    };
+    busy.begin(
+        &job(Request::Set {
+            write: write("p", &[]),
+            reply: None,
+        }),
+        &mut keys,
+    );
     assert!(!busy.holds(&get("p").0), "a plain write is never sent twice");
     busy.begin(&tied(), &mut keys);
     assert!(busy.holds(&get("a").0));

@@ -53,8 +53,14 @@ enum Step {
     #[default]
     Condemn,
     /// `first` is false for what is left of a name after a chunk: ghosts found then are our own.
-    Drain { name: CompactString, first: bool },
-    Ghosts { name: CompactString, cursor: u64 },
+    Drain {
+        name: CompactString,
+        first: bool,
+    },
+    Ghosts {
+        name: CompactString,
+        cursor: u64,
+    },
     Bury,
 }
 
@@ -79,7 +85,12 @@ impl Walk {
     }
 
     fn new(work: Work, reply: Reply<u64>) -> Self {
-        Self { reply: Some(reply), removed: 0, begun: false, work }
+        Self {
+            reply: Some(reply),
+            removed: 0,
+            begun: false,
+            work,
+        }
     }
 
     /// Whether it removes dependents, rather than everything.
@@ -93,7 +104,12 @@ impl Walk {
         match &self.work {
             Work::Clearing { prefix, cursor } => {
                 let mut command = call(Script::Clear, 0);
-                command.arg(layout.depend).arg(layout.close).arg(prefix).arg(*cursor).arg(PAGE);
+                command
+                    .arg(layout.depend)
+                    .arg(layout.close)
+                    .arg(prefix)
+                    .arg(*cursor)
+                    .arg(PAGE);
                 command
             }
             Work::Invalidation(work) => match &work.step {
@@ -107,12 +123,20 @@ impl Walk {
                 }
                 Step::Drain { name, .. } => {
                     let mut command = call(Script::Drain, 0);
-                    command.arg(layout.depend).arg(layout.close).arg(name.as_bytes()).arg(CHUNK);
+                    command
+                        .arg(layout.depend)
+                        .arg(layout.close)
+                        .arg(name.as_bytes())
+                        .arg(CHUNK);
                     command
                 }
                 Step::Ghosts { name, cursor } => {
                     let mut command = redis::cmd("SSCAN");
-                    command.arg(Layout::ghosts(name)).arg(*cursor).arg("COUNT").arg(CHUNK);
+                    command
+                        .arg(Layout::ghosts(name))
+                        .arg(*cursor)
+                        .arg("COUNT")
+                        .arg(CHUNK);
                     command
                 }
                 Step::Bury => {
@@ -131,7 +155,9 @@ impl Walk {
         self.begun = true;
         match &mut self.work {
             Work::Clearing { cursor, .. } => {
-                let Wire::Array(parts) = answer else { return Err(Unexpected) };
+                let Wire::Array(parts) = answer else {
+                    return Err(Unexpected);
+                };
                 let [next, removed] = <[Wire; 2]>::try_from(parts).map_err(|_| Unexpected)?;
                 self.removed += count(&removed)?;
                 *cursor = number(&next)?;
@@ -154,9 +180,10 @@ impl Invalidation {
                 count(&answer)
             }
             Step::Drain { name, first } => {
-                let Wire::Array(parts) = answer else { return Err(Unexpected) };
-                let [removed, more, haunted, below] =
-                    <[Wire; 4]>::try_from(parts).map_err(|_| Unexpected)?;
+                let Wire::Array(parts) = answer else {
+                    return Err(Unexpected);
+                };
+                let [removed, more, haunted, below] = <[Wire; 4]>::try_from(parts).map_err(|_| Unexpected)?;
                 let below = texts(below)?;
                 let left_behind = first && count(&haunted)? > 0;
                 if left_behind || !below.is_empty() {
@@ -172,7 +199,9 @@ impl Invalidation {
                 count(&removed)
             }
             Step::Ghosts { name, .. } => {
-                let Wire::Array(parts) = answer else { return Err(Unexpected) };
+                let Wire::Array(parts) = answer else {
+                    return Err(Unexpected);
+                };
                 let [next, ghosts] = <[Wire; 2]>::try_from(parts).map_err(|_| Unexpected)?;
                 self.add(texts(ghosts)?);
                 let cursor = number(&next)?;
@@ -224,9 +253,10 @@ impl Invalidation {
 
 fn number(value: &Wire) -> Result<u64, Unexpected> {
     match value {
-        Wire::BulkString(digits) => {
-            std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Unexpected)
-        }
+        Wire::BulkString(digits) => std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or(Unexpected),
         value => count(value),
     }
 }
@@ -240,7 +270,9 @@ fn count(value: &Wire) -> Result<u64, Unexpected> {
 
 /// Members that are text. Others are none of ours: their entries are gone, and nothing is below them.
 fn texts(value: Wire) -> Result<Vec<CompactString>, Unexpected> {
-    let (Wire::Array(members) | Wire::Set(members)) = value else { return Err(Unexpected) };
+    let (Wire::Array(members) | Wire::Set(members)) = value else {
+        return Err(Unexpected);
+    };
     let text = |member| match member {
         Wire::BulkString(bytes) => CompactString::from_utf8(bytes).ok(),
         _ => None,
@@ -253,12 +285,17 @@ mod tests {
     use super::*;
     use crate::key::{KeyMaker, Namespace};
 
-    const LAYOUT: Layout = Layout { depend: "d:", close: "" };
+    const LAYOUT: Layout = Layout {
+        depend: "d:",
+        close: "",
+    };
 
     fn walk(names: &[&str]) -> Walk {
         let maker = KeyMaker::new(100, true);
-        let keys: Vec<Key> =
-            names.iter().map(|name| maker.key(&Namespace::default(), name).unwrap()).collect();
+        let keys: Vec<Key> = names
+            .iter()
+            .map(|name| maker.key(&Namespace::default(), name).unwrap())
+            .collect();
         Walk::invalidation(&keys, Reply::new().0)
     }
 
@@ -269,11 +306,17 @@ mod tests {
             redis::Arg::Simple(word) => Some(String::from_utf8(word.to_vec()).unwrap()),
             _ => None,
         });
-        words.filter(|word| word.len() != 40).collect::<Vec<_>>().join(" ")
+        words
+            .filter(|word| word.len() != 40)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn drained(removed: i64, more: bool, haunted: bool, below: &[&str]) -> Wire {
-        let below = below.iter().map(|name| Wire::BulkString(name.as_bytes().to_vec())).collect();
+        let below = below
+            .iter()
+            .map(|name| Wire::BulkString(name.as_bytes().to_vec()))
+            .collect();
         Wire::Array(vec![
             Wire::Int(removed),
             Wire::Int(more.into()),
@@ -333,7 +376,10 @@ mod tests {
         let mut walk = Walk::clearing("t:".into(), Reply::new().0);
         assert_eq!(words(&walk), "EVALSHA 0 d:  t: 0 512");
         let page = |next: &str, removed| {
-            Wire::Array(vec![Wire::BulkString(next.as_bytes().to_vec()), Wire::Int(removed)])
+            Wire::Array(vec![
+                Wire::BulkString(next.as_bytes().to_vec()),
+                Wire::Int(removed),
+            ])
         };
         assert_eq!(walk.advance(page("18446744073709551615", 2)), Ok(false));
         assert_eq!(words(&walk), "EVALSHA 0 d:  t: 18446744073709551615 512");

@@ -40,7 +40,9 @@ impl Store {
     /// Once polled, the command may be carried out even if the future is dropped.
     pub async fn redis_command<T: FromRedisValue>(&self, command: Cmd) -> Result<T> {
         if self.engine() != EngineKind::Redis {
-            return self.count(Err(Error::Unsupported { operation: "redis_command" }));
+            return self.count(Err(Error::Unsupported {
+                operation: "redis_command",
+            }));
         }
         if let Some(operation) = crate::request::unshareable(&command) {
             return self.count(Err(Error::Unsupported { operation }));
