@@ -11,6 +11,8 @@ mod link;
 mod reply;
 mod script;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 #[doc(no_inline)]

@@ -2,7 +2,9 @@
 
 /// Counters and sizes of a store since it was opened.
 ///
-/// All handles of a store share them, namespaces included.
+/// All handles of a store share them, namespaces included. On Redis they are what this store has done,
+/// not what other processes did; what only the server knows (`expired`, `evicted`, `entries`, `bytes`)
+/// is 0: ask it with `INFO` and `DBSIZE`, through `redis_command`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {

@@ -74,7 +74,9 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::InvalidConfig`] or another error that names the setting which cannot be used, and
-    /// [`Error::InvalidConfig`] outside a Tokio runtime.
+    /// [`Error::InvalidConfig`] outside a Tokio runtime. Over Redis, which is connected to and pinged
+    /// first, also [`Error::Unavailable`] if there is no server, [`Error::Timeout`] if it is silent, and
+    /// [`Error::Unauthorized`] if it does not let this client in.
     ///
     /// # Cancel safety
     ///

@@ -91,7 +91,14 @@ pub(crate) enum Place {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
     pub(crate) ca: Option<Arc<[u8]>>,
-    pub(crate) client: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    pub(crate) client: Option<ClientCertificate>,
+}
+
+/// What this client shows of itself.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificate {
+    pub(crate) chain: Arc<[u8]>,
+    pub(crate) key: Arc<[u8]>,
 }
 
 impl PartialEq for Target {
@@ -331,7 +338,8 @@ impl RedisConfig {
     /// Shows the server this certificate chain, with its private key, both PEM text. Default: none.
     #[must_use]
     pub fn tls_client_pem(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
-        self.options.tls.client = Some((Arc::from(certificate.as_ref()), Arc::from(key.as_ref())));
+        let (chain, key) = (Arc::from(certificate.as_ref()), Arc::from(key.as_ref()));
+        self.options.tls.client = Some(ClientCertificate { chain, key });
         self
     }
 }

@@ -193,4 +193,53 @@ mod tests {
         assert_eq!(config.settings.namespace.as_deref(), Some("a"));
         assert_eq!(config.settings.codec, Codec::Json);
     }
+
+    fn address(url: &str) -> Address {
+        match redis(url).unwrap().options.target {
+            Target::Address(address) => address,
+            other => panic!("no address: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn redis_urls() {
+        let full = address("rediss://us%40er:p%3Aw@host:7000/3?protocol=resp3");
+        assert_eq!(full.place, Place::Tcp("host".into(), 7000));
+        assert_eq!(
+            (full.username.as_deref(), full.password.as_deref()),
+            (Some("us@er"), Some("p:w"))
+        );
+        assert!(full.tls && full.resp3);
+        assert_eq!(full.db, 3);
+        let bare = address("redis://:pw@[::1]");
+        assert_eq!(bare.place, Place::Tcp("::1".into(), 6379));
+        assert_eq!(
+            (bare.username, bare.password.as_deref(), bare.db),
+            (None, Some("pw"), 0)
+        );
+        assert_eq!(
+            address("unix:///run/redis.sock?db=2").place,
+            Place::Unix("/run/redis.sock".into())
+        );
+    }
+
+    #[test]
+    fn a_redis_configuration_shows_no_password() {
+        let config = redis("redis://user:hunter2@host/0")
+            .unwrap()
+            .tls_client_pem("hunter2", "hunter2");
+        assert!(!format!("{config:?} {:?}", Config::from(config.clone())).contains("hunter2"));
+        for url in [
+            "redis://:hunter2@host/hunter2",
+            "redis://:hunter2@host?hunter2=1",
+            "redis://:hunter2@host?protocol=hunter2",
+            "rediss://:hunter2@host#insecure",
+            "redis://:hunter2@host:hunter2",
+            "redis://:hunter2@host/-1",
+        ] {
+            let error = redis(url).unwrap_err();
+            assert!(matches!(error, Error::InvalidConfig { .. }), "{url}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Requests to commands. Pure: a batch of jobs in, one pipeline out, with what is to be done with each
 //! of its replies.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline};
@@ -23,7 +24,119 @@ const FRAME: usize = 32;
 #[derive(Debug)]
 pub(super) enum Task {
     Request(Request),
+    /// Keys that an `MGET` did not find.
+    Doubt(Box<Doubt>),
     Walk(Walk),
+}
+
+/// Keys that an `MGET` did not find, which does not tell an absent key from one of another type: that
+/// is asked for. Whatever has been written there since changes nothing about the answer.
+#[derive(Debug)]
+pub(super) enum Doubt {
+    Get {
+        key: Key,
+        reply: Reply<Option<Value>>,
+    },
+    GetMany {
+        keys: Vec<Key>,
+        found: Vec<Option<Value>>,
+        reply: Reply<Vec<Option<Value>>>,
+    },
+}
+
+impl Doubt {
+    fn keys(&self) -> Vec<&Key> {
+        match self {
+            Doubt::Get { key, .. } => vec![key],
+            Doubt::GetMany { keys, found, .. } => keys
+                .iter()
+                .zip(found)
+                .filter(|(_, found)| found.is_none())
+                .map(|(key, _)| key)
+                .collect(),
+        }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn is_pointless(&self) -> bool {
+        match self {
+            Doubt::Get { reply, .. } => reply.is_closed(),
+            Doubt::GetMany { reply, .. } => reply.is_closed(),
+        }
+    }
+}
+
+impl Task {
+    /// Whether the server may have forgotten the script that this needs. It is then sent again, so
+    /// that nothing but scripts may be sent for its keys before it has been answered.
+    fn is_scripted(&self) -> bool {
+        let tied = |write: &Write| !write.depends_on.is_empty();
+        match self {
+            Task::Request(Request::Set { write, .. }) => tied(write),
+            Task::Request(Request::SetMany { writes, .. }) => writes.first().is_some_and(tied),
+            Task::Request(Request::SetIf { write, condition, .. }) => {
+                tied(write) || matches!(condition, Condition::Holds(_))
+            }
+            Task::Request(Request::Expire { .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Calls `see` with the hash of each key that this touches; another type of task touches none
+    /// that its order matters to.
+    fn each_key(&self, see: &mut impl FnMut(u64)) {
+        let Task::Request(request) = self else { return };
+        match request {
+            Request::SetMany { writes, .. } => writes.iter().for_each(|write| see(write.key.hash())),
+            Request::GetMany { keys, .. } | Request::DeleteMany { keys, .. } => {
+                keys.iter().for_each(|key| see(key.hash()));
+            }
+            request => {
+                if let Some(key) = request.key() {
+                    see(key.hash());
+                }
+            }
+        }
+    }
+}
+
+/// The keys, by their hashes, of scripts that are under way, and how often each.
+#[derive(Debug, Default)]
+pub(super) struct Busy(HashMap<u64, u32>);
+
+impl Busy {
+    /// Whether a job must wait for what is under way.
+    pub(super) fn holds(&self, job: &Job) -> bool {
+        // Scripts that are sent again keep their order among themselves.
+        if self.0.is_empty() || job.task.is_scripted() {
+            return false;
+        }
+        let mut holds = false;
+        job.task.each_key(&mut |key| holds |= self.0.contains_key(&key));
+        holds
+    }
+
+    /// Takes note of a job that is about to be sent, also in `keys`.
+    pub(super) fn begin(&mut self, job: &Job, keys: &mut Vec<u64>) {
+        if job.by == By::Digest && job.task.is_scripted() {
+            job.task.each_key(&mut |key| {
+                *self.0.entry(key).or_default() += 1;
+                keys.push(key);
+            });
+        }
+    }
+
+    /// What had these keys has been answered, or never will be.
+    pub(super) fn end(&mut self, keys: &[u64]) {
+        for key in keys {
+            if let Some(count) = self.0.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    self.0.remove(key);
+                }
+            }
+        }
+    }
 }
 
 /// A task and how it is to be sent.
@@ -31,8 +144,7 @@ pub(super) enum Task {
 pub(super) struct Job {
     pub(super) task: Task,
     pub(super) deadline: Instant,
-    /// A `GET` that must not be merged with others: an `MGET` does not tell an absent key from one
-    /// of another type.
+    /// Keys that must each have a command of their own: one for many of them does not say enough.
     pub(super) alone: bool,
     pub(super) by: By,
     /// Its room in the lane, kept until it is sent.
@@ -75,6 +187,8 @@ pub(super) struct Batch {
     layout: Layout,
     pub(super) pipeline: Pipeline,
     pub(super) parts: Vec<Part>,
+    /// Keys of scripts among them, as [`Busy`] counts them.
+    pub(super) busy: Vec<u64>,
     /// The neighbouring `GET`s that are being gathered.
     gets: Vec<Option<Getter>>,
     commands: usize,
@@ -87,6 +201,7 @@ impl Batch {
             layout,
             pipeline: Pipeline::new(),
             parts: Vec::new(),
+            busy: Vec::new(),
             gets: Vec::new(),
             commands: 0,
             bytes: 0,
@@ -132,6 +247,12 @@ impl Batch {
                 let command = walk.command(self.layout, job.by);
                 self.add(command);
             }
+            Task::Doubt(doubt) if job.alone => {
+                for key in doubt.keys() {
+                    self.add(keyed("TYPE", [key]));
+                }
+            }
+            Task::Doubt(doubt) => self.add(keyed("EXISTS", doubt.keys())),
             Task::Request(request) => self.add_request(request, job.by),
         }
         let replies = self.pipeline.len() - before;

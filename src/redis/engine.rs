@@ -96,7 +96,9 @@ impl Actor for RedisEngine {
         _: WeakActorRef<Self>,
         panic: PanicError,
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
-        tracing::error!(%panic, "the Redis engine panicked: it goes on with the next request");
+        tracing::error!(%panic, "the Redis engine panicked: it goes on over new connections");
+        let now = Instant::now();
+        self.links.iter_mut().for_each(|link| link.reset(now));
         Ok(ControlFlow::Continue(()))
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use redis::{RedisResult, Value as Wire};
 use tokio::time::Instant;
 
-use super::command::{Batch, Job, Part, Task};
+use super::command::{Batch, Busy, Job, Part, Task};
 use super::connect::{Connected, connect};
 use super::fault;
 use super::layout::Layout;
@@ -34,6 +34,8 @@ pub(super) struct Link {
     /// Sent and not yet answered, in the order in which the server answers.
     flights: VecDeque<Flight>,
     flying_bytes: usize,
+    /// What later jobs must wait for.
+    busy: Busy,
     /// Whether it has ever been open: until then a failure is told at once.
     proven: bool,
     /// Attempts that failed in a row.
@@ -58,6 +60,7 @@ enum State {
 struct Flight {
     replies: Boxed<RedisResult<Vec<Wire>>>,
     parts: Vec<Part>,
+    busy: Vec<u64>,
     bytes: usize,
 }
 
@@ -70,6 +73,7 @@ impl Link {
             waiting: VecDeque::new(),
             flights: VecDeque::new(),
             flying_bytes: 0,
+            busy: Busy::default(),
             proven: false,
             failures: 0,
             trouble: None,
@@ -196,6 +200,7 @@ impl Link {
             reply::lose(flight.parts, cause, &mut again);
         }
         self.flying_bytes = 0;
+        self.busy = Busy::default();
         for job in again.into_iter().rev() {
             self.waiting.push_front(job);
         }
@@ -223,6 +228,7 @@ impl Link {
                         break;
                     };
                     self.flying_bytes -= flight.bytes;
+                    self.busy.end(&flight.busy);
                     self.heard = now;
                     self.strikes = 0;
                     let mut outcome = Outcome::default();
@@ -245,8 +251,13 @@ impl Link {
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut sent = false;
         while self.may_send() {
+            let before = self.waiting.len();
             let batch = self.batch(now);
             if batch.parts.is_empty() {
+                if self.waiting.len() == before {
+                    // The first of them waits for what is under way.
+                    break;
+                }
                 continue;
             }
             self.launch(batch, cx, now);
@@ -272,11 +283,19 @@ impl Link {
             };
             match &job.task {
                 Task::Request(request) if request.is_pointless() => {}
-                Task::Request(_) if job.deadline <= now => {
+                Task::Doubt(doubt) if doubt.is_pointless() => {}
+                Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
                     let error = self.why_late(true);
                     reply::fail(job.task, &error);
                 }
-                _ => batch.push(job),
+                _ if self.busy.holds(&job) => {
+                    self.waiting.push_front(job);
+                    break;
+                }
+                _ => {
+                    self.busy.begin(&job, &mut batch.busy);
+                    batch.push(job);
+                }
             }
         }
         batch.finish();
@@ -286,7 +305,12 @@ impl Link {
     fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
         let State::Up(connected) = &self.state else { return };
         let bytes = batch.bytes();
-        let Batch { pipeline, parts, .. } = batch;
+        let Batch {
+            pipeline,
+            parts,
+            busy,
+            ..
+        } = batch;
         let mut connection = connected.connection.clone();
         let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(async move {
             let commands = pipeline.len();
@@ -305,6 +329,7 @@ impl Link {
         self.flights.push_back(Flight {
             replies,
             parts,
+            busy,
             bytes,
         });
     }
@@ -327,7 +352,9 @@ impl Link {
                             reply::fail(job.task, &error);
                         }
                     }
-                    Task::Request(_) if job.deadline <= now => reply::fail(job.task, &error),
+                    Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
+                        reply::fail(job.task, &error);
+                    }
                     _ => self.waiting.push_back(job),
                 }
             }
@@ -390,6 +417,11 @@ impl Link {
             due = now + patience / 2;
         }
         Some(next.map_or(due, |next: Instant| next.min(due)))
+    }
+
+    /// Starts again over a new connection: what is under way may be torn.
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.lose(&Cause::new(fault::Lost("the engine failed".to_owned())), now);
     }
 
     /// Gives up on everything: the engine ends.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value as Wire;
 use tokio::time::Instant;
 
-use super::command::{Getter, Job, Part, Task};
+use super::command::{Doubt, Getter, Job, Part, Task};
 use super::fault;
 use super::layout::Layout;
 use super::script::By;
@@ -66,10 +66,12 @@ fn settle_gets(
                 let Some(getter) = getter else { continue };
                 match value {
                     Wire::BulkString(bytes) => answer_get(getter, Ok(Some(Value::from(bytes))), stats),
-                    _ => outcome.again.push(alone(getter)),
+                    _ => outcome.again.push(doubt(getter)),
                 }
             }
         }
+        // One key of many may be the reason, such as one that this user may not read.
+        Some(Wire::ServerError(_)) => outcome.again.extend(getters.into_iter().flatten().map(alone)),
         reply => {
             let error = refused(reply);
             getters
@@ -80,12 +82,22 @@ fn settle_gets(
     }
 }
 
-/// An `MGET` shows a key of another type as absent: such a key is asked for once more by itself.
+/// An `MGET` fails as a whole: its keys are asked for once more, each by itself.
 fn alone(getter: Getter) -> Job {
     let Getter { key, reply, deadline } = getter;
-    let mut job = Job::new(Task::Request(Request::Get { key, reply }), deadline);
-    job.alone = true;
-    job
+    Job {
+        alone: true,
+        ..Job::new(Task::Request(Request::Get { key, reply }), deadline)
+    }
+}
+
+/// An `MGET` shows a key of another type as absent: which it is, is asked for.
+fn doubt(getter: Getter) -> Job {
+    let Getter { key, reply, deadline } = getter;
+    Job {
+        alone: true,
+        ..Job::new(Task::Doubt(Box::new(Doubt::Get { key, reply })), deadline)
+    }
 }
 
 fn answer_get(getter: Getter, answer: Result<Option<Value>>, stats: &mut Stats) {
@@ -108,7 +120,11 @@ fn forgotten(reply: &Wire) -> bool {
 
 fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut Outcome) {
     let Job {
-        task, deadline, by, ..
+        task,
+        deadline,
+        by,
+        alone,
+        ..
     } = job;
     if by == By::Digest && replies.len() == 1 && forgotten(&replies[0]) {
         outcome.again.push(Job {
@@ -121,6 +137,7 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         Task::Request(Request::SetMany { writes, reply }) => {
             return settle_many(writes, reply, deadline, by, replies, stats, outcome);
         }
+        Task::Doubt(doubt) => return settle_doubt(*doubt, alone, deadline, replies, stats, outcome),
         Task::Walk(walk) => {
             let reply = replies.pop().unwrap_or_default();
             return settle_walk(walk, reply, deadline, stats, outcome);
@@ -134,7 +151,13 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
             count_read(&answer, stats);
             reply.send(answer);
         }
-        Request::GetMany { keys, reply } => reply.send(values(got, keys.len(), stats)),
+        Request::GetMany { keys, reply } => match values(got, keys.len()) {
+            Ok(found) if found.contains(&None) => {
+                let task = Task::Doubt(Box::new(Doubt::GetMany { keys, found, reply }));
+                outcome.again.push(Job::new(task, deadline));
+            }
+            answer => answer_many(reply, answer, stats),
+        },
         Request::Set { reply, .. } => {
             let answer = flag(got).map(|_| stats.sets += 1);
             if let Some(reply) = reply {
@@ -175,6 +198,54 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         | Request::Stats { .. } => {}
         #[cfg(test)]
         Request::Panic { .. } => {}
+    }
+}
+
+fn answer_many(reply: Reply<Vec<Option<Value>>>, answer: Result<Vec<Option<Value>>>, stats: &mut Stats) {
+    if let Ok(values) = &answer {
+        let hits = values.iter().flatten().count() as u64;
+        stats.hits += hits;
+        stats.misses += values.len() as u64 - hits;
+    }
+    reply.send(answer);
+}
+
+fn settle_doubt(
+    doubt: Doubt,
+    alone: bool,
+    deadline: Instant,
+    mut replies: Vec<Wire>,
+    stats: &mut Stats,
+    outcome: &mut Outcome,
+) {
+    let answer = if alone {
+        replies.into_iter().try_for_each(no_other_type)
+    } else {
+        match number(replies.pop().unwrap_or_default()) {
+            Ok(0) => Ok(()),
+            Ok(_) => {
+                let job = Job::new(Task::Doubt(Box::new(doubt)), deadline);
+                return outcome.again.push(Job { alone: true, ..job });
+            }
+            Err(error) => Err(error),
+        }
+    };
+    match doubt {
+        Doubt::Get { reply, .. } => {
+            let answer = answer.map(|()| None);
+            count_read(&answer, stats);
+            reply.send(answer);
+        }
+        Doubt::GetMany { found, reply, .. } => answer_many(reply, answer.map(|()| found), stats),
+    }
+}
+
+/// Whether a key has no type, or that of values by now.
+fn no_other_type(kind: Wire) -> Result<()> {
+    match kind {
+        Wire::SimpleString(kind) if kind == "none" || kind == "string" => Ok(()),
+        Wire::SimpleString(_) => Err(Error::WrongType),
+        kind => Err(refused(Some(kind))),
     }
 }
 
@@ -264,6 +335,7 @@ pub(super) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
                 Job::new(Task::Request(Request::Get { key, reply }), deadline)
             })),
             Part::Other { job: Some(job), .. } => match &job.task {
+                Task::Doubt(_) => again.push(job),
                 Task::Request(request) if !request.changes() => again.push(job),
                 _ => fail(job.task, &Error::OutcomeUnknown(cause.clone())),
             },
@@ -336,6 +408,7 @@ fn no_answer() -> Cause {
 /// Answers a request that was sent and whose time is over.
 fn fail_sent(task: Task) {
     let error = match &task {
+        Task::Doubt(_) => Error::Timeout { phase: Phase::Reply },
         Task::Request(request) if !request.changes() => Error::Timeout { phase: Phase::Reply },
         _ => Error::OutcomeUnknown(no_answer()),
     };
@@ -351,6 +424,12 @@ pub(super) fn fail(task: Task, error: &Error) {
                 reply.send(Err(error));
             }
             return;
+        }
+        Task::Doubt(doubt) => {
+            return match *doubt {
+                Doubt::Get { reply, .. } => reply.send(Err(error)),
+                Doubt::GetMany { reply, .. } => reply.send(Err(error)),
+            };
         }
         Task::Request(request) => request,
     };
@@ -407,16 +486,11 @@ fn value(got: Wire) -> Result<Option<Value>> {
     }
 }
 
-fn values(got: Wire, asked: usize, stats: &mut Stats) -> Result<Vec<Option<Value>>> {
-    let found = match got {
-        Wire::Array(found) if found.len() == asked => found,
-        got => return Err(refused(Some(got))),
-    };
-    let values: Vec<_> = found.into_iter().map(|one| value(one).ok().flatten()).collect();
-    let hits = values.iter().flatten().count() as u64;
-    stats.hits += hits;
-    stats.misses += values.len() as u64 - hits;
-    Ok(values)
+fn values(got: Wire, asked: usize) -> Result<Vec<Option<Value>>> {
+    match got {
+        Wire::Array(found) if found.len() == asked => found.into_iter().map(value).collect(),
+        got => Err(refused(Some(got))),
+    }
 }
 
 /// Whether something was done: `OK` or nothing, or how often.

@@ -95,17 +95,17 @@ fn tls_config(tls: &Tls) -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|_| invalid("TLS has no version that this build can speak"))?
         .with_root_certificates(roots(tls)?);
-    let Some((certificate, key)) = &tls.client else {
+    let Some(client) = &tls.client else {
         return Ok(builder.with_no_client_auth());
     };
     let refused = || invalid("the client certificate is no PEM certificate chain");
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&client.chain)
         .collect::<std::result::Result<_, _>>()
         .map_err(|_| refused())?;
     if chain.is_empty() {
         return Err(refused());
     }
-    let key = PrivateKeyDer::from_pem_slice(key)
+    let key = PrivateKeyDer::from_pem_slice(&client.key)
         .map_err(|_| invalid("the client certificate's key is no PEM private key"))?;
     builder
         .with_client_auth_cert(chain, key)

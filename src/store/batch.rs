@@ -66,12 +66,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). One entry that is refused refuses the call, and nothing is written.
+    /// As [`set`](Self::set). One entry that is refused refuses the call, and nothing is written. On
+    /// Redis, [`OutcomeUnknown`](crate::Error::OutcomeUnknown) also if the server took some of the
+    /// entries and not others.
     ///
     /// # Cancel safety
     ///
     /// Dropped before it is ready, it has written the first 512 entries, or twice as many, and so on,
-    /// or none.
+    /// or none. On Redis, once polled, some or all of them may be written.
     pub fn set_many<K: AsRef<str>, V: Into<Value>>(
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
@@ -134,11 +136,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout) the engine goes on.
+    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout), and on Redis
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine goes on, unless the connection to
+    /// the server was lost: call again then, and nothing is missed.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, all is removed even if the future is dropped.
+    /// Once polled, all is removed even if the future is dropped, if the connection lasts.
     pub async fn invalidate<K: AsRef<str>>(&self, names: impl IntoIterator<Item = K>) -> Result<u64> {
         let names = names
             .into_iter()
@@ -176,8 +180,9 @@ impl Store {
     /// Removes every entry of this namespace, not those of namespaces nested in it; at the root,
     /// every entry of the store. How many there were.
     ///
-    /// What is written after this is called stays. Other requests are served between the steps of a
-    /// large clearing.
+    /// Other requests are served between the steps of a large clearing. On the memory engine, what is
+    /// written after this is called stays; on Redis, what is written meanwhile may go too. What another
+    /// program keeps in the same database as another type than values stays, as do locks.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -189,11 +194,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout) the engine goes on.
+    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout), and on Redis
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine goes on, unless the connection to
+    /// the server was lost: call again then, and nothing is missed.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, all is removed even if the future is dropped.
+    /// Once polled, all is removed even if the future is dropped, if the connection lasts.
     pub async fn clear(&self) -> Result<u64> {
         let prefix = self.namespace.prefix().to_owned();
         self.lane()

@@ -32,7 +32,8 @@ impl Store {
     /// [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) and
     /// [`KeyReserved`](crate::Error::KeyReserved) for the key; [`Timeout`](crate::Error::Timeout),
     /// [`Unavailable`](crate::Error::Unavailable) and [`Closed`](crate::Error::Closed) from the
-    /// engine.
+    /// engine; on Redis, [`WrongType`](crate::Error::WrongType) if another program keeps something else
+    /// there, and [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///
@@ -88,11 +89,14 @@ impl Store {
     ///
     /// As [`get`](Self::get) for the key and the engine;
     /// [`InvalidTtl`](crate::Error::InvalidTtl), [`ValueTooLarge`](crate::Error::ValueTooLarge), and
-    /// the errors of a key for the names of dependencies. What is refused changes nothing.
+    /// the errors of a key for the names of dependencies. What is refused changes nothing. On Redis,
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and no answer came: it is not
+    /// sent again.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has written nothing. Ready, every later read, by anyone, sees it.
+    /// On the memory engine, dropped before it is ready, it has written nothing; on Redis, once polled,
+    /// the write may be made. Ready, every later read, by anyone, sees it.
     pub fn set(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Set<'_> {
         Set::new(self, self.entry(key, value))
     }

@@ -9,12 +9,28 @@ local function begins(text, with)
   return string.sub(text, 1, #with) == with
 end
 
-for _, key in ipairs(page[2]) do
-  if begins(key, depend .. prefix) or begins(key, 'cachestore:parents:{' .. prefix)
-    or begins(key, 'cachestore:ghosts:{' .. prefix) then
-    if redis.call('TYPE', key).ok == 'set' then
-      beside[#beside + 1] = key
+-- A dependency set goes with its namespace, but for entries of other namespaces in it. One with more
+-- members than a step may look at stays, and expires.
+local function tidy(set)
+  if prefix ~= '' then
+    if redis.call('SCARD', set) > 1000 then return end
+    local members, own = redis.call('SMEMBERS', set), {}
+    for _, member in ipairs(members) do
+      if begins(member, prefix) then own[#own + 1] = member end
     end
+    if #own < #members then
+      if own[1] then redis.call('SREM', set, unpack(own)) end
+      return
+    end
+  end
+  beside[#beside + 1] = set
+end
+
+for _, key in ipairs(page[2]) do
+  if begins(key, depend .. prefix) then
+    if redis.call('TYPE', key).ok == 'set' then tidy(key) end
+  elseif begins(key, 'cachestore:parents:{' .. prefix) or begins(key, 'cachestore:ghosts:{' .. prefix) then
+    beside[#beside + 1] = key
   end
   if begins(key, prefix) and not begins(key, 'cachestore:') and redis.call('TYPE', key).ok == 'string' then
     values[#values + 1] = key

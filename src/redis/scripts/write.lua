@@ -2,6 +2,16 @@
 -- milliseconds or '', the condition ('', 'NX', 'XX', or 'EQ'), what 'EQ' expects, and the names
 -- that the entry depends on. 1 if it was written, 0 if the condition did not hold.
 local key, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5]
+
+-- Whole or not at all: what could fail is looked at before anything is changed.
+local fresh = {}
+for i = 7, #ARGV do
+  local kind = redis.call('TYPE', depend .. ARGV[i] .. close).ok
+  if kind ~= 'none' and kind ~= 'set' then
+    return redis.error_reply('WRONGTYPE a dependency set is no set')
+  end
+  fresh[i] = kind == 'none'
+end
 if condition == 'EQ' then
   local held = redis.pcall('GET', key)
   if type(held) == 'table' and held.err then return held end
@@ -22,10 +32,9 @@ local fresh_mine = redis.call('EXISTS', mine) == 0
 for i = 7, #ARGV do
   local name = ARGV[i]
   local to = depend .. name .. close
-  local fresh = redis.call('EXISTS', to) == 0
   redis.call('SADD', to, key)
   redis.call('SADD', mine, name)
-  if extend(to, whole, fresh) then extended[#extended + 1] = name end
+  if extend(to, whole, fresh[i]) then extended[#extended + 1] = name end
 end
 extend(mine, whole, fresh_mine)
 extend_above(extended, whole)

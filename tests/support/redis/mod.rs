@@ -6,7 +6,9 @@
 #![allow(unused_imports, reason = "every test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]
 
+pub(crate) mod opening;
 pub(crate) mod proxy;
+pub(crate) mod register;
 pub(crate) mod resp;
 pub(crate) mod server;
 pub(crate) mod tls;

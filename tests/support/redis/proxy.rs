@@ -7,8 +7,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -90,7 +90,7 @@ impl Plan {
 
 #[derive(Debug)]
 struct Shared {
-    target: String,
+    target: Mutex<String>,
     seed: u64,
     plan: watch::Sender<Plan>,
     accepted: AtomicU64,
@@ -112,7 +112,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let shared = Arc::new(Shared {
-            target: target.into(),
+            target: Mutex::new(target.into()),
             seed,
             plan: watch::Sender::new(Plan::default()),
             accepted: AtomicU64::new(0),
@@ -133,6 +133,11 @@ impl Proxy {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// New connections go there from now on.
+    pub(crate) fn retarget(&self, target: impl Into<String>) {
+        *self.shared.target.lock().expect("no panic") = target.into();
     }
 
     /// Adds a fault.
@@ -250,7 +255,8 @@ impl Drop for Living {
 async fn serve(shared: Arc<Shared>, number: u64, client: TcpStream) {
     shared.living.fetch_add(1, Ordering::SeqCst);
     let _living = Living(shared.clone());
-    let Ok(server) = TcpStream::connect(&shared.target).await else {
+    let target = shared.target.lock().expect("no panic").clone();
+    let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));

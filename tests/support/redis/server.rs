@@ -268,6 +268,7 @@ impl RedisServer {
 
     /// Everything the server executes from now on.
     pub(crate) fn monitor(&self) -> Monitor {
+        let asker = self.client();
         let mut stream = self.client();
         assert_eq!(
             stream.try_command(&["MONITOR"]).expect("a reply"),
@@ -275,7 +276,7 @@ impl RedisServer {
         );
         Monitor {
             stream,
-            asker: self.client(),
+            asker,
             asked: 0,
         }
     }

@@ -1,0 +1,282 @@
+//! What requests become on the wire, and what replies mean.
+
+use std::time::Duration;
+
+use redis::Value as Wire;
+use tokio::sync::oneshot::Receiver;
+use tokio::time::Instant;
+
+use super::command::{Batch, Busy, Job, Part, Task};
+use super::layout::Layout;
+use super::reply::{self, Outcome};
+use super::script::By;
+use crate::error::{Cause, Error, Result};
+use crate::key::{Key, KeyMaker, Namespace};
+use crate::request::{Condition, Reply, Request, Write};
+use crate::stats::Stats;
+use crate::value::Value;
+
+fn key(text: &str) -> Key {
+    thread_local! {
+        static MAKER: KeyMaker = KeyMaker::new(1000, true);
+    }
+    MAKER.with(|maker| maker.key(&Namespace::default(), text).unwrap())
+}
+
+fn write(name: &str, depends_on: &[&str]) -> Write {
+    let depends_on = depends_on.iter().map(|name| key(name)).collect();
+    Write {
+        key: key(name),
+        value: Value::from("v"),
+        ttl: Some(Duration::from_millis(1500)),
+        depends_on,
+    }
+}
+
+fn job(request: Request) -> Job {
+    Job::new(Task::Request(request), Instant::now() + Duration::from_secs(5))
+}
+
+fn get(name: &str) -> (Job, Receiver<Result<Option<Value>>>) {
+    let (reply, answer) = Reply::new();
+    (
+        job(Request::Get {
+            key: key(name),
+            reply,
+        }),
+        answer,
+    )
+}
+
+fn batch(jobs: Vec<Job>) -> Batch {
+    let mut batch = Batch::new(Layout::new(false));
+    jobs.into_iter().for_each(|job| batch.push(job));
+    batch.finish();
+    batch
+}
+
+/// The commands of a batch, a line each, digests left out.
+fn lines(batch: &Batch) -> Vec<String> {
+    let line = |command: &redis::Cmd| {
+        let words = command.args_iter().filter_map(|argument| match argument {
+            redis::Arg::Simple(word) => Some(String::from_utf8_lossy(word).into_owned()),
+            _ => None,
+        });
+        words
+            .filter(|word| word.len() != 40)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    batch.pipeline.cmd_iter().map(line).collect()
+}
+
+fn bulk(text: &str) -> Wire {
+    Wire::BulkString(text.as_bytes().to_vec())
+}
+
+fn server_error(line: &str) -> Wire {
+    redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap()
+}
+
+fn settle(parts: Vec<Part>, replies: Vec<Wire>) -> (Stats, Outcome) {
+    let (mut stats, mut outcome) = (Stats::default(), Outcome::default());
+    reply::settle(parts, replies, &mut stats, &mut outcome);
+    (stats, outcome)
+}
+
+#[test]
+fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
+    let (reply, _) = Reply::new();
+    let jobs = vec![
+        get("a").0,
+        get("b").0,
+        job(Request::Delete { key: key("a"), reply }),
+        get("c").0,
+        job(Request::Set {
+            write: write("s", &[]),
+            reply: None,
+        }),
+    ];
+    assert_eq!(
+        lines(&batch(jobs)),
+        ["MGET a b", "DEL a", "GET c", "SET s v PX 1500"]
+    );
+}
+
+#[test]
+fn conditions_and_dependencies_on_the_wire() {
+    let set_if = |write, condition| {
+        job(Request::SetIf {
+            write: Box::new(write),
+            condition,
+            reply: Reply::new().0,
+        })
+    };
+    let depend = "cachestore:depend:{ } v 1500";
+    let jobs = vec![
+        set_if(write("a", &[]), Condition::Absent),
+        set_if(write("a", &[]), Condition::Present),
+        set_if(write("a", &[]), Condition::Holds(Value::from("w"))),
+        set_if(write("a", &["x", "y"]), Condition::Absent),
+        job(Request::Set {
+            write: write("a", &["x"]),
+            reply: None,
+        }),
+        job(Request::Expire {
+            key: key("a"),
+            ttl: None,
+            reply: Reply::new().0,
+        }),
+        job(Request::Scan {
+            prefix: "a*".into(),
+            cursor: 7,
+            reply: Reply::new().0,
+        }),
+    ];
+    let wanted = [
+        "SET a v PX 1500 NX".to_owned(),
+        "SET a v PX 1500 XX".to_owned(),
+        format!("EVALSHA 1 a {depend} EQ w"),
+        format!("EVALSHA 1 a {depend} NX  x y"),
+        format!("EVALSHA 1 a {depend}   x"),
+        "EVALSHA 1 a cachestore:depend:{ } ".to_owned(),
+        r"SCAN 7 MATCH a\** COUNT 512 TYPE string".to_owned(),
+    ];
+    assert_eq!(lines(&batch(jobs)), wanted);
+}
+
+#[test]
+fn each_caller_gets_the_value_of_its_own_key() {
+    let ((a, mut of_a), (b, mut of_b), (c, mut of_c)) = (get("a"), get("b"), get("c"));
+    let (stats, outcome) = settle(
+        batch(vec![a, b, c]).parts,
+        vec![Wire::Array(vec![bulk("1"), Wire::Nil, bulk("3")])],
+    );
+    assert_eq!(of_a.try_recv().unwrap().unwrap(), Some(Value::from("1")));
+    assert_eq!(of_c.try_recv().unwrap().unwrap(), Some(Value::from("3")));
+    assert!(
+        of_b.try_recv().is_err(),
+        "absent, or of another type: that is asked for"
+    );
+    let doubted = batch(outcome.again);
+    assert_eq!(lines(&doubted), ["TYPE b"]);
+    let (later, _) = settle(doubted.parts, vec![Wire::SimpleString("none".into())]);
+    assert_eq!(of_b.try_recv().unwrap().unwrap(), None);
+    assert_eq!((stats.hits, later.misses), (2, 1));
+}
+
+#[test]
+fn absent_keys_of_a_get_many_are_checked_together_first() {
+    let (reply, mut answer) = Reply::new();
+    let many = job(Request::GetMany {
+        keys: vec![key("a"), key("b"), key("c")],
+        reply,
+    });
+    let found = vec![Wire::Array(vec![Wire::Nil, bulk("2"), Wire::Nil])];
+    let (_, outcome) = settle(batch(vec![many]).parts, found);
+    let doubted = batch(outcome.again);
+    assert_eq!(lines(&doubted), ["EXISTS a c"]);
+    let (_, outcome) = settle(doubted.parts, vec![Wire::Int(1)]);
+    let alone = batch(outcome.again);
+    assert_eq!(lines(&alone), ["TYPE a", "TYPE c"]);
+    let kinds = ["none", "list"].map(|kind| Wire::SimpleString(kind.into()));
+    settle(alone.parts, kinds.to_vec());
+    assert!(matches!(answer.try_recv().unwrap(), Err(Error::WrongType)));
+}
+
+#[test]
+fn a_forgotten_script_is_sent_whole_and_only_what_needs_it() {
+    let (reply, mut answer) = Reply::new();
+    let writes = vec![write("a", &["x"]), write("b", &["x"])];
+    let many = job(Request::SetMany {
+        writes,
+        reply: Some(reply),
+    });
+    let replies = vec![server_error("NOSCRIPT No matching script."), Wire::Int(1)];
+    let (stats, outcome) = settle(batch(vec![many]).parts, replies);
+    assert_eq!(stats.sets, 1);
+    assert_eq!(outcome.again.len(), 1);
+    assert_eq!(outcome.again[0].by, By::Source);
+    let again = batch(outcome.again);
+    assert_eq!(again.pipeline.len(), 1);
+    settle(again.parts, vec![Wire::Int(1)]);
+    answer.try_recv().unwrap().unwrap();
+}
+
+#[test]
+fn what_was_written_in_part_has_an_unknown_outcome() {
+    let (reply, mut answer) = Reply::new();
+    let many = job(Request::SetMany {
+        writes: vec![write("a", &[]), write("b", &[])],
+        reply: Some(reply),
+    });
+    settle(
+        batch(vec![many]).parts,
+        vec![Wire::Okay, server_error("OOM command not allowed")],
+    );
+    assert!(matches!(
+        answer.try_recv().unwrap(),
+        Err(Error::OutcomeUnknown(_))
+    ));
+}
+
+#[test]
+fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
+    let (question, mut asked) = get("a");
+    let (reply, mut changed) = Reply::new();
+    let change = job(Request::Incr {
+        key: key("n"),
+        by: 1,
+        reply,
+    });
+    let mut again = Vec::new();
+    reply::lose(
+        batch(vec![question, change]).parts,
+        &Cause::new("gone"),
+        &mut again,
+    );
+    assert_eq!(lines(&batch(again)), ["GET a"]);
+    assert!(asked.try_recv().is_err());
+    assert!(matches!(
+        changed.try_recv().unwrap(),
+        Err(Error::OutcomeUnknown(_))
+    ));
+}
+
+#[test]
+fn late_callers_are_answered_and_their_places_kept() {
+    let (late, mut of_late) = get("a");
+    let (mut patient, mut of_patient) = get("b");
+    let now = late.deadline;
+    patient.deadline = now + Duration::from_secs(1);
+    let mut parts = batch(vec![late, patient]).parts;
+    assert_eq!(reply::expire(&mut parts, now), Some(now + Duration::from_secs(1)));
+    assert!(matches!(of_late.try_recv().unwrap(), Err(Error::Timeout { .. })));
+    settle(parts, vec![Wire::Array(vec![bulk("1"), bulk("2")])]);
+    assert_eq!(of_patient.try_recv().unwrap().unwrap(), Some(Value::from("2")));
+}
+
+#[test]
+fn a_script_under_way_holds_back_its_key_and_no_other() {
+    let (mut busy, mut keys) = (Busy::default(), Vec::new());
+    let tied = || {
+        job(Request::Set {
+            write: write("a", &["x"]),
+            reply: None,
+        })
+    };
+    busy.begin(
+        &job(Request::Set {
+            write: write("p", &[]),
+            reply: None,
+        }),
+        &mut keys,
+    );
+    assert!(!busy.holds(&get("p").0), "a plain write is never sent twice");
+    busy.begin(&tied(), &mut keys);
+    assert!(busy.holds(&get("a").0));
+    assert!(!busy.holds(&get("b").0));
+    assert!(!busy.holds(&tied()), "scripts keep their order among themselves");
+    busy.end(&keys);
+    assert!(!busy.holds(&get("a").0));
+}

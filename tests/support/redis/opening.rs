@@ -1,0 +1,93 @@
+//! Stores over a server of the harness, and what their answers may be.
+
+use std::time::Duration;
+
+use cachestore::{Error, RedisConfig, Store};
+
+use super::RedisServer;
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// What a call may take past its deadline on a busy machine.
+pub(crate) const LATE: Duration = ms(250);
+
+pub(crate) fn config(url: &str) -> RedisConfig {
+    RedisConfig::new(url).expect("a URL")
+}
+
+pub(crate) async fn open(config: RedisConfig) -> Store {
+    Store::open(config).await.expect("the store opens")
+}
+
+/// A server without a password, and a store over it with the defaults.
+pub(crate) async fn plain() -> (RedisServer, Store) {
+    let server = RedisServer::start().await;
+    let store = open(config(&server.url())).await;
+    (server, store)
+}
+
+/// The same in `.go_compatible()` mode.
+pub(crate) async fn go() -> (RedisServer, Store) {
+    let server = RedisServer::start().await;
+    let store = open(config(&server.url()).go_compatible()).await;
+    (server, store)
+}
+
+/// Whether an error says that the call was not carried out.
+pub(crate) fn was_not_done(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unavailable(_) | Error::Timeout { .. } | Error::Closed
+    )
+}
+
+/// Waits until `holds`, at most so long: whether it did.
+pub(crate) async fn eventually(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let end = tokio::time::Instant::now() + patience;
+    loop {
+        if holds() {
+            return true;
+        }
+        if tokio::time::Instant::now() > end {
+            return false;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+}
+
+/// Everything that an error says: its message, its `Debug`, and those of all its sources.
+pub(crate) fn told(error: &Error) -> String {
+    let mut text = format!("{error}\n{error:?}\n{error:#?}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!("\n{cause}\n{cause:?}\n{cause:#?}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// How long a long version runs: `SOAK_SECONDS`, which `tests/soak.sh` sets, or ten seconds.
+pub(crate) fn soak() -> Duration {
+    let seconds = std::env::var("SOAK_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(10))
+}
+
+/// The resident memory of this process in bytes.
+pub(crate) fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the status of this process");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS");
+    let kib: u64 = line
+        .trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .expect("a number");
+    kib * 1024
+}
