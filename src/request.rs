@@ -42,6 +42,12 @@ impl From<Vec<Key>> for Names {
     }
 }
 
+impl FromIterator<Key> for Names {
+    fn from_iter<I: IntoIterator<Item = Key>>(names: I) -> Self {
+        Self::from(Vec::from_iter(names))
+    }
+}
+
 impl Deref for Names {
     type Target = [Key];
 

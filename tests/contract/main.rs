@@ -202,3 +202,8 @@ contract!(memory: open_memory);
 async fn open_memory(settings: fn(Config) -> Config) -> Store {
     support::open(settings(Config::memory())).await
 }
+
+#[path = "../support/redis/mod.rs"]
+mod harness;
+mod redis;
+use redis::*;

@@ -36,7 +36,7 @@ async fn open(
 }
 
 fn config(url: &str) -> RedisConfig {
-    RedisConfig::new(url).expect("a URL")
+    RedisConfig::new(url).unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
 pub(crate) async fn open_redis_plain(settings: fn(Config) -> Config) -> Store {

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use super::super::{MemoryEngine, Start};
 use super::Keys;
 use crate::error::{Error, Result};
-use crate::lane::{LaneSender, lane};
+use crate::lane::{Bounds, LaneSender, Stamp, lane};
 use crate::request::{Reply, Request};
 use crate::stats::Stats;
 use crate::value::Value;
@@ -22,7 +22,12 @@ struct Engine {
 
 impl Engine {
     fn new() -> Self {
-        let (sender, receiver) = lane(4096, 1 << 20, Duration::from_secs(5), &Handle::current());
+        let bounds = Bounds {
+            length: 4096,
+            bytes: 1 << 20,
+            patience: Duration::from_secs(5),
+        };
+        let (sender, receiver) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
         let actor = MemoryEngine::spawn(Start {
             lane: receiver,
             capacity_bytes: 16 << 20,
@@ -38,6 +43,7 @@ impl Engine {
         self.lane
             .send(Request::Set {
                 write: self.keys.write(key, depends_on),
+                reply: None,
             })
             .await
             .unwrap();
@@ -122,6 +128,7 @@ async fn the_rest_of_a_batch_is_served_after_a_fault() {
             .lane
             .try_send(Request::Set {
                 write: engine.keys.write("new", [""; 0]),
+                reply: None,
             })
             .unwrap();
         let old = engine.enqueue(|reply| Request::Get {
@@ -194,6 +201,7 @@ async fn deadlines_are_kept_after_a_fault() {
                 ttl,
                 ..engine.keys.write(text, [""; 0])
             },
+            reply: None,
         }
     };
     engine.lane.send(expiring("k", 100)).await.unwrap();
