@@ -60,6 +60,8 @@ mod footprint;
 mod key;
 mod lane;
 mod memory;
+#[cfg(doctest)]
+mod mistakes;
 pub mod redis;
 mod request;
 mod stats;

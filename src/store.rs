@@ -263,6 +263,15 @@ impl Store {
         self.engine() == EngineKind::Memory
     }
 
+    /// Whether requests are carried out in the order in which they are sent, also those of many keys:
+    /// connections do not wait for each other.
+    fn keeps_order(&self) -> bool {
+        match &self.inner.config.engine {
+            EngineConfig::Memory { .. } => true,
+            EngineConfig::Redis(options) => options.connections == 1,
+        }
+    }
+
     /// A value's key, in this handle's namespace.
     fn key(&self, raw: &str) -> Result<Key> {
         self.count(self.inner.keys.key(&self.namespace, raw))

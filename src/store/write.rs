@@ -294,7 +294,12 @@ impl<'a> IntoFuture for SetMany<'a> {
                         writes,
                         reply: Some(reply),
                     };
-                    answers.push(store.lane().begin(make).await?);
+                    let answer = store.lane().begin(make).await?;
+                    if store.keeps_order() {
+                        answers.push(answer);
+                    } else {
+                        answer.wait().await?;
+                    }
                 }
             }
             for answer in answers {

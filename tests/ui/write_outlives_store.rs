@@ -1,7 +1,0 @@
-//! A write borrows its store: it cannot be sent to one that is gone.
-
-fn dangling(store: cachestore::Store) -> cachestore::Set<'static> {
-    store.set("k", "v")
-}
-
-fn main() {}
