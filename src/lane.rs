@@ -77,6 +77,11 @@ pub(crate) struct LaneSender {
 }
 
 impl LaneSender {
+    /// Whether the engine has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// When the caller of a request that is made now is to be answered.
     fn deadline(&self) -> Option<Instant> {
         match self.stamp {

@@ -8,12 +8,15 @@ mod engine;
 mod fault;
 mod layout;
 mod link;
+mod lock;
 mod reply;
 mod script;
 mod stream;
+mod subscriber;
 mod walk;
 
 #[doc(no_inline)]
 pub use ::redis::*;
 
 pub(crate) use self::engine::{RedisEngine, Start};
+pub(crate) use self::subscriber::subscribe;

@@ -2,6 +2,7 @@
 
 mod batch;
 mod cache;
+mod lock;
 mod model;
 mod native;
 mod scan;
@@ -16,6 +17,7 @@ use kameo::actor::{ActorRef, Spawn};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+pub use self::lock::Lock;
 pub use self::scan::Scan;
 pub use self::write::{Set, SetFuture, SetIf, SetMany};
 use crate::config::{Config, EngineConfig, EngineKind};
@@ -23,6 +25,7 @@ use crate::error::{Error, Phase, Result};
 use crate::footprint;
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::lane::{LaneSender, Stamp, lane};
+use crate::lock as locking;
 use crate::request::Request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
@@ -55,6 +58,7 @@ struct Inner {
     config: Config,
     refused: AtomicU64,
     supervisor: ActorRef<Supervisor>,
+    locks: locking::Handle,
 }
 
 impl Store {
@@ -102,10 +106,17 @@ impl Store {
             stamp,
         );
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
+        let (locks, lock_ends) = locking::channel(settings.lane_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
             lane: receiver,
             go_compatible: settings.go_compatible,
+            sender: lane.clone(),
+            locks: lock_ends,
+            lock_bounds: locking::Bounds {
+                each: settings.lock_waiters_per_key,
+                all: settings.lock_waiters,
+            },
         });
         let inner = Inner {
             lane,
@@ -113,6 +124,7 @@ impl Store {
             config,
             refused: AtomicU64::new(0),
             supervisor,
+            locks,
         };
         let store = Self {
             inner: Arc::new(inner),

@@ -7,7 +7,7 @@ use kameo::actor::{ActorRef, Spawn};
 use super::super::{MemoryEngine, Start};
 use super::Keys;
 use crate::error::{Error, Result};
-use crate::lane::{LaneSender, lane};
+use crate::lane::{LaneSender, Stamp, lane};
 use crate::request::{Reply, Request};
 use crate::stats::Stats;
 use crate::value::Value;
@@ -20,7 +20,7 @@ struct Engine {
 
 impl Engine {
     fn new() -> Self {
-        let (sender, receiver) = lane(4096, 1 << 20, Duration::from_secs(5));
+        let (sender, receiver) = lane(4096, 1 << 20, Duration::from_secs(5), Stamp::None);
         let actor = MemoryEngine::spawn(Start {
             lane: receiver,
             capacity_bytes: 16 << 20,
@@ -36,6 +36,7 @@ impl Engine {
         self.lane
             .send(Request::Set {
                 write: self.keys.write(key, depends_on),
+                reply: None,
             })
             .await
             .unwrap();
