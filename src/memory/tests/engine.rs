@@ -121,6 +121,7 @@ async fn the_rest_of_a_batch_is_served_after_a_fault() {
             .lane
             .try_send(Request::Set {
                 write: engine.keys.write("new", [""; 0]),
+                reply: None,
             })
             .unwrap();
         let old = engine.enqueue(|reply| Request::Get {
@@ -193,6 +194,7 @@ async fn deadlines_are_kept_after_a_fault() {
                 ttl,
                 ..engine.keys.write(text, [""; 0])
             },
+            reply: None,
         }
     };
     engine.lane.send(expiring("k", 100)).await.unwrap();
