@@ -24,6 +24,7 @@ pub(super) struct Lease {
     pub(super) key: Key,
     pub(super) name: Name,
     pub(super) secret: Secret,
+    pub(super) fence: u64,
     view: watch::Sender<View>,
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
@@ -66,7 +67,7 @@ impl Renewal {
 }
 
 impl Lease {
-    pub(super) fn new(key: Key, name: Name, secret: Secret, deadline: Instant) -> Self {
+    pub(super) fn new(key: Key, name: Name, secret: Secret, fence: u64, deadline: Instant) -> Self {
         let (view, _) = watch::channel(View {
             deadline,
             lost: false,
@@ -75,6 +76,7 @@ impl Lease {
             key,
             name,
             secret,
+            fence,
             view,
             renewal: None,
             under_way: 0,

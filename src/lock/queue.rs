@@ -247,18 +247,10 @@ impl Queues {
         let Some(until) = until.filter(|_| !again) else {
             return self.ask_or_end(name, effects);
         };
-        // One who does not wait may have come while the engine was asked for one who left.
-        while let Some(waiter) = self.head(name)
-            && self
-                .waiters
-                .get(&waiter)
-                .is_some_and(|place| place.deadline.is_none())
-        {
-            self.remove(waiter);
-            effects.push(match answer {
-                Answer::Failed { .. } => Effect::Fail(waiter),
-                _ => Effect::Refuse(waiter),
-            });
+        // One who does not wait came while the engine was asked for one who left: it has not asked yet.
+        let head = self.head(name).and_then(|head| self.waiters.get(&head));
+        if head.is_some_and(|place| place.deadline.is_none()) {
+            return self.ask_or_end(name, effects);
         }
         let Some(line) = self.lines.get_mut(name) else {
             return;

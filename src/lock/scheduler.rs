@@ -108,6 +108,7 @@ enum Asked {
     Release {
         key: Key,
         secret: Secret,
+        fence: Option<u64>,
         reply: Option<oneshot::Sender<Result<Release>>>,
         again: bool,
     },
@@ -241,13 +242,13 @@ impl Scheduler {
     }
 
     fn poll_returns(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.ends.returns.poll_recv(cx) {
-            Poll::Ready(Some(back)) => {
-                self.take_back(back);
-                true
-            }
-            _ => false,
+        let mut progress = false;
+        // All of them: who drops a guard and asks again finds the lock free.
+        while let Poll::Ready(Some(back)) = self.ends.returns.poll_recv(cx) {
+            self.take_back(back);
+            progress = true;
         }
+        progress
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
@@ -357,13 +358,27 @@ impl Scheduler {
         match news {
             News::Watching(name) => self.wake(&name),
             News::Reconnected => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
-            News::Released { key, fence } => {
-                // The release of one who held it before the present holder says nothing new.
-                let old = fence.is_some_and(|fence| self.fences.get(&key).is_some_and(|last| fence < *last));
-                if !old {
-                    self.wake(&key);
-                }
+            News::Released { key, fence } => self.released(&key, fence),
+        }
+    }
+
+    /// A lock was released, which had this fence if it is known. Our own releases are heard of twice, from
+    /// the engine and from the watcher, and those of earlier holders may be heard late.
+    fn released(&mut self, name: &Name, fence: Option<u64>) {
+        if let Some(fence) = fence {
+            if self.fences.get(name).is_some_and(|last| fence < *last) {
+                return;
             }
+            self.saw_fence(name, fence.saturating_add(1));
+        }
+        self.wake(name);
+    }
+
+    /// Whoever holds the lock has this fence or a later one.
+    fn saw_fence(&mut self, name: &Name, fence: u64) {
+        if self.queues.has_line(name) {
+            let last = self.fences.entry(name.clone()).or_default();
+            *last = fence.max(*last);
         }
     }
 

@@ -39,12 +39,7 @@ impl Scheduler {
                     let _ = reply.send(extended);
                 }
             }
-            Asked::Release {
-                key,
-                secret,
-                reply,
-                again,
-            } => self.release_answered(key, secret, reply, again, answer),
+            Asked::Release { .. } => self.release_answered(asked, answer),
             Asked::Step {
                 name,
                 secret,
@@ -79,16 +74,15 @@ impl Scheduler {
             .watcher
             .as_ref()
             .is_some_and(|watcher| watcher.silent_holders);
+        if let Ok(LockAnswer::Granted { fence, .. } | LockAnswer::Busy { fence, .. }) = &answer {
+            self.saw_fence(&name, *fence);
+        }
         let pending = self.wishes.get_mut(&waiter);
         let verdict = match &answer {
-            Ok(LockAnswer::Granted { fence, .. }) => {
-                self.fences.insert(name.clone(), *fence);
-                Answer::Granted {
-                    retry: now + ttl + jitter(ttl, alone),
-                }
-            }
-            Ok(LockAnswer::Busy { remaining, fence }) => {
-                self.fences.insert(name.clone(), *fence);
+            Ok(LockAnswer::Granted { .. }) => Answer::Granted {
+                retry: now + ttl + jitter(ttl, alone),
+            },
+            Ok(LockAnswer::Busy { remaining, .. }) => {
                 let mut sleep = *remaining + jitter(*remaining, alone);
                 if let Some(pending) = pending {
                     pending.error = None;
@@ -114,7 +108,7 @@ impl Scheduler {
                     pending.uncertain |= unknown;
                     pending.error = Some(error);
                 } else if unknown && !own_secret {
-                    self.send_release(key.clone(), secret.clone(), None);
+                    self.send_release(key.clone(), secret.clone(), None, None);
                 }
                 Answer::Failed {
                     retry: passing.then(|| now + AFTER_FAILURE + jitter(AFTER_FAILURE, false)),
@@ -126,7 +120,7 @@ impl Scheduler {
                 self.grant(waiter, fence, renewed, sent);
             } else if !(renewed && own_secret) {
                 // Its caller has gone while the answer was on its way.
-                self.send_release(key, secret, None);
+                self.send_release(key, secret, Some(fence), None);
             }
         }
         self.with_queues(|queues, now, effects| queues.answered(&name, verdict, now, effects));
@@ -166,7 +160,7 @@ impl Scheduler {
             }
         }
         holders.push(waiter);
-        let mut lease = Lease::new(wish.key.clone(), name, wish.secret.clone(), deadline);
+        let mut lease = Lease::new(wish.key.clone(), name, wish.secret.clone(), fence, deadline);
         let key = wish.key.as_str().get(wish.prefix..).unwrap_or_default().into();
         let guard = LockGuard::new(Parts {
             id: waiter,
@@ -230,19 +224,23 @@ impl Scheduler {
         }
     }
 
-    fn release_answered(
-        &mut self,
-        key: Key,
-        secret: Secret,
-        reply: Option<oneshot::Sender<Result<Release>>>,
-        again: bool,
-        answer: Result<LockAnswer>,
-    ) {
+    fn release_answered(&mut self, asked: Asked, answer: Result<LockAnswer>) {
+        let Asked::Release {
+            key,
+            secret,
+            fence,
+            reply,
+            again,
+        } = asked
+        else {
+            return;
+        };
         if again && matches!(answer, Err(Error::OutcomeUnknown(_))) {
             // A release can be made twice: the secret is nobody else's.
             let asked = Asked::Release {
                 key: key.clone(),
                 secret: secret.clone(),
+                fence,
                 reply,
                 again: false,
             };
@@ -254,7 +252,7 @@ impl Scheduler {
                 self.lose_all(&name, Some(&secret));
                 // Alone, the next in line has asked already, right behind the release.
                 if !(self.is_alone() && again) {
-                    self.wake(&name);
+                    self.released(&name, fence);
                 }
                 Ok(Release::Released)
             }

@@ -146,7 +146,7 @@ impl Scheduler {
     fn release_uncertain(&mut self, uncertain: bool, wish: Wish) {
         // A secret of the caller's own may have held the lock before: then it is not ours to release.
         if uncertain && !wish.own_secret {
-            self.send_release(wish.key, wish.secret, None);
+            self.send_release(wish.key, wish.secret, None, None);
         }
     }
 
@@ -192,19 +192,21 @@ impl Scheduler {
         };
         lease.lose();
         let key = lease.key.clone();
-        self.send_release(key, lease.secret.clone(), reply);
+        self.send_release(key, lease.secret.clone(), Some(lease.fence), reply);
     }
 
     pub(super) fn send_release(
         &mut self,
         key: Key,
         secret: Secret,
+        fence: Option<u64>,
         reply: Option<oneshot::Sender<Result<Release>>>,
     ) {
         let name = name(&key);
         let asked = Asked::Release {
             key: key.clone(),
             secret: secret.clone(),
+            fence,
             reply,
             again: true,
         };
