@@ -1,5 +1,10 @@
 //! Ten thousand wait for one lock, and a third of them give up: the others are served in order.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic"
+)]
 
 #[path = "support/redis/mod.rs"]
 mod harness;

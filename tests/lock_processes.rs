@@ -1,6 +1,11 @@
 //! Several processes and one server: whoever believes to hold the lock, on its own clock, holds it alone;
 //! and where a stopped process believes too long, its fence is refused.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic"
+)]
 #![allow(
     clippy::disallowed_methods,
     reason = "processes share no other clock than the machine's"

@@ -514,10 +514,10 @@ async fn close_releases_what_is_held(world: World) {
         held.release().await,
         Err(Error::Closed) | Ok(Release::NotHeld)
     ));
-    if world.server.is_some() {
+    if let Some(server) = &world.server {
         drop(world.store.lock("held").await.unwrap());
         drop(world.store.lock("dropped").await.unwrap());
-        assert!(world.server.as_ref().unwrap().connections().len() <= 2);
+        assert!(server.connections().len() <= 2);
     }
 }
 

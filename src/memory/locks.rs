@@ -70,7 +70,7 @@ impl Locks {
             LockAction::Info => match self.held.get(text) {
                 None => LockAnswer::NotHeld,
                 Some(held) => LockAnswer::Held {
-                    remaining: held.until.as_duration().saturating_sub(now.as_duration()),
+                    remaining: held.until.from_now(now),
                     fence: held.fence,
                 },
             },
@@ -121,7 +121,7 @@ impl Locks {
 impl Held {
     fn busy(&self, now: Moment) -> LockAnswer {
         LockAnswer::Busy {
-            remaining: self.until.as_duration().saturating_sub(now.as_duration()),
+            remaining: self.until.from_now(now),
             fence: self.fence,
         }
     }
