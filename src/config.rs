@@ -60,6 +60,10 @@ pub struct Settings {
     /// How many bytes of requests may wait in the engine's lane, small requests (up to 256 bytes)
     /// not counted. Default: 64 MiB.
     pub lane_bytes: usize,
+    /// How many callers may wait for locks. Default: 250,000.
+    pub lock_waiters: usize,
+    /// How many callers may wait for one lock. Default: 100,000.
+    pub lock_waiters_per_key: usize,
     /// Whether stored data is shared with go-cachestore. Default: no.
     pub go_compatible: bool,
 }
@@ -75,6 +79,8 @@ impl Default for Settings {
             max_value_bytes: 64 * MIB,
             lane_length: 4096,
             lane_bytes: 64 * MIB,
+            lock_waiters: 250_000,
+            lock_waiters_per_key: 100_000,
             go_compatible: false,
         }
     }
@@ -101,6 +107,10 @@ impl Settings {
         at_least_one("max_value_bytes", self.max_value_bytes as u128)?;
         at_least_one("lane_length", self.lane_length as u128)?;
         at_least_one("lane_bytes", self.lane_bytes as u128)?;
+        at_least_one(
+            "lock_waiters",
+            self.lock_waiters.min(self.lock_waiters_per_key) as u128,
+        )?;
         if self.max_key_bytes == 0 || self.max_key_bytes > MAX_KEY_BYTES {
             return refuse(format!("max_key_bytes must be from 1 to {MAX_KEY_BYTES}"));
         }
@@ -183,6 +193,15 @@ macro_rules! shared_settings {
             #[must_use]
             pub fn lane_bytes(mut self, bytes: usize) -> Self {
                 self.settings.lane_bytes = bytes;
+                self
+            }
+
+            /// How many callers may wait for locks: in all, and for one lock. Further ones are told
+            /// [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 250,000 and 100,000.
+            #[must_use]
+            pub fn lock_waiters(mut self, all: usize, per_key: usize) -> Self {
+                self.settings.lock_waiters = all;
+                self.settings.lock_waiters_per_key = per_key;
                 self
             }
 

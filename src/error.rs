@@ -65,6 +65,18 @@ pub enum Error {
         /// What is wrong, and what would be right. Never contains a URL or a password.
         reason: String,
     },
+    /// A lock's secret is empty or blank.
+    #[error("a secret is required: it was empty or blank")]
+    SecretRequired,
+    /// `wait_write_lock` was given no time to wait: use `write_lock`.
+    #[error("a time to wait is required: it was zero")]
+    WaitRequired,
+    /// The lock is another's, or others wait for it, and it did not become free in the time that was given.
+    #[error("the lock is held: wait for it, or try again later")]
+    LockHeld,
+    /// The lock is another's: the secret is not that of its holder. Nothing was changed.
+    #[error("the lock is held with another secret")]
+    LockMismatch,
     /// `incr` found a value that is not a decimal integer of 64 bits.
     #[error("the value is not a decimal integer of 64 bits")]
     NotAnInteger,

@@ -99,7 +99,25 @@ impl KeyMaker {
         self.checked(namespace, raw)
     }
 
+    /// A lock's key: trimmed where dependency names are. None is reserved, for locks have a place of their
+    /// own.
+    pub(crate) fn lock(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
+        let key = if self.trim_names { trim(raw) } else { raw };
+        if key.trim().is_empty() {
+            return Err(Error::KeyRequired);
+        }
+        self.named(namespace, key)
+    }
+
     fn checked(&self, namespace: &Namespace, key: &str) -> Result<Key> {
+        if namespace.prefix().is_empty() && key.starts_with(RESERVED_PREFIX) {
+            // A key that is too long is told so first.
+            return self.named(namespace, key).and(Err(Error::KeyReserved));
+        }
+        self.named(namespace, key)
+    }
+
+    fn named(&self, namespace: &Namespace, key: &str) -> Result<Key> {
         if key.len() > self.max_bytes {
             return Err(Error::KeyTooLong {
                 len: key.len(),
@@ -108,9 +126,6 @@ impl KeyMaker {
         }
         let prefix = namespace.prefix();
         let text = if prefix.is_empty() {
-            if key.starts_with(RESERVED_PREFIX) {
-                return Err(Error::KeyReserved);
-            }
             CompactString::new(key)
         } else {
             let mut text = CompactString::with_capacity(prefix.len() + key.len());

@@ -93,6 +93,11 @@ pub(crate) struct LaneSender {
 }
 
 impl LaneSender {
+    /// Whether the engine has gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Puts `request` into the lane, if need be after waiting for room.
     ///
     /// Cancel safe: the request is in the lane when this resolves, and not before.

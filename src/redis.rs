@@ -8,9 +8,11 @@ mod engine;
 mod fault;
 mod layout;
 mod link;
+mod lock;
 mod reply;
 mod script;
 mod stream;
+mod subscriber;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -19,3 +21,4 @@ mod walk;
 pub use ::redis::*;
 
 pub(crate) use self::engine::{RedisEngine, Start};
+pub(crate) use self::subscriber::subscribe;

@@ -5,6 +5,8 @@
 //! it is in the lane, whether or not its caller still waits; a question whose caller has gone may be
 //! skipped.
 
+mod lock;
+
 use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
@@ -17,6 +19,10 @@ use crate::key::Key;
 use crate::stats::EngineStats;
 use crate::ttl::Ttl;
 use crate::value::Value;
+
+pub(crate) use self::lock::{
+    LockAction, LockAnswer, LockReply, LockRequest, LockResult, News, Watch, Watcher,
+};
 
 /// One entry to be written.
 #[derive(Debug)]
@@ -147,6 +153,8 @@ pub(crate) enum Request {
     Stats {
         reply: Reply<EngineStats>,
     },
+    /// A step on a lock. In a box: requests stay small.
+    Lock(Box<LockRequest>),
     /// The caller's own command. The handle sends it to the engine that it is for.
     Redis {
         command: Box<redis::Cmd>,
@@ -189,6 +197,7 @@ impl Request {
             | Request::Invalidate { names: keys, .. } => bytes_of(keys),
             Request::Scan { prefix, .. } | Request::Clear { prefix, .. } => prefix.len(),
             Request::Redis { command, .. } => command.args_iter().map(argument_bytes).sum(),
+            Request::Lock(request) => request.key.heap_bytes(),
             Request::Ping { .. } | Request::Stats { .. } => 0,
             #[cfg(test)]
             Request::Panic { .. } => 0,
@@ -221,6 +230,7 @@ impl Request {
             Request::SetIf { write, .. } => Some(&write.key),
             Request::SetMany { writes, .. } => writes.first().map(|write| &write.key),
             Request::GetMany { keys, .. } | Request::DeleteMany { keys, .. } => keys.first(),
+            Request::Lock(request) => Some(&request.key),
             _ => None,
         }
     }
@@ -257,6 +267,7 @@ impl Request {
             | Request::Redis { .. }
             | Request::Clear { .. }
             | Request::Invalidate { .. } => true,
+            Request::Lock(request) => request.action.changes(),
             #[cfg(test)]
             Request::Panic { .. } => false,
         }

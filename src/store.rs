@@ -2,6 +2,7 @@
 
 mod batch;
 mod cache;
+mod lock;
 mod model;
 mod native;
 mod scan;
@@ -17,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::lock::Lock;
 pub use self::scan::Scan;
 pub use self::write::{Set, SetFuture, SetIf, SetMany};
 use crate::config::{Config, EngineConfig, EngineKind};
@@ -24,6 +26,7 @@ use crate::error::{Error, Phase, Result};
 use crate::footprint;
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::lane::{Bounds, LaneSender, Stamp, lane, until};
+use crate::lock as locking;
 use crate::request::Request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
@@ -58,6 +61,7 @@ struct Inner {
     supervisor: ActorRef<Supervisor>,
     /// Closed when all actors have ended.
     ended: watch::Receiver<()>,
+    locks: locking::Handle,
 }
 
 impl Store {
@@ -107,11 +111,18 @@ impl Store {
         let (lane, receiver) = lane(&bounds, stamp, &home);
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
         let (running, ended) = watch::channel(());
+        let (locks, lock_ends) = locking::channel(settings.lane_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
             lane: receiver,
             ended: running,
             go_compatible: settings.go_compatible,
+            sender: lane.clone(),
+            locks: lock_ends,
+            lock_bounds: locking::Bounds {
+                each: settings.lock_waiters_per_key,
+                all: settings.lock_waiters,
+            },
         });
         let inner = Inner {
             lane,
@@ -120,6 +131,7 @@ impl Store {
             refused: AtomicU64::new(0),
             supervisor,
             ended,
+            locks,
         };
         let store = Self {
             inner: Arc::new(inner),

@@ -5,12 +5,15 @@ use std::ops::ControlFlow;
 use kameo::Actor;
 use kameo::actor::{ActorId, ActorRef, Spawn, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible};
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 
 use crate::config::EngineConfig;
-use crate::lane::LaneReceiver;
+use crate::lane::{LaneReceiver, LaneSender};
+use crate::lock::{self, Scheduler};
 use crate::memory::{self, MemoryEngine};
 use crate::redis::{self, RedisEngine};
+use crate::request::Watcher;
 
 /// What a store is started with.
 #[derive(Debug)]
@@ -19,6 +22,10 @@ pub(crate) struct Plan {
     pub(crate) lane: LaneReceiver,
     pub(crate) ended: watch::Sender<()>,
     pub(crate) go_compatible: bool,
+    /// The lane's sending end, for those who ask the engine on their own account.
+    pub(crate) sender: LaneSender,
+    pub(crate) locks: lock::Ends,
+    pub(crate) lock_bounds: lock::Bounds,
 }
 
 /// The one engine of a store.
@@ -33,6 +40,7 @@ enum Engine {
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     engine: Engine,
+    scheduler: ActorRef<Scheduler>,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
     _ended: watch::Sender<()>,
 }
@@ -47,7 +55,11 @@ impl Actor for Supervisor {
             lane,
             go_compatible,
             ended,
+            sender,
+            locks,
+            lock_bounds,
         } = plan;
+        let mut watcher = None;
         let engine = match engine {
             EngineConfig::Memory { capacity_bytes } => {
                 let engine = MemoryEngine::spawn(memory::Start { lane, capacity_bytes });
@@ -56,6 +68,7 @@ impl Actor for Supervisor {
                 Engine::Memory(engine)
             }
             EngineConfig::Redis(options) => {
+                watcher = Some(watch(options.clone(), go_compatible));
                 let engine = RedisEngine::spawn(redis::Start {
                     lane,
                     options,
@@ -66,8 +79,16 @@ impl Actor for Supervisor {
                 Engine::Redis(engine)
             }
         };
+        let scheduler = Scheduler::spawn(lock::Start {
+            ends: locks,
+            engine: sender,
+            watcher,
+            bounds: lock_bounds,
+        });
+        myself.link(&scheduler).await;
         Ok(Self {
             engine,
+            scheduler,
             _ended: ended,
         })
     }
@@ -84,13 +105,28 @@ impl Actor for Supervisor {
         Ok(ControlFlow::Break(ActorStopReason::Normal))
     }
 
-    /// Waits until the engine has served its lane and ended.
+    /// Waits until what is held is released, and the engine has served its lane and ended.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
+        // Locks are released through the engine: it goes last.
+        stop(&self.scheduler).await;
         match &self.engine {
             Engine::Memory(engine) => stop(engine).await,
             Engine::Redis(engine) => stop(engine).await,
         }
         Ok(())
+    }
+}
+
+/// Starts what tells of locks that other processes release. It ends with the scheduler.
+fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> Watcher {
+    let (watch, watches) = mpsc::unbounded_channel();
+    let (news_sender, news) = mpsc::unbounded_channel();
+    tokio::spawn(redis::subscribe(options, watches, news_sender));
+    Watcher {
+        watch,
+        news,
+        // go-cachestore does not announce what it releases.
+        silent_holders: go_compatible,
     }
 }
 

@@ -14,12 +14,13 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
 use super::expiry::Moment;
+use super::locks::Locks;
 use super::operation;
 use super::sweep::Sweep;
 use super::table::Table;
 use crate::error::Error;
 use crate::lane::{Envelope, LaneReceiver};
-use crate::request::{Reply, Request};
+use crate::request::{LockRequest, Reply, Request};
 use crate::stats::EngineStats;
 
 /// The most requests that are taken from the lane at once.
@@ -49,6 +50,8 @@ pub(crate) struct MemoryEngine {
     lane: LaneReceiver,
     /// Boxed, for the actor's future is moved with every poll.
     table: Box<Table>,
+    /// Apart from the table: what befalls that does not touch it.
+    locks: Locks,
     /// Long work, carried out in slices between batches.
     sweeps: VecDeque<(Sweep, Reply<u64>)>,
     /// Whether entries have expired and wait to be reclaimed.
@@ -72,6 +75,7 @@ impl Actor for MemoryEngine {
         Ok(Self {
             lane: start.lane,
             table: Box::new(Table::new(start.capacity_bytes)),
+            locks: Locks::default(),
             sweeps: VecDeque::new(),
             overdue: false,
             origin,
@@ -324,6 +328,10 @@ impl MemoryEngine {
                 self.begin(sweep, reply, now);
             }
             Request::Invalidate { names, reply } => self.begin(Sweep::invalidation(names), reply, now),
+            Request::Lock(request) => {
+                let LockRequest { key, action, reply } = *request;
+                reply.send(self.locks.serve(&key, action, now));
+            }
             Request::Ping { reply } => reply.send(Ok(())),
             Request::Stats { reply } => {
                 let lane_depth = self.lane.depth() as u64;

@@ -317,6 +317,7 @@ impl Batch {
                 command.arg("COUNT").arg(PAGE).arg("TYPE").arg("string");
                 self.add(command);
             }
+            Request::Lock(request) => self.add(super::lock::command(request, layout, by)),
             Request::Ping { .. } => self.add(redis::cmd("PING")),
             Request::Redis { command, .. } => self.add(command.as_ref().clone()),
             // Walks of their own, or answered by the engine itself: nothing is sent for them here.

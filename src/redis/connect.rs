@@ -92,7 +92,7 @@ async fn open(options: &RedisOptions) -> Result<Connected> {
     Ok(connected)
 }
 
-fn introduction(address: &Address) -> RedisConnectionInfo {
+pub(super) fn introduction(address: &Address) -> RedisConnectionInfo {
     let protocol = if address.resp3 {
         ProtocolVersion::RESP3
     } else {

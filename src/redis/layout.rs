@@ -12,7 +12,12 @@ pub(super) struct Layout {
     pub(super) depend: &'static str,
     /// What it ends with. The braces are a hash tag of Redis Cluster.
     pub(super) close: &'static str,
+    /// What a lock's name begins and ends with: nothing where go-cachestore has to find it.
+    pub(super) lock: (&'static str, &'static str),
 }
+
+/// What a lock's name begins with, and, in every layout, the channel on which its release is announced.
+const LOCK: &str = "cachestore:lock:{";
 
 impl Layout {
     pub(super) fn new(go_compatible: bool) -> Self {
@@ -20,13 +25,34 @@ impl Layout {
             Self {
                 depend: "depend:",
                 close: "",
+                lock: ("", ""),
             }
         } else {
             Self {
                 depend: "cachestore:depend:{",
                 close: "}",
+                lock: (LOCK, "}"),
             }
         }
+    }
+
+    pub(super) fn lock(self, key: &str) -> String {
+        let (open, close) = self.lock;
+        format!("{open}{key}{close}")
+    }
+
+    pub(super) fn fence(key: &str) -> String {
+        format!("cachestore:fence:{{{key}}}")
+    }
+
+    /// Where the releases of a lock are announced.
+    pub(super) fn channel(key: &str) -> String {
+        format!("{LOCK}{key}}}")
+    }
+
+    /// The lock whose releases are announced there.
+    pub(super) fn of_channel(channel: &str) -> Option<&str> {
+        channel.strip_prefix(LOCK)?.strip_suffix('}')
     }
 
     pub(super) fn ghosts(name: &str) -> String {

@@ -189,6 +189,11 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         Request::Ttl { reply, .. } => reply.send(number(got).map(ttl)),
         Request::Incr { reply, .. } => reply.send(number(got)),
         Request::Scan { reply, .. } => reply.send(page(got)),
+        Request::Lock(request) => {
+            let answer = refuse_errors(got)
+                .and_then(|got| super::lock::answer(&request.action, got).ok_or_else(unexpected));
+            request.reply.send(answer);
+        }
         Request::Ping { reply } => reply.send(refuse_errors(got).map(drop)),
         Request::Redis { reply, .. } => reply.send(refuse_errors(got)),
         // These have no commands of their own.
@@ -451,6 +456,7 @@ pub(super) fn fail(task: Task, error: &Error) {
         Request::Ttl { reply, .. } => reply.send(Err(error)),
         Request::Incr { reply, .. } => reply.send(Err(error)),
         Request::Scan { reply, .. } => reply.send(Err(error)),
+        Request::Lock(request) => request.reply.send(Err(error)),
         Request::Ping { reply } => reply.send(Err(error)),
         Request::Stats { reply } => reply.send(Err(error)),
         Request::Redis { reply, .. } => reply.send(Err(error)),

@@ -12,15 +12,25 @@ pub(super) enum Script {
     Condemn,
     Drain,
     Clear,
+    LockAcquire,
+    LockExtend,
+    LockRelease,
+    LockForce,
+    LockInfo,
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 5] = [
+    pub(super) const ALL: [Script; 10] = [
         Script::Write,
         Script::Expire,
         Script::Condemn,
         Script::Drain,
         Script::Clear,
+        Script::LockAcquire,
+        Script::LockExtend,
+        Script::LockRelease,
+        Script::LockForce,
+        Script::LockInfo,
     ];
 
     pub(super) fn source(self) -> &'static str {
@@ -36,13 +46,18 @@ impl Script {
             Script::Condemn => include_str!("scripts/condemn.lua"),
             Script::Drain => include_str!("scripts/drain.lua"),
             Script::Clear => include_str!("scripts/clear.lua"),
+            Script::LockAcquire => include_str!("scripts/lock_acquire.lua"),
+            Script::LockExtend => include_str!("scripts/lock_extend.lua"),
+            Script::LockRelease => include_str!("scripts/lock_release.lua"),
+            Script::LockForce => include_str!("scripts/lock_force.lua"),
+            Script::LockInfo => include_str!("scripts/lock_info.lua"),
         }
     }
 
     /// A call, up to its arguments: by the script's digest, or by its `source` for a server that has
     /// forgotten it.
     pub(super) fn call(self, by: By, keys: usize) -> Cmd {
-        static DIGESTS: LazyLock<[String; 5]> =
+        static DIGESTS: LazyLock<[String; 10]> =
             LazyLock::new(|| Script::ALL.map(|s| redis::Script::new(s.source()).get_hash().to_owned()));
         let mut command;
         match by {

@@ -288,6 +288,7 @@ mod tests {
     const LAYOUT: Layout = Layout {
         depend: "d:",
         close: "",
+        lock: ("l:", ""),
     };
 
     fn walk(names: &[&str]) -> Walk {

@@ -1,0 +1,58 @@
+//! Actors that share one store and take locks by message: none blocks its mailbox to wait.
+#![allow(clippy::print_stdout, reason = "an example")]
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use cachestore::{Config, LockOutcome, Store};
+use kameo::prelude::*;
+
+struct Worker {
+    name: &'static str,
+    store: Store,
+}
+
+impl Actor for Worker {
+    type Args = Self;
+    type Error = Infallible;
+
+    async fn on_start(worker: Self, myself: ActorRef<Self>) -> Result<Self, Infallible> {
+        // Returns at once; the grant is a message.
+        let lock = worker.store.lock("report").wait(Duration::from_secs(10));
+        lock.send_to(myself.recipient());
+        Ok(worker)
+    }
+}
+
+impl Message<LockOutcome> for Worker {
+    type Reply = ();
+
+    async fn handle(&mut self, outcome: LockOutcome, ctx: &mut Context<Self, ()>) {
+        match outcome.0 {
+            Ok(guard) => {
+                let count = self.store.incr("reports", 1).await;
+                println!(
+                    "{} holds the lock with fence {}: report {count:?}",
+                    self.name,
+                    guard.fence()
+                );
+            }
+            Err(error) => println!("{} got no lock: {error}", self.name),
+        }
+        // The guard has been dropped: the next worker is told.
+        ctx.stop();
+    }
+}
+
+#[tokio::main]
+async fn main() -> cachestore::Result<()> {
+    let store = Store::open(Config::from_env()?).await?;
+    let workers = ["Ada", "Grace", "Barbara"].map(|name| {
+        let store = store.clone();
+        Worker::spawn(Worker { name, store })
+    });
+    for worker in &workers {
+        worker.wait_for_shutdown().await;
+    }
+    store.close().await
+}

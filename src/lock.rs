@@ -1,0 +1,261 @@
+//! Locks: who waits, who holds, and for how long. The engine is asked through its lane, whichever it is.
+
+mod guard;
+mod lease;
+mod queue;
+mod scheduler;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kameo::actor::Recipient;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+pub use self::guard::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
+pub(crate) use self::queue::Bounds;
+pub(crate) use self::scheduler::{Scheduler, Start};
+use crate::error::{Cause, Error, Phase, Result};
+use crate::key::Key;
+use crate::request::{LockAction, LockAnswer};
+use crate::secret::Secret;
+
+/// What keeps the actors of a store alive while it is held.
+pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
+
+/// Somebody's wish for a lock.
+pub(crate) struct Wish {
+    pub(crate) key: Key,
+    /// How many bytes of the key are its namespace.
+    pub(crate) prefix: usize,
+    /// In whole milliseconds.
+    pub(crate) ttl: Duration,
+    /// Until when to wait; `None` asks once.
+    pub(crate) until: Option<Instant>,
+    pub(crate) secret: Secret,
+    /// The caller chose the secret, so that it may hold the lock already.
+    pub(crate) own_secret: bool,
+    /// The caller wants the secret only, and nothing that releases the lock for it.
+    pub(crate) by_secret: bool,
+    /// How long to renew it at most.
+    pub(crate) renew: Option<Duration>,
+    pub(crate) keep: Keep,
+}
+
+/// Where a grant goes.
+enum Sink {
+    Caller(oneshot::Sender<Result<LockGuard>>),
+    Actor(Recipient<LockOutcome>),
+}
+
+/// What the scheduler is asked.
+enum Command {
+    Lock {
+        id: u64,
+        wish: Box<Wish>,
+        sink: Sink,
+        handle: Handle,
+    },
+    /// A new TTL for a lease.
+    Extend {
+        id: u64,
+        ttl: Duration,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    /// A step by secret, of nobody's guard.
+    Step {
+        key: Key,
+        action: LockAction,
+        reply: oneshot::Sender<Result<LockAnswer>>,
+    },
+}
+
+/// What comes back, without waiting: at most one for each waiter and one for each guard.
+enum Return {
+    /// The caller of a wish has gone.
+    Left(u64),
+    /// A guard was dropped, or released by a caller who waits for the answer.
+    Released(u64, Option<oneshot::Sender<Result<Release>>>),
+    /// A guard's secret was handed out, and the guard ended without a release.
+    Forgotten(u64),
+}
+
+/// What talks to the scheduler: part of every handle of a store and of every guard.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    commands: mpsc::Sender<Command>,
+    returns: mpsc::UnboundedSender<Return>,
+    /// Numbers of waiters; a guard keeps that of the waiter it was granted to.
+    numbers: Arc<AtomicU64>,
+    patience: Duration,
+}
+
+/// The scheduler's ends of what its handles hold.
+pub(crate) struct Ends {
+    commands: mpsc::Receiver<Command>,
+    returns: mpsc::UnboundedReceiver<Return>,
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ends")
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+/// A handle and its ends: at most `length` commands wait, each for `patience` at most.
+pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
+    let (command_sender, commands) = mpsc::channel(length);
+    let (return_sender, returns) = mpsc::unbounded_channel();
+    let handle = Handle {
+        commands: command_sender,
+        returns: return_sender,
+        numbers: Arc::new(AtomicU64::new(0)),
+        patience,
+    };
+    (handle, Ends { commands, returns })
+}
+
+impl Handle {
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn send(&self, command: Command) -> Result<()> {
+        let command = match self.commands.try_send(command) {
+            Ok(()) => return Ok(()),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::Closed),
+            Err(mpsc::error::TrySendError::Full(command)) => command,
+        };
+        match tokio::time::timeout(self.patience, self.commands.send(command)).await {
+            Ok(sent) => sent.map_err(|_| Error::Closed),
+            Err(_) => Err(Error::Timeout { phase: Phase::Queue }),
+        }
+    }
+
+    /// Waits for a lock. Dropped at any time, it leaves nothing behind.
+    pub(crate) async fn lock(&self, wish: Wish) -> Result<LockGuard> {
+        let (sender, receiver) = oneshot::channel();
+        let id = self.number();
+        let handle = self.clone();
+        let command = Command::Lock {
+            id,
+            wish: Box::new(wish),
+            sink: Sink::Caller(sender),
+            handle,
+        };
+        self.send(command).await?;
+        let mut place = PlaceInLine {
+            handle: self,
+            id: Some(id),
+        };
+        let granted = receiver.await;
+        place.id = None;
+        granted.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Asks for a lock on behalf of an actor, which is told.
+    pub(crate) fn lock_for(&self, wish: Wish, recipient: Recipient<LockOutcome>) {
+        let command = Command::Lock {
+            id: self.number(),
+            wish: Box::new(wish),
+            sink: Sink::Actor(recipient),
+            handle: self.clone(),
+        };
+        let (error, command) = match self.commands.try_send(command) {
+            Ok(()) => return,
+            Err(mpsc::error::TrySendError::Closed(command)) => (Error::Closed, command),
+            Err(mpsc::error::TrySendError::Full(command)) => {
+                (Error::Timeout { phase: Phase::Queue }, command)
+            }
+        };
+        if let Command::Lock { sink, .. } = command {
+            sink.send(Err(error));
+        }
+    }
+
+    /// One step by secret.
+    pub(crate) async fn step(&self, key: Key, action: LockAction) -> Result<LockAnswer> {
+        let changes = action.changes();
+        self.ask(changes, |reply| Command::Step { key, action, reply })
+            .await
+    }
+
+    async fn extend(&self, id: u64, ttl: Duration) -> Result<()> {
+        self.ask(true, |reply| Command::Extend { id, ttl, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        changes: bool,
+        make: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.send(make(sender)).await?;
+        match receiver.await {
+            Ok(answer) => answer,
+            Err(_) if changes && !self.commands.is_closed() => Err(Error::OutcomeUnknown(failed())),
+            Err(_) => Err(Error::Closed),
+        }
+    }
+
+    fn give_back(&self, what: Return) {
+        // Without a scheduler there is nothing to give back to: the lock ends with its TTL.
+        let _ = self.returns.send(what);
+    }
+}
+
+/// A place in a line, left when the caller goes.
+struct PlaceInLine<'a> {
+    handle: &'a Handle,
+    id: Option<u64>,
+}
+
+impl Drop for PlaceInLine<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.handle.give_back(Return::Left(id));
+        }
+    }
+}
+
+impl Sink {
+    fn is_closed(&self) -> bool {
+        match self {
+            Sink::Caller(caller) => caller.is_closed(),
+            Sink::Actor(actor) => !actor.is_alive(),
+        }
+    }
+
+    /// Hands out the grant. If nobody takes it, the guard's drop hands the lock on.
+    fn send(self, granted: Result<LockGuard>) {
+        match self {
+            Sink::Caller(caller) => drop(caller.send(granted)),
+            Sink::Actor(actor) => match actor.tell(LockOutcome(granted)).try_send() {
+                Err(kameo::error::SendError::MailboxFull(outcome)) => {
+                    // A task waits for room in the actor's mailbox, until the actor ends.
+                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                        runtime.spawn(async move { drop(actor.tell(outcome).await) });
+                    }
+                }
+                sent => drop(sent),
+            },
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the engine failed while it served this request")]
+struct Failed;
+
+fn failed() -> Cause {
+    Cause::new(Failed)
+}

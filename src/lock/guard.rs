@@ -1,0 +1,272 @@
+//! A held lock in its holder's hands.
+
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::lease::View;
+use super::{Handle, Keep, Return};
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::ttl::Ttl;
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Release {
+    /// The lock was held, and is free now.
+    Released,
+    /// The lock was not held any more.
+    NotHeld,
+}
+
+/// A lock's lease is gone: its time is over, or it was released from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("the lock was lost: its lease has ended")]
+#[non_exhaustive]
+pub struct LockLost;
+
+/// What [`Store::lock_info`](crate::Store::lock_info) tells of a held lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct LockInfo {
+    /// The holder's fence.
+    pub fence: u64,
+    /// How long it is still held, if it is neither renewed nor released.
+    pub remaining: Duration,
+}
+
+/// The answer to [`Lock::send_to`](crate::Lock::send_to), as a message: the grant, or why there is none.
+#[derive(Debug)]
+pub struct LockOutcome(pub Result<LockGuard>);
+
+/// A held lock. Its drop releases it, without blocking.
+///
+/// One holder at a time until its TTL ends, counted on the holder's monotonic clock from before the
+/// request was sent, as long as the engine loses no data; beyond that only the [fence](Self::fence)
+/// protects the resource.
+///
+/// A guard keeps its store open.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+/// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+/// let guard = store.lock("report").ttl(Duration::from_secs(10)).await?;
+/// assert!(guard.remaining() > Duration::from_secs(9));
+/// guard.release().await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct LockGuard {
+    id: u64,
+    key: CompactString,
+    secret: Secret,
+    fence: u64,
+    view: watch::Receiver<View>,
+    /// How long before the deadline `run` stops.
+    margin: Duration,
+    handle: Handle,
+    /// What its drop does; `None` once that was done otherwise.
+    at_drop: Option<AtDrop>,
+    _keep: Keep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AtDrop {
+    Release,
+    /// The lock was held before the guard was made, and stays so.
+    Forget,
+}
+
+/// What a guard is made of.
+pub(super) struct Parts {
+    pub(super) id: u64,
+    pub(super) key: CompactString,
+    pub(super) secret: Secret,
+    pub(super) fence: u64,
+    pub(super) ttl: Duration,
+    pub(super) view: watch::Receiver<View>,
+    pub(super) handle: Handle,
+    pub(super) at_drop: AtDrop,
+    pub(super) keep: Keep,
+}
+
+impl LockGuard {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            id: parts.id,
+            key: parts.key,
+            secret: parts.secret,
+            fence: parts.fence,
+            view: parts.view,
+            // Timers have the grain of a millisecond.
+            margin: (parts.ttl / 10).min(Duration::from_millis(10)),
+            handle: parts.handle,
+            at_drop: Some(parts.at_drop),
+            _keep: parts.keep,
+        }
+    }
+
+    /// The lock's key, as it was asked for.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The lock's secret: whoever has it can renew and release the lock, from anywhere.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// A number that only grows from holder to holder of this lock. Send it along with every write to
+    /// what the lock protects, and let that refuse writes with a lower one than it has seen: so a
+    /// holder that was stopped past its TTL does no harm.
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// How long the lease still lasts on this process's clock; zero if it is gone.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        let view = *self.view.borrow();
+        if view.lost {
+            return Duration::ZERO;
+        }
+        view.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Sets the lease's end to `ttl` from now, later or earlier than before.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let guard = store.lock("report").ttl(Duration::from_secs(10)).await?;
+    /// guard.extend(Duration::from_secs(60)).await?;
+    /// assert!(guard.remaining() > Duration::from_secs(59));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTtl`](Error::InvalidTtl); [`LockMismatch`](Error::LockMismatch) if the lock is gone or
+    /// another's; as [`Store::delete`](crate::Store::delete) from the engine.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the extension may be carried out even if the future is dropped. The guard knows.
+    pub async fn extend(&self, ttl: Duration) -> Result<()> {
+        let ttl = Ttl::checked(ttl)?;
+        self.handle.extend(self.id, ttl).await
+    }
+
+    /// Releases the lock and waits for the answer. A lock that has passed to another is
+    /// [`Release::NotHeld`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::delete`](crate::Store::delete) from the engine.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: the lock is released, whether or not the future is polled to its end.
+    pub async fn release(mut self) -> Result<Release> {
+        let (sender, receiver) = oneshot::channel();
+        if self.at_drop.take().is_none() {
+            return Ok(Release::NotHeld);
+        }
+        self.handle.give_back(Return::Released(self.id, Some(sender)));
+        receiver.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Resolves when the lease is gone: when a renewal was refused, when the deadline has passed on the
+    /// local clock, when the store is closed, or when the guard is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it only watches.
+    pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        gone(self.view.clone(), Duration::ZERO)
+    }
+
+    /// Runs `future` while the lock is held. If the lease is about to end, the future is dropped before
+    /// it does: a hundredth of a second before, or a tenth of the TTL if that is less. What blocks its
+    /// thread cannot be stopped.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let guard = store.lock("report").ttl(Duration::from_millis(50)).await?;
+    /// assert_eq!(guard.run(async { 7 }).await, Ok(7));
+    /// assert!(guard.run(std::future::pending::<()>()).await.is_err());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LockLost`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As `future` is; the lock stays held.
+    pub async fn run<F: Future>(&self, future: F) -> std::result::Result<F::Output, LockLost> {
+        tokio::select! {
+            biased;
+            () = gone(self.view.clone(), self.margin) => Err(LockLost),
+            output = future => Ok(output),
+        }
+    }
+
+    /// Ends the guard and leaves the lock held: its secret is what releases it now.
+    pub(crate) fn into_secret(mut self) -> Secret {
+        self.at_drop = None;
+        self.handle.give_back(Return::Forgotten(self.id));
+        self.secret.clone()
+    }
+}
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        match self.at_drop.take() {
+            Some(AtDrop::Release) => self.handle.give_back(Return::Released(self.id, None)),
+            Some(AtDrop::Forget) => self.handle.give_back(Return::Forgotten(self.id)),
+            None => {}
+        }
+    }
+}
+
+impl fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockGuard")
+            .field("key", &self.key)
+            .field("fence", &self.fence)
+            .field("remaining", &self.remaining())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits until a lease is gone, or about to be.
+async fn gone(mut view: watch::Receiver<View>, margin: Duration) {
+    loop {
+        let View { deadline, lost } = *view.borrow_and_update();
+        let end = deadline.checked_sub(margin).unwrap_or(deadline);
+        if lost || end <= Instant::now() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => {}
+            changed = view.changed() => if changed.is_err() {
+                return;
+            },
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! The actor between those who want locks and the engine.
+
+mod answers;
+mod steps;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kameo::Actor;
+use kameo::actor::{ActorRef, WeakActorRef};
+use kameo::error::{ActorStopReason, Infallible, PanicError};
+use kameo::mailbox::{MailboxReceiver, Signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep};
+
+use super::guard::{LockGuard, Release};
+use super::lease::Lease;
+use super::queue::{Bounds, Effect, Name, Queues, Waiter};
+use super::{Command, Ends, Handle, Return, Sink, Wish};
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::lane::{LaneSender, Refused};
+use crate::request::{
+    LockAction, LockAnswer, LockReply, LockRequest, LockResult, News, Request, Watch, Watcher,
+};
+use crate::secret::Secret;
+
+/// How much is done before others have their turn.
+const TURN: usize = 256;
+/// How far away the alarm is set when there is nothing to wait for.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the scheduler is started with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) ends: Ends,
+    pub(crate) engine: LaneSender,
+    /// How it learns of other holders. Without one there are none: all locks of the engine pass through
+    /// this scheduler.
+    pub(crate) watcher: Option<Watcher>,
+    pub(crate) bounds: Bounds,
+}
+
+/// Owns the queues and the leases, alone.
+pub(crate) struct Scheduler {
+    ends: Ends,
+    engine: LaneSender,
+    watcher: Option<Watcher>,
+    queues: Queues,
+    /// Those who wait, and those for whom the engine is asked.
+    wishes: HashMap<Waiter, Pending>,
+    /// What is held through guards.
+    leases: HashMap<u64, Lease>,
+    /// The leases of a lock: more than one only if they share a secret, or are over.
+    holders: HashMap<Name, Vec<u64>>,
+    renewals: BTreeSet<(Instant, u64)>,
+    /// The last fence seen of a lock that somebody waits for.
+    fences: HashMap<Name, u64>,
+    /// What the engine was asked and has not answered, by number.
+    asked: HashMap<u64, Asked>,
+    numbers: u64,
+    answers: mpsc::UnboundedReceiver<(u64, LockResult)>,
+    answer_to: mpsc::UnboundedSender<(u64, LockResult)>,
+    /// What found no room in the engine's lane.
+    outbox: VecDeque<Request>,
+    sending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    origin: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// A wish, and what has become of it so far.
+struct Pending {
+    wish: Box<Wish>,
+    sink: Sink,
+    handle: Handle,
+    /// Why the engine failed when it was last asked.
+    error: Option<Error>,
+    /// The lock may be held by this wish, because an answer was lost.
+    uncertain: bool,
+    /// How long to sleep before a silent holder is asked for again.
+    pause: Duration,
+}
+
+/// What an answer is to.
+enum Asked {
+    Head {
+        name: Name,
+        waiter: Waiter,
+        key: Key,
+        secret: Secret,
+        ttl: Duration,
+        sent: Instant,
+        own_secret: bool,
+    },
+    /// A wish whose secret may hold the lock already: it is tried before it waits in line.
+    Renew { waiter: Waiter, sent: Instant },
+    Extend {
+        lease: u64,
+        ttl: Duration,
+        sent: Instant,
+        reply: Option<oneshot::Sender<Result<()>>>,
+    },
+    Release {
+        key: Key,
+        secret: Secret,
+        fence: Option<u64>,
+        reply: Option<oneshot::Sender<Result<Release>>>,
+        again: bool,
+    },
+    Step {
+        name: Name,
+        /// The secret of a release, or `None` for a forced one.
+        secret: Option<Secret>,
+        frees: bool,
+        reply: oneshot::Sender<Result<LockAnswer>>,
+    },
+}
+
+impl fmt::Debug for Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler")
+            .field("waiters", &self.queues.len())
+            .field("leases", &self.leases.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Actor for Scheduler {
+    type Args = Start;
+    type Error = Infallible;
+
+    async fn on_start(start: Start, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
+        let (answer_to, answers) = mpsc::unbounded_channel();
+        let origin = Instant::now();
+        Ok(Self {
+            ends: start.ends,
+            engine: start.engine,
+            watcher: start.watcher,
+            queues: Queues::new(start.bounds),
+            wishes: HashMap::new(),
+            leases: HashMap::new(),
+            holders: HashMap::new(),
+            renewals: BTreeSet::new(),
+            fences: HashMap::new(),
+            asked: HashMap::new(),
+            numbers: 0,
+            answers,
+            answer_to,
+            outbox: VecDeque::new(),
+            sending: None,
+            origin,
+            alarm: Box::pin(tokio::time::sleep_until(origin)),
+        })
+    }
+
+    async fn next(
+        &mut self,
+        _: WeakActorRef<Self>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
+        Ok(poll_fn(|cx| self.poll(cx, mailbox)).await)
+    }
+
+    async fn on_panic(
+        &mut self,
+        _: WeakActorRef<Self>,
+        panic: PanicError,
+    ) -> std::result::Result<ControlFlow<ActorStopReason>, Infallible> {
+        tracing::error!(%panic, "the lock scheduler panicked: it goes on with what comes next");
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Releases what is held, and waits for the engine's word on all that is under way.
+    async fn on_stop(
+        &mut self,
+        _: WeakActorRef<Self>,
+        reason: ActorStopReason,
+    ) -> std::result::Result<(), Infallible> {
+        self.ends.commands.close();
+        while let Ok(back) = self.ends.returns.try_recv() {
+            self.take_back(back);
+        }
+        while let Ok(Command::Lock { sink, .. }) = self.ends.commands.try_recv() {
+            sink.send(Err(Error::Closed));
+        }
+        let waiters: Vec<Waiter> = self.wishes.keys().copied().collect();
+        for waiter in waiters {
+            self.conclude(waiter, Err(Error::Closed));
+            self.leave(waiter);
+        }
+        let leases: Vec<u64> = self.leases.keys().copied().collect();
+        for lease in leases {
+            self.release(lease, None);
+        }
+        poll_fn(|cx| {
+            while self.poll_engine(cx) {}
+            if self.asked.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        tracing::debug!(?reason, "the lock scheduler has stopped");
+        Ok(())
+    }
+}
+
+impl Scheduler {
+    /// Does all that can be done now. Ready with the mailbox's signal.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> Poll<Option<Signal<Self>>> {
+        for _ in 0..TURN {
+            // What frees locks goes first.
+            let mut progress = self.poll_returns(cx);
+            progress |= self.poll_engine(cx);
+            progress |= self.poll_news(cx);
+            progress |= self.poll_commands(cx);
+            if progress {
+                continue;
+            }
+            if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
+                return Poll::Ready(signal);
+            }
+            if !self.poll_alarm(cx) {
+                return Poll::Pending;
+            }
+        }
+        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
+            return Poll::Ready(signal);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_returns(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        // All of them: who drops a guard and asks again finds the lock free.
+        while let Poll::Ready(Some(back)) = self.ends.returns.poll_recv(cx) {
+            self.take_back(back);
+            progress = true;
+        }
+        progress
+    }
+
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
+        // Whoever waits for room in the engine's lane waits in ours.
+        if !self.outbox.is_empty() {
+            return false;
+        }
+        match self.ends.commands.poll_recv(cx) {
+            Poll::Ready(Some(command)) => {
+                self.begin(command);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        match watcher.news.poll_recv(cx) {
+            Poll::Ready(Some(news)) => {
+                self.hear(news);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Sends what waits for room in the engine's lane, and takes an answer.
+    fn poll_engine(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        if let Some(sending) = &mut self.sending
+            && sending.as_mut().poll(cx).is_ready()
+        {
+            self.sending = None;
+            progress = true;
+        }
+        if self.sending.is_none()
+            && let Some(request) = self.outbox.pop_front()
+        {
+            let engine = self.engine.clone();
+            // A request that is not sent is dropped, which answers it.
+            self.sending = Some(Box::pin(async move { drop(engine.send(request).await) }));
+            progress = true;
+        }
+        if let Poll::Ready(Some((number, answer))) = self.answers.poll_recv(cx) {
+            self.answered(number, answer);
+            progress = true;
+        }
+        progress
+    }
+
+    /// Keeps the deadlines: whether one was due.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        let waiters = self.queues.next_due().map(|due| self.origin + due);
+        let renewal = self.renewals.first().map(|(at, _)| *at);
+        let at = [waiters, renewal]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(now + FAR);
+        if at <= now {
+            self.renew_due(now);
+            self.with_queues(|queues, now, effects| queues.tick(now, effects));
+            return true;
+        }
+        if self.alarm.deadline() != at {
+            self.alarm.as_mut().reset(at);
+        }
+        self.alarm.as_mut().poll(cx).is_ready()
+    }
+
+    /// Asks the engine. Requests for one key are answered in the order in which they are asked.
+    fn ask(&mut self, key: Key, action: LockAction, asked: Asked) {
+        self.numbers += 1;
+        let number = self.numbers;
+        self.asked.insert(number, asked);
+        let reply = LockReply::new(self.answer_to.clone(), number);
+        let request = Request::Lock(Box::new(LockRequest { key, action, reply }));
+        if self.outbox.is_empty() && self.sending.is_none() {
+            match self.engine.try_send(request) {
+                Ok(()) | Err(Refused::Closed) => {}
+                Err(Refused::Full(envelope)) => self.outbox.push_back(envelope.request),
+            }
+        } else {
+            self.outbox.push_back(request);
+        }
+    }
+
+    /// Changes the queues, and carries out what follows.
+    fn with_queues(&mut self, change: impl FnOnce(&mut Queues, Duration, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        let now = self.origin.elapsed();
+        change(&mut self.queues, now, &mut effects);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn wake(&mut self, name: &Name) {
+        self.with_queues(|queues, _, effects| queues.wake(name, effects));
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Watching(name) => self.wake(&name),
+            News::Reconnected => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
+            News::Released { key, fence } => self.released(&key, fence),
+        }
+    }
+
+    /// A lock was released, which had this fence if it is known. Our own releases are heard of twice, from
+    /// the engine and from the watcher, and those of earlier holders may be heard late.
+    fn released(&mut self, name: &Name, fence: Option<u64>) {
+        if let Some(fence) = fence {
+            if self.fences.get(name).is_some_and(|last| fence < *last) {
+                return;
+            }
+            self.saw_fence(name, fence.saturating_add(1));
+        }
+        self.wake(name);
+    }
+
+    /// Whoever holds the lock has this fence or a later one.
+    fn saw_fence(&mut self, name: &Name, fence: u64) {
+        if self.queues.has_line(name) {
+            let last = self.fences.entry(name.clone()).or_default();
+            *last = fence.max(*last);
+        }
+    }
+
+    fn watch(&self, watch: Watch) {
+        if let Some(watcher) = &self.watcher {
+            // Without it, waiters sleep until the holder's TTL ends.
+            let _ = watcher.watch.send(watch);
+        }
+    }
+
+    /// Whether all locks of the engine pass through this scheduler, so that there is nobody to be fair to.
+    fn is_alone(&self) -> bool {
+        self.watcher.is_none()
+    }
+}
+
+fn name(key: &Key) -> Name {
+    Name::from(key.as_str())
+}

@@ -1,0 +1,147 @@
+//! Locks on the server: one script for each step. Pure.
+//!
+//! A lock is a string that holds its secret, under a name of its own; beside it is the last fence that was
+//! given for it. The server counts all time. The fence is the larger of the last one plus one and the
+//! server's time in microseconds, so that it grows even if the last one is forgotten, unless the server's
+//! clock is set back by more than [`MEMORY`] meanwhile.
+
+use std::time::Duration;
+
+use redis::{Cmd, Value as Wire};
+
+use super::layout::Layout;
+use super::script::{By, Script};
+use crate::request::{LockAction, LockAnswer, LockRequest};
+use crate::ttl::LONGEST;
+
+/// How long the last fence of a lock is remembered after its end.
+const MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+pub(super) fn command(request: &LockRequest, layout: Layout, by: By) -> Cmd {
+    let key = request.key.as_str();
+    let (script, keys) = match &request.action {
+        LockAction::Acquire { .. } | LockAction::Renew { .. } => (Script::LockAcquire, 2),
+        LockAction::Extend { .. } => (Script::LockExtend, 2),
+        LockAction::Release { .. } => (Script::LockRelease, 2),
+        LockAction::Force => (Script::LockForce, 1),
+        LockAction::Info => (Script::LockInfo, 2),
+    };
+    let mut command = script.call(by, keys);
+    command.arg(layout.lock(key));
+    if keys == 2 {
+        command.arg(Layout::fence(key));
+    }
+    match &request.action {
+        LockAction::Acquire { secret, ttl } | LockAction::Extend { secret, ttl } => {
+            command
+                .arg(secret.expose())
+                .arg(millis(*ttl))
+                .arg(millis(*ttl + MEMORY));
+        }
+        LockAction::Renew { secret, ttl } => {
+            command
+                .arg(secret.expose())
+                .arg(millis(*ttl))
+                .arg(millis(*ttl + MEMORY))
+                .arg("1");
+        }
+        LockAction::Release { secret } => {
+            command.arg(secret.expose()).arg(Layout::channel(key));
+        }
+        LockAction::Force => {
+            command.arg(Layout::channel(key));
+        }
+        LockAction::Info => {}
+    }
+    command
+}
+
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the server's reply means; `None` if no script of ours gives it.
+pub(super) fn answer(action: &LockAction, got: Wire) -> Option<LockAnswer> {
+    match action {
+        LockAction::Acquire { .. } | LockAction::Renew { .. } => {
+            let Wire::Array(parts) = got else { return None };
+            match parts.as_slice() {
+                [Wire::Int(1), fence, Wire::Int(renewed)] => Some(LockAnswer::Granted {
+                    fence: number(fence)?,
+                    renewed: *renewed == 1,
+                }),
+                [Wire::Int(0), Wire::Int(left), fence] => Some(LockAnswer::Busy {
+                    remaining: remaining(*left),
+                    fence: number(fence)?,
+                }),
+                [Wire::Int(2)] => Some(LockAnswer::NotHeld),
+                _ => None,
+            }
+        }
+        LockAction::Info => match got {
+            Wire::Int(0) => Some(LockAnswer::NotHeld),
+            Wire::Array(parts) => match parts.as_slice() {
+                [Wire::Int(left), fence] => Some(LockAnswer::Held {
+                    remaining: remaining(*left),
+                    fence: number(fence)?,
+                }),
+                _ => None,
+            },
+            _ => None,
+        },
+        LockAction::Extend { .. } | LockAction::Release { .. } | LockAction::Force => match got {
+            Wire::Int(1) => Some(LockAnswer::Done),
+            Wire::Int(0) => Some(LockAnswer::NotHeld),
+            Wire::Int(-1) => Some(LockAnswer::Mismatch),
+            _ => None,
+        },
+    }
+}
+
+/// A time that the server tells. One that another program made without an end has the longest.
+fn remaining(millis: i64) -> Duration {
+    u64::try_from(millis).map_or(LONGEST, Duration::from_millis)
+}
+
+fn number(fence: &Wire) -> Option<u64> {
+    match fence {
+        Wire::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
+        Wire::Int(number) => u64::try_from(*number).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+
+    #[test]
+    fn replies_mean_what_the_scripts_say() {
+        let secret = Secret::given("s").unwrap();
+        let ttl = Duration::from_secs(1);
+        let acquire = LockAction::Acquire { secret, ttl };
+        let fence = || Wire::BulkString(b"7".to_vec());
+        let granted = answer(&acquire, Wire::Array(vec![Wire::Int(1), fence(), Wire::Int(0)]));
+        assert_eq!(
+            granted,
+            Some(LockAnswer::Granted {
+                fence: 7,
+                renewed: false
+            })
+        );
+        let busy = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(5), fence()]));
+        let remaining = Duration::from_millis(5);
+        assert_eq!(busy, Some(LockAnswer::Busy { remaining, fence: 7 }));
+        let endless = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(-1), fence()]));
+        assert_eq!(
+            endless,
+            Some(LockAnswer::Busy {
+                remaining: LONGEST,
+                fence: 7
+            })
+        );
+        assert_eq!(answer(&LockAction::Info, Wire::Int(0)), Some(LockAnswer::NotHeld));
+        assert_eq!(answer(&LockAction::Force, Wire::Okay), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! Locks by their secrets, without a guard.
+
+use std::time::Duration;
+
+use super::Lock;
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::lock::{LockInfo, Release};
+use crate::request::{LockAction, LockAnswer};
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::ttl::Ttl;
+
+impl Store {
+    /// Takes a lock for `ttl` and answers its secret, which releases it. Prefer [`lock`](Self::lock),
+    /// whose guard releases it by itself.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let secret = store.write_lock("report", Duration::from_secs(10)).await?;
+    /// store.release_lock("report", &secret).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe, as [`lock`](Self::lock) is.
+    pub async fn write_lock(&self, key: impl AsRef<str>, ttl: Duration) -> Result<Secret> {
+        self.by_secret(self.lock(key).ttl(ttl)).await
+    }
+
+    /// Takes a lock with a secret of the caller's. If that holds it already, its TTL is renewed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let ttl = Duration::from_secs(10);
+    /// store.write_lock_with_secret("report", "mine", ttl).await?;
+    /// store.write_lock_with_secret("report", "mine", ttl).await?;
+    /// let other = store.write_lock_with_secret("report", "yours", ttl).await;
+    /// assert!(matches!(other, Err(cachestore::Error::LockHeld)));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`lock`](Self::lock).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe; a lock that the secret held before may have been renewed.
+    pub async fn write_lock_with_secret(
+        &self,
+        key: impl AsRef<str>,
+        secret: impl AsRef<str>,
+        ttl: Duration,
+    ) -> Result<Secret> {
+        self.by_secret(self.lock(key).ttl(ttl).secret(secret)).await
+    }
+
+    /// As [`write_lock`](Self::write_lock), waiting for the lock for up to `wait`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let (ttl, wait) = (Duration::from_secs(10), Duration::from_secs(1));
+    /// store.wait_write_lock("report", ttl, wait).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WaitRequired`](Error::WaitRequired) if `wait` is zero; else as [`lock`](Self::lock).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe, as [`lock`](Self::lock) is.
+    pub async fn wait_write_lock(
+        &self,
+        key: impl AsRef<str>,
+        ttl: Duration,
+        wait: Duration,
+    ) -> Result<Secret> {
+        let lock = self.lock(key).ttl(ttl).wait(wait);
+        if wait.is_zero() && lock.key.is_ok() {
+            return self.count(Err(Error::WaitRequired));
+        }
+        self.by_secret(lock).await
+    }
+
+    async fn by_secret(&self, mut lock: Lock<'_>) -> Result<Secret> {
+        lock.by_secret = true;
+        Ok(lock.await?.into_secret())
+    }
+
+    /// Releases a lock by its secret. A lock that is not held is [`Release::NotHeld`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cachestore::Release;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let secret = store.write_lock("report", Duration::from_secs(10)).await?;
+    /// assert_eq!(store.release_lock("report", &secret).await?, Release::Released);
+    /// assert_eq!(store.release_lock("report", &secret).await?, Release::NotHeld);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LockMismatch`](Error::LockMismatch) if it is held with another secret;
+    /// [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
+    /// [`SecretRequired`](Error::SecretRequired); as [`delete`](Self::delete) from the engine.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the lock may be released even if the future is dropped.
+    pub async fn release_lock(&self, key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Release> {
+        let (key, secret) = self.key_and_secret(key.as_ref(), secret.as_ref())?;
+        match self.inner.locks.step(key, LockAction::Release { secret }).await? {
+            LockAnswer::Done => Ok(Release::Released),
+            LockAnswer::Mismatch => Err(Error::LockMismatch),
+            _ => Ok(Release::NotHeld),
+        }
+    }
+
+    /// Lets a lock end `ttl` from now: whether it was held.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let secret = store.write_lock("report", Duration::from_secs(10)).await?;
+    /// assert!(store.extend_lock("report", &secret, Duration::from_secs(60)).await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`release_lock`](Self::release_lock), and [`InvalidTtl`](Error::InvalidTtl).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the lock may be extended even if the future is dropped.
+    pub async fn extend_lock(
+        &self,
+        key: impl AsRef<str>,
+        secret: impl AsRef<str>,
+        ttl: Duration,
+    ) -> Result<bool> {
+        let (key, secret) = self.key_and_secret(key.as_ref(), secret.as_ref())?;
+        let ttl = self.count(Ttl::checked(ttl))?;
+        match self
+            .inner
+            .locks
+            .step(key, LockAction::Extend { secret, ttl })
+            .await?
+        {
+            LockAnswer::Done => Ok(true),
+            LockAnswer::Mismatch => Err(Error::LockMismatch),
+            _ => Ok(false),
+        }
+    }
+
+    fn key_and_secret(&self, key: &str, secret: &str) -> Result<(Key, Secret)> {
+        let key = self.lock_key(key)?;
+        let secret = self.count(Secret::given(secret).ok_or(Error::SecretRequired))?;
+        Ok((key, secret))
+    }
+
+    /// The fence of a lock's holder, and how long it is still held; `None` if it is free.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let guard = store.lock("report").await?;
+    /// assert_eq!(store.lock_info("report").await?.unwrap().fence, guard.fence());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong); as
+    /// [`get`](Self::get) from the engine.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing.
+    pub async fn lock_info(&self, key: impl AsRef<str>) -> Result<Option<LockInfo>> {
+        let key = self.lock_key(key.as_ref())?;
+        Ok(match self.inner.locks.step(key, LockAction::Info).await? {
+            LockAnswer::Held { remaining, fence } => Some(LockInfo { fence, remaining }),
+            _ => None,
+        })
+    }
+
+    /// Releases a lock whoever holds it: whether it was held. Its holder learns of it when it renews the
+    /// lock, or at its deadline; only the [fence](LockGuard::fence) protects the resource until then.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let guard = store.lock("report").await?;
+    /// assert!(store.force_release("report").await?);
+    /// assert!(!store.force_release("report").await?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong); as
+    /// [`delete`](Self::delete) from the engine.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the lock may be released even if the future is dropped.
+    pub async fn force_release(&self, key: impl AsRef<str>) -> Result<bool> {
+        let key = self.lock_key(key.as_ref())?;
+        Ok(self.inner.locks.step(key, LockAction::Force).await? == LockAnswer::Done)
+    }
+}
