@@ -40,3 +40,10 @@ pub(crate) fn at_most(key: &Key, value_len: usize, names: &[Key]) -> usize {
         .sum();
     ENTRY + DEADLINE + payload(key, value_len) + names
 }
+
+/// The longest value that can still be written, by [`at_most`]; 0 if not even an empty one can.
+pub(crate) fn longest_value(key: &Key, names: &[Key], capacity: usize) -> usize {
+    let beside = at_most(key, 0, names) - block(COUNTS);
+    let room = capacity.saturating_sub(beside);
+    (room / 16 * 16).saturating_sub(8 + COUNTS)
+}

@@ -311,8 +311,7 @@ impl Store {
         if len <= most && fits {
             return Ok(());
         }
-        let beside = footprint::at_most(key, 0, names);
-        let max = most.min(capacity_bytes.saturating_sub(beside));
+        let max = most.min(footprint::longest_value(key, names, capacity_bytes));
         self.count(Err(Error::ValueTooLarge { len, max }))
     }
 
