@@ -43,7 +43,6 @@ async fn measure(mut times: mpsc::UnboundedReceiver<(Instant, Instant)>) -> (Dur
 async fn of_store(store: &Store, waiters: usize) -> (Duration, Duration) {
     let (sender, times) = mpsc::unbounded_channel();
     let guard = store.lock("k").ttl(LONG).await.unwrap();
-    sender.send((Instant::now(), Instant::now())).unwrap();
     for _ in 0..waiters {
         let (store, sender): (_, Times) = (store.clone(), sender.clone());
         tokio::spawn(async move {
@@ -53,11 +52,9 @@ async fn of_store(store: &Store, waiters: usize) -> (Duration, Duration) {
             drop(guard);
         });
     }
-    drop(sender);
     tokio::time::sleep(Duration::from_millis(50 + waiters as u64 / 10)).await;
-    let now = Instant::now();
-    drop(guard);
-    let _ = now;
+    sender.send((Instant::now(), Instant::now())).unwrap();
+    drop((sender, guard));
     measure(times).await
 }
 

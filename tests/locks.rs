@@ -79,6 +79,7 @@ on_both_engines! {
     renewal_keeps_the_lock_and_ends
     a_foreign_release_is_noticed_by_the_renewal
     extend_counts_from_now
+    a_shortened_lease_is_noticed
     run_stops_the_future_before_the_lease_ends
     release_tells_what_became_of_it
     clear_and_invalidate_leave_locks_alone
@@ -411,6 +412,30 @@ async fn extend_counts_from_now(world: World) {
     timeout(SECOND, guard.lost()).await.unwrap();
     sleep(20 * MS).await;
     assert!(matches!(guard.extend(SECOND).await, Err(Error::LockMismatch)));
+}
+
+async fn a_shortened_lease_is_noticed(world: World) {
+    for by_secret in [0, 1, 2] {
+        let guard = world.store.lock("k").secret("s").ttl(60 * SECOND).await.unwrap();
+        let other = world.other().await;
+        let waiter = tokio::spawn(async move { other.lock("k").wait(60 * SECOND).await });
+        sleep(50 * MS).await;
+        let began = Instant::now();
+        match by_secret {
+            0 => guard.extend(100 * MS).await.unwrap(),
+            1 => assert!(world.store.extend_lock("k", "s", 100 * MS).await.unwrap()),
+            _ => drop(
+                world
+                    .store
+                    .write_lock_with_secret("k", "s", 100 * MS)
+                    .await
+                    .unwrap(),
+            ),
+        }
+        drop(timeout(5 * SECOND, waiter).await.unwrap().unwrap().unwrap());
+        assert!(began.elapsed() >= 90 * MS && began.elapsed() < SECOND);
+        sleep(20 * MS).await;
+    }
 }
 
 async fn run_stops_the_future_before_the_lease_ends(world: World) {

@@ -32,8 +32,6 @@ use crate::secret::Secret;
 
 /// How much is done before others have their turn.
 const TURN: usize = 256;
-/// How far away the alarm is set when there is nothing to wait for.
-const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the scheduler is started with.
 #[derive(Debug)]
@@ -307,17 +305,16 @@ impl Scheduler {
         let now = Instant::now();
         let waiters = self.queues.next_due().map(|due| self.origin + due);
         let renewal = self.renewals.first().map(|(at, _)| *at);
-        let at = [waiters, renewal]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(now + FAR);
+        let Some(at) = [waiters, renewal].into_iter().flatten().min() else {
+            return false;
+        };
         if at <= now {
             self.renew_due(now);
             self.with_queues(|queues, now, effects| queues.tick(now, effects));
             return true;
         }
-        if self.alarm.deadline() != at {
+        // Set too early, it is set again when it rings; that costs less than setting it at each change.
+        if self.alarm.deadline() > at || self.alarm.is_elapsed() {
             self.alarm.as_mut().reset(at);
         }
         self.alarm.as_mut().poll(cx).is_ready()

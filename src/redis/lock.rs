@@ -32,18 +32,19 @@ pub(super) fn command(request: &LockRequest, layout: Layout, by: By) -> Cmd {
         command.arg(Layout::fence(key));
     }
     match &request.action {
-        LockAction::Acquire { secret, ttl } | LockAction::Extend { secret, ttl } => {
+        LockAction::Acquire { secret, ttl }
+        | LockAction::Renew { secret, ttl }
+        | LockAction::Extend { secret, ttl } => {
             command
                 .arg(secret.expose())
                 .arg(millis(*ttl))
                 .arg(millis(*ttl + MEMORY));
-        }
-        LockAction::Renew { secret, ttl } => {
-            command
-                .arg(secret.expose())
-                .arg(millis(*ttl))
-                .arg(millis(*ttl + MEMORY))
-                .arg("1");
+            match &request.action {
+                LockAction::Acquire { .. } => command.arg("0"),
+                LockAction::Renew { .. } => command.arg("1"),
+                _ => &mut command,
+            }
+            .arg(Layout::channel(key));
         }
         LockAction::Release { secret } => {
             command.arg(secret.expose()).arg(Layout::channel(key));

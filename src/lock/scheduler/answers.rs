@@ -50,8 +50,18 @@ impl Scheduler {
                     self.lose_all(&name, secret.as_ref());
                     self.wake(&name);
                 }
+                if !frees && matches!(answer, Ok(LockAnswer::Done)) {
+                    self.may_end_sooner(&name);
+                }
                 let _ = reply.send(answer);
             }
+        }
+    }
+
+    /// A lock has a new end, and its head sleeps until the old one. Elsewhere the server tells.
+    fn may_end_sooner(&mut self, name: &Name) {
+        if self.is_alone() {
+            self.wake(name);
         }
     }
 
@@ -134,7 +144,13 @@ impl Scheduler {
             return;
         }
         match answer {
-            Ok(LockAnswer::Granted { fence, renewed }) => self.grant(waiter, fence, renewed, sent),
+            Ok(LockAnswer::Granted { fence, renewed }) => {
+                let name = self.wishes.get(&waiter).map(|pending| name(&pending.wish.key));
+                self.grant(waiter, fence, renewed, sent);
+                if let Some(name) = name {
+                    self.may_end_sooner(&name);
+                }
+            }
             Ok(_) => self.line_up(waiter),
             Err(error) => self.conclude(waiter, Err(error)),
         }
@@ -197,6 +213,8 @@ impl Scheduler {
                 if lease.under_way == 0 {
                     lease.set_deadline(deadline);
                 }
+                let name = lease.name.clone();
+                self.may_end_sooner(&name);
                 Ok(())
             }
             Ok(_) => {
