@@ -1,5 +1,5 @@
 //! Replays access traces through stores of several capacities, and prints their hit ratios beside those
-//! of LRU and the best that any cache could reach.
+//! of LRU and the best that any cache could reach; or through the one store that a URL names.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,13 +10,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
 
-use cachestore::{Error, MemoryConfig, Store};
+use cachestore::{Config, Error, MemoryConfig, Store};
 
 const USAGE: &str = "\
-Usage: cargo run --release --example replay -- TRACE...
+Usage: cargo run --release --example replay -- [--url URL] TRACE...
 
 A trace is a text file, gzipped or not, with one access a line: a key and, if entries differ in size, the
-size of its value in bytes. Each access reads its key and writes it on a miss. A key keeps its first size.";
+size of its value in bytes. Each access reads its key and writes it on a miss. A key keeps its first size.
+
+Without a URL, memory engines of several capacities are compared. With one, such as redis://localhost:6379,
+its store alone is used, in a namespace that is cleared before and after. How much a server holds is its own
+setting (maxmemory), so there the hits stand beside those of a cache that never gives anything up.";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -85,8 +89,8 @@ impl Trace {
     }
 
     /// The hits of a store that is read through.
-    async fn hits(&self, capacity: usize) -> Result<usize> {
-        let store = open(capacity).await?;
+    async fn hits(&self, store: &Store) -> Result<usize> {
+        let before = store.stats().await?.hits;
         for &number in &self.accesses {
             let key = number.to_string();
             if store.get(&key).await?.is_none() {
@@ -97,7 +101,7 @@ impl Trace {
                 }
             }
         }
-        Ok(usize::try_from(store.stats().await?.hits)?)
+        Ok(usize::try_from(store.stats().await?.hits - before)?)
     }
 
     /// The hits of a cache that gives up what has the lowest rank. An entry's rank is that of its last
@@ -180,7 +184,7 @@ async fn replay(path: &Path) -> Result<()> {
             trace.hits_by_rank(&weights, capacity, |at| usize::MAX - trace.next[at])
         };
         let lru = trace.hits_by_rank(&weights, capacity, |at| at);
-        let [ours, lru, best] = [trace.hits(capacity).await?, lru, best]
+        let [ours, lru, best] = [trace.hits(&open(capacity).await?).await?, lru, best]
             .map(|hits| 100.0 * hits as f64 / trace.accesses.len() as f64);
         println!(
             "{percent:>10} % {:>12} {ours:>10.2} % {lru:>10.2} % {best:>10.2} %",
@@ -190,14 +194,40 @@ async fn replay(path: &Path) -> Result<()> {
     Ok(())
 }
 
+async fn replay_over(url: &str, path: &Path) -> Result<()> {
+    let trace = Trace::read(path)?;
+    let store = Store::open(Config::from_url(url)?).await?.namespace("replay")?;
+    store.clear().await?;
+    let (accesses, keys) = (trace.accesses.len(), trace.sizes.len());
+    println!("{}: {accesses} accesses, {keys} keys", path.display());
+    let began = tokio::time::Instant::now();
+    let hits = trace.hits(&store).await?;
+    let time = began.elapsed();
+    let [ours, most] = [hits, accesses - keys].map(|hits| 100.0 * hits as f64 / accesses as f64);
+    println!("{ours:.2} % hits in {time:.1?}; {most:.2} % if nothing is ever given up");
+    store.clear().await?;
+    Ok(store.close().await?)
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let traces: Vec<_> = std::env::args_os().skip(1).collect();
-    if traces.is_empty() {
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let url = match arguments.first() {
+        Some(flag) if flag == "--url" && arguments.len() > 1 => {
+            arguments.remove(0);
+            Some(arguments.remove(0).to_string_lossy().into_owned())
+        }
+        _ => None,
+    };
+    if arguments.is_empty() {
         println!("{USAGE}");
     }
-    for trace in &traces {
-        if let Err(error) = replay(trace.as_ref()).await {
+    for trace in &arguments {
+        let replayed = match &url {
+            Some(url) => replay_over(url, trace.as_ref()).await,
+            None => replay(trace.as_ref()).await,
+        };
+        if let Err(error) = replayed {
             eprintln!("replay: {}: {error}", trace.display());
             std::process::exit(1);
         }

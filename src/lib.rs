@@ -32,20 +32,33 @@
 //! }
 //! ```
 //!
+//! # Two engines
+//!
+//! *Memory* is embedded in the process. *Redis* is a server that many processes share. The same calls give
+//! the same answers on both, so that a URL chooses: [`Config::from_url`] takes `memory://` and `redis://`.
+//! What differs is said where it matters: a server can be away, slow, or lose its data.
+//!
+//! * A call that only reads may be sent to the server again; a change never is. If it was sent and not
+//!   answered, it is [`Error::OutcomeUnknown`].
+//! * A write on the memory engine is made when it is in the engine's queue; on Redis, when the server has
+//!   answered.
+//! * On Redis, a key that is written anew without a dependency is still removed by an invalidation of its
+//!   former one, once: too much, never too little.
+//!
 //! # How it is built
 //!
 //! A [`Store`] is a cheap handle: it checks and encodes in the caller's task, and sends the engine a
-//! request. The engine is an actor that alone owns all entries and serves requests in the order of their
-//! arrival, so every key is linearizable: once a [`set`](Store::set) is ready, every later read, by anyone,
-//! sees it. User code, such as a model's `Serialize`, never runs inside the engine.
+//! request. The engine is an actor that alone owns its entries, or its connections, and keeps the order of
+//! requests for each key, so every key is linearizable: once a [`set`](Store::set) is ready, every later
+//! read, by anyone, sees it. User code, such as a model's `Serialize`, never runs inside the engine.
 //!
 //! The queue to the engine is bounded. When it is full, callers wait, up to
 //! [`request_timeout`](Settings::request_timeout).
 //!
 //! # Where to begin
 //!
-//! * [`Store::open`] with [`Config::memory`], a URL ([`Config::from_url`]) or the environment
-//!   ([`Config::from_env`]); [`Settings`] lists what can be set.
+//! * [`Store::open`] with [`Config::memory`], [`Config::redis`], a URL ([`Config::from_url`]) or the environment
+//!   ([`Config::from_env`]); [`Settings`], [`MemoryConfig`] and [`RedisConfig`] list what can be set.
 //! * [`Store::get`] and [`Store::set`] for bytes and text, [`Store::get_model`] and [`Store::set_model`] for
 //!   anything that serde can write.
 //! * [`Set::ttl`] and [`Set::depends_on`] on a write, [`Store::invalidate`] when something has changed.
