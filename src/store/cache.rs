@@ -75,7 +75,7 @@ impl Store {
     }
 
     /// Writes a value, whatever the key holds. Its TTL and dependencies are those given here and no
-    /// others.
+    /// others; on Redis, an invalidation of what it depended on before may still remove it.
     ///
     /// ```
     /// # use std::time::Duration;

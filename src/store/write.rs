@@ -93,7 +93,8 @@ macro_rules! write_options {
 
             /// Ties the entry to other keys, which need not exist:
             /// [`invalidate`](Store::invalidate) of any of them removes it. Further calls add to the
-            /// names. A write without it clears what the entry depended on.
+            /// names. A write without it clears what the entry depended on; on Redis, an invalidation
+            /// of a former name may still remove the entry.
             pub fn depends_on<D: AsRef<str>>(mut self, names: impl IntoIterator<Item = D>) -> Self {
                 self.options.depends_on(names);
                 self
