@@ -244,9 +244,16 @@ fn measure(cache: &str, entries: usize) -> String {
     }
 }
 
+/// What one entry counts for.
+async fn bytes_of_one() -> usize {
+    let store = Store::open(MemoryConfig::default()).await.unwrap();
+    store.set(key(0), VALUE).await.unwrap();
+    usize::try_from(store.stats().await.unwrap().bytes).unwrap()
+}
+
 async fn build(kind: &str, entries: usize) -> Store {
     let capacity = if kind == "ours_churned" {
-        entries * 196
+        entries * bytes_of_one().await
     } else {
         8 << 30
     };
