@@ -203,7 +203,7 @@ impl Store {
     }
 
     /// Releases a lock whoever holds it: whether it was held. Its holder learns of it when it renews the
-    /// lock, or at its deadline; only the [fence](LockGuard::fence) protects the resource until then.
+    /// lock, or at its deadline; only the [fence](crate::LockGuard::fence) protects the resource until then.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
