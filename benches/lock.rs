@@ -207,7 +207,8 @@ async fn run(quick: bool) {
 }
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "quick");
+    let quick = std::env::args().any(|argument| argument == "quick")
+        || std::env::var_os("CACHESTORE_BENCH_QUICK").is_some();
     for workers in [1, 2] {
         let mut builder = if workers == 1 {
             tokio::runtime::Builder::new_current_thread()
