@@ -66,8 +66,10 @@
 //! * [`Error`] for what can go wrong, and [`Error::is_retryable`].
 #![forbid(unsafe_code)]
 
+mod asker;
 mod codec;
 mod config;
+mod envelope;
 mod error;
 mod footprint;
 mod key;

@@ -5,6 +5,7 @@ mod engine;
 mod eviction;
 mod expiry;
 mod index;
+mod leases;
 mod locks;
 mod operation;
 mod sketch;

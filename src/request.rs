@@ -5,7 +5,10 @@
 //! it is in the lane, whether or not its caller still waits; a question whose caller has gone may be
 //! skipped.
 
+mod lease;
 mod lock;
+mod news;
+mod tagged;
 
 use std::fmt;
 use std::ops::Deref;
@@ -20,9 +23,10 @@ use crate::stats::EngineStats;
 use crate::ttl::Ttl;
 use crate::value::Value;
 
-pub(crate) use self::lock::{
-    LockAction, LockAnswer, LockReply, LockRequest, LockResult, News, Watch, Watcher,
-};
+pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, LeaseRequest, PREFIX, Token};
+pub(crate) use self::lock::{LockAction, LockAnswer, LockRequest};
+pub(crate) use self::news::{News, Topic, Watch, Watcher};
+pub(crate) use self::tagged::{Outcome, TaggedReply};
 
 /// One entry to be written.
 #[derive(Debug)]
@@ -153,8 +157,20 @@ pub(crate) enum Request {
     Stats {
         reply: Reply<EngineStats>,
     },
+    /// As `Get`, with the time that is left.
+    GetAged {
+        key: Key,
+        reply: Reply<Option<Aged>>,
+    },
+    /// As `GetMany`, with the time that is left.
+    GetManyAged {
+        keys: Vec<Key>,
+        reply: Reply<Vec<Option<Aged>>>,
+    },
     /// A step on a lock. In a box: requests stay small.
     Lock(Box<LockRequest>),
+    /// A step on a lease.
+    Lease(Box<LeaseRequest>),
     /// The caller's own command. The handle sends it to the engine that it is for.
     Redis {
         command: Box<redis::Cmd>,
@@ -176,6 +192,7 @@ impl Request {
     pub(crate) fn weight(&self) -> usize {
         let bytes = match self {
             Request::Get { key, .. }
+            | Request::GetAged { key, .. }
             | Request::Take { key, .. }
             | Request::Delete { key, .. }
             | Request::Exists { key, .. }
@@ -193,11 +210,13 @@ impl Request {
             }
             Request::SetMany { writes, .. } => writes.iter().map(|w| size_of::<Write>() + w.bytes()).sum(),
             Request::GetMany { keys, .. }
+            | Request::GetManyAged { keys, .. }
             | Request::DeleteMany { keys, .. }
             | Request::Invalidate { names: keys, .. } => bytes_of(keys),
             Request::Scan { prefix, .. } | Request::Clear { prefix, .. } => prefix.len(),
             Request::Redis { command, .. } => command.args_iter().map(argument_bytes).sum(),
             Request::Lock(request) => request.key.heap_bytes(),
+            Request::Lease(request) => request.bytes(),
             Request::Ping { .. } | Request::Stats { .. } => 0,
             #[cfg(test)]
             Request::Panic { .. } => 0,
@@ -209,6 +228,7 @@ impl Request {
     pub(crate) fn keys(&self) -> usize {
         match self {
             Request::GetMany { keys, .. }
+            | Request::GetManyAged { keys, .. }
             | Request::DeleteMany { keys, .. }
             | Request::Invalidate { names: keys, .. } => keys.len(),
             Request::SetMany { writes, .. } => writes.len(),
@@ -220,6 +240,7 @@ impl Request {
     pub(crate) fn key(&self) -> Option<&Key> {
         match self {
             Request::Get { key, .. }
+            | Request::GetAged { key, .. }
             | Request::Take { key, .. }
             | Request::Delete { key, .. }
             | Request::Exists { key, .. }
@@ -229,8 +250,11 @@ impl Request {
             Request::Set { write, .. } => Some(&write.key),
             Request::SetIf { write, .. } => Some(&write.key),
             Request::SetMany { writes, .. } => writes.first().map(|write| &write.key),
-            Request::GetMany { keys, .. } | Request::DeleteMany { keys, .. } => keys.first(),
+            Request::GetMany { keys, .. }
+            | Request::GetManyAged { keys, .. }
+            | Request::DeleteMany { keys, .. } => keys.first(),
             Request::Lock(request) => Some(&request.key),
+            Request::Lease(request) => Some(request.action.key()),
             _ => None,
         }
     }
@@ -251,6 +275,8 @@ impl Request {
         match self {
             Request::Get { .. }
             | Request::GetMany { .. }
+            | Request::GetAged { .. }
+            | Request::GetManyAged { .. }
             | Request::Exists { .. }
             | Request::Ttl { .. }
             | Request::Scan { .. }
@@ -266,6 +292,7 @@ impl Request {
             | Request::Incr { .. }
             | Request::Redis { .. }
             | Request::Clear { .. }
+            | Request::Lease(_)
             | Request::Invalidate { .. } => true,
             Request::Lock(request) => request.action.changes(),
             #[cfg(test)]
@@ -278,6 +305,8 @@ impl Request {
         match self {
             Request::Get { reply, .. } => reply.is_closed(),
             Request::GetMany { reply, .. } => reply.is_closed(),
+            Request::GetAged { reply, .. } => reply.is_closed(),
+            Request::GetManyAged { reply, .. } => reply.is_closed(),
             Request::Exists { reply, .. } => reply.is_closed(),
             Request::Ttl { reply, .. } => reply.is_closed(),
             Request::Scan { reply, .. } => reply.is_closed(),

@@ -15,6 +15,9 @@ use crate::memory::{self, MemoryEngine};
 use crate::redis::{self, RedisEngine};
 use crate::request::Watcher;
 
+/// How much news may wait for the actor that it is for.
+const NEWS: usize = 1024;
+
 /// What a store is started with.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -120,8 +123,10 @@ impl Actor for Supervisor {
 /// Starts what tells of locks that other processes release. It ends with the scheduler.
 fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> Watcher {
     let (watch, watches) = mpsc::unbounded_channel();
-    let (news_sender, news) = mpsc::unbounded_channel();
-    tokio::spawn(redis::subscribe(options, watches, news_sender));
+    let (locks, news) = mpsc::channel(NEWS);
+    let (leases, _) = mpsc::channel(NEWS);
+    let listeners = redis::Listeners { locks, leases };
+    tokio::spawn(redis::subscribe(options, watches, listeners));
     Watcher {
         watch,
         news,

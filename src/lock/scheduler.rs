@@ -3,9 +3,9 @@
 mod answers;
 mod steps;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,19 +15,18 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use super::guard::{LockGuard, Release};
 use super::lease::Lease;
 use super::queue::{Bounds, Effect, Name, Queues, Waiter};
 use super::{Command, Ends, Handle, Return, Sink, Wish};
+use crate::asker::Asker;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::lane::{LaneSender, Refused};
-use crate::request::{
-    LockAction, LockAnswer, LockReply, LockRequest, LockResult, News, Request, Watch, Watcher,
-};
+use crate::lane::LaneSender;
+use crate::request::{LockAction, LockAnswer, LockRequest, News, Request, Topic, Watch, Watcher};
 use crate::secret::Secret;
 
 /// How much is done before others have their turn.
@@ -47,7 +46,6 @@ pub(crate) struct Start {
 /// Owns the queues and the leases, alone.
 pub(crate) struct Scheduler {
     ends: Ends,
-    engine: LaneSender,
     watcher: Option<Watcher>,
     queues: Queues,
     /// Those who wait, and those for whom the engine is asked.
@@ -59,14 +57,7 @@ pub(crate) struct Scheduler {
     renewals: BTreeSet<(Instant, u64)>,
     /// The last fence seen of a lock that somebody waits for.
     fences: HashMap<Name, u64>,
-    /// What the engine was asked and has not answered, by number.
-    asked: HashMap<u64, Asked>,
-    numbers: u64,
-    answers: mpsc::UnboundedReceiver<(u64, LockResult)>,
-    answer_to: mpsc::UnboundedSender<(u64, LockResult)>,
-    /// What found no room in the engine's lane.
-    outbox: VecDeque<Request>,
-    sending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    asker: Asker<Asked, LockAnswer>,
     origin: Instant,
     alarm: Pin<Box<Sleep>>,
 }
@@ -133,11 +124,9 @@ impl Actor for Scheduler {
     type Error = Infallible;
 
     async fn on_start(start: Start, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
-        let (answer_to, answers) = mpsc::unbounded_channel();
         let origin = Instant::now();
         Ok(Self {
             ends: start.ends,
-            engine: start.engine,
             watcher: start.watcher,
             queues: Queues::new(start.bounds),
             wishes: HashMap::new(),
@@ -145,12 +134,7 @@ impl Actor for Scheduler {
             holders: HashMap::new(),
             renewals: BTreeSet::new(),
             fences: HashMap::new(),
-            asked: HashMap::new(),
-            numbers: 0,
-            answers,
-            answer_to,
-            outbox: VecDeque::new(),
-            sending: None,
+            asker: Asker::new(start.engine),
             origin,
             alarm: Box::pin(tokio::time::sleep_until(origin)),
         })
@@ -197,7 +181,7 @@ impl Actor for Scheduler {
         }
         poll_fn(|cx| {
             while self.poll_engine(cx) {}
-            if self.asked.is_empty() {
+            if self.asker.is_idle() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -251,7 +235,7 @@ impl Scheduler {
 
     fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
         // Whoever waits for room in the engine's lane waits in ours.
-        if !self.outbox.is_empty() {
+        if self.asker.is_held_up() {
             return false;
         }
         match self.ends.commands.poll_recv(cx) {
@@ -276,28 +260,13 @@ impl Scheduler {
         }
     }
 
-    /// Sends what waits for room in the engine's lane, and takes an answer.
+    /// Takes an answer of the engine's.
     fn poll_engine(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        if let Some(sending) = &mut self.sending
-            && sending.as_mut().poll(cx).is_ready()
-        {
-            self.sending = None;
-            progress = true;
-        }
-        if self.sending.is_none()
-            && let Some(request) = self.outbox.pop_front()
-        {
-            let engine = self.engine.clone();
-            // A request that is not sent is dropped, which answers it.
-            self.sending = Some(Box::pin(async move { drop(engine.send(request).await) }));
-            progress = true;
-        }
-        if let Poll::Ready(Some((number, answer))) = self.answers.poll_recv(cx) {
-            self.answered(number, answer);
-            progress = true;
-        }
-        progress
+        let Poll::Ready((asked, answer)) = self.asker.poll_answer(cx) else {
+            return false;
+        };
+        self.answered(asked, answer);
+        true
     }
 
     /// Keeps the deadlines: whether one was due.
@@ -320,21 +289,10 @@ impl Scheduler {
         self.alarm.as_mut().poll(cx).is_ready()
     }
 
-    /// Asks the engine. Requests for one key are answered in the order in which they are asked.
     fn ask(&mut self, key: Key, action: LockAction, asked: Asked) {
-        self.numbers += 1;
-        let number = self.numbers;
-        self.asked.insert(number, asked);
-        let reply = LockReply::new(self.answer_to.clone(), number);
-        let request = Request::Lock(Box::new(LockRequest { key, action, reply }));
-        if self.outbox.is_empty() && self.sending.is_none() {
-            match self.engine.try_send(request) {
-                Ok(()) | Err(Refused::Closed) => {}
-                Err(Refused::Full(envelope)) => self.outbox.push_back(envelope.request),
-            }
-        } else {
-            self.outbox.push_back(request);
-        }
+        self.asker.ask(asked, |reply| {
+            Request::Lock(Box::new(LockRequest { key, action, reply }))
+        });
     }
 
     /// Changes the queues, and carries out what follows.
@@ -354,7 +312,7 @@ impl Scheduler {
     fn hear(&mut self, news: News) {
         match news {
             News::Watching(name) => self.wake(&name),
-            News::Reconnected => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
+            News::Missed => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
             News::Released { key, fence } => self.released(&key, fence),
         }
     }

@@ -172,6 +172,11 @@ impl Dependencies {
         self.cut();
     }
 
+    /// The key of a name.
+    pub(crate) fn key(&self, name: NameId) -> &Key {
+        &self.names[name].key
+    }
+
     /// Somebody who still depends on `name`.
     pub(crate) fn dependent(&self, name: NameId) -> Option<Dependent> {
         let edge = self.names[name].dependents;

@@ -20,7 +20,7 @@ use super::sweep::Sweep;
 use super::table::Table;
 use crate::error::Error;
 use crate::lane::{Envelope, LaneReceiver};
-use crate::request::{LockRequest, Reply, Request};
+use crate::request::{LeaseRequest, LockRequest, Reply, Request};
 use crate::stats::EngineStats;
 
 /// The most requests that are taken from the lane at once.
@@ -328,6 +328,14 @@ impl MemoryEngine {
                 self.begin(sweep, reply, now);
             }
             Request::Invalidate { names, reply } => self.begin(Sweep::invalidation(names), reply, now),
+            Request::GetAged { key, reply } => reply.send(Ok(table.get_aged(&key, now))),
+            Request::GetManyAged { keys, reply } => {
+                reply.send(Ok(keys.iter().map(|key| table.get_aged(key, now)).collect()));
+            }
+            Request::Lease(request) => {
+                let LeaseRequest { action, reply } = *request;
+                reply.send(Ok(table.serve_lease(action, now)));
+            }
             Request::Lock(request) => {
                 let LockRequest { key, action, reply } = *request;
                 reply.send(self.locks.serve(&key, action, now));

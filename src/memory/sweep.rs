@@ -42,8 +42,8 @@ impl Sweep {
     /// What is written from here on is not cleared.
     pub(crate) fn clearing(table: &mut Table, prefix: String) -> Self {
         Sweep::Clearing {
+            era: table.begin_era(&prefix),
             prefix,
-            era: table.begin_era(),
             cursor: 0,
             removed: 0,
         }

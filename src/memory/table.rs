@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod invariants;
+mod lease;
 mod walk;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::dependency::{Dependencies, EdgeId};
 use super::eviction::{Node, Nodes, Policy};
 use super::expiry::{Expiry, Moment, NO_SEAT, Seats};
 use super::index::Index;
+use super::leases::Leases;
 use super::slab::{NONE, Slab, Slot};
 use crate::footprint;
 use crate::key::Key;
@@ -84,6 +86,8 @@ pub(crate) struct Table {
     index: Index,
     expiry: Expiry,
     dependencies: Dependencies,
+    /// Loads under way. A change of a key is told to them before it is made.
+    leases: Leases,
     policy: Policy,
     capacity: usize,
     /// Bytes of all entries; names and edges count their own.
@@ -101,6 +105,7 @@ impl Table {
             index: Index::new(),
             expiry: Expiry::new(),
             dependencies: Dependencies::new(),
+            leases: Leases::default(),
             policy: Policy::new(capacity as u64),
             capacity,
             bytes: 0,
@@ -176,6 +181,7 @@ impl Table {
 
     /// Writes an entry, with its TTL and dependencies or without any, whatever was there.
     pub(crate) fn write(&mut self, write: Write, now: Moment) {
+        self.changed(&write.key);
         let slot = self.put(write, now);
         self.entries[slot].era = self.era;
         self.make_room();
@@ -184,6 +190,7 @@ impl Table {
     /// As [`write`](Self::write), because of what was there: a clearing that was to take that takes
     /// this too, or what was cleared would live on in it.
     pub(crate) fn overwrite(&mut self, write: Write, now: Moment) {
+        self.changed(&write.key);
         self.put(write, now);
         self.make_room();
     }
@@ -214,6 +221,7 @@ impl Table {
 
     /// Changes a value and nothing else of its entry: false if there is no entry.
     pub(crate) fn rewrite(&mut self, key: &Key, value: Value, now: Moment) -> bool {
+        self.changed(key);
         let Some(slot) = self.find(key, now) else {
             return false;
         };
@@ -235,6 +243,7 @@ impl Table {
 
     /// Removes an entry: its value, if it was there.
     pub(crate) fn delete(&mut self, key: &Key, now: Moment) -> Option<Value> {
+        self.changed(key);
         let slot = self.find(key, now)?;
         Some(self.remove(slot, Departure::Deleted).value)
     }

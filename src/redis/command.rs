@@ -321,7 +321,12 @@ impl Batch {
             Request::Ping { .. } => self.add(redis::cmd("PING")),
             Request::Redis { command, .. } => self.add(command.as_ref().clone()),
             // Walks of their own, or answered by the engine itself: nothing is sent for them here.
-            Request::Clear { .. } | Request::Invalidate { .. } | Request::Stats { .. } => {}
+            Request::Clear { .. }
+            | Request::Invalidate { .. }
+            | Request::GetAged { .. }
+            | Request::GetManyAged { .. }
+            | Request::Lease(_)
+            | Request::Stats { .. } => {}
             #[cfg(test)]
             Request::Panic { .. } => {}
         }

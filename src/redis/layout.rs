@@ -1,6 +1,7 @@
 //! How things are named on the server: values by their physical keys, and what is kept beside them.
 
 use crate::key::RESERVED_PREFIX;
+use crate::request::Topic;
 
 /// What a ghosts set's name begins with; see `scripts/drain.lua`.
 const GHOSTS: &str = "cachestore:ghosts:{";
@@ -18,6 +19,8 @@ pub(super) struct Layout {
 
 /// What a lock's name begins with, and, in every layout, the channel on which its release is announced.
 const LOCK: &str = "cachestore:lock:{";
+/// What a lease's name begins with, and the channel on which its end is announced.
+const LEASE: &str = "cachestore:lease:{";
 
 impl Layout {
     pub(super) fn new(go_compatible: bool) -> Self {
@@ -45,14 +48,31 @@ impl Layout {
         format!("cachestore:fence:{{{key}}}")
     }
 
+    /// Who may store what is being loaded for a key, or made from it; see `scripts/lease.lua`.
+    pub(super) fn lease(key: &str) -> String {
+        format!("{LEASE}{key}}}")
+    }
+
     /// Where the releases of a lock are announced.
     pub(super) fn channel(key: &str) -> String {
         format!("{LOCK}{key}}}")
     }
 
-    /// The lock whose releases are announced there.
-    pub(super) fn of_channel(channel: &str) -> Option<&str> {
-        channel.strip_prefix(LOCK)?.strip_suffix('}')
+    /// Where it is announced what becomes of this.
+    pub(super) fn channel_of(topic: &Topic) -> String {
+        match topic {
+            Topic::Lock(key) => Self::channel(key),
+            Topic::Lease(key) => Self::lease(key),
+        }
+    }
+
+    /// What is announced there.
+    pub(super) fn topic_of(channel: &str) -> Option<Topic> {
+        let channel = channel.strip_suffix('}')?;
+        if let Some(key) = channel.strip_prefix(LOCK) {
+            return Some(Topic::Lock(key.into()));
+        }
+        channel.strip_prefix(LEASE).map(|key| Topic::Lease(key.into()))
     }
 
     pub(super) fn ghosts(name: &str) -> String {

@@ -200,6 +200,9 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         Request::SetMany { .. }
         | Request::Clear { .. }
         | Request::Invalidate { .. }
+        | Request::GetAged { .. }
+        | Request::GetManyAged { .. }
+        | Request::Lease(_)
         | Request::Stats { .. } => {}
         #[cfg(test)]
         Request::Panic { .. } => {}
@@ -457,6 +460,9 @@ pub(super) fn fail(task: Task, error: &Error) {
         Request::Incr { reply, .. } => reply.send(Err(error)),
         Request::Scan { reply, .. } => reply.send(Err(error)),
         Request::Lock(request) => request.reply.send(Err(error)),
+        Request::Lease(request) => request.reply.send(Err(error)),
+        Request::GetAged { reply, .. } => reply.send(Err(error)),
+        Request::GetManyAged { reply, .. } => reply.send(Err(error)),
         Request::Ping { reply } => reply.send(Err(error)),
         Request::Stats { reply } => reply.send(Err(error)),
         Request::Redis { reply, .. } => reply.send(Err(error)),

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream as _;
@@ -17,7 +16,7 @@ use super::connect::introduction;
 use super::layout::Layout;
 use super::stream::Stream;
 use crate::config::{RedisOptions, Target};
-use crate::request::{News, Watch};
+use crate::request::{News, Topic, Watch};
 
 /// How often the connection is asked for a sign of life while somebody waits.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -27,9 +26,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 pub(crate) async fn subscribe(
     options: Box<RedisOptions>,
     mut watches: mpsc::UnboundedReceiver<Watch>,
-    news: mpsc::UnboundedSender<News>,
+    listeners: Listeners,
 ) {
-    let mut wanted: HashSet<Arc<str>> = HashSet::new();
+    let mut wanted: HashSet<Topic> = HashSet::new();
     let mut failures = 0;
     let mut lost = false;
     loop {
@@ -49,7 +48,7 @@ pub(crate) async fn subscribe(
             let session = Session {
                 sink,
                 stream,
-                news: &news,
+                listeners: &listeners,
             };
             match session.run(&mut wanted, &mut watches, lost).await {
                 Ended::Nobody => return,
@@ -71,7 +70,7 @@ pub(crate) async fn subscribe(
 }
 
 /// Whether the watch was new.
-fn apply(wanted: &mut HashSet<Arc<str>>, watch: &Watch) -> bool {
+fn apply(wanted: &mut HashSet<Topic>, watch: &Watch) -> bool {
     match watch {
         Watch::Begin(name) => wanted.insert(name.clone()),
         Watch::End(name) => wanted.remove(name),
@@ -79,7 +78,7 @@ fn apply(wanted: &mut HashSet<Arc<str>>, watch: &Watch) -> bool {
 }
 
 /// Keeps the list while there is no connection, until nobody is there.
-async fn ended(watches: &mut mpsc::UnboundedReceiver<Watch>, wanted: &mut HashSet<Arc<str>>) {
+async fn ended(watches: &mut mpsc::UnboundedReceiver<Watch>, wanted: &mut HashSet<Topic>) {
     while let Some(watch) = watches.recv().await {
         apply(wanted, &watch);
     }
@@ -107,28 +106,28 @@ enum Ended {
 struct Session<'a> {
     sink: PubSubSink,
     stream: PubSubStream,
-    news: &'a mpsc::UnboundedSender<News>,
+    listeners: &'a Listeners,
 }
 
 impl Session<'_> {
     async fn run(
         mut self,
-        wanted: &mut HashSet<Arc<str>>,
+        wanted: &mut HashSet<Topic>,
         watches: &mut mpsc::UnboundedReceiver<Watch>,
         again: bool,
     ) -> Ended {
-        let channels: Vec<String> = wanted.iter().map(|name| Layout::channel(name)).collect();
+        let channels: Vec<String> = wanted.iter().map(|name| Layout::channel_of(name)).collect();
         if !self
             .answered(|sink| Box::pin(async move { sink.subscribe(channels).await }))
             .await
         {
             return Ended::Lost;
         }
-        for name in wanted.iter() {
-            self.tell(News::Watching(name.clone()));
+        for topic in wanted.iter() {
+            self.watching(topic);
         }
         if again {
-            self.tell(News::Reconnected);
+            self.listeners.tell_all(&News::Missed);
         }
         loop {
             tokio::select! {
@@ -155,7 +154,7 @@ impl Session<'_> {
     /// Carries out what the list's changes ask for, all that there are in one command.
     async fn follow(
         &mut self,
-        wanted: &mut HashSet<Arc<str>>,
+        wanted: &mut HashSet<Topic>,
         watches: &mut mpsc::UnboundedReceiver<Watch>,
         first: Watch,
     ) -> bool {
@@ -166,9 +165,9 @@ impl Session<'_> {
         }
         let gone: Vec<String> = before
             .difference(wanted)
-            .map(|name| Layout::channel(name))
+            .map(|name| Layout::channel_of(name))
             .collect();
-        let new: Vec<Arc<str>> = wanted.difference(&before).cloned().collect();
+        let new: Vec<Topic> = wanted.difference(&before).cloned().collect();
         if !gone.is_empty()
             && !self
                 .answered(|sink| Box::pin(async move { sink.unsubscribe(gone).await }))
@@ -177,7 +176,7 @@ impl Session<'_> {
             return false;
         }
         if !new.is_empty() {
-            let channels: Vec<String> = new.iter().map(|name| Layout::channel(name)).collect();
+            let channels: Vec<String> = new.iter().map(|name| Layout::channel_of(name)).collect();
             if !self
                 .answered(|sink| Box::pin(async move { sink.subscribe(channels).await }))
                 .await
@@ -187,12 +186,12 @@ impl Session<'_> {
         }
         // One that ended and began again was never left, but whoever began it waits to be told.
         for name in wanted.iter().filter(|name| new.contains(name)) {
-            self.tell(News::Watching(name.clone()));
+            self.watching(name);
         }
         if let Watch::Begin(name) = first
             && before.contains(&name)
         {
-            self.tell(News::Watching(name));
+            self.watching(&name);
         }
         true
     }
@@ -211,17 +210,38 @@ impl Session<'_> {
         let fence = std::str::from_utf8(message.get_payload_bytes())
             .ok()
             .and_then(|text| text.parse().ok());
-        if let Some(key) = Layout::of_channel(message.get_channel_name()) {
-            self.tell(News::Released {
-                key: Arc::from(key),
-                fence,
-            });
+        if let Some(topic) = Layout::topic_of(message.get_channel_name()) {
+            let key = topic.key().clone();
+            self.listeners.tell(&topic, News::Released { key, fence });
         }
     }
 
-    fn tell(&self, news: News) {
-        // The scheduler may have gone: then nobody waits.
-        let _ = self.news.send(news);
+    fn watching(&self, topic: &Topic) {
+        self.listeners.tell(topic, News::Watching(topic.key().clone()));
+    }
+}
+
+/// Who is told.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) locks: mpsc::Sender<News>,
+    pub(crate) leases: mpsc::Sender<News>,
+}
+
+impl Listeners {
+    fn tell(&self, topic: &Topic, news: News) {
+        let listener = match topic {
+            Topic::Lock(_) => &self.locks,
+            Topic::Lease(_) => &self.leases,
+        };
+        // The listener may have gone: then nobody waits.
+        let _ = listener.try_send(news);
+    }
+
+    fn tell_all(&self, news: &News) {
+        for listener in [&self.locks, &self.leases] {
+            let _ = listener.try_send(news.clone());
+        }
     }
 }
 

@@ -1,11 +1,8 @@
-//! What engines are asked about locks, and what a server tells of them unasked.
+//! What engines are asked about locks.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use crate::error::Result;
+use super::TaggedReply;
 use crate::key::Key;
 use crate::secret::Secret;
 
@@ -14,7 +11,7 @@ use crate::secret::Secret;
 pub(crate) struct LockRequest {
     pub(crate) key: Key,
     pub(crate) action: LockAction,
-    pub(crate) reply: LockReply,
+    pub(crate) reply: TaggedReply<LockAnswer>,
 }
 
 #[derive(Debug)]
@@ -67,64 +64,4 @@ pub(crate) enum LockAnswer {
     Mismatch,
     /// To `Info`.
     Held { remaining: Duration, fence: u64 },
-}
-
-/// What became of a request: `None` if the engine dropped it.
-pub(crate) type LockResult = Option<Result<LockAnswer>>;
-
-/// Where the answer to a [`LockRequest`] goes: a channel that one asker has for all its requests, which
-/// this one is known by its number in. A reply that is dropped says so.
-#[derive(Debug)]
-pub(crate) struct LockReply {
-    to: Option<mpsc::UnboundedSender<(u64, LockResult)>>,
-    number: u64,
-}
-
-impl LockReply {
-    pub(crate) fn new(to: mpsc::UnboundedSender<(u64, LockResult)>, number: u64) -> Self {
-        Self { to: Some(to), number }
-    }
-
-    /// Hands out the answer.
-    pub(crate) fn send(mut self, answer: Result<LockAnswer>) {
-        if let Some(to) = self.to.take() {
-            // Whoever asked may have gone.
-            let _ = to.send((self.number, Some(answer)));
-        }
-    }
-}
-
-impl Drop for LockReply {
-    fn drop(&mut self) {
-        if let Some(to) = self.to.take() {
-            let _ = to.send((self.number, None));
-        }
-    }
-}
-
-/// A lock to be watched, or no longer, by its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Watch {
-    Begin(Arc<str>),
-    End(Arc<str>),
-}
-
-/// What a server tells unasked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
-    /// From now on no release of this lock is missed.
-    Watching(Arc<str>),
-    /// The lock that had this fence was released; with `None`, whoever held it.
-    Released { key: Arc<str>, fence: Option<u64> },
-    /// Releases may have been missed.
-    Reconnected,
-}
-
-/// How a scheduler learns of locks that others hold.
-#[derive(Debug)]
-pub(crate) struct Watcher {
-    pub(crate) watch: mpsc::UnboundedSender<Watch>,
-    pub(crate) news: mpsc::UnboundedReceiver<News>,
-    /// Whether there are holders who do not announce a release, so that it must be asked for.
-    pub(crate) silent_holders: bool,
 }

@@ -14,17 +14,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(50);
 const JITTER: Duration = Duration::from_millis(20);
 
 impl Scheduler {
-    pub(super) fn answered(&mut self, number: u64, answer: LockResult) {
-        let Some(asked) = self.asked.remove(&number) else {
-            return;
-        };
-        let answer = answer.unwrap_or_else(|| {
-            Err(if self.engine.is_closed() {
-                Error::Closed
-            } else {
-                Error::OutcomeUnknown(crate::lock::failed())
-            })
-        });
+    pub(super) fn answered(&mut self, asked: Asked, answer: Result<LockAnswer>) {
         match asked {
             Asked::Head { .. } => self.head_answered(asked, answer),
             Asked::Renew { waiter, sent } => self.renew_answered(waiter, sent, answer),

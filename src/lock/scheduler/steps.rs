@@ -125,10 +125,10 @@ impl Scheduler {
                     .and_then(|pending| pending.error.take());
                 self.conclude(waiter, Err(error.unwrap_or(Error::Closed)));
             }
-            Effect::Watch(name) => self.watch(Watch::Begin(name)),
+            Effect::Watch(name) => self.watch(Watch::Begin(Topic::Lock(name))),
             Effect::Unwatch(name) => {
                 self.fences.remove(&name);
-                self.watch(Watch::End(name));
+                self.watch(Watch::End(Topic::Lock(name)));
             }
         }
     }

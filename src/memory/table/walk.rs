@@ -52,7 +52,8 @@ impl Table {
     }
 
     /// Begins a clearing: the era before which entries are removed by [`clear`](Self::clear).
-    pub(crate) fn begin_era(&mut self) -> u32 {
+    pub(crate) fn begin_era(&mut self, prefix: &str) -> u32 {
+        self.leases.kill_all(prefix);
         self.era = self.era.wrapping_add(1);
         self.era
     }
@@ -85,6 +86,7 @@ impl Table {
     /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives
     /// the name under which its dependents are to be drained.
     pub(crate) fn condemn(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
+        self.changed(key);
         let alive = match self.locate(key) {
             Some(slot) => self.remove_at(slot, Departure::Invalidated, now),
             None => false,
@@ -101,6 +103,9 @@ impl Table {
                 Some(self.condemn(&key, now))
             }
             Some(Dependent::Ghost(ghost)) => {
+                if !self.leases.is_empty() {
+                    self.leases.kill(self.dependencies.key(ghost).text());
+                }
                 self.mutate(|table| table.dependencies.condemn_name(ghost));
                 Some((false, Some(ghost)))
             }

@@ -83,7 +83,7 @@ impl Clearing {
         let doomed = pair.model.held() & pair.universe.with_prefix(prefix);
         Self {
             prefix,
-            era: pair.table.begin_era(),
+            era: pair.table.begin_era(""),
             cursor: Some(0),
             doomed,
         }

@@ -1,0 +1,111 @@
+//! What engines are asked about loads: who may store what, and whether anything has changed meanwhile.
+//!
+//! A lease names a key and all that its value will depend on. It is dead once any of these names was
+//! written, deleted, invalidated or cleared, or its time is over: what was loaded under it is then not
+//! stored, because it may have been read from the source before the change.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Names, TaggedReply, Write};
+use crate::key::Key;
+use crate::value::Value;
+
+/// What proves a lease one's own: 128 random bits, so that no two processes choose the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Token(u128);
+
+impl Token {
+    pub(crate) fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({self})")
+    }
+}
+
+impl std::str::FromStr for Token {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        u128::from_str_radix(text, 16).map(Self)
+    }
+}
+
+/// One step on one lease. Each is atomic.
+#[derive(Debug)]
+pub(crate) struct LeaseRequest {
+    pub(crate) action: LeaseAction,
+    pub(crate) reply: TaggedReply<LeaseAnswer>,
+}
+
+impl LeaseRequest {
+    /// The bytes that the lane counts for it.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.action {
+            LeaseAction::Take { key, names, .. } | LeaseAction::End { key, names, .. } => {
+                key.heap_bytes() + super::bytes_of(names)
+            }
+            LeaseAction::Fulfil { write, .. } => write.bytes(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum LeaseAction {
+    /// Takes the lease of a key, unless another that lives holds it. The TTL is in whole milliseconds.
+    Take {
+        key: Key,
+        token: Token,
+        /// What its value will depend on.
+        names: Names,
+        ttl: Duration,
+    },
+    /// Writes the key if the lease lives, and ends it. Its names are those that the write depends on. A
+    /// lease that is found dead takes those with it that name its key.
+    Fulfil { token: Token, write: Write },
+    /// Ends a lease without a value.
+    End { key: Key, token: Token, names: Names },
+}
+
+impl LeaseAction {
+    pub(crate) fn key(&self) -> &Key {
+        match self {
+            LeaseAction::Take { key, .. } | LeaseAction::End { key, .. } => key,
+            LeaseAction::Fulfil { write, .. } => &write.key,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LeaseAnswer {
+    /// To `Take`: the lease is the caller's. `present` is what the key holds; of its value the first
+    /// [`PREFIX`] bytes at least.
+    Taken { present: Option<Aged> },
+    /// To `Take`: another has it, for so long if it is not ended before.
+    Held { token: Token, remaining: Duration },
+    /// To `Fulfil`: whether the lease lived, so that the value was stored.
+    Stored(bool),
+    /// To `End`.
+    Ended,
+}
+
+/// How much of a value is needed to tell how old it is: the length of an envelope's head.
+pub(crate) const PREFIX: usize = crate::envelope::HEAD;
+
+/// A value, and how long it still has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Aged {
+    pub(crate) value: Value,
+    /// `None` for ever.
+    pub(crate) remaining: Option<Duration>,
+}

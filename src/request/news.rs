@@ -1,0 +1,48 @@
+//! What a server tells unasked, of what other processes do.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+/// A name to be watched, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Begin(Topic),
+    End(Topic),
+}
+
+/// What is told about a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Topic {
+    /// Releases of the lock of this key.
+    Lock(Arc<str>),
+    /// Ends of the lease of this key.
+    Lease(Arc<str>),
+}
+
+impl Topic {
+    /// The key that it is about.
+    pub(crate) fn key(&self) -> &Arc<str> {
+        let (Topic::Lock(key) | Topic::Lease(key)) = self;
+        key
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// From now on nothing of this name is missed.
+    Watching(Arc<str>),
+    /// The lock that had this fence was released; with `None`, whoever held it. Or the lease was ended.
+    Released { key: Arc<str>, fence: Option<u64> },
+    /// News may have been missed.
+    Missed,
+}
+
+/// How an actor learns of what other processes hold.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    pub(crate) watch: mpsc::UnboundedSender<Watch>,
+    pub(crate) news: mpsc::Receiver<News>,
+    /// Whether there are holders who do not announce a release, so that it must be asked for.
+    pub(crate) silent_holders: bool,
+}

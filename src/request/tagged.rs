@@ -1,0 +1,38 @@
+//! Replies of one asker that has many questions under way.
+
+use tokio::sync::mpsc;
+
+use crate::error::Result;
+
+/// What became of a question: `None` if the engine dropped it.
+pub(crate) type Outcome<T> = Option<Result<T>>;
+
+/// Where the answer to one of an actor's questions goes: a channel that the actor has for all of them, in
+/// which this one is known by its number. A reply that is dropped says so.
+#[derive(Debug)]
+pub(crate) struct TaggedReply<T> {
+    to: Option<mpsc::UnboundedSender<(u64, Outcome<T>)>>,
+    number: u64,
+}
+
+impl<T> TaggedReply<T> {
+    pub(crate) fn new(to: mpsc::UnboundedSender<(u64, Outcome<T>)>, number: u64) -> Self {
+        Self { to: Some(to), number }
+    }
+
+    /// Hands out the answer.
+    pub(crate) fn send(mut self, answer: Result<T>) {
+        if let Some(to) = self.to.take() {
+            // Whoever asked may have gone.
+            let _ = to.send((self.number, Some(answer)));
+        }
+    }
+}
+
+impl<T> Drop for TaggedReply<T> {
+    fn drop(&mut self) {
+        if let Some(to) = self.to.take() {
+            let _ = to.send((self.number, None));
+        }
+    }
+}
