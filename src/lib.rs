@@ -74,6 +74,7 @@ mod error;
 mod footprint;
 mod key;
 mod lane;
+mod load;
 mod lock;
 mod memory;
 #[cfg(doctest)]
