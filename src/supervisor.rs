@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::EngineConfig;
 use crate::lane::{LaneReceiver, LaneSender};
+use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 use crate::memory::{self, MemoryEngine};
 use crate::redis::{self, RedisEngine};
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) sender: LaneSender,
     pub(crate) locks: lock::Ends,
     pub(crate) lock_bounds: lock::Bounds,
+    pub(crate) loads: load::Ends,
+    pub(crate) load_bounds: load::Bounds,
 }
 
 /// The one engine of a store.
@@ -44,6 +47,7 @@ enum Engine {
 pub(crate) struct Supervisor {
     engine: Engine,
     scheduler: ActorRef<Scheduler>,
+    coordinator: ActorRef<Coordinator>,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
     _ended: watch::Sender<()>,
 }
@@ -61,8 +65,10 @@ impl Actor for Supervisor {
             sender,
             locks,
             lock_bounds,
+            loads,
+            load_bounds,
         } = plan;
-        let mut watcher = None;
+        let (mut lock_watcher, mut lease_watcher) = (None, None);
         let engine = match engine {
             EngineConfig::Memory { capacity_bytes } => {
                 let engine = MemoryEngine::spawn(memory::Start { lane, capacity_bytes });
@@ -71,7 +77,8 @@ impl Actor for Supervisor {
                 Engine::Memory(engine)
             }
             EngineConfig::Redis(options) => {
-                watcher = Some(watch(options.clone(), go_compatible));
+                let (locks, leases) = watch(options.clone(), go_compatible);
+                (lock_watcher, lease_watcher) = (Some(locks), Some(leases));
                 let engine = RedisEngine::spawn(redis::Start {
                     lane,
                     options,
@@ -84,14 +91,22 @@ impl Actor for Supervisor {
         };
         let scheduler = Scheduler::spawn(lock::Start {
             ends: locks,
-            engine: sender,
-            watcher,
+            engine: sender.clone(),
+            watcher: lock_watcher,
             bounds: lock_bounds,
         });
         myself.link(&scheduler).await;
+        let coordinator = Coordinator::spawn(load::Start {
+            ends: loads,
+            engine: sender,
+            watcher: lease_watcher,
+            bounds: load_bounds,
+        });
+        myself.link(&coordinator).await;
         Ok(Self {
             engine,
             scheduler,
+            coordinator,
             _ended: ended,
         })
     }
@@ -110,7 +125,8 @@ impl Actor for Supervisor {
 
     /// Waits until what is held is released, and the engine has served its lane and ended.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
-        // Locks are released through the engine: it goes last.
+        // Leases and locks are given back through the engine: it goes last.
+        stop(&self.coordinator).await;
         stop(&self.scheduler).await;
         match &self.engine {
             Engine::Memory(engine) => stop(engine).await,
@@ -120,19 +136,21 @@ impl Actor for Supervisor {
     }
 }
 
-/// Starts what tells of locks that other processes release. It ends with the scheduler.
-fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> Watcher {
+/// Starts what tells of locks that other processes release, and of leases that they end. It ends with those
+/// who are told.
+fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> (Watcher, Watcher) {
     let (watch, watches) = mpsc::unbounded_channel();
-    let (locks, news) = mpsc::channel(NEWS);
-    let (leases, _) = mpsc::channel(NEWS);
+    let (locks, lock_news) = mpsc::channel(NEWS);
+    let (leases, lease_news) = mpsc::channel(NEWS);
     let listeners = redis::Listeners { locks, leases };
     tokio::spawn(redis::subscribe(options, watches, listeners));
-    Watcher {
-        watch,
+    let watcher = |news| Watcher {
+        watch: watch.clone(),
         news,
         // go-cachestore does not announce what it releases.
         silent_holders: go_compatible,
-    }
+    };
+    (watcher(lock_news), watcher(lease_news))
 }
 
 async fn stop<A: Actor>(engine: &ActorRef<A>) {

@@ -398,6 +398,16 @@ impl Flights {
         }
     }
 
+    /// The leases that loads of ours have.
+    pub(crate) fn leases(&self) -> Vec<(LoadId, Key)> {
+        let keys = |(id, load): (&LoadId, &Load)| {
+            let id = *id;
+            let keys: Vec<Key> = load.taken.keys().cloned().collect();
+            keys.into_iter().map(move |key| (id, key))
+        };
+        self.loads.iter().flat_map(keys).collect()
+    }
+
     fn keys_of(&self, load: LoadId) -> Vec<Key> {
         self.loads
             .get(&load)
