@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-pub use self::load::{Load, LoadMany};
+pub use self::load::{Load, LoadFuture, LoadMany};
 pub use self::lock::Lock;
 pub use self::scan::Scan;
 pub use self::write::{Set, SetFuture, SetIf, SetMany};

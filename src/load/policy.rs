@@ -48,15 +48,15 @@ impl Serving {
         self.ahead.is_some() || !self.window().is_zero()
     }
 
-    /// What a value of this age is good for; `roll` is a random number from 0 to 1. A value whose age
+    /// What a value of this age is good for; `roll` gives random numbers from 0 to 1. A value whose age
     /// nobody can tell is one that nobody wants to age.
-    pub(crate) fn judge(&self, head: &Head, age: Option<Duration>, roll: f64) -> Verdict {
+    pub(crate) fn judge(&self, head: &Head, age: Option<Duration>, roll: impl FnOnce() -> f64) -> Verdict {
         let (Some(fresh), Some(age)) = (head.fresh, age) else {
             return Verdict::Fresh;
         };
         match age.checked_sub(fresh) {
             None => match self.ahead {
-                Some(from) if is_due_early(fresh, age, head.cost, from, roll) => Verdict::FreshButDue,
+                Some(from) if is_due_early(fresh, age, head.cost, from, roll()) => Verdict::FreshButDue,
                 _ => Verdict::Fresh,
             },
             Some(past) if past < self.revalidate => Verdict::Stale,
@@ -152,7 +152,7 @@ mod tests {
         ) {
             let head = head(Some(Duration::from_secs(fresh)), SECOND * 40, SECOND);
             let age = Duration::from_millis(age);
-            let verdict = serving(revalidate, on_error, None).judge(&head, Some(age), 0.5);
+            let verdict = serving(revalidate, on_error, None).judge(&head, Some(age), || 0.5);
             let seconds = age.as_millis() as f64 / 1000.0;
             let expected = if seconds < fresh as f64 {
                 Verdict::Fresh
@@ -244,6 +244,6 @@ mod tests {
         let serving = serving(5, 5, Some(0.0));
         let head = head(None, SECOND, SECOND);
         assert_eq!(head.kept, None);
-        assert_eq!(serving.judge(&head, None, 0.0), Verdict::Fresh);
+        assert_eq!(serving.judge(&head, None, || 0.0), Verdict::Fresh);
     }
 }

@@ -43,7 +43,7 @@ impl Entry {
         }
     }
 
-    fn from_aged(aged: Option<Aged>) -> Self {
+    pub(super) fn from_aged(aged: Option<Aged>) -> Self {
         let Some(Aged { value, remaining }) = aged else {
             return Entry::Absent;
         };

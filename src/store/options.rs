@@ -46,14 +46,27 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The TTL in whole milliseconds, and the names, each once.
-    pub(super) fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
+    pub(super) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// The TTL in whole milliseconds, or why these are refused.
+    pub(super) fn check(&self) -> Result<Option<Duration>> {
         let ttl = match self.ttl {
             Lifetime::Default => self.store.config().settings().default_ttl,
             Lifetime::Persistent => None,
             Lifetime::For(ttl) => Some(ttl),
         };
         let ttl = self.store.count(ttl.map(Ttl::checked).transpose())?;
+        match &self.names {
+            Ok(_) => Ok(ttl),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// The TTL in whole milliseconds, and the names, each once.
+    pub(super) fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
+        let ttl = self.check()?;
         let mut names = self.names?;
         if names.len() > 1 {
             names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));

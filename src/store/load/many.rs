@@ -101,7 +101,8 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let plan = self.options.checked()?;
+            self.options.check()?;
+            let plan = self.options.plan()?;
             let mut keys = self.keys?;
             let mut seen = HashSet::new();
             keys.retain(|key| seen.insert(key.clone()));

@@ -22,7 +22,7 @@ use crate::load::{
     jittered,
 };
 use crate::request::Names;
-use crate::ttl::{LONGEST, Ttl};
+use crate::ttl::{LONGEST, Ttl, whole_millis};
 use crate::value::Value;
 
 /// How long a loader may take if nothing else is said.
@@ -52,27 +52,42 @@ impl<'a, T> LoadOptions<'a, T> {
         }
     }
 
-    /// Checks all that can be refused before anything is asked.
-    pub(super) fn checked(self) -> Result<Plan<'a, T>> {
-        let (store, ttl, names) = self.write.checked()?;
-        let timeout = store.count(Ttl::checked(self.timeout))?;
-        for window in [self.serving.revalidate, self.serving.on_error]
-            .into_iter()
-            .chain(self.soft)
-        {
+    pub(super) fn store(&self) -> &'a Store {
+        self.write.store()
+    }
+
+    /// Whether it matters how old a value is.
+    pub(super) fn needs_age(&self) -> bool {
+        self.serving.needs_age()
+    }
+
+    /// All that can be refused before anything is asked.
+    pub(super) fn check(&self) -> Result<()> {
+        self.write.check()?;
+        let store = self.store();
+        store.count(Ttl::checked(self.timeout))?;
+        let windows = [self.serving.revalidate, self.serving.on_error];
+        for window in windows.into_iter().chain(self.soft) {
             if window > LONGEST {
                 return store.count(Err(Error::InvalidTtl { ttl: window }));
             }
         }
-        for (name, fraction) in [
+        let fractions = [
             ("jitter", Some(self.jitter)),
             ("refresh_ahead", self.serving.ahead),
-        ] {
+        ];
+        for (name, fraction) in fractions {
             if fraction.is_some_and(|fraction| !(0.0..=1.0).contains(&fraction)) {
                 let reason = format!("{name} is a fraction from 0 to 1");
                 return store.count(Err(Error::InvalidConfig { reason }));
             }
         }
+        Ok(())
+    }
+
+    /// The plan, once these have been checked.
+    pub(super) fn plan(self) -> Result<Plan<'a, T>> {
+        let (store, ttl, names) = self.write.checked()?;
         // go-cachestore's form has no place for stale times.
         let plain = store.config().settings().go_compatible;
         Ok(Plan {
@@ -88,7 +103,7 @@ impl<'a, T> LoadOptions<'a, T> {
                 names,
             },
             serving: if plain { Serving::default() } else { self.serving },
-            timeout,
+            timeout: whole_millis(self.timeout),
             soft: self.soft,
             began: Instant::now(),
         })
@@ -253,24 +268,27 @@ pub(super) struct Found<T> {
     pub(super) value: Option<(T, Verdict, Duration)>,
 }
 
-impl<T: DeserializeOwned> Plan<'_, T> {
-    /// What is to be made of an entry. One that cannot be decoded counts as absent.
-    pub(super) fn judge(&self, entry: &Entry) -> Found<T> {
-        let (seen, verdict, age) = match entry {
-            Entry::Absent => (Seen::Nothing, Verdict::Gone, None),
-            Entry::Plain(_) => (Seen::Plain, Verdict::Fresh, None),
-            Entry::Foreign => (Seen::Plain, Verdict::Gone, None),
-            Entry::Loaded { head, age, .. } => {
-                let verdict = self.serving.judge(head, *age, rand::random());
-                (Seen::Loaded(*age), verdict, *age)
-            }
-        };
-        let model = entry.model().filter(|_| verdict != Verdict::Gone);
-        let model = model.and_then(|model| self.seal.codec.decode(model).ok());
-        Found {
-            seen,
-            value: model.map(|model| (model, verdict, age.unwrap_or_default())),
+/// What is to be made of an entry by a caller who is served so. One that cannot be decoded counts as absent.
+pub(super) fn judge<T: DeserializeOwned>(entry: &Entry, serving: &Serving, codec: Codec) -> Found<T> {
+    let (seen, verdict, age) = match entry {
+        Entry::Absent => (Seen::Nothing, Verdict::Gone, None),
+        Entry::Plain(_) => (Seen::Plain, Verdict::Fresh, None),
+        Entry::Foreign => (Seen::Plain, Verdict::Gone, None),
+        Entry::Loaded { head, age, .. } => {
+            (Seen::Loaded(*age), serving.judge(head, *age, rand::random), *age)
         }
+    };
+    let model = entry.model().filter(|_| verdict != Verdict::Gone);
+    let model = model.and_then(|model| codec.decode(model).ok());
+    Found {
+        seen,
+        value: model.map(|model| (model, verdict, age.unwrap_or_default())),
+    }
+}
+
+impl<T: DeserializeOwned> Plan<'_, T> {
+    pub(super) fn judge(&self, entry: &Entry) -> Found<T> {
+        judge(entry, &self.serving, self.seal.codec)
     }
 
     /// The model of a value that was loaded just now.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::IntoFuture;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +11,10 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::super::Store;
+use super::super::entry::Entry;
 use super::super::options::Lifetime;
-use super::options::{Found, LoadOptions, Plan, load_options, told};
+use super::future::LoadFuture;
+use super::options::{Found, LoadOptions, Plan, judge, load_options, told};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::load::{Answer, Failure, Fate, LoadError, Loaded, Loader, Origin, SharedError, Verdict};
@@ -78,8 +79,8 @@ impl Store {
 /// A value that is loaded if need be: see [`Store::get_or_load`].
 #[must_use = "a load does nothing until it is awaited"]
 pub struct Load<'a, T, F> {
-    options: LoadOptions<'a, T>,
-    key: Result<Key>,
+    pub(super) options: LoadOptions<'a, T>,
+    pub(super) key: Result<Key>,
     loader: F,
 }
 
@@ -102,10 +103,10 @@ where
     E: Send + Sync + 'static,
 {
     type Output = std::result::Result<T, LoadError<E>>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+    type IntoFuture = LoadFuture<'a, T, E, F>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { Ok(self.run(false).await?.value) })
+    fn into_future(self) -> LoadFuture<'a, T, E, F> {
+        LoadFuture::new(self)
     }
 }
 
@@ -140,28 +141,48 @@ impl<T, F> Load<'_, T, F> {
         self.run(true).await
     }
 
-    async fn run<E, Fut>(self, aged: bool) -> std::result::Result<Loaded<T>, LoadError<E>>
+    pub(super) async fn run<E, Fut>(self, aged: bool) -> std::result::Result<Loaded<T>, LoadError<E>>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + Sync + 'static,
     {
-        let plan = self.options.checked()?;
-        let key = self.key?;
-        let aged = aged || plan.serving.needs_age();
-        let found = plan.judge(&plan.store.entry_of(&key, aged).await?);
+        self.options.check()?;
+        let key = self.key.clone()?;
+        let aged = aged || self.options.needs_age();
+        let store = self.options.store();
+        let entry = store.entry_of(&key, aged).await?;
+        let found = self.judge(&entry);
         match found.value {
             Some((value, Verdict::Fresh, age)) => Ok(Loaded {
                 value,
                 origin: Origin::Fresh,
                 age,
             }),
-            _ => {
-                let loader = loader(self.loader, &plan);
-                Box::pin(load(plan, key, found, loader, aged)).await
-            }
+            _ => Box::pin(self.go_on(found)).await,
         }
+    }
+
+    /// What is to be made of an entry.
+    pub(super) fn judge(&self, entry: &Entry) -> Found<T>
+    where
+        T: DeserializeOwned,
+    {
+        judge(entry, &self.options.serving, self.options.store().codec())
+    }
+
+    /// Goes on with what is not simply there.
+    pub(super) async fn go_on<E, Fut>(self, found: Found<T>) -> std::result::Result<Loaded<T>, LoadError<E>>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let plan = self.options.plan()?;
+        let loader = loader(self.loader, &plan);
+        load(plan, self.key?, found, loader).await
     }
 }
 
@@ -191,13 +212,11 @@ where
     })
 }
 
-/// Goes on with what is not simply there.
 async fn load<T, E>(
     plan: Plan<'_, T>,
     key: Key,
     mut found: Found<T>,
     mut loader: Loader,
-    aged: bool,
 ) -> std::result::Result<Loaded<T>, LoadError<E>>
 where
     T: DeserializeOwned,
@@ -243,7 +262,7 @@ where
                 Ok(back) => {
                     loader = back;
                     waited = true;
-                    found = plan.judge(&plan.store.entry_of(&key, aged).await?);
+                    found = plan.judge(&plan.store.aged_entry(key.clone()).await?);
                     continue;
                 }
                 Err(_) => LoadError::Store(Error::Closed),
