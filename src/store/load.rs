@@ -3,6 +3,7 @@
 mod future;
 mod many;
 mod options;
+mod plan;
 mod single;
 
 pub use self::future::LoadFuture;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::super::entry::Entry;
+use super::plan::Found;
 use super::single::Load;
 use crate::error::Result;
 use crate::lane::Answer;
@@ -19,14 +20,16 @@ type Slow<'a, T, E> = Pin<Box<dyn Future<Output = std::result::Result<Loaded<T>,
 
 /// The future of a [`Load`].
 #[must_use = "futures do nothing unless awaited"]
-pub struct LoadFuture<'a, T, E, F>(State<'a, T, E, F>);
+pub struct LoadFuture<'a, T, E, F> {
+    /// Until there is more to do than to read. It stays where it is: it is large.
+    load: Option<Load<'a, T, F>>,
+    state: State<'a, T, E>,
+}
 
-enum State<'a, T, E, F> {
-    New(Load<'a, T, F>),
-    Reading(Load<'a, T, F>, Reading<'a>),
-    /// There is more to do than to read.
+enum State<'a, T, E> {
+    New,
+    Reading(Reading<'a>),
     Slow(Slow<'a, T, E>),
-    Ended,
 }
 
 /// The engine's answer, which is on its way.
@@ -45,54 +48,33 @@ impl Reading<'_> {
     }
 }
 
-impl<'a, T, E, F, Fut> LoadFuture<'a, T, E, F>
-where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-    T: Serialize + DeserializeOwned + Send + 'static,
-    E: Send + Sync + 'static,
-{
+impl<'a, T, E, F> LoadFuture<'a, T, E, F> {
     pub(super) fn new(load: Load<'a, T, F>) -> Self {
-        Self(State::New(load))
+        Self {
+            load: Some(load),
+            state: State::New,
+        }
     }
+}
 
-    fn begin(load: Load<'a, T, F>) -> std::result::Result<State<'a, T, E, F>, LoadError<E>> {
-        load.options.check()?;
-        let key = load.key.clone()?;
-        let lane = load.options.store().lane();
-        let reading = if load.options.needs_age() {
-            lane.try_begin(|reply| Request::GetAged { key, reply })
-                .map(Reading::Aged)
-        } else {
-            lane.try_begin(|reply| Request::Get { key, reply })
-                .map(Reading::Plain)
-        };
-        Ok(match reading {
-            Some(reading) => State::Reading(load, reading),
-            // It has to wait for room, or needs a timer.
-            None => State::Slow(Box::pin(load.run(false))),
-        })
-    }
-
-    fn go_on(
-        load: Load<'a, T, F>,
-        entry: Option<Entry>,
-    ) -> std::result::Result<std::result::Result<T, Slow<'a, T, E>>, LoadError<E>> {
-        let Some(entry) = entry else {
-            return Ok(Err(Box::pin(load.run(true))));
-        };
-        let found = load.judge(&entry);
-        Ok(match found.value {
-            Some((value, Verdict::Fresh, _)) => Ok(value),
-            _ => Err(Box::pin(load.go_on(found))),
-        })
-    }
+/// Sends the request that reads the key: `None` if that has to wait for room, or needs a timer.
+fn read<'a, T, F>(load: &Load<'a, T, F>) -> Result<Option<Reading<'a>>> {
+    load.options.check()?;
+    let key = load.key.clone()?;
+    let lane = load.options.store().lane();
+    Ok(if load.options.needs_age() {
+        lane.try_begin(|reply| Request::GetAged { key, reply })
+            .map(Reading::Aged)
+    } else {
+        lane.try_begin(|reply| Request::Get { key, reply })
+            .map(Reading::Plain)
+    })
 }
 
 /// What it holds is moved, never pinned.
 impl<T, E, F> Unpin for LoadFuture<'_, T, E, F> {}
 
-impl<T, E, F, Fut> Future for LoadFuture<'_, T, E, F>
+impl<'a, T, E, F, Fut> Future for LoadFuture<'a, T, E, F>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
@@ -102,38 +84,53 @@ where
     type Output = std::result::Result<T, LoadError<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let state = &mut self.0;
+        let this = &mut *self;
         loop {
-            match state {
-                State::New(_) => {
-                    let State::New(load) = std::mem::replace(state, State::Ended) else {
+            let slow: Slow<'a, T, E> = match &mut this.state {
+                State::Slow(slow) => return slow.as_mut().poll(cx).map_ok(|loaded| loaded.value),
+                State::New => {
+                    let Some(load) = &this.load else { return ended() };
+                    if let Some(reading) = read(load)? {
+                        this.state = State::Reading(reading);
                         continue;
+                    }
+                    let Some(load) = this.load.take() else {
+                        return ended();
                     };
-                    *state = Self::begin(load)?;
+                    Box::pin(load.run(false))
                 }
-                State::Reading(_, reading) => {
+                State::Reading(reading) => {
                     let Poll::Ready(entry) = reading.poll(cx) else {
                         return Poll::Pending;
                     };
-                    let State::Reading(load, _) = std::mem::replace(state, State::Ended) else {
-                        continue;
+                    this.state = State::New;
+                    let Some(load) = &this.load else { return ended() };
+                    let found = entry?.map(|entry| load.judge(&entry));
+                    if let Some(Found {
+                        value: Some((value, Verdict::Fresh, _)),
+                        ..
+                    }) = found
+                    {
+                        this.load = None;
+                        return Poll::Ready(Ok(value));
+                    }
+                    let Some(load) = this.load.take() else {
+                        return ended();
                     };
-                    match Self::go_on(load, entry?)? {
-                        Ok(value) => return Poll::Ready(Ok(value)),
-                        Err(slow) => *state = State::Slow(slow),
+                    match found {
+                        Some(found) => Box::pin(load.go_on(found)),
+                        None => Box::pin(load.run(true)),
                     }
                 }
-                State::Slow(slow) => {
-                    let polled = slow.as_mut().poll(cx);
-                    if polled.is_ready() {
-                        *state = State::Ended;
-                    }
-                    return polled.map_ok(|loaded| loaded.value);
-                }
-                State::Ended => return Poll::Ready(Err(LoadError::Store(crate::Error::Closed))),
-            }
+            };
+            this.state = State::Slow(slow);
         }
     }
+}
+
+/// What a future that has ended answers.
+fn ended<T, E>() -> Poll<std::result::Result<T, LoadError<E>>> {
+    Poll::Ready(Err(LoadError::Store(crate::Error::Closed)))
 }
 
 impl<T, E, F> fmt::Debug for LoadFuture<'_, T, E, F> {

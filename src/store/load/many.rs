@@ -14,7 +14,8 @@ use tracing::Instrument;
 
 use super::super::Store;
 use super::super::options::Lifetime;
-use super::options::{LoadOptions, Plan, load_options, told};
+use super::options::{LoadOptions, load_options};
+use super::plan::{Plan, told};
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::load::{Answer, Failure, LoadError, Loader, Seen, SharedError, Verdict};
