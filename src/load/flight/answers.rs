@@ -8,7 +8,7 @@ use crate::key::Key;
 /// How long a key that another process loads is left alone at first; doubles.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// How long at most: whoever loads it announces its end, but an announcement may be missed.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Flights {
     /// The engine's answer to [`Effect::Take`].

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use proptest::prelude::*;
 
+use super::answers::LONGEST_PAUSE;
 use super::*;
 use crate::error::Cause;
 use crate::key::{KeyMaker, Namespace};
