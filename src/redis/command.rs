@@ -12,7 +12,7 @@ use super::script::{By, Script};
 use super::walk::Walk;
 use crate::key::Key;
 use crate::lane::Room;
-use crate::request::{Condition, Reply, Request, Write};
+use crate::request::{Aged, Condition, Reply, Request, Write};
 use crate::value::Value;
 
 /// How many keys one page of a scan looks at.
@@ -42,6 +42,12 @@ pub(super) enum Doubt {
         found: Vec<Option<Value>>,
         reply: Reply<Vec<Option<Value>>>,
     },
+    /// Only those keys that had a TTL, or none, so that there was something.
+    GetManyAged {
+        doubted: Vec<Key>,
+        found: Vec<Option<Aged>>,
+        reply: Reply<Vec<Option<Aged>>>,
+    },
 }
 
 impl Doubt {
@@ -54,6 +60,7 @@ impl Doubt {
                 .filter(|(_, found)| found.is_none())
                 .map(|(key, _)| key)
                 .collect(),
+            Doubt::GetManyAged { doubted, .. } => doubted.iter().collect(),
         }
     }
 
@@ -62,6 +69,7 @@ impl Doubt {
         match self {
             Doubt::Get { reply, .. } => reply.is_closed(),
             Doubt::GetMany { reply, .. } => reply.is_closed(),
+            Doubt::GetManyAged { reply, .. } => reply.is_closed(),
         }
     }
 }
@@ -88,7 +96,9 @@ impl Task {
         let Task::Request(request) = self else { return };
         match request {
             Request::SetMany { writes, .. } => writes.iter().for_each(|write| see(write.key.hash())),
-            Request::GetMany { keys, .. } | Request::DeleteMany { keys, .. } => {
+            Request::GetMany { keys, .. }
+            | Request::GetManyAged { keys, .. }
+            | Request::DeleteMany { keys, .. } => {
                 keys.iter().for_each(|key| see(key.hash()));
             }
             request => {
@@ -285,6 +295,18 @@ impl Batch {
         match request {
             Request::Get { key, .. } => self.add(keyed("GET", [key])),
             Request::GetMany { keys, .. } => self.add(keyed("MGET", keys)),
+            // The time that is left comes first: were the value written anew in between, one read before
+            // would have the time of the one after it, and look younger than it is.
+            Request::GetAged { key, .. } => {
+                self.add(keyed("PTTL", [key]));
+                self.add(keyed("GET", [key]));
+            }
+            Request::GetManyAged { keys, .. } => {
+                for key in keys {
+                    self.add(keyed("PTTL", [key]));
+                }
+                self.add(keyed("MGET", keys));
+            }
             Request::Set { write, .. } => self.add(set(write, layout, by)),
             Request::SetMany { writes, .. } => {
                 for write in writes {
@@ -323,8 +345,6 @@ impl Batch {
             // Walks of their own, or answered by the engine itself: nothing is sent for them here.
             Request::Clear { .. }
             | Request::Invalidate { .. }
-            | Request::GetAged { .. }
-            | Request::GetManyAged { .. }
             | Request::Lease(_)
             | Request::Stats { .. } => {}
             #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What requests become on the wire, and what replies mean.
 
+mod aged;
+
 use std::time::Duration;
 
 use redis::Value as Wire;
