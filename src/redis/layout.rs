@@ -19,10 +19,11 @@ pub(super) struct Layout {
 
 /// What a lock's name begins with, and, in every layout, the channel on which its release is announced.
 const LOCK: &str = "cachestore:lock:{";
-/// What a lease's name begins with, and the channel on which its end is announced.
-const LEASE: &str = "cachestore:lease:{";
 
 impl Layout {
+    /// What a lease's name begins with, and the channel on which its end is announced.
+    pub(super) const LEASE: &str = "cachestore:lease:{";
+
     pub(super) fn new(go_compatible: bool) -> Self {
         if go_compatible {
             Self {
@@ -50,7 +51,7 @@ impl Layout {
 
     /// Who may store what is being loaded for a key, or made from it; see `scripts/lease.lua`.
     pub(super) fn lease(key: &str) -> String {
-        format!("{LEASE}{key}}}")
+        format!("{}{key}}}", Self::LEASE)
     }
 
     /// Where the releases of a lock are announced.
@@ -72,7 +73,9 @@ impl Layout {
         if let Some(key) = channel.strip_prefix(LOCK) {
             return Some(Topic::Lock(key.into()));
         }
-        channel.strip_prefix(LEASE).map(|key| Topic::Lease(key.into()))
+        channel
+            .strip_prefix(Self::LEASE)
+            .map(|key| Topic::Lease(key.into()))
     }
 
     pub(super) fn ghosts(name: &str) -> String {

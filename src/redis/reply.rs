@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use super::command::{Doubt, Getter, Job, Part, Task};
 use super::fault;
 use super::layout::Layout;
+use super::lease;
 use super::script::By;
 use super::walk::Walk;
 use crate::error::{Cause, Error, Phase, Result};
 use crate::key::Key;
-use crate::request::{Aged, Page, Reply, Request, Write};
+use crate::request::{Aged, LeaseAnswer, LeaseRequest, Page, Reply, Request, Write};
 use crate::stats::Stats;
 use crate::ttl::{LONGEST, Ttl};
 use crate::value::Value;
@@ -26,6 +27,8 @@ pub(super) struct Outcome {
     pub(super) later: Vec<Job>,
     /// The server takes no writes any more: another may.
     pub(super) demoted: bool,
+    /// Why leases that should have been killed were not.
+    pub(super) unkilled: Option<Error>,
 }
 
 /// Hands out the replies of one pipeline.
@@ -34,6 +37,12 @@ pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, ou
     for part in parts {
         match part {
             Part::Gets(getters) => settle_gets(getters, replies.next(), stats, outcome),
+            Part::Kills => {
+                if let Some(Wire::ServerError(error)) = replies.next() {
+                    outcome.demoted |= fault::is_demoted(&error);
+                    outcome.unkilled = Some(fault::answered(&error));
+                }
+            }
             Part::Other { job, replies: count } => {
                 let own: Vec<Wire> = replies.by_ref().take(count).collect();
                 for reply in &own {
@@ -203,6 +212,13 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
                 .and_then(|got| super::lock::answer(&request.action, got).ok_or_else(unexpected));
             request.reply.send(answer);
         }
+        Request::Lease(request) => {
+            let LeaseRequest { action, reply } = *request;
+            let answer =
+                refuse_errors(got).and_then(|got| lease::answer(&action, got).ok_or_else(unexpected));
+            stats.sets += u64::from(matches!(answer, Ok(LeaseAnswer::Stored(true))));
+            reply.send(answer);
+        }
         Request::Ping { reply } => reply.send(refuse_errors(got).map(drop)),
         Request::Redis { reply, .. } => reply.send(refuse_errors(got)),
         // These have no commands of their own, or are settled above.
@@ -210,7 +226,6 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         | Request::Clear { .. }
         | Request::Invalidate { .. }
         | Request::GetManyAged { .. }
-        | Request::Lease(_)
         | Request::Stats { .. } => {}
         #[cfg(test)]
         Request::Panic { .. } => {}
@@ -396,7 +411,7 @@ pub(super) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
                 Task::Request(request) if !request.changes() => again.push(job),
                 _ => fail(job.task, &Error::OutcomeUnknown(cause.clone())),
             },
-            Part::Other { job: None, .. } => {}
+            Part::Other { job: None, .. } | Part::Kills => {}
         }
     }
 }
@@ -410,6 +425,7 @@ pub(super) fn expire(parts: &mut [Part], now: Instant) -> Option<Instant> {
     };
     for part in parts {
         match part {
+            Part::Kills => {}
             Part::Gets(getters) => {
                 for place in getters {
                     match place {

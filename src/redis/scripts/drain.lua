@@ -6,18 +6,23 @@
 -- An entry leaves its set together with its life, in this one script. If it has dependents of its
 -- own, it is kept as a ghost of the name until all that is below has been drained, so that whoever
 -- invalidates the name after a crash still finds them.
+--
+-- What is being loaded from the name or from its dependents dies with them, in this one script too.
 local depend, close, name, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local ghosts_begin, parents_begin = 'cachestore:ghosts:{', 'cachestore:parents:{'
+local lease = 'cachestore:lease:{'
 local set, ghosts = depend .. name .. close, ghosts_begin .. name .. '}'
 local haunted = redis.call('EXISTS', ghosts)
+redis.call('UNLINK', lease .. name .. '}')
 local members = redis.call('SRANDMEMBER', set, limit)
 if not members[1] then return { 0, 0, haunted, {} } end
 
-local below, records = {}, {}
+local below, records, leases = {}, {}, {}
 for i, member in ipairs(members) do
   below[2 * i - 1] = depend .. member .. close
   below[2 * i] = ghosts_begin .. member .. '}'
   records[i] = parents_begin .. member .. '}'
+  leases[i] = lease .. member .. '}'
 end
 local cascade = {}
 if redis.call('EXISTS', unpack(below)) > 0 then
@@ -38,6 +43,7 @@ if redis.call('EXISTS', unpack(below)) > 0 then
     end
   end
 end
+redis.call('UNLINK', unpack(leases))
 local removed = redis.call('UNLINK', unpack(members))
 redis.call('UNLINK', unpack(records))
 redis.call('SREM', set, unpack(members))
