@@ -19,10 +19,12 @@ pub(super) struct Layout {
 
 /// What a lock's name begins with, and, in every layout, the channel on which its release is announced.
 const LOCK: &str = "cachestore:lock:{";
+/// What a lease's name begins with, and the channel on which its end is announced.
+const LEASE: &str = "cachestore:lease:{";
 
 impl Layout {
-    /// What a lease's name begins with, and the channel on which its end is announced.
-    pub(super) const LEASE: &str = "cachestore:lease:{";
+    /// What is known of all names that leases have; see `scripts/lease.lua`.
+    pub(super) const LEASES: &str = "cachestore:leases";
 
     pub(super) fn new(go_compatible: bool) -> Self {
         if go_compatible {
@@ -49,9 +51,9 @@ impl Layout {
         format!("cachestore:fence:{{{key}}}")
     }
 
-    /// Who may store what is being loaded for a key, or made from it; see `scripts/lease.lua`.
+    /// Who loads a key; see `scripts/lease.lua`.
     pub(super) fn lease(key: &str) -> String {
-        format!("{}{key}}}", Self::LEASE)
+        format!("{LEASE}{key}}}")
     }
 
     /// Where the releases of a lock are announced.
@@ -73,9 +75,7 @@ impl Layout {
         if let Some(key) = channel.strip_prefix(LOCK) {
             return Some(Topic::Lock(key.into()));
         }
-        channel
-            .strip_prefix(Self::LEASE)
-            .map(|key| Topic::Lease(key.into()))
+        channel.strip_prefix(LEASE).map(|key| Topic::Lease(key.into()))
     }
 
     pub(super) fn ghosts(name: &str) -> String {

@@ -1,13 +1,13 @@
 //! Leases on the server: one script for each step, and how they are killed. Pure.
 //!
 //! How a lease is kept there, `scripts/lease.lua` tells. Whatever changes a key kills the leases that name it:
-//! scripts do so themselves, and in front of plain commands there is an `UNLINK`. It comes *before* them: what
+//! scripts do so themselves, and in front of plain commands there is an `HDEL`. It comes *before* them: what
 //! is loaded under a lease that is taken in between is newer than the change, but what would be stored in
 //! between under an older one is not.
 
 use std::time::Duration;
 
-use redis::{Cmd, RedisWrite, Value as Wire};
+use redis::{Cmd, Value as Wire};
 
 use super::command::scripted_set;
 use super::layout::Layout;
@@ -18,10 +18,10 @@ use crate::request::{Aged, LeaseAction, LeaseAnswer, PREFIX};
 use crate::value::Value;
 
 pub(super) fn command(action: &LeaseAction, layout: Layout, by: By) -> Cmd {
-    let (mut command, names) = match action {
+    match action {
         LeaseAction::Fulfil { token, write } => {
             let token = Value::from(token.to_string());
-            return scripted_set(write, "LEASE", Some(&token), layout, by);
+            scripted_set(write, "LEASE", Some(&token), layout, by)
         }
         LeaseAction::Take {
             key,
@@ -33,18 +33,17 @@ pub(super) fn command(action: &LeaseAction, layout: Layout, by: By) -> Cmd {
             let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
             command.arg(key.as_str()).arg(token.to_string());
             command.arg(ttl).arg(PREFIX);
-            (command, names)
+            for name in names.iter() {
+                command.arg(name.as_str());
+            }
+            command
         }
-        LeaseAction::End { key, token, names } => {
+        LeaseAction::End { key, token, .. } => {
             let mut command = Script::LeaseEnd.call(by, 1);
             command.arg(key.as_str()).arg(token.to_string());
-            (command, names)
+            command
         }
-    };
-    for name in names.iter() {
-        command.arg(name.as_str());
     }
-    command
 }
 
 /// What the server's reply means; `None` if no script of ours gives it.
@@ -77,9 +76,13 @@ pub(super) struct Kills(Option<Cmd>);
 impl Kills {
     /// The leases that name `key`: how many bytes they add to the pipeline.
     pub(super) fn add(&mut self, key: &Key) -> usize {
-        let command = self.0.get_or_insert_with(|| redis::cmd("UNLINK"));
-        command.write_arg_fmt(format_args!("{}{}}}", Layout::LEASE, key.as_str()));
-        Layout::LEASE.len() + key.as_str().len()
+        let command = self.0.get_or_insert_with(|| {
+            let mut command = redis::cmd("HDEL");
+            command.arg(Layout::LEASES);
+            command
+        });
+        command.arg(key.as_str());
+        key.as_str().len()
     }
 
     pub(super) fn into_command(self) -> Option<Cmd> {

@@ -3,6 +3,7 @@
 mod aged;
 mod lease;
 mod lease_kills;
+mod lease_model;
 mod loader;
 
 use std::time::Duration;
@@ -105,7 +106,7 @@ fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
     assert_eq!(
         lines(&batch(jobs)),
         [
-            "UNLINK cachestore:lease:{a} cachestore:lease:{s}",
+            "HDEL cachestore:leases a s",
             "MGET a b",
             "DEL a",
             "GET c",
@@ -145,7 +146,7 @@ fn conditions_and_dependencies_on_the_wire() {
         }),
     ];
     let wanted = [
-        "UNLINK cachestore:lease:{a} cachestore:lease:{a}".to_owned(),
+        "HDEL cachestore:leases a a".to_owned(),
         "SET a v PX 1500 NX".to_owned(),
         "SET a v PX 1500 XX".to_owned(),
         format!("EVALSHA 1 a {depend} EQ w"),

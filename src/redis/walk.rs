@@ -15,8 +15,6 @@ use crate::request::Reply;
 const CHUNK: usize = 500;
 /// How many keys one step of a clearing looks at.
 const PAGE: usize = 512;
-/// How many names one step looks at in search of leases, which is done in no time.
-const NAMES: usize = 4 * PAGE;
 
 /// A piece of long work, with all that it has to remember between its steps.
 #[derive(Debug)]
@@ -121,8 +119,7 @@ impl Walk {
                 killed: false,
             } => {
                 let mut command = call(Script::ClearLeases, 0);
-                let leases = pattern(&format!("{}{prefix}", Layout::LEASE));
-                command.arg(*cursor).arg(leases).arg(NAMES);
+                command.arg(*cursor).arg(pattern(prefix)).arg(PAGE);
                 command
             }
             Work::Clearing { prefix, cursor, .. } => {
@@ -407,10 +404,9 @@ mod tests {
     #[test]
     fn a_clearing_kills_what_is_being_loaded_before_it_removes_values() {
         let mut walk = Walk::clearing("t:".into(), Reply::new().0);
-        let leases = "cachestore:lease:{t:*";
-        assert_eq!(words(&walk), format!("EVALSHA 0 0 {leases} 2048"));
+        assert_eq!(words(&walk), "EVALSHA 0 0 t:* 512");
         assert_eq!(walk.advance(Wire::BulkString(b"9".to_vec())), Ok(false));
-        assert_eq!(words(&walk), format!("EVALSHA 0 9 {leases} 2048"));
+        assert_eq!(words(&walk), "EVALSHA 0 9 t:* 512");
         assert_eq!(walk.advance(Wire::BulkString(b"0".to_vec())), Ok(false));
         assert_eq!(words(&walk), "EVALSHA 0 d:  t: 0 512");
         let page = |next: &str, removed| {

@@ -10,19 +10,17 @@
 -- What is being loaded from the name or from its dependents dies with them, in this one script too.
 local depend, close, name, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local ghosts_begin, parents_begin = 'cachestore:ghosts:{', 'cachestore:parents:{'
-local lease = 'cachestore:lease:{'
 local set, ghosts = depend .. name .. close, ghosts_begin .. name .. '}'
 local haunted = redis.call('EXISTS', ghosts)
-redis.call('UNLINK', lease .. name .. '}')
+redis.call('HDEL', 'cachestore:leases', name)
 local members = redis.call('SRANDMEMBER', set, limit)
 if not members[1] then return { 0, 0, haunted, {} } end
 
-local below, records, leases = {}, {}, {}
+local below, records = {}, {}
 for i, member in ipairs(members) do
   below[2 * i - 1] = depend .. member .. close
   below[2 * i] = ghosts_begin .. member .. '}'
   records[i] = parents_begin .. member .. '}'
-  leases[i] = lease .. member .. '}'
 end
 local cascade = {}
 if redis.call('EXISTS', unpack(below)) > 0 then
@@ -43,7 +41,7 @@ if redis.call('EXISTS', unpack(below)) > 0 then
     end
   end
 end
-redis.call('UNLINK', unpack(leases))
+redis.call('HDEL', 'cachestore:leases', unpack(members))
 local removed = redis.call('UNLINK', unpack(members))
 redis.call('UNLINK', unpack(records))
 redis.call('SREM', set, unpack(members))

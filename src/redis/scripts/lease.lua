@@ -1,50 +1,51 @@
 -- What scripts know of leases. KEYS[1] is the key that is loaded.
 --
--- For each name that a lease has, its own key among them, there is a hash: from tokens to when they end, in
--- milliseconds by this server's clock, no other. A lease lives while its token is in the hashes of all its
--- names, so that a name's change kills all leases that have it by removing one hash. The hash of the key that
--- is loaded has beside them, as `flight`, who loads it.
-local lease, own = 'cachestore:lease:{', 'cachestore:lease:{' .. KEYS[1] .. '}'
+-- `cachestore:lease:{key}` tells who loads a key: a token, the names that the lease has, its own key first, and
+-- each name's generation. It lives as long as the lease may. `cachestore:leases` is one hash for all names that
+-- leases have: when the last of them ends, in milliseconds by this server's clock, how many they are, and the
+-- generation. A lease lives while its names have the generations that it saw. So whatever changes a name
+-- kills all leases that have it by removing one field, which costs next to nothing where there is none.
+local leases, own = 'cachestore:leases', 'cachestore:lease:{' .. KEYS[1] .. '}'
 
-local function time_now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+-- What is known of a name: when its last lease ends, how many there are, and the generation.
+local function known(name)
+  local field = redis.call('HGET', leases, name)
+  if not field then return 0, 0, nil end
+  local ends, count, generation = string.match(field, '^(%d+) (%d+) (.*)$')
+  return tonumber(ends), tonumber(count), generation
 end
 
--- Whether a token is in the hashes of the key and of the names from `first` on, and has not ended.
-local function lives(now, token, names, first)
-  local function has(hash)
-    local ends = redis.call('HGET', hash, token)
-    return ends and tonumber(ends) > now
-  end
-  if not has(own) then return false end
-  for i = first, #names do
-    if not has(lease .. names[i] .. '}') then return false end
+local function know(name, ends, count, generation)
+  redis.call('HSET', leases, name, string.format('%.0f %.0f %s', ends, count, generation))
+end
+
+-- Who loads the key.
+local function flight_of()
+  local packed = redis.call('GET', own)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function lives(flight)
+  for i, name in ipairs(flight.names) do
+    local _, _, generation = known(name)
+    if generation ~= flight.generations[i] then return false end
   end
   return true
 end
 
--- Who loads the key: a token, when it ends, and its names.
-local function flight_of()
-  local packed = redis.call('HGET', own, 'flight')
-  return packed and cmsgpack.unpack(packed)
-end
-
--- Takes a token out of all its hashes.
-local function forget(token, names, first)
-  local flight = flight_of()
-  if flight and flight.token == token then redis.call('HDEL', own, 'flight') end
-  redis.call('HDEL', own, token)
-  for i = first, #names do
-    redis.call('HDEL', lease .. names[i] .. '}', token)
+-- Ends a flight, and leaves nothing of it behind.
+local function land(flight)
+  for i, name in ipairs(flight.names) do
+    local ends, count, generation = known(name)
+    if generation == flight.generations[i] then
+      if count > 1 then
+        know(name, ends, count - 1, generation)
+      else
+        redis.call('HDEL', leases, name)
+      end
+    end
   end
-end
-
--- Whoever loads the key from now on. `ends` is when, `left` how long until then.
-local function enter_flight(token, ends, left, names)
-  redis.call('HSET', own, token, string.format('%.0f', ends))
-  redis.call('HSET', own, 'flight', cmsgpack.pack({ token = token, ends = ends, names = names }))
-  if redis.call('PTTL', own) < left then redis.call('PEXPIRE', own, string.format('%.0f', left)) end
+  redis.call('DEL', own)
 end
 
 -- Who may not publish may still end a lease.

@@ -1,4 +1,5 @@
--- KEYS: the key. ARGV: the token, and its names.
-forget(ARGV[1], ARGV, 2)
+-- KEYS: the key. ARGV: the token.
+local flight = flight_of()
+if flight and flight.token == ARGV[1] then land(flight) end
 announce()
 return 1

@@ -1,40 +1,48 @@
 -- KEYS: the key. ARGV: the token, how long it lives in milliseconds, how much of the value is wanted, and the
 -- names that the value will depend on. {1, the value's PTTL, its first bytes} if the lease is the caller's
 -- now, {0, token, remaining} if it is another's.
-local token, ttl, now = ARGV[1], tonumber(ARGV[2]), time_now()
+local key, token, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local flight = flight_of()
-if flight and flight.ends > now and lives(now, flight.token, flight.names, 1) then
-  return { 0, flight.token, flight.ends - now }
+local killed = flight and not lives(flight)
+if flight and not killed then
+  return { 0, flight.token, redis.call('PTTL', own) }
 end
 
-local left, value = redis.call('PTTL', KEYS[1]), false
+local left, value = redis.call('PTTL', key), false
 if left ~= -2 then
-  value = redis.pcall('GETRANGE', KEYS[1], 0, ARGV[3] - 1)
+  value = redis.pcall('GETRANGE', key, 0, ARGV[3] - 1)
   if type(value) == 'table' then return value end
 end
 
-if flight then
-  forget(flight.token, flight.names, 1)
-  -- It was killed, and who loads from this key may have seen what it loaded, which is never stored.
-  if flight.ends > now then redis.call('UNLINK', own) end
+if killed then
+  land(flight)
+  -- Who loads from this key may have seen what the killed one loaded, which is never stored.
+  redis.call('HDEL', leases, key)
 end
 
--- What crashed leaves its tokens behind: a hash that is in use is rid of them, a few each time.
-local function sweep(hash)
-  local some = redis.call('HRANDFIELD', hash, 2, 'WITHVALUES')
-  for i = 1, #some, 2 do
-    if some[i] ~= 'flight' and tonumber(some[i + 1]) <= now then redis.call('HDEL', hash, some[i]) end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- What crashed leaves its names behind: with each that comes, two are looked at, and go if they have ended.
+local some = redis.call('HRANDFIELD', leases, 2 * (#ARGV - 2))
+for _, name in ipairs(some) do
+  if known(name) <= now then redis.call('HDEL', leases, name) end
+end
+
+local taken = { token = token, names = {}, generations = {} }
+local function enter(name)
+  local ends, count, generation = known(name)
+  if ends <= now then
+    ends, count, generation = now, 0, token
   end
+  know(name, math.max(ends, now + ttl), count + 1, generation)
+  taken.names[#taken.names + 1] = name
+  taken.generations[#taken.names] = generation
 end
-
-local names = {}
+enter(key)
 for i = 4, #ARGV do
-  local hash = lease .. ARGV[i] .. '}'
-  names[i - 3] = ARGV[i]
-  sweep(hash)
-  redis.call('HSET', hash, token, string.format('%.0f', now + ttl))
-  if redis.call('PTTL', hash) < ttl then redis.call('PEXPIRE', hash, ARGV[2]) end
+  if ARGV[i] ~= key then enter(ARGV[i]) end
 end
-sweep(own)
-enter_flight(token, now + ttl, ttl, names)
+if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[2]) end
+redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[2])
 return { 1, left, value }

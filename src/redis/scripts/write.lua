@@ -3,19 +3,22 @@
 -- 'LEASE', and the names that the entry depends on. 1 if it was written, 0 if the condition did not hold.
 local key, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5]
 
-if condition == 'LEASE' then
-  local token, now = ARGV[6], time_now()
-  if not lives(now, token, ARGV, 7) then
-    -- Who loads from this key may have seen what is not stored now: all that is left is another's flight.
-    local flight = flight_of()
-    local other = flight and flight.token ~= token and flight.ends > now
-    other = other and lives(now, flight.token, flight.names, 1)
-    forget(token, ARGV, 7)
-    redis.call('UNLINK', own)
-    if other then enter_flight(flight.token, flight.ends, flight.ends - now, flight.names) end
-    announce()
-    return 0
+local flight = condition == 'LEASE' and flight_of()
+local alive = flight and lives(flight)
+if condition == 'LEASE' and not (alive and flight.token == ARGV[6]) then
+  -- Who loads from this key may have seen what is not stored now: all that stays is another's flight, in a
+  -- generation of its own.
+  if alive then
+    local ends, _, generation = known(key)
+    flight.generations[1] = generation .. '+'
+    know(key, ends, 1, flight.generations[1])
+    redis.call('SET', own, cmsgpack.pack(flight), 'KEEPTTL')
+  else
+    if flight then land(flight) end
+    redis.call('HDEL', leases, key)
   end
+  announce()
+  return 0
 end
 
 -- Whole or not at all: what could fail is looked at before anything is changed.
@@ -40,11 +43,11 @@ if condition == 'NX' or condition == 'XX' then set[#set + 1] = condition end
 if not redis.call(unpack(set)) then return 0 end
 
 -- The value comes first: a server that is full refuses it only as long as the script has changed nothing.
-if condition == 'LEASE' then
-  forget(ARGV[6], ARGV, 7)
+if flight then
+  land(flight)
   announce()
 else
-  redis.call('UNLINK', own)
+  redis.call('HDEL', leases, key)
 end
 if not ARGV[7] then return 1 end
 

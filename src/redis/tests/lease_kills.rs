@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt;
 
-use super::loader::{LONG, Loader, RedisServer, kept, store};
+use super::loader::{LONG, Loader, RedisServer, kept, names, store};
 use super::*;
 use crate::store::Store;
 
@@ -169,9 +169,9 @@ async fn a_thousand_leases_are_cleared_and_are_no_values() {
         root.set("value", "v").await.unwrap();
         let seen: Vec<String> = root.scan("").try_collect().await.unwrap();
         assert_eq!(seen, ["value"]);
-        assert_eq!(kept(&server).len(), 1501);
+        assert_eq!(names(&server).len(), 1501);
         assert_eq!(root.clear().await.unwrap(), 1);
-        assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+        assert_eq!(names(&server), [""; 0]);
         assert!(!loader.fulfil(&all[700]).await);
     }
 }
@@ -188,6 +188,21 @@ async fn what_is_stored_does_not_kill_who_loads_from_it() {
     let inner = loader.take("k", &["x"], LONG).await;
     loader.end(&inner).await;
     assert!(loader.fulfil(&outer).await, "nor does what is given up");
+}
+
+#[tokio::test]
+async fn leases_of_one_name_end_one_by_one_and_die_together() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    let first = loader.take("a", &["x"], LONG).await;
+    let second = loader.take("b", &["x"], LONG).await;
+    let third = loader.take("c", &["x"], LONG).await;
+    loader.end(&first).await;
+    loader.end(&first).await;
+    assert!(loader.fulfil(&second).await);
+    store.delete("x").await.unwrap();
+    assert!(!loader.fulfil(&third).await);
+    assert_eq!(kept(&server), [""; 0]);
 }
 
 #[tokio::test]

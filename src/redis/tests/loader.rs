@@ -162,5 +162,10 @@ pub(super) async fn store(server: &RedisServer, go_compatible: bool) -> Store {
 
 /// The names of what is kept for leases.
 pub(super) fn kept(server: &RedisServer) -> Vec<String> {
-    server.command(&["KEYS", "cachestore:lease:*"]).sorted()
+    server.command(&["KEYS", "cachestore:lease*"]).sorted()
+}
+
+/// The names that leases have.
+pub(super) fn names(server: &RedisServer) -> Vec<String> {
+    server.command(&["HKEYS", "cachestore:leases"]).sorted()
 }
