@@ -7,6 +7,7 @@ mod connect;
 mod engine;
 mod fault;
 mod layout;
+mod lease;
 mod link;
 mod lock;
 mod reply;

@@ -8,11 +8,12 @@ use redis::{Cmd, Pipeline};
 use tokio::time::Instant;
 
 use super::layout::{Layout, pattern};
+use super::lease::{self, Kills};
 use super::script::{By, Script};
 use super::walk::Walk;
 use crate::key::Key;
 use crate::lane::Room;
-use crate::request::{Condition, Reply, Request, Write};
+use crate::request::{Aged, Condition, Reply, Request, Write};
 use crate::value::Value;
 
 /// How many keys one page of a scan looks at.
@@ -42,6 +43,12 @@ pub(super) enum Doubt {
         found: Vec<Option<Value>>,
         reply: Reply<Vec<Option<Value>>>,
     },
+    /// Only those keys that had a TTL, or none, so that there was something.
+    GetManyAged {
+        doubted: Vec<Key>,
+        found: Vec<Option<Aged>>,
+        reply: Reply<Vec<Option<Aged>>>,
+    },
 }
 
 impl Doubt {
@@ -54,6 +61,7 @@ impl Doubt {
                 .filter(|(_, found)| found.is_none())
                 .map(|(key, _)| key)
                 .collect(),
+            Doubt::GetManyAged { doubted, .. } => doubted.iter().collect(),
         }
     }
 
@@ -62,6 +70,7 @@ impl Doubt {
         match self {
             Doubt::Get { reply, .. } => reply.is_closed(),
             Doubt::GetMany { reply, .. } => reply.is_closed(),
+            Doubt::GetManyAged { reply, .. } => reply.is_closed(),
         }
     }
 }
@@ -77,23 +86,41 @@ impl Task {
             Task::Request(Request::SetIf { write, condition, .. }) => {
                 tied(write) || matches!(condition, Condition::Holds(_))
             }
-            Task::Request(Request::Expire { .. }) => true,
+            Task::Request(Request::Expire { .. } | Request::Lease(_)) => true,
             _ => false,
         }
     }
 
-    /// Calls `see` with the hash of each key that this touches; another type of task touches none
-    /// that its order matters to.
-    fn each_key(&self, see: &mut impl FnMut(u64)) {
+    /// Whether this changes its keys by plain commands, which kill no leases. Scripts do so themselves.
+    fn changes_plainly(&self) -> bool {
+        matches!(
+            self,
+            Task::Request(
+                Request::Set { .. }
+                    | Request::SetMany { .. }
+                    | Request::SetIf { .. }
+                    | Request::Take { .. }
+                    | Request::Delete { .. }
+                    | Request::DeleteMany { .. }
+                    | Request::Incr { .. }
+            )
+        ) && !self.is_scripted()
+    }
+
+    /// Calls `see` with each key that this touches; another type of task touches none that its order
+    /// matters to.
+    fn each_key(&self, see: &mut impl FnMut(&Key)) {
         let Task::Request(request) = self else { return };
         match request {
-            Request::SetMany { writes, .. } => writes.iter().for_each(|write| see(write.key.hash())),
-            Request::GetMany { keys, .. } | Request::DeleteMany { keys, .. } => {
-                keys.iter().for_each(|key| see(key.hash()));
+            Request::SetMany { writes, .. } => writes.iter().for_each(|write| see(&write.key)),
+            Request::GetMany { keys, .. }
+            | Request::GetManyAged { keys, .. }
+            | Request::DeleteMany { keys, .. } => {
+                keys.iter().for_each(see);
             }
             request => {
                 if let Some(key) = request.key() {
-                    see(key.hash());
+                    see(key);
                 }
             }
         }
@@ -112,7 +139,8 @@ impl Busy {
             return false;
         }
         let mut holds = false;
-        job.task.each_key(&mut |key| holds |= self.0.contains_key(&key));
+        job.task
+            .each_key(&mut |key| holds |= self.0.contains_key(&key.hash()));
         holds
     }
 
@@ -120,8 +148,8 @@ impl Busy {
     pub(super) fn begin(&mut self, job: &Job, keys: &mut Vec<u64>) {
         if job.by == By::Digest && job.task.is_scripted() {
             job.task.each_key(&mut |key| {
-                *self.0.entry(key).or_default() += 1;
-                keys.push(key);
+                *self.0.entry(key.hash()).or_default() += 1;
+                keys.push(key.hash());
             });
         }
     }
@@ -174,6 +202,8 @@ pub(super) struct Getter {
 /// Who waits for the next replies of a pipeline.
 #[derive(Debug)]
 pub(super) enum Part {
+    /// One reply, for which nobody waits: leases were killed.
+    Kills,
     /// One reply: a value, or as many as there are callers. A caller who has been answered already is
     /// `None`.
     Gets(Vec<Option<Getter>>),
@@ -185,12 +215,15 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) struct Batch {
     layout: Layout,
+    /// What is sent, once the batch is finished.
     pub(super) pipeline: Pipeline,
     pub(super) parts: Vec<Part>,
     /// Keys of scripts among them, as [`Busy`] counts them.
     pub(super) busy: Vec<u64>,
     /// The neighbouring `GET`s that are being gathered.
     gets: Vec<Option<Getter>>,
+    kills: Kills,
+    sent: Vec<Cmd>,
     commands: usize,
     bytes: usize,
 }
@@ -203,6 +236,8 @@ impl Batch {
             parts: Vec::new(),
             busy: Vec::new(),
             gets: Vec::new(),
+            kills: Kills::default(),
+            sent: Vec::new(),
             commands: 0,
             bytes: 0,
         }
@@ -218,9 +253,18 @@ impl Batch {
         self.bytes
     }
 
-    /// Ends the batch: it has its last command.
+    /// Ends the batch: it has its last command, and gets its first.
     pub(super) fn finish(&mut self) {
         self.end_gets();
+        let commands = std::mem::take(&mut self.sent);
+        let kills = std::mem::take(&mut self.kills).into_command();
+        self.pipeline = Pipeline::with_capacity(commands.len() + usize::from(kills.is_some()));
+        if kills.is_some() {
+            self.parts.insert(0, Part::Kills);
+        }
+        for command in kills.into_iter().chain(commands) {
+            self.pipeline.add_command(command);
+        }
     }
 
     pub(super) fn push(&mut self, mut job: Job) {
@@ -241,7 +285,11 @@ impl Batch {
             return;
         }
         self.end_gets();
-        let before = self.pipeline.len();
+        if job.task.changes_plainly() {
+            let (kills, bytes) = (&mut self.kills, &mut self.bytes);
+            job.task.each_key(&mut |key| *bytes += kills.add(key));
+        }
+        let before = self.sent.len();
         match &job.task {
             Task::Walk(walk) => {
                 let command = walk.command(self.layout, job.by);
@@ -255,7 +303,7 @@ impl Batch {
             Task::Doubt(doubt) => self.add(keyed("EXISTS", doubt.keys())),
             Task::Request(request) => self.add_request(request, job.by),
         }
-        let replies = self.pipeline.len() - before;
+        let replies = self.sent.len() - before;
         self.commands += replies;
         self.parts.push(Part::Other {
             job: Some(job),
@@ -265,7 +313,7 @@ impl Batch {
 
     fn add(&mut self, command: Cmd) {
         self.bytes += FRAME + bytes(&command);
-        self.pipeline.add_command(command);
+        self.sent.push(command);
     }
 
     fn end_gets(&mut self) {
@@ -276,7 +324,7 @@ impl Batch {
             1 => keyed("GET", keys),
             _ => keyed("MGET", keys),
         };
-        self.pipeline.add_command(command);
+        self.sent.push(command);
         self.parts.push(Part::Gets(gets));
     }
 
@@ -285,6 +333,18 @@ impl Batch {
         match request {
             Request::Get { key, .. } => self.add(keyed("GET", [key])),
             Request::GetMany { keys, .. } => self.add(keyed("MGET", keys)),
+            // The time that is left comes first: were the value written anew in between, one read before
+            // would have the time of the one after it, and look younger than it is.
+            Request::GetAged { key, .. } => {
+                self.add(keyed("PTTL", [key]));
+                self.add(keyed("GET", [key]));
+            }
+            Request::GetManyAged { keys, .. } => {
+                for key in keys {
+                    self.add(keyed("PTTL", [key]));
+                }
+                self.add(keyed("MGET", keys));
+            }
             Request::Set { write, .. } => self.add(set(write, layout, by)),
             Request::SetMany { writes, .. } => {
                 for write in writes {
@@ -318,15 +378,11 @@ impl Batch {
                 self.add(command);
             }
             Request::Lock(request) => self.add(super::lock::command(request, layout, by)),
+            Request::Lease(request) => self.add(lease::command(&request.action, layout, by)),
             Request::Ping { .. } => self.add(redis::cmd("PING")),
             Request::Redis { command, .. } => self.add(command.as_ref().clone()),
             // Walks of their own, or answered by the engine itself: nothing is sent for them here.
-            Request::Clear { .. }
-            | Request::Invalidate { .. }
-            | Request::GetAged { .. }
-            | Request::GetManyAged { .. }
-            | Request::Lease(_)
-            | Request::Stats { .. } => {}
+            Request::Clear { .. } | Request::Invalidate { .. } | Request::Stats { .. } => {}
             #[cfg(test)]
             Request::Panic { .. } => {}
         }
@@ -384,7 +440,14 @@ fn set_if(write: &Write, condition: &Condition, layout: Layout, by: By) -> Cmd {
     command
 }
 
-fn scripted_set(write: &Write, condition: &str, expected: Option<&Value>, layout: Layout, by: By) -> Cmd {
+/// `expected` is what the condition compares with.
+pub(super) fn scripted_set(
+    write: &Write,
+    condition: &str,
+    expected: Option<&Value>,
+    layout: Layout,
+    by: By,
+) -> Cmd {
     let mut command = Script::Write.call(by, 1);
     command
         .arg(write.key.as_str())

@@ -192,6 +192,7 @@ impl RedisEngine {
             }
             Request::Clear { prefix, reply } => Task::Walk(Walk::clearing(prefix, reply)),
             Request::GetMany { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
+            Request::GetManyAged { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
             request => Task::Request(request),
         };
         self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));

@@ -48,6 +48,8 @@ pub(super) struct Link {
     strikes: u32,
     /// To be replaced once nothing is under way.
     retiring: bool,
+    /// Whether it has been told that leases cannot be killed: that is told once.
+    unkilled: bool,
 }
 
 enum State {
@@ -80,6 +82,7 @@ impl Link {
             heard: now,
             strikes: 0,
             retiring: false,
+            unkilled: false,
         }
     }
 
@@ -238,6 +241,14 @@ impl Link {
                     }
                     self.waiting.extend(outcome.later);
                     self.retiring |= outcome.demoted;
+                    if let Some(error) = outcome.unkilled
+                        && !std::mem::replace(&mut self.unkilled, true)
+                    {
+                        tracing::warn!(
+                            %error,
+                            "Redis refuses to end leases: a load may store what is older than a change"
+                        );
+                    }
                 }
                 Err(error) => {
                     self.lose(&fault::lost(&error), now);

@@ -8,12 +8,14 @@ use tokio::time::Instant;
 use super::command::{Doubt, Getter, Job, Part, Task};
 use super::fault;
 use super::layout::Layout;
+use super::lease;
 use super::script::By;
 use super::walk::Walk;
 use crate::error::{Cause, Error, Phase, Result};
-use crate::request::{Page, Reply, Request, Write};
+use crate::key::Key;
+use crate::request::{Aged, LeaseAnswer, LeaseRequest, Page, Reply, Request, Write};
 use crate::stats::Stats;
-use crate::ttl::Ttl;
+use crate::ttl::{LONGEST, Ttl};
 use crate::value::Value;
 
 /// What the engine learns while it hands out answers.
@@ -25,6 +27,8 @@ pub(super) struct Outcome {
     pub(super) later: Vec<Job>,
     /// The server takes no writes any more: another may.
     pub(super) demoted: bool,
+    /// Why leases that should have been killed were not.
+    pub(super) unkilled: Option<Error>,
 }
 
 /// Hands out the replies of one pipeline.
@@ -33,6 +37,12 @@ pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, ou
     for part in parts {
         match part {
             Part::Gets(getters) => settle_gets(getters, replies.next(), stats, outcome),
+            Part::Kills => {
+                if let Some(Wire::ServerError(error)) = replies.next() {
+                    outcome.demoted |= fault::is_demoted(&error);
+                    outcome.unkilled = Some(fault::answered(&error));
+                }
+            }
             Part::Other { job, replies: count } => {
                 let own: Vec<Wire> = replies.by_ref().take(count).collect();
                 for reply in &own {
@@ -105,7 +115,7 @@ fn answer_get(getter: Getter, answer: Result<Option<Value>>, stats: &mut Stats) 
     getter.reply.send(answer);
 }
 
-fn count_read(answer: &Result<Option<Value>>, stats: &mut Stats) {
+fn count_read<T>(answer: &Result<Option<T>>, stats: &mut Stats) {
     match answer {
         Ok(Some(_)) => stats.hits += 1,
         Ok(None) => stats.misses += 1,
@@ -137,6 +147,9 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         Task::Request(Request::SetMany { writes, reply }) => {
             return settle_many(writes, reply, deadline, by, replies, stats, outcome);
         }
+        Task::Request(Request::GetManyAged { keys, reply }) => {
+            return settle_many_aged(keys, reply, deadline, replies, stats, outcome);
+        }
         Task::Doubt(doubt) => return settle_doubt(*doubt, alone, deadline, replies, stats, outcome),
         Task::Walk(walk) => {
             let reply = replies.pop().unwrap_or_default();
@@ -158,6 +171,11 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
             }
             answer => answer_many(reply, answer, stats),
         },
+        Request::GetAged { reply, .. } => {
+            let answer = aged(replies.pop().unwrap_or_default(), got);
+            count_read(&answer, stats);
+            reply.send(answer);
+        }
         Request::Set { reply, .. } => {
             let answer = flag(got).map(|_| stats.sets += 1);
             if let Some(reply) = reply {
@@ -194,28 +212,73 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
                 .and_then(|got| super::lock::answer(&request.action, got).ok_or_else(unexpected));
             request.reply.send(answer);
         }
+        Request::Lease(request) => {
+            let LeaseRequest { action, reply } = *request;
+            let answer =
+                refuse_errors(got).and_then(|got| lease::answer(&action, got).ok_or_else(unexpected));
+            stats.sets += u64::from(matches!(answer, Ok(LeaseAnswer::Stored(true))));
+            reply.send(answer);
+        }
         Request::Ping { reply } => reply.send(refuse_errors(got).map(drop)),
         Request::Redis { reply, .. } => reply.send(refuse_errors(got)),
-        // These have no commands of their own.
+        // These have no commands of their own, or are settled above.
         Request::SetMany { .. }
         | Request::Clear { .. }
         | Request::Invalidate { .. }
-        | Request::GetAged { .. }
         | Request::GetManyAged { .. }
-        | Request::Lease(_)
         | Request::Stats { .. } => {}
         #[cfg(test)]
         Request::Panic { .. } => {}
     }
 }
 
-fn answer_many(reply: Reply<Vec<Option<Value>>>, answer: Result<Vec<Option<Value>>>, stats: &mut Stats) {
+fn answer_many<T>(reply: Reply<Vec<Option<T>>>, answer: Result<Vec<Option<T>>>, stats: &mut Stats) {
     if let Ok(values) = &answer {
         let hits = values.iter().flatten().count() as u64;
         stats.hits += hits;
         stats.misses += values.len() as u64 - hits;
     }
     reply.send(answer);
+}
+
+/// The times that are left tell an absent key from one of another type, but for one that went in between.
+fn settle_many_aged(
+    keys: Vec<Key>,
+    reply: Reply<Vec<Option<Aged>>>,
+    deadline: Instant,
+    mut replies: Vec<Wire>,
+    stats: &mut Stats,
+    outcome: &mut Outcome,
+) {
+    let got = replies.pop().unwrap_or_default();
+    let times: Result<Vec<i64>> = replies.into_iter().map(number).collect();
+    let (found, times) = match values(got, keys.len()).and_then(|found| Ok((found, times?))) {
+        Ok(both) => both,
+        Err(error) => return reply.send(Err(error)),
+    };
+    let doubted: Vec<Key> = keys
+        .into_iter()
+        .zip(found.iter().zip(&times))
+        .filter(|(_, (value, left))| value.is_none() && **left != ABSENT)
+        .map(|(key, _)| key)
+        .collect();
+    let found = found.into_iter().zip(times).map(|(value, left)| {
+        let remaining = remaining(left);
+        value.map(|value| Aged { value, remaining })
+    });
+    let found = found.collect();
+    if doubted.is_empty() {
+        return answer_many(reply, Ok(found), stats);
+    }
+    let task = Task::Doubt(Box::new(Doubt::GetManyAged {
+        doubted,
+        found,
+        reply,
+    }));
+    outcome.again.push(Job {
+        alone: true,
+        ..Job::new(task, deadline)
+    });
 }
 
 fn settle_doubt(
@@ -245,6 +308,7 @@ fn settle_doubt(
             reply.send(answer);
         }
         Doubt::GetMany { found, reply, .. } => answer_many(reply, answer.map(|()| found), stats),
+        Doubt::GetManyAged { found, reply, .. } => answer_many(reply, answer.map(|()| found), stats),
     }
 }
 
@@ -347,7 +411,7 @@ pub(super) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
                 Task::Request(request) if !request.changes() => again.push(job),
                 _ => fail(job.task, &Error::OutcomeUnknown(cause.clone())),
             },
-            Part::Other { job: None, .. } => {}
+            Part::Other { job: None, .. } | Part::Kills => {}
         }
     }
 }
@@ -361,6 +425,7 @@ pub(super) fn expire(parts: &mut [Part], now: Instant) -> Option<Instant> {
     };
     for part in parts {
         match part {
+            Part::Kills => {}
             Part::Gets(getters) => {
                 for place in getters {
                     match place {
@@ -437,6 +502,7 @@ pub(super) fn fail(task: Task, error: &Error) {
             return match *doubt {
                 Doubt::Get { reply, .. } => reply.send(Err(error)),
                 Doubt::GetMany { reply, .. } => reply.send(Err(error)),
+                Doubt::GetManyAged { reply, .. } => reply.send(Err(error)),
             };
         }
         Task::Request(request) => request,
@@ -522,14 +588,38 @@ fn number(got: Wire) -> Result<i64> {
     }
 }
 
+/// What `PTTL` answers for a key that is not there.
+const ABSENT: i64 = -2;
+/// And for one without an end.
+const PERSISTENT: i64 = -1;
+
 fn ttl(millis: i64) -> Option<Ttl> {
     match millis {
-        -2 => None,
-        -1 => Some(Ttl::Persistent),
-        // What has less than a millisecond left is still there.
-        left => Some(Ttl::Remaining(Duration::from_millis(
-            u64::try_from(left).unwrap_or(0).max(1),
-        ))),
+        ABSENT => None,
+        PERSISTENT => Some(Ttl::Persistent),
+        left => Some(Ttl::Remaining(left_of(left))),
+    }
+}
+
+/// What has less than a millisecond left is still there.
+fn left_of(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0).max(1))
+}
+
+/// A value and the time that was left just before it was read. If it was written in between, nothing of its
+/// life has passed: it has the longest time there is, with which its age is zero.
+fn aged(left: Wire, got: Wire) -> Result<Option<Aged>> {
+    let (left, value) = (number(left)?, value(got)?);
+    let remaining = remaining(left);
+    Ok(value.map(|value| Aged { value, remaining }))
+}
+
+/// The time that is left of a value, as [`aged`] has it.
+pub(super) fn remaining(left: i64) -> Option<Duration> {
+    match left {
+        PERSISTENT => None,
+        ABSENT => Some(LONGEST),
+        left => Some(left_of(left)),
     }
 }
 

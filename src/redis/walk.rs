@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use compact_str::CompactString;
 use redis::{Cmd, Value as Wire};
 
-use super::layout::Layout;
+use super::layout::{Layout, pattern};
 use super::script::{By, Script};
 use crate::key::Key;
 use crate::request::Reply;
@@ -29,7 +29,13 @@ pub(super) struct Walk {
 #[derive(Debug)]
 enum Work {
     Invalidation(Box<Invalidation>),
-    Clearing { prefix: String, cursor: u64 },
+    Clearing {
+        prefix: String,
+        cursor: u64,
+        /// Whether all that was being loaded when it began has been killed: until then no value is
+        /// removed, so that none of it can be stored behind the back of the walk over the values.
+        killed: bool,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +87,12 @@ impl Walk {
     }
 
     pub(super) fn clearing(prefix: String, reply: Reply<u64>) -> Self {
-        Self::new(Work::Clearing { prefix, cursor: 0 }, reply)
+        let work = Work::Clearing {
+            prefix,
+            cursor: 0,
+            killed: false,
+        };
+        Self::new(work, reply)
     }
 
     fn new(work: Work, reply: Reply<u64>) -> Self {
@@ -102,7 +113,16 @@ impl Walk {
     pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
         let call = |script: Script, keys: usize| script.call(by, keys);
         match &self.work {
-            Work::Clearing { prefix, cursor } => {
+            Work::Clearing {
+                prefix,
+                cursor,
+                killed: false,
+            } => {
+                let mut command = call(Script::ClearLeases, 0);
+                command.arg(*cursor).arg(pattern(prefix)).arg(PAGE);
+                command
+            }
+            Work::Clearing { prefix, cursor, .. } => {
                 let mut command = call(Script::Clear, 0);
                 command
                     .arg(layout.depend)
@@ -154,6 +174,15 @@ impl Walk {
     pub(super) fn advance(&mut self, answer: Wire) -> Result<bool, Unexpected> {
         self.begun = true;
         match &mut self.work {
+            Work::Clearing {
+                cursor,
+                killed: killed @ false,
+                ..
+            } => {
+                *cursor = number(&answer)?;
+                *killed = *cursor == 0;
+                Ok(false)
+            }
             Work::Clearing { cursor, .. } => {
                 let Wire::Array(parts) = answer else {
                     return Err(Unexpected);
@@ -373,8 +402,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clearing_follows_the_cursor_to_its_end() {
+    fn a_clearing_kills_what_is_being_loaded_before_it_removes_values() {
         let mut walk = Walk::clearing("t:".into(), Reply::new().0);
+        assert_eq!(words(&walk), "EVALSHA 0 0 t:* 512");
+        assert_eq!(walk.advance(Wire::BulkString(b"9".to_vec())), Ok(false));
+        assert_eq!(words(&walk), "EVALSHA 0 9 t:* 512");
+        assert_eq!(walk.advance(Wire::BulkString(b"0".to_vec())), Ok(false));
         assert_eq!(words(&walk), "EVALSHA 0 d:  t: 0 512");
         let page = |next: &str, removed| {
             Wire::Array(vec![

@@ -1,7 +1,25 @@
 -- KEYS: the entry. ARGV: how a dependency set's name begins and ends, the value, the TTL in
--- milliseconds or '', the condition ('', 'NX', 'XX', or 'EQ'), what 'EQ' expects, and the names
--- that the entry depends on. 1 if it was written, 0 if the condition did not hold.
+-- milliseconds or '', the condition ('', 'NX', 'XX', 'EQ', or 'LEASE'), what 'EQ' expects or the token of
+-- 'LEASE', and the names that the entry depends on. 1 if it was written, 0 if the condition did not hold.
 local key, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5]
+
+local flight = condition == 'LEASE' and flight_of()
+local alive = flight and lives(flight)
+if condition == 'LEASE' and not (alive and flight.token == ARGV[6]) then
+  -- Who loads from this key may have seen what is not stored now: all that stays is another's flight, in a
+  -- generation of its own.
+  if alive then
+    local ends, _, generation = known(key)
+    flight.generations[1] = generation .. '+'
+    know(key, ends, 1, flight.generations[1])
+    redis.call('SET', own, cmsgpack.pack(flight), 'KEEPTTL')
+  else
+    if flight then land(flight) end
+    redis.call('HDEL', leases, key)
+  end
+  announce()
+  return 0
+end
 
 -- Whole or not at all: what could fail is looked at before anything is changed.
 local fresh = {}
@@ -23,6 +41,14 @@ if ttl ~= '' then
 end
 if condition == 'NX' or condition == 'XX' then set[#set + 1] = condition end
 if not redis.call(unpack(set)) then return 0 end
+
+-- The value comes first: a server that is full refuses it only as long as the script has changed nothing.
+if flight then
+  land(flight)
+  announce()
+else
+  redis.call('HDEL', leases, key)
+end
 if not ARGV[7] then return 1 end
 
 local whole = longest(key, tonumber(ttl))
