@@ -278,7 +278,7 @@ impl RedisConfig {
         self
     }
 
-    /// After how many bytes a pipeline ends, over zero. A larger value travels alone, so that small
+    /// After how many bytes a pipeline ends, over zero: with the request that reaches them. So small
     /// requests wait for one large value at most, not for several. Default: 256 KiB.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
