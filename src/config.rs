@@ -12,7 +12,9 @@ use crate::key::{MAX_KEY_BYTES, Namespace};
 use crate::ttl::Ttl;
 
 pub use self::redis::RedisConfig;
-pub(crate) use self::redis::{Address, Place, RedisOptions, Target, Tls};
+pub(crate) use self::redis::{RedisOptions, Target, Tls};
+use self::url::StoreUrl;
+pub(crate) use self::url::{Address, Place};
 
 /// The environment variable that [`Config::from_env`] reads.
 pub(crate) const URL_VARIABLE: &str = "CACHESTORE_URL";
@@ -100,6 +102,12 @@ impl Settings {
         } else {
             self.codec
         }
+    }
+
+    /// What a URL says of any store.
+    fn name(&mut self, namespace: Option<String>, codec: Option<Codec>) {
+        self.namespace = namespace;
+        self.codec = codec.unwrap_or_default();
     }
 
     fn validate(&self) -> Result<()> {
@@ -335,7 +343,16 @@ impl Config {
     ///
     /// [`Error::InvalidConfig`] if it is no such URL. The message never contains the URL.
     pub fn from_url(url: &str) -> Result<Self> {
-        url::parse(url)
+        let named = match url::parse(url)? {
+            StoreUrl::Redis(named) => return Ok(RedisConfig::named(named).into()),
+            StoreUrl::Memory(named) => named,
+        };
+        let mut config = MemoryConfig::default();
+        if let Some(bytes) = named.what {
+            config = config.capacity_bytes(bytes);
+        }
+        config.settings.name(named.namespace, named.codec);
+        Ok(config.into())
     }
 
     /// The configuration that the environment names: the URL in `CACHESTORE_URL`. If it is unset or

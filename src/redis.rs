@@ -6,6 +6,7 @@ mod command;
 mod connect;
 mod engine;
 mod fault;
+mod job;
 mod layout;
 mod lease;
 mod link;

@@ -14,7 +14,7 @@ use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
-use super::command::{Job, Task};
+use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
 use super::walk::Walk;

@@ -12,7 +12,8 @@ use redis::Value as Wire;
 use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
 
-use super::command::{Batch, Busy, Job, Part, Task};
+use super::command::Batch;
+use super::job::{Busy, Job, Part, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
 use super::script::By;

@@ -257,6 +257,8 @@ async fn what_crashes_left_goes_when_others_come() {
     let server = RedisServer::start().await;
     let loader = Loader::new(&server, false);
     let mut client = server.client();
+    let field = ["HSET", "cachestore:leases", "x", "1 7 token"];
+    client.try_command(&field).unwrap();
     for number in 0..100 {
         let name = format!("crashed{number}");
         let field = ["HSET", "cachestore:leases", &name, "1 1 token"];

@@ -2,6 +2,7 @@
 
 use futures_util::TryStreamExt;
 
+use super::loader::harness::server;
 use super::loader::{LONG, Loader, RedisServer, kept, names, store};
 use super::*;
 use crate::store::Store;
@@ -87,6 +88,30 @@ async fn whatever_changes_a_key_kills_the_leases_that_name_it() {
             // And the next is free.
             let next = one.take("t:k", &["t:x"], LONG).await;
             assert!(one.fulfil(&next).await, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_invalidation_kills_no_later_than_it_removes() {
+    let server = RedisServer::start().await;
+    let store = store(&server, false).await;
+    store.set("k", "1").depends_on(["x"]).await.unwrap();
+    for (name, removed) in [("k", 1), ("x", 0)] {
+        let mut monitor = server.monitor();
+        assert_eq!(store.invalidate([name]).await.unwrap(), removed);
+        let seen = monitor.take();
+        // A script is one step: what is stored between two of them may not be older than the first.
+        let steps = seen.split(|seen| !seen.in_script).filter(|step| !step.is_empty());
+        for step in steps {
+            let with = |command: &str, key: &str| {
+                let named = |seen: &&server::Seen| seen.line().split(' ').any(|word| word == key);
+                step.iter().filter(named).any(|seen| seen.name() == command)
+            };
+            for key in ["k", "x"] {
+                let removes = with("UNLINK", key);
+                assert!(!removes || with("HDEL", key), "{key} in {step:?}");
+            }
         }
     }
 }
