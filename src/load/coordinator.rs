@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, Sleep, timeout};
 
-use super::flight::{self, CallerId, Effect, Fate, Flights, LoadId, Told};
+use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Told};
 use super::policy::calls_for_load;
 use super::work::{Answer, Failure, Loader, Made, Work};
 use super::{Command, Ends, count};
@@ -147,7 +147,7 @@ impl Actor for Coordinator {
         self.ends.commands.close();
         self.tasks.abort_all();
         for (load, key) in self.flights.leases() {
-            self.end(load, key);
+            self.end(load, key, Given::No);
         }
         // Who waits is told by the end of the channel.
         self.callers.clear();

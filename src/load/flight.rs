@@ -30,14 +30,21 @@ pub(crate) enum Effect {
     Start(LoadId, Vec<Key>),
     /// Store what was loaded for a key if its lease lives, and tell [`Flights::stored`].
     Store(LoadId, Key),
-    /// End the lease of a key.
-    End(LoadId, Key),
+    /// End the lease of a key without storing anything.
+    End(LoadId, Key, Given),
     /// Nothing more is to be done for this load.
     Forget(LoadId),
     Tell(CallerId, Told),
     /// Be told when the lease of a key ends that another process holds.
     Watch(Key),
     Unwatch(Key),
+}
+
+/// Whether somebody is told what a load made, though it is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    Yes,
+    No,
 }
 
 /// What becomes of a caller's wish.

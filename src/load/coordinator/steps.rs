@@ -119,7 +119,7 @@ impl Coordinator {
             Effect::Take(load, key) => self.take(load, key),
             Effect::Start(load, keys) => self.start(load, keys),
             Effect::Store(load, key) => self.store(load, key),
-            Effect::End(load, key) => self.end(load, key),
+            Effect::End(load, key, given) => self.end(load, key, given),
             Effect::Forget(load) => {
                 let Some(load) = self.loads.remove(&load) else {
                     return;
@@ -184,12 +184,13 @@ impl Coordinator {
         self.ask(Asked::Store(id, key), LeaseAction::Fulfil { token, write });
     }
 
-    pub(super) fn end(&mut self, load: LoadId, key: Key) {
+    pub(super) fn end(&mut self, load: LoadId, key: Key, given: Given) {
         let Some(load) = self.loads.get(&load) else { return };
         let action = LeaseAction::End {
             key,
             token: load.token,
             names: load.names.clone(),
+            given: given == Given::Yes,
         };
         self.ask(Asked::End, action);
     }

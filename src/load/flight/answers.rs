@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, Asking, Effect, EngineFailure, Fate, Flights, LoadId, Member, Told};
+use super::{Answer, Asking, Effect, EngineFailure, Fate, Flights, Given, LoadId, Member, Told};
 use crate::key::Key;
 
 /// How long a key that another process loads is left alone at first; doubles.
@@ -27,7 +27,7 @@ impl Flights {
             Answer::HeldAbroad(remaining) => self.wait(key, asking, remaining, now, effects),
             Answer::Failed(error) => {
                 // The lease may have been taken all the same.
-                effects.push(Effect::End(load, key.clone()));
+                effects.push(Effect::End(load, key.clone(), Given::No));
                 self.send_away(key, asking, &Told::Refused(EngineFailure(error)), effects);
             }
         }
@@ -43,7 +43,7 @@ impl Flights {
         let waiting = asking.members.len() + line.late.len();
         let leader = self.loads.get_mut(&load).filter(|leader| !leader.started);
         let Some(leader) = leader.filter(|_| needed && waiting > 0) else {
-            effects.push(Effect::End(load, key.clone()));
+            effects.push(Effect::End(load, key.clone(), Given::No));
             return self.send_away(key, asking, &Told::LookAgain, effects);
         };
         line.flying = Some(load);
@@ -148,10 +148,13 @@ impl Flights {
                 Some(true) if !dead => effects.push(Effect::Store(load, key)),
                 Some(_) => {
                     let fate = if dead { Fate::Superseded } else { Fate::NotStored };
-                    effects.push(Effect::End(load, key.clone()));
+                    effects.push(Effect::End(load, key.clone(), Given::Yes));
                     self.land(load, &key, fate, effects);
                 }
-                None => self.close(load, &key, |_| Told::Absent, effects),
+                None => {
+                    effects.push(Effect::End(load, key.clone(), Given::Yes));
+                    self.finish(load, &key, |_| Told::Absent, effects);
+                }
             }
         }
     }
@@ -159,7 +162,8 @@ impl Flights {
     /// The loader has failed.
     pub(crate) fn failed(&mut self, load: LoadId, effects: &mut Vec<Effect>) {
         for key in self.keys_of(load) {
-            self.close(load, &key, |_| Told::Failed(load), effects);
+            effects.push(Effect::End(load, key.clone(), Given::No));
+            self.finish(load, &key, |_| Told::Failed(load), effects);
         }
     }
 
@@ -189,12 +193,6 @@ impl Flights {
         self.finish(load, key, told, effects);
     }
 
-    /// Ends a lease without a value.
-    fn close(&mut self, load: LoadId, key: &Key, told: impl Fn(bool) -> Told, effects: &mut Vec<Effect>) {
-        effects.push(Effect::End(load, key.clone()));
-        self.finish(load, key, told, effects);
-    }
-
     fn finish(&mut self, load: LoadId, key: &Key, told: impl Fn(bool) -> Told, effects: &mut Vec<Effect>) {
         let passengers = self.loads.get_mut(&load).and_then(|load| load.taken.remove(key));
         for (caller, own) in passengers.into_iter().flatten() {
@@ -215,7 +213,11 @@ impl Flights {
         for (id, load) in &mut self.loads {
             if load.started && !load.dead && load.names.contains(key) {
                 load.dead = true;
-                effects.extend(load.taken.keys().map(|key| Effect::End(*id, key.clone())));
+                effects.extend(
+                    load.taken
+                        .keys()
+                        .map(|key| Effect::End(*id, key.clone(), Given::Yes)),
+                );
             }
         }
     }

@@ -143,7 +143,7 @@ impl World {
                 self.running.insert(load, read.collect());
             }
             Effect::Store(load, key) => self.slots[index(&key)].requests.push_back(Request::Store(load)),
-            Effect::End(load, key) => self.slots[index(&key)].requests.push_back(Request::End(load)),
+            Effect::End(load, key, _) => self.slots[index(&key)].requests.push_back(Request::End(load)),
             Effect::Forget(load) => {
                 assert!(self.open.remove(&load), "forgotten once");
                 self.running.remove(&load);

@@ -34,6 +34,7 @@ fn end(token: Token) -> LeaseAction {
         key: key("k"),
         token,
         names: names(&["x", "y"]),
+        given: false,
     }
 }
 

@@ -4,7 +4,6 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::loader::{LONG, Loader, RedisServer, Taken, kept, store};
-use super::*;
 use crate::request::{LeaseAnswer, Token};
 use crate::store::Store;
 

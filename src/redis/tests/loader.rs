@@ -99,6 +99,7 @@ impl Loader {
             key: taken.key.clone(),
             token: taken.token,
             names: Names::from(taken.names.clone()),
+            given: false,
             ttl,
         });
         let answer = answer.await;
@@ -144,6 +145,7 @@ impl Loader {
             key: taken.key.clone(),
             token: taken.token,
             names: Names::from(taken.names.clone()),
+            given: false,
         });
         assert_eq!(answer.await.unwrap(), LeaseAnswer::Ended);
     }
