@@ -99,7 +99,6 @@ impl Loader {
             key: taken.key.clone(),
             token: taken.token,
             names: Names::from(taken.names.clone()),
-            given: false,
             ttl,
         });
         let answer = answer.await;
