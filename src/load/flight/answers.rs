@@ -169,6 +169,10 @@ impl Flights {
 
     /// The engine's answer to [`Effect::Store`].
     pub(crate) fn stored(&mut self, load: LoadId, key: &Key, fate: Fate, effects: &mut Vec<Effect>) {
+        if fate == Fate::NotStored {
+            // The lease may be held still.
+            effects.push(Effect::End(load, key.clone(), Given::Yes));
+        }
         self.land(load, key, fate, effects);
         if fate == Fate::NotStored {
             self.disown(key, effects);
