@@ -291,7 +291,7 @@ impl Workload {
         contestant: &C,
         run: fn(C, Share) -> F,
     ) -> f64 {
-        let calls = how.calls / how.tasks / MANY * MANY;
+        let calls = how.calls / how.tasks;
         let shares: Vec<Share> = (0..how.tasks)
             .map(|task| Share {
                 workload: self.clone(),
@@ -540,7 +540,7 @@ fn many(flavor: Flavor, table: &mut Table) {
         let how = How {
             flavor,
             tasks,
-            calls: sized(1 << 19, 1 << 16),
+            calls: sized(1 << 19, 1 << 16).next_multiple_of(tasks * MANY),
             on_the_wall: false,
         };
         let [ours, models, plain] = in_turn(sized(11, 5), |contestant| {
