@@ -12,7 +12,7 @@ use crate::config::EngineConfig;
 use crate::lane::{LaneReceiver, LaneSender};
 use crate::lock::{self, Scheduler};
 use crate::memory::{self, MemoryEngine};
-use crate::redis::{self, RedisEngine};
+use crate::redis::{self, RedisEngine, Subscriber};
 use crate::request::Watcher;
 
 /// How much news may wait for the actor that it is for.
@@ -44,6 +44,8 @@ enum Engine {
 pub(crate) struct Supervisor {
     engine: Engine,
     scheduler: ActorRef<Scheduler>,
+    /// Tells of what other processes do. Without one there are none.
+    subscriber: Option<ActorRef<Subscriber>>,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
     _ended: watch::Sender<()>,
 }
@@ -62,7 +64,7 @@ impl Actor for Supervisor {
             locks,
             lock_bounds,
         } = plan;
-        let mut watcher = None;
+        let (mut watcher, mut subscriber) = (None, None);
         let engine = match engine {
             EngineConfig::Memory { capacity_bytes } => {
                 let engine = MemoryEngine::spawn(memory::Start { lane, capacity_bytes });
@@ -71,7 +73,10 @@ impl Actor for Supervisor {
                 Engine::Memory(engine)
             }
             EngineConfig::Redis(options) => {
-                watcher = Some(watch(options.clone(), go_compatible));
+                let (actor, watchers) = watch(options.clone(), go_compatible);
+                myself.link(&actor).await;
+                subscriber = Some(actor);
+                watcher = Some(watchers.locks);
                 let engine = RedisEngine::spawn(redis::Start {
                     lane,
                     options,
@@ -92,6 +97,7 @@ impl Actor for Supervisor {
         Ok(Self {
             engine,
             scheduler,
+            subscriber,
             _ended: ended,
         })
     }
@@ -112,6 +118,9 @@ impl Actor for Supervisor {
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
         // Locks are released through the engine: it goes last.
         stop(&self.scheduler).await;
+        if let Some(subscriber) = &self.subscriber {
+            stop(subscriber).await;
+        }
         match &self.engine {
             Engine::Memory(engine) => stop(engine).await,
             Engine::Redis(engine) => stop(engine).await,
@@ -120,19 +129,38 @@ impl Actor for Supervisor {
     }
 }
 
-/// Starts what tells of locks that other processes release. It ends with the scheduler.
-fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> Watcher {
+/// How each of those who wait for other processes learns of them.
+struct Watchers {
+    locks: Watcher,
+    #[expect(dead_code, reason = "for those who wait for loads")]
+    leases: Watcher,
+}
+
+/// Starts what tells of locks and leases that other processes end: one connection for both.
+fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> (ActorRef<Subscriber>, Watchers) {
     let (watch, watches) = mpsc::unbounded_channel();
-    let (locks, news) = mpsc::channel(NEWS);
-    let (leases, _) = mpsc::channel(NEWS);
-    let listeners = redis::Listeners { locks, leases };
-    tokio::spawn(redis::subscribe(options, watches, listeners));
-    Watcher {
-        watch,
-        news,
-        // go-cachestore does not announce what it releases.
-        silent_holders: go_compatible,
-    }
+    let (locks, lock_news) = mpsc::channel(NEWS);
+    let (leases, lease_news) = mpsc::channel(NEWS);
+    let subscriber = Subscriber::spawn(redis::Subscriptions {
+        options,
+        watches,
+        locks,
+        leases,
+    });
+    let watchers = Watchers {
+        locks: Watcher {
+            watch: watch.clone(),
+            news: lock_news,
+            // go-cachestore does not announce what it releases.
+            silent_holders: go_compatible,
+        },
+        leases: Watcher {
+            watch,
+            news: lease_news,
+            silent_holders: false,
+        },
+    };
+    (subscriber, watchers)
 }
 
 async fn stop<A: Actor>(engine: &ActorRef<A>) {

@@ -55,11 +55,18 @@ pub(crate) struct Scheduler {
     /// The leases of a lock: more than one only if they share a secret, or are over.
     holders: HashMap<Name, Vec<u64>>,
     renewals: BTreeSet<(Instant, u64)>,
-    /// The last fence seen of a lock that somebody waits for.
-    fences: HashMap<Name, u64>,
+    /// What was last seen of a lock that somebody waits for.
+    seen: HashMap<Name, Seen>,
     asker: Asker<Asked, LockAnswer>,
     origin: Instant,
     alarm: Pin<Box<Sleep>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    fence: u64,
+    /// When the engine was asked that told so.
+    asked: Option<Instant>,
 }
 
 /// A wish, and what has become of it so far.
@@ -133,7 +140,7 @@ impl Actor for Scheduler {
             leases: HashMap::new(),
             holders: HashMap::new(),
             renewals: BTreeSet::new(),
-            fences: HashMap::new(),
+            seen: HashMap::new(),
             asker: Asker::new(start.engine),
             origin,
             alarm: Box::pin(tokio::time::sleep_until(origin)),
@@ -311,7 +318,13 @@ impl Scheduler {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::Watching(name) => self.wake(&name),
+            News::Watching { key, since } => {
+                // Whoever was refused after that misses nothing.
+                let asked = self.seen.get(&key).and_then(|seen| seen.asked);
+                if asked.is_none_or(|asked| asked < since) {
+                    self.wake(&key);
+                }
+            }
             News::Missed => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
             News::Released { key, fence } => self.released(&key, fence),
         }
@@ -321,19 +334,20 @@ impl Scheduler {
     /// the engine and from the watcher, and those of earlier holders may be heard late.
     fn released(&mut self, name: &Name, fence: Option<u64>) {
         if let Some(fence) = fence {
-            if self.fences.get(name).is_some_and(|last| fence < *last) {
+            if self.seen.get(name).is_some_and(|seen| fence < seen.fence) {
                 return;
             }
-            self.saw_fence(name, fence.saturating_add(1));
+            self.saw(name, fence.saturating_add(1), None);
         }
         self.wake(name);
     }
 
-    /// Whoever holds the lock has this fence or a later one.
-    fn saw_fence(&mut self, name: &Name, fence: u64) {
+    /// Whoever holds the lock has this fence or a later one, as was found when the engine was `asked`.
+    fn saw(&mut self, name: &Name, fence: u64, asked: Option<Instant>) {
         if self.queues.has_line(name) {
-            let last = self.fences.entry(name.clone()).or_default();
-            *last = fence.max(*last);
+            let seen = self.seen.entry(name.clone()).or_default();
+            seen.fence = fence.max(seen.fence);
+            seen.asked = asked.or(seen.asked);
         }
     }
 

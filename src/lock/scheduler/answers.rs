@@ -75,7 +75,7 @@ impl Scheduler {
             .as_ref()
             .is_some_and(|watcher| watcher.silent_holders);
         if let Ok(LockAnswer::Granted { fence, .. } | LockAnswer::Busy { fence, .. }) = &answer {
-            self.saw_fence(&name, *fence);
+            self.saw(&name, *fence, Some(sent));
         }
         let pending = self.wishes.get_mut(&waiter);
         let verdict = match &answer {
@@ -125,7 +125,7 @@ impl Scheduler {
         }
         self.with_queues(|queues, now, effects| queues.answered(&name, verdict, now, effects));
         if !self.queues.has_line(&name) {
-            self.fences.remove(&name);
+            self.seen.remove(&name);
         }
     }
 

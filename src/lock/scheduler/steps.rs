@@ -127,7 +127,7 @@ impl Scheduler {
             }
             Effect::Watch(name) => self.watch(Watch::Begin(Topic::Lock(name))),
             Effect::Unwatch(name) => {
-                self.fences.remove(&name);
+                self.seen.remove(&name);
                 self.watch(Watch::End(Topic::Lock(name)));
             }
         }
