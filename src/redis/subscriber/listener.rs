@@ -81,7 +81,7 @@ mod tests {
             Poll::Ready(())
         })
         .await;
-        assert_eq!(news.recv().await, Some(released("a")));
+        assert_eq!(news.try_recv(), Ok(released("a")));
         // What comes before the listener knows that it missed something is part of it.
         listener.tell(released("e"));
         poll_fn(|cx| {
@@ -89,10 +89,10 @@ mod tests {
             Poll::Ready(())
         })
         .await;
-        assert_eq!(news.recv().await, Some(released("b")));
-        assert_eq!(news.recv().await, Some(News::Missed));
+        assert_eq!(news.try_recv(), Ok(released("b")));
+        assert_eq!(news.try_recv(), Ok(News::Missed));
         listener.tell(released("f"));
-        assert_eq!(news.recv().await, Some(released("f")));
+        assert_eq!(news.try_recv(), Ok(released("f")));
         assert!(news.try_recv().is_err());
     }
 
