@@ -64,7 +64,7 @@ impl Actor for Supervisor {
             locks,
             lock_bounds,
         } = plan;
-        let (mut watcher, mut subscriber) = (None, None);
+        let (mut keeper, mut watcher, mut subscriber) = (None, None, None);
         let engine = match engine {
             EngineConfig::Memory { capacity_bytes } => {
                 let engine = MemoryEngine::spawn(memory::Start { lane, capacity_bytes });
@@ -77,6 +77,7 @@ impl Actor for Supervisor {
                 myself.link(&actor).await;
                 subscriber = Some(actor);
                 watcher = Some(watchers.locks);
+                keeper = Some(sender);
                 let engine = RedisEngine::spawn(redis::Start {
                     lane,
                     options,
@@ -89,7 +90,7 @@ impl Actor for Supervisor {
         };
         let scheduler = Scheduler::spawn(lock::Start {
             ends: locks,
-            engine: sender,
+            engine: keeper,
             watcher,
             bounds: lock_bounds,
         });
