@@ -1,9 +1,12 @@
 //! Locks: who waits, who holds, and for how long. The engine is asked through its lane, whichever it is.
 
 mod guard;
+mod keeper;
 mod lease;
+mod name;
 mod queue;
 mod scheduler;
+mod table;
 
 use std::any::Any;
 use std::fmt;
@@ -85,11 +88,13 @@ enum Return {
 
 /// What talks to the scheduler: part of every handle of a store and of every guard.
 #[derive(Clone)]
-pub(crate) struct Handle {
+pub(crate) struct Handle(Arc<Door>);
+
+struct Door {
     commands: mpsc::Sender<Command>,
     returns: mpsc::UnboundedSender<Return>,
     /// Numbers of waiters; a guard keeps that of the waiter it was granted to.
-    numbers: Arc<AtomicU64>,
+    numbers: AtomicU64,
     patience: Duration,
 }
 
@@ -115,27 +120,28 @@ impl fmt::Debug for Handle {
 pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
     let (command_sender, commands) = mpsc::channel(length);
     let (return_sender, returns) = mpsc::unbounded_channel();
-    let handle = Handle {
+    let door = Door {
         commands: command_sender,
         returns: return_sender,
-        numbers: Arc::new(AtomicU64::new(0)),
+        numbers: AtomicU64::new(0),
         patience,
     };
+    let handle = Handle(Arc::new(door));
     (handle, Ends { commands, returns })
 }
 
 impl Handle {
     fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+        self.0.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     async fn send(&self, command: Command) -> Result<()> {
-        let command = match self.commands.try_send(command) {
+        let command = match self.0.commands.try_send(command) {
             Ok(()) => return Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::Closed),
             Err(mpsc::error::TrySendError::Full(command)) => command,
         };
-        match tokio::time::timeout(self.patience, self.commands.send(command)).await {
+        match tokio::time::timeout(self.0.patience, self.0.commands.send(command)).await {
             Ok(sent) => sent.map_err(|_| Error::Closed),
             Err(_) => Err(Error::Timeout { phase: Phase::Queue }),
         }
@@ -170,7 +176,7 @@ impl Handle {
             sink: Sink::Actor(recipient),
             handle: self.clone(),
         };
-        let (error, command) = match self.commands.try_send(command) {
+        let (error, command) = match self.0.commands.try_send(command) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Closed(command)) => (Error::Closed, command),
             Err(mpsc::error::TrySendError::Full(command)) => {
@@ -202,14 +208,14 @@ impl Handle {
         self.send(make(sender)).await?;
         match receiver.await {
             Ok(answer) => answer,
-            Err(_) if changes && !self.commands.is_closed() => Err(Error::OutcomeUnknown(failed())),
+            Err(_) if changes && !self.0.commands.is_closed() => Err(Error::OutcomeUnknown(failed())),
             Err(_) => Err(Error::Closed),
         }
     }
 
     fn give_back(&self, what: Return) {
         // Without a scheduler there is nothing to give back to: the lock ends with its TTL.
-        let _ = self.returns.send(what);
+        let _ = self.0.returns.send(what);
     }
 }
 

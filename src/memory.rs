@@ -6,7 +6,6 @@ mod eviction;
 mod expiry;
 mod index;
 mod leases;
-mod locks;
 mod operation;
 mod sketch;
 mod slab;

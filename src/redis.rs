@@ -23,4 +23,4 @@ mod walk;
 pub use ::redis::*;
 
 pub(crate) use self::engine::{RedisEngine, Start};
-pub(crate) use self::subscriber::{Listeners, subscribe};
+pub(crate) use self::subscriber::{Subscriber, Subscriptions};

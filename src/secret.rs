@@ -1,6 +1,7 @@
 //! What proves that a lock is one's own.
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -11,7 +12,7 @@ const BYTES: usize = 32;
 ///
 /// One that the library makes is 32 bytes of the operating system's randomness, as 64 hexadecimal
 /// characters. `Debug` and `Display` never show it, equality takes the same time wherever two secrets
-/// differ, and the memory is wiped when it is dropped. What travels to a server is a copy, which is not.
+/// differ, and the memory is wiped when its last clone is dropped. What travels to a server is a copy, which is not.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -22,7 +23,7 @@ const BYTES: usize = 32;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret(Arc<Zeroizing<String>>);
 
 impl Secret {
     /// A new one.
@@ -38,12 +39,12 @@ impl Secret {
             text.push(char::from(DIGITS[usize::from(byte >> 4)]));
             text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
-        Some(Self(Zeroizing::new(text)))
+        Some(Self(Arc::new(Zeroizing::new(text))))
     }
 
     /// A caller's own; `None` if it is empty or blank.
     pub(crate) fn given(text: &str) -> Option<Self> {
-        (!text.trim().is_empty()).then(|| Self(Zeroizing::new(text.to_owned())))
+        (!text.trim().is_empty()).then(|| Self(Arc::new(Zeroizing::new(text.to_owned()))))
     }
 
     /// The secret itself, to be passed on to whoever is to release the lock.

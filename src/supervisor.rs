@@ -13,7 +13,7 @@ use crate::lane::{LaneReceiver, LaneSender};
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 use crate::memory::{self, MemoryEngine};
-use crate::redis::{self, RedisEngine};
+use crate::redis::{self, RedisEngine, Subscriber};
 use crate::request::Watcher;
 
 /// How much news may wait for the actor that it is for.
@@ -48,6 +48,8 @@ pub(crate) struct Supervisor {
     engine: Engine,
     scheduler: ActorRef<Scheduler>,
     coordinator: ActorRef<Coordinator>,
+    /// Tells of what other processes do. Without one there are none.
+    subscriber: Option<ActorRef<Subscriber>>,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
     _ended: watch::Sender<()>,
 }
@@ -68,6 +70,7 @@ impl Actor for Supervisor {
             loads,
             load_bounds,
         } = plan;
+        let (mut keeper, mut subscriber) = (None, None);
         let (mut lock_watcher, mut lease_watcher) = (None, None);
         let engine = match engine {
             EngineConfig::Memory { capacity_bytes } => {
@@ -77,8 +80,11 @@ impl Actor for Supervisor {
                 Engine::Memory(engine)
             }
             EngineConfig::Redis(options) => {
-                let (locks, leases) = watch(options.clone(), go_compatible);
-                (lock_watcher, lease_watcher) = (Some(locks), Some(leases));
+                let (actor, watchers) = watch(options.clone(), go_compatible);
+                myself.link(&actor).await;
+                subscriber = Some(actor);
+                (lock_watcher, lease_watcher) = (Some(watchers.locks), Some(watchers.leases));
+                keeper = Some(sender.clone());
                 let engine = RedisEngine::spawn(redis::Start {
                     lane,
                     options,
@@ -91,7 +97,7 @@ impl Actor for Supervisor {
         };
         let scheduler = Scheduler::spawn(lock::Start {
             ends: locks,
-            engine: sender.clone(),
+            engine: keeper,
             watcher: lock_watcher,
             bounds: lock_bounds,
         });
@@ -107,6 +113,7 @@ impl Actor for Supervisor {
             engine,
             scheduler,
             coordinator,
+            subscriber,
             _ended: ended,
         })
     }
@@ -128,6 +135,9 @@ impl Actor for Supervisor {
         // Leases and locks are given back through the engine: it goes last.
         stop(&self.coordinator).await;
         stop(&self.scheduler).await;
+        if let Some(subscriber) = &self.subscriber {
+            stop(subscriber).await;
+        }
         match &self.engine {
             Engine::Memory(engine) => stop(engine).await,
             Engine::Redis(engine) => stop(engine).await,
@@ -136,21 +146,37 @@ impl Actor for Supervisor {
     }
 }
 
-/// Starts what tells of locks that other processes release, and of leases that they end. It ends with those
-/// who are told.
-fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> (Watcher, Watcher) {
+/// How each of those who wait for other processes learns of them.
+struct Watchers {
+    locks: Watcher,
+    leases: Watcher,
+}
+
+/// Starts what tells of locks and leases that other processes end: one connection for both.
+fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> (ActorRef<Subscriber>, Watchers) {
     let (watch, watches) = mpsc::unbounded_channel();
     let (locks, lock_news) = mpsc::channel(NEWS);
     let (leases, lease_news) = mpsc::channel(NEWS);
-    let listeners = redis::Listeners { locks, leases };
-    tokio::spawn(redis::subscribe(options, watches, listeners));
-    let watcher = |news| Watcher {
-        watch: watch.clone(),
-        news,
-        // go-cachestore does not announce what it releases.
-        silent_holders: go_compatible,
+    let subscriber = Subscriber::spawn(redis::Subscriptions {
+        options,
+        watches,
+        locks,
+        leases,
+    });
+    let watchers = Watchers {
+        locks: Watcher {
+            watch: watch.clone(),
+            news: lock_news,
+            // go-cachestore does not announce what it releases.
+            silent_holders: go_compatible,
+        },
+        leases: Watcher {
+            watch,
+            news: lease_news,
+            silent_holders: false,
+        },
     };
-    (watcher(lock_news), watcher(lease_news))
+    (subscriber, watchers)
 }
 
 async fn stop<A: Actor>(engine: &ActorRef<A>) {

@@ -62,10 +62,79 @@ async fn one_connection_subscribed_to_what_is_waited_for() {
         guard.release().await.unwrap();
     }
     sleep(100 * MS).await;
-    assert_eq!(channels(&server), Vec::<String>::new(), "nobody waits any more");
+    assert_eq!(channels(&server), ["2"], "they linger");
+    let began = Instant::now();
+    while !channels(&server).is_empty() {
+        assert!(began.elapsed() < 6000 * MS, "nobody waits any more");
+        sleep(50 * MS).await;
+    }
     store.close().await.unwrap();
     sleep(100 * MS).await;
     assert_eq!(server.connections().len(), 1);
+}
+
+/// How often these commands were called.
+fn calls(server: &RedisServer, names: &[&str]) -> u64 {
+    let info = server.command(&["INFO", "commandstats"]).text();
+    let of = |name: &&str| -> u64 {
+        let begin = format!("cmdstat_{name}:calls=");
+        let line = info.lines().find_map(|line| line.strip_prefix(&begin));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    };
+    names.iter().map(of).sum()
+}
+
+/// Two processes take turns, so that each time one waits alone for what the other holds.
+#[tokio::test]
+async fn a_lock_with_one_waiter_at_a_time_costs_three_commands() {
+    const ROUNDS: u64 = 20;
+    const COMMANDS: [&str; 4] = ["evalsha", "eval", "subscribe", "unsubscribe"];
+    let server = RedisServer::start().await;
+    let stores = [open(&server.url()).await, open(&server.url()).await];
+    let mut guard = stores[0].lock("k").ttl(TTL).await.unwrap();
+    for round in 0..ROUNDS as usize {
+        let before = calls(&server, &COMMANDS);
+        let waiter = wait(&stores[(round + 1) % 2], "k");
+        sleep(20 * MS).await;
+        guard.release().await.unwrap();
+        guard = timeout(1000 * MS, waiter).await.unwrap().unwrap().unwrap();
+        let spent = calls(&server, &COMMANDS) - before;
+        // The first time each of them has to subscribe, and to ask again after that.
+        let most = if round < 2 { 5 } else { 3 };
+        assert!(spent <= most, "round {round}: {spent} commands");
+    }
+    assert_eq!(calls(&server, &["subscribe"]), 2, "once for each");
+}
+
+/// While a channel lingers, news of it can be faster than the refusal of the next who asks.
+#[tokio::test]
+async fn a_lingering_channel_misses_nothing() {
+    let server = RedisServer::start().await;
+    let (holder, news) = (open(&server.url()).await, Proxy::start(server.address(), 3).await);
+    let store = open(&news.url()).await;
+    let guard = holder.lock("k").ttl(TTL).await.unwrap();
+    let waiter = wait(&store, "k");
+    sleep(50 * MS).await;
+    guard.release().await.unwrap();
+    waiter.await.unwrap().unwrap().release().await.unwrap();
+    for direction in [Direction::Up, Direction::Down] {
+        let (delay, jitter) = (5 * MS, 5 * MS);
+        news.add(direction, Toxic::Latency { delay, jitter });
+    }
+    for round in 0..100 {
+        let guard = holder.lock("k").ttl(TTL).await.unwrap();
+        let waiter = wait(&store, "k");
+        // Released before, while and after the waiter is refused.
+        sleep(round % 20 * MS).await;
+        guard.release().await.unwrap();
+        let guard = timeout(1000 * MS, waiter).await;
+        let guard = guard
+            .unwrap_or_else(|_| panic!("lost, round {round}"))
+            .unwrap()
+            .unwrap();
+        guard.release().await.unwrap();
+    }
+    assert!(calls(&server, &["subscribe"]) < 10, "it lingers");
 }
 
 #[tokio::test]

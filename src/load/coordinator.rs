@@ -231,7 +231,7 @@ impl Coordinator {
             return false;
         };
         match news {
-            News::Watching(name) | News::Released { key: name, .. } => {
+            News::Watching { key: name, .. } | News::Released { key: name, .. } => {
                 if let Some(key) = self.watched.get(&name).cloned() {
                     self.change(|flights, _, effects| flights.hear(Some(&key), effects));
                 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::lease::View;
@@ -68,7 +68,7 @@ pub struct LockGuard {
     key: CompactString,
     secret: Secret,
     fence: u64,
-    view: watch::Receiver<View>,
+    view: View,
     /// How long before the deadline `run` stops.
     margin: Duration,
     handle: Handle,
@@ -91,7 +91,7 @@ pub(super) struct Parts {
     pub(super) secret: Secret,
     pub(super) fence: u64,
     pub(super) ttl: Duration,
-    pub(super) view: watch::Receiver<View>,
+    pub(super) view: View,
     pub(super) handle: Handle,
     pub(super) at_drop: AtDrop,
     pub(super) keep: Keep,
@@ -136,11 +136,8 @@ impl LockGuard {
     /// How long the lease still lasts on this process's clock; zero if it is gone.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        let view = *self.view.borrow();
-        if view.lost {
-            return Duration::ZERO;
-        }
-        view.deadline.saturating_duration_since(Instant::now())
+        let deadline = self.view.deadline();
+        deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Sets the lease's end to `ttl` from now, later or earlier than before.
@@ -194,7 +191,7 @@ impl LockGuard {
     ///
     /// Safe: it only watches.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        gone(self.view.clone(), Duration::ZERO)
+        self.view.clone().gone(Duration::ZERO)
     }
 
     /// Runs `future` while the lock is held. If the lease is about to end, the future is dropped before
@@ -221,7 +218,7 @@ impl LockGuard {
     pub async fn run<F: Future>(&self, future: F) -> std::result::Result<F::Output, LockLost> {
         tokio::select! {
             biased;
-            () = gone(self.view.clone(), self.margin) => Err(LockLost),
+            () = self.view.clone().gone(self.margin) => Err(LockLost),
             output = future => Ok(output),
         }
     }
@@ -251,22 +248,5 @@ impl fmt::Debug for LockGuard {
             .field("fence", &self.fence)
             .field("remaining", &self.remaining())
             .finish_non_exhaustive()
-    }
-}
-
-/// Waits until a lease is gone, or about to be.
-async fn gone(mut view: watch::Receiver<View>, margin: Duration) {
-    loop {
-        let View { deadline, lost } = *view.borrow_and_update();
-        let end = deadline.checked_sub(margin).unwrap_or(deadline);
-        if lost || end <= Instant::now() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep_until(end) => {}
-            changed = view.changed() => if changed.is_err() {
-                return;
-            },
-        }
     }
 }

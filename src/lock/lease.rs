@@ -1,31 +1,39 @@
 //! One lock that is held: until when, and when it is to be renewed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::queue::Name;
-use crate::key::Key;
+use super::name::Name;
 use crate::secret::Secret;
 
-/// What a guard sees of its lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct View {
-    /// Counted from before the request that gained it was sent.
-    pub(super) deadline: Instant,
-    /// The engine said that the lock is no longer held.
-    pub(super) lost: bool,
+/// A lease's end, as the scheduler tells it and the guard sees it.
+#[derive(Debug, Clone)]
+pub(super) struct View(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// What the end is counted from.
+    origin: Instant,
+    /// In nanoseconds: counted from before the request that gained the lease was sent. Zero if the engine
+    /// said that the lock is no longer held.
+    end: AtomicU64,
+    changed: Notify,
 }
 
-/// One held lock, as the scheduler knows it.
+/// No lease ends later: 584 years after the origin.
+const LOST: u64 = 0;
+
+/// One held lock, as the scheduler knows it. Its drop tells the guard that nobody looks after it any more.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) key: Key,
     pub(super) name: Name,
     pub(super) secret: Secret,
     pub(super) fence: u64,
-    view: watch::Sender<View>,
+    view: View,
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
     pub(super) under_way: u32,
@@ -66,54 +74,101 @@ impl Renewal {
     }
 }
 
+impl View {
+    fn new(origin: Instant, deadline: Instant) -> Self {
+        let shared = Shared {
+            origin,
+            end: AtomicU64::new(LOST),
+            changed: Notify::new(),
+        };
+        shared.end.store(shared.nanos(deadline), Ordering::Release);
+        Self(Arc::new(shared))
+    }
+
+    /// When the lease ends; `None` if it is lost.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.0.end.load(Ordering::Acquire) {
+            LOST => None,
+            nanos => Some(self.0.origin + Duration::from_nanos(nanos)),
+        }
+    }
+
+    fn set(&self, nanos: u64) {
+        self.0.end.store(nanos, Ordering::Release);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Waits until the lease is gone, or will be within `margin`.
+    pub(super) async fn gone(self, margin: Duration) {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let Some(deadline) = self.deadline() else { return };
+            let end = deadline.checked_sub(margin).unwrap_or(deadline);
+            if end <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => {}
+                () = changed => {}
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn nanos(&self, at: Instant) -> u64 {
+        let nanos = at.saturating_duration_since(self.origin).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX).max(LOST + 1)
+    }
+}
+
 impl Lease {
-    pub(super) fn new(key: Key, name: Name, secret: Secret, fence: u64, deadline: Instant) -> Self {
-        let (view, _) = watch::channel(View {
-            deadline,
-            lost: false,
-        });
+    pub(super) fn new(name: Name, secret: Secret, fence: u64, origin: Instant, deadline: Instant) -> Self {
         Self {
-            key,
             name,
             secret,
             fence,
-            view,
+            view: View::new(origin, deadline),
             renewal: None,
             under_way: 0,
         }
     }
 
-    pub(super) fn view(&self) -> watch::Receiver<View> {
-        self.view.subscribe()
+    pub(super) fn view(&self) -> View {
+        self.view.clone()
     }
 
-    pub(super) fn deadline(&self) -> Instant {
-        self.view.borrow().deadline
+    /// When it ends; `None` if it is lost.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.view.deadline()
     }
 
-    pub(super) fn is_lost(&self) -> bool {
-        self.view.borrow().lost
-    }
-
-    /// The lease ends then: later or earlier than before.
+    /// The lease ends then: later or earlier than before. One that is lost stays so.
     pub(super) fn set_deadline(&self, deadline: Instant) {
-        self.view.send_modify(|view| view.deadline = deadline);
+        if self.deadline().is_some() {
+            self.view.set(self.view.0.nanos(deadline));
+        }
     }
 
     /// The lease ends then, if not before. For while it is uncertain.
     pub(super) fn shorten(&self, deadline: Instant) {
-        self.view.send_if_modified(|view| {
-            let shorter = deadline < view.deadline;
-            if shorter {
-                view.deadline = deadline;
-            }
-            shorter
-        });
+        if self.deadline().is_some_and(|before| deadline < before) {
+            self.set_deadline(deadline);
+        }
     }
 
     pub(super) fn lose(&mut self) {
         self.renewal = None;
-        self.view.send_modify(|view| view.lost = true);
+        self.view.set(LOST);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.lose();
     }
 }
 

@@ -4,12 +4,10 @@
 //! asks the engine; the others wait for it to leave. One ordered set holds all deadlines: those of the
 //! waiters, and the times at which a head asks again. `now` is a time since an origin of the caller's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What a lock is called here.
-pub(crate) type Name = Arc<str>;
+use super::name::{Map, Name};
 
 /// A waiter's number, which its caller chose. No two are the same.
 pub(crate) type Waiter = u64;
@@ -60,8 +58,8 @@ pub(crate) struct Full;
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Queues {
     bounds: Bounds,
-    lines: HashMap<Name, Line>,
-    waiters: HashMap<Waiter, Place>,
+    lines: Map<Name, Line>,
+    waiters: Map<Waiter, Place>,
     deadlines: BTreeSet<(Duration, Due)>,
     places: u64,
 }
@@ -89,6 +87,8 @@ struct Place {
 struct Line {
     waiters: BTreeMap<u64, Waiter>,
     head: Head,
+    /// When it is looked at, at the latest, to see whether its head is to ask.
+    armed: Option<Duration>,
     watched: bool,
 }
 
@@ -106,20 +106,20 @@ impl Queues {
     pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            lines: HashMap::new(),
-            waiters: HashMap::new(),
+            lines: Map::default(),
+            waiters: Map::default(),
             deadlines: BTreeSet::new(),
             places: 0,
         }
     }
 
     /// Whether anybody waits for this lock, or is just asking for it.
-    pub(crate) fn has_line(&self, name: &str) -> bool {
+    pub(crate) fn has_line(&self, name: &Name) -> bool {
         self.lines.contains_key(name)
     }
 
     /// The head of this lock's line.
-    pub(crate) fn head(&self, name: &str) -> Option<Waiter> {
+    pub(crate) fn head(&self, name: &Name) -> Option<Waiter> {
         let line = self.lines.get(name)?;
         line.waiters.first_key_value().map(|(_, waiter)| *waiter)
     }
@@ -174,6 +174,7 @@ impl Queues {
         let line = Line {
             waiters: BTreeMap::from([(place, waiter)]),
             head: Head::Asking { waiter, again: false },
+            armed: None,
             watched: false,
         };
         self.lines.insert(name.clone(), line);
@@ -259,7 +260,10 @@ impl Queues {
             return self.end(name, effects);
         }
         line.head = Head::Sleeping { until };
-        self.deadlines.insert((until, Due::Retry(name.clone())));
+        self.arm(name, until);
+        let Some(line) = self.lines.get_mut(name) else {
+            return;
+        };
         if !line.watched {
             line.watched = true;
             effects.push(Effect::Watch(name.clone()));
@@ -275,9 +279,38 @@ impl Queues {
                 return;
             };
             match due {
-                Due::Retry(name) => self.ask_or_end(&name, effects),
+                Due::Retry(name) => self.look(&name, now, effects),
                 Due::Waiter(waiter) => self.overdue(waiter, effects),
             }
+        }
+    }
+
+    /// Sees to it that the line is looked at by then. One that is looked at too early is armed again, which
+    /// costs less than to move its time with each holder.
+    fn arm(&mut self, name: &Name, until: Duration) {
+        let Some(line) = self.lines.get_mut(name) else {
+            return;
+        };
+        if line.armed.is_some_and(|at| at <= until) {
+            return;
+        }
+        if let Some(later) = line.armed.replace(until) {
+            self.deadlines.remove(&(later, Due::Retry(name.clone())));
+        }
+        self.deadlines.insert((until, Due::Retry(name.clone())));
+    }
+
+    /// The line's time has come, or what was its time once.
+    fn look(&mut self, name: &Name, now: Duration, effects: &mut Vec<Effect>) {
+        let Some(line) = self.lines.get_mut(name) else {
+            return;
+        };
+        line.armed = None;
+        match line.head {
+            Head::Sleeping { until } if until <= now => self.ask_or_end(name, effects),
+            Head::Sleeping { until } => self.arm(name, until),
+            // It is armed again when it goes to sleep.
+            Head::Asking { .. } => {}
         }
     }
 
@@ -327,8 +360,8 @@ impl Queues {
         let Some(line) = self.lines.remove(name) else {
             return;
         };
-        if let Head::Sleeping { until } = line.head {
-            self.deadlines.remove(&(until, Due::Retry(name.clone())));
+        if let Some(at) = line.armed {
+            self.deadlines.remove(&(at, Due::Retry(name.clone())));
         }
         if line.watched {
             effects.push(Effect::Unwatch(name.clone()));
@@ -343,10 +376,7 @@ impl Queues {
         let Some((_, &waiter)) = line.waiters.first_key_value() else {
             return self.end(name, effects);
         };
-        let before = std::mem::replace(&mut line.head, Head::Asking { waiter, again: false });
-        if let Head::Sleeping { until } = before {
-            self.deadlines.remove(&(until, Due::Retry(name.clone())));
-        }
+        line.head = Head::Asking { waiter, again: false };
         effects.push(Effect::Ask(name.clone(), waiter));
     }
 }

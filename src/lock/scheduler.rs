@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,14 +20,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use super::guard::{LockGuard, Release};
+use super::keeper::Keeper;
 use super::lease::Lease;
-use super::queue::{Bounds, Effect, Name, Queues, Waiter};
+use super::name::{Map, Name};
+use super::queue::{Bounds, Effect, Queues, Waiter};
 use super::{Command, Ends, Handle, Return, Sink, Wish};
-use crate::asker::Asker;
 use crate::error::{Error, Result};
-use crate::key::Key;
 use crate::lane::LaneSender;
-use crate::request::{LockAction, LockAnswer, LockRequest, News, Request, Topic, Watch, Watcher};
+use crate::request::{LockAction, LockAnswer, News, Topic, Watch, Watcher};
 use crate::secret::Secret;
 
 /// How much is done before others have their turn.
@@ -36,9 +37,9 @@ const TURN: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) ends: Ends,
-    pub(crate) engine: LaneSender,
-    /// How it learns of other holders. Without one there are none: all locks of the engine pass through
-    /// this scheduler.
+    /// Who keeps the locks. Without one, the scheduler does: all locks pass through it.
+    pub(crate) engine: Option<LaneSender>,
+    /// How it learns of other holders. Without one there are none.
     pub(crate) watcher: Option<Watcher>,
     pub(crate) bounds: Bounds,
 }
@@ -49,21 +50,41 @@ pub(crate) struct Scheduler {
     watcher: Option<Watcher>,
     queues: Queues,
     /// Those who wait, and those for whom the engine is asked.
-    wishes: HashMap<Waiter, Pending>,
+    wishes: Map<Waiter, Pending>,
     /// What is held through guards.
-    leases: HashMap<u64, Lease>,
-    /// The leases of a lock: more than one only if they share a secret, or are over.
-    holders: HashMap<Name, Vec<u64>>,
+    leases: Map<u64, Lease>,
+    holders: Map<Name, Holders>,
     renewals: BTreeSet<(Instant, u64)>,
-    /// The last fence seen of a lock that somebody waits for.
-    fences: HashMap<Name, u64>,
-    asker: Asker<Asked, LockAnswer>,
+    /// What was last seen of each lock that somebody waits for or asks for, where others may hold it.
+    seen: Map<Name, Seen>,
+    /// Those locks by what news call them. News of a channel that lingers may come before it is asked for.
+    known: HashMap<Arc<str>, Name>,
+    keeper: Keeper<Asked>,
     origin: Instant,
+    /// When this turn began, and how long after the origin that was.
+    now: Instant,
+    elapsed: Duration,
+    /// Empty: where the next effects go.
+    effects: Vec<Effect>,
     alarm: Pin<Box<Sleep>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    fence: u64,
+    /// When the engine was asked that told so.
+    asked: Option<Instant>,
+}
+
+/// The leases of a lock: more than one only if they share a secret, or are over.
+struct Holders {
+    first: u64,
+    others: Vec<u64>,
 }
 
 /// A wish, and what has become of it so far.
 struct Pending {
+    name: Name,
     wish: Box<Wish>,
     sink: Sink,
     handle: Handle,
@@ -80,7 +101,6 @@ enum Asked {
     Head {
         name: Name,
         waiter: Waiter,
-        key: Key,
         secret: Secret,
         ttl: Duration,
         sent: Instant,
@@ -95,7 +115,7 @@ enum Asked {
         reply: Option<oneshot::Sender<Result<()>>>,
     },
     Release {
-        key: Key,
+        name: Name,
         secret: Secret,
         fence: Option<u64>,
         reply: Option<oneshot::Sender<Result<Release>>>,
@@ -129,13 +149,17 @@ impl Actor for Scheduler {
             ends: start.ends,
             watcher: start.watcher,
             queues: Queues::new(start.bounds),
-            wishes: HashMap::new(),
-            leases: HashMap::new(),
-            holders: HashMap::new(),
+            wishes: Map::default(),
+            leases: Map::default(),
+            holders: Map::default(),
             renewals: BTreeSet::new(),
-            fences: HashMap::new(),
-            asker: Asker::new(start.engine),
+            seen: Map::default(),
+            known: HashMap::new(),
+            keeper: Keeper::new(start.engine),
             origin,
+            now: origin,
+            elapsed: Duration::ZERO,
+            effects: Vec::new(),
             alarm: Box::pin(tokio::time::sleep_until(origin)),
         })
     }
@@ -163,6 +187,7 @@ impl Actor for Scheduler {
         _: WeakActorRef<Self>,
         reason: ActorStopReason,
     ) -> std::result::Result<(), Infallible> {
+        self.look_at_the_clock();
         self.ends.commands.close();
         while let Ok(back) = self.ends.returns.try_recv() {
             self.take_back(back);
@@ -180,8 +205,8 @@ impl Actor for Scheduler {
             self.release(lease, None);
         }
         poll_fn(|cx| {
-            while self.poll_engine(cx) {}
-            if self.asker.is_idle() {
+            self.poll_keeper(cx);
+            if self.keeper.is_idle() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -200,11 +225,12 @@ impl Scheduler {
         cx: &mut Context<'_>,
         mailbox: &mut MailboxReceiver<Self>,
     ) -> Poll<Option<Signal<Self>>> {
+        self.look_at_the_clock();
         for _ in 0..TURN {
-            // What frees locks goes first.
-            let mut progress = self.poll_returns(cx);
-            progress |= self.poll_engine(cx);
-            progress |= self.poll_news(cx);
+            // What frees locks goes first, and all of it.
+            self.poll_returns(cx);
+            self.poll_keeper(cx);
+            let mut progress = self.poll_news(cx);
             progress |= self.poll_commands(cx);
             if progress {
                 continue;
@@ -215,6 +241,7 @@ impl Scheduler {
             if !self.poll_alarm(cx) {
                 return Poll::Pending;
             }
+            self.look_at_the_clock();
         }
         if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
             return Poll::Ready(signal);
@@ -223,19 +250,16 @@ impl Scheduler {
         Poll::Pending
     }
 
-    fn poll_returns(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        // All of them: who drops a guard and asks again finds the lock free.
+    /// Takes all that comes back: who drops a guard and asks again finds the lock free.
+    fn poll_returns(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(back)) = self.ends.returns.poll_recv(cx) {
             self.take_back(back);
-            progress = true;
         }
-        progress
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
         // Whoever waits for room in the engine's lane waits in ours.
-        if self.asker.is_held_up() {
+        if self.keeper.is_held_up() {
             return false;
         }
         match self.ends.commands.poll_recv(cx) {
@@ -260,18 +284,16 @@ impl Scheduler {
         }
     }
 
-    /// Takes an answer of the engine's.
-    fn poll_engine(&mut self, cx: &mut Context<'_>) -> bool {
-        let Poll::Ready((asked, answer)) = self.asker.poll_answer(cx) else {
-            return false;
-        };
-        self.answered(asked, answer);
-        true
+    /// Takes all answers that there are.
+    fn poll_keeper(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready((asked, answer)) = self.keeper.poll_answer(cx) {
+            self.answered(asked, answer);
+        }
     }
 
     /// Keeps the deadlines: whether one was due.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = Instant::now();
+        let now = self.now;
         let waiters = self.queues.next_due().map(|due| self.origin + due);
         let renewal = self.renewals.first().map(|(at, _)| *at);
         let Some(at) = [waiters, renewal].into_iter().flatten().min() else {
@@ -289,20 +311,25 @@ impl Scheduler {
         self.alarm.as_mut().poll(cx).is_ready()
     }
 
-    fn ask(&mut self, key: Key, action: LockAction, asked: Asked) {
-        self.asker.ask(asked, |reply| {
-            Request::Lock(Box::new(LockRequest { key, action, reply }))
-        });
+    /// Once a turn: what is counted from its beginning ends too early rather than too late.
+    fn look_at_the_clock(&mut self) {
+        self.now = Instant::now();
+        self.elapsed = self.now.saturating_duration_since(self.origin);
+    }
+
+    fn ask(&mut self, name: &Name, action: LockAction, asked: Asked) {
+        self.keeper.ask(name, action, self.elapsed, asked);
     }
 
     /// Changes the queues, and carries out what follows.
     fn with_queues(&mut self, change: impl FnOnce(&mut Queues, Duration, &mut Vec<Effect>)) {
-        let mut effects = Vec::new();
-        let now = self.origin.elapsed();
-        change(&mut self.queues, now, &mut effects);
-        for effect in effects {
+        // What is carried out may change them again.
+        let mut effects = std::mem::take(&mut self.effects);
+        change(&mut self.queues, self.elapsed, &mut effects);
+        for effect in effects.drain(..) {
             self.carry_out(effect);
         }
+        self.effects = effects;
     }
 
     fn wake(&mut self, name: &Name) {
@@ -311,9 +338,21 @@ impl Scheduler {
 
     fn hear(&mut self, news: News) {
         match news {
-            News::Watching(name) => self.wake(&name),
+            News::Watching { key, since } => {
+                if let Some(name) = self.known.get(&key).cloned() {
+                    // Whoever was refused after that misses nothing.
+                    let asked = self.seen.get(&name).and_then(|seen| seen.asked);
+                    if asked.is_none_or(|asked| asked < since) {
+                        self.wake(&name);
+                    }
+                }
+            }
             News::Missed => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
-            News::Released { key, fence } => self.released(&key, fence),
+            News::Released { key, fence } => {
+                if let Some(name) = self.known.get(&key).cloned() {
+                    self.released(&name, fence);
+                }
+            }
         }
     }
 
@@ -321,26 +360,42 @@ impl Scheduler {
     /// the engine and from the watcher, and those of earlier holders may be heard late.
     fn released(&mut self, name: &Name, fence: Option<u64>) {
         if let Some(fence) = fence {
-            if self.fences.get(name).is_some_and(|last| fence < *last) {
+            if self.seen.get(name).is_some_and(|seen| fence < seen.fence) {
                 return;
             }
-            self.saw_fence(name, fence.saturating_add(1));
+            self.saw(name, fence.saturating_add(1), None);
         }
         self.wake(name);
     }
 
-    /// Whoever holds the lock has this fence or a later one.
-    fn saw_fence(&mut self, name: &Name, fence: u64) {
-        if self.queues.has_line(name) {
-            let last = self.fences.entry(name.clone()).or_default();
-            *last = fence.max(*last);
+    /// Whoever holds the lock has this fence or a later one, as was found when the engine was `asked`.
+    fn saw(&mut self, name: &Name, fence: u64, asked: Option<Instant>) {
+        if let Some(seen) = self.seen.get_mut(name) {
+            seen.fence = fence.max(seen.fence);
+            seen.asked = asked.or(seen.asked);
         }
     }
 
-    fn watch(&self, watch: Watch) {
+    /// A line has begun, so that news of its lock matter.
+    fn know(&mut self, name: &Name) {
+        if !self.is_alone() && !self.seen.contains_key(name) {
+            self.seen.insert(name.clone(), Seen::default());
+            self.known.insert(name.key().as_str().into(), name.clone());
+        }
+    }
+
+    /// A line has ended.
+    fn forget_line(&mut self, name: &Name) {
+        if self.seen.remove(name).is_some() {
+            self.known.remove(name.key().as_str());
+        }
+    }
+
+    fn watch(&self, name: &Name, watch: impl FnOnce(Topic) -> Watch) {
         if let Some(watcher) = &self.watcher {
+            let topic = Topic::Lock(name.key().as_str().into());
             // Without it, waiters sleep until the holder's TTL ends.
-            let _ = watcher.watch.send(watch);
+            let _ = watcher.watch.send(watch(topic));
         }
     }
 
@@ -350,6 +405,8 @@ impl Scheduler {
     }
 }
 
-fn name(key: &Key) -> Name {
-    Name::from(key.as_str())
+impl Holders {
+    fn all(&self) -> impl Iterator<Item = &u64> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
 }

@@ -14,13 +14,12 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
 use super::expiry::Moment;
-use super::locks::Locks;
 use super::operation;
 use super::sweep::Sweep;
 use super::table::Table;
 use crate::error::Error;
 use crate::lane::{Envelope, LaneReceiver};
-use crate::request::{LeaseRequest, LockRequest, Reply, Request};
+use crate::request::{LeaseRequest, Reply, Request};
 use crate::stats::EngineStats;
 
 /// The most requests that are taken from the lane at once.
@@ -50,8 +49,6 @@ pub(crate) struct MemoryEngine {
     lane: LaneReceiver,
     /// Boxed, for the actor's future is moved with every poll.
     table: Box<Table>,
-    /// Apart from the table: what befalls that does not touch it.
-    locks: Locks,
     /// Long work, carried out in slices between batches.
     sweeps: VecDeque<(Sweep, Reply<u64>)>,
     /// Whether entries have expired and wait to be reclaimed.
@@ -75,7 +72,6 @@ impl Actor for MemoryEngine {
         Ok(Self {
             lane: start.lane,
             table: Box::new(Table::new(start.capacity_bytes)),
-            locks: Locks::default(),
             sweeps: VecDeque::new(),
             overdue: false,
             origin,
@@ -337,8 +333,9 @@ impl MemoryEngine {
                 reply.send(Ok(table.serve_lease(action, now)));
             }
             Request::Lock(request) => {
-                let LockRequest { key, action, reply } = *request;
-                reply.send(self.locks.serve(&key, action, now));
+                // The scheduler keeps the locks of this process itself.
+                let operation = "lock";
+                request.reply.send(Err(Error::Unsupported { operation }));
             }
             Request::Ping { reply } => reply.send(Ok(())),
             Request::Stats { reply } => {

@@ -1,250 +1,378 @@
-//! One connection of a store's own on which the server tells of locks that were released. It is opened
-//! when somebody waits for the first time, and subscribed to the locks that are waited for, no others.
+//! The actor of a store's own connection on which the server tells of locks that were released and leases
+//! that were ended. It is opened when somebody waits for the first time, and subscribed to what is waited
+//! for. It never fails: without it, waiters sleep until the holder's time is over.
 
-use std::collections::HashSet;
-use std::future::poll_fn;
+mod channels;
+mod listener;
+
+use std::fmt;
+use std::future::{Future, pending, poll_fn};
+use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream as _;
+use kameo::Actor;
+use kameo::actor::{ActorRef, WeakActorRef};
+use kameo::error::{ActorStopReason, Infallible, PanicError};
+use kameo::mailbox::{MailboxReceiver, Signal};
 use redis::Msg;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, timeout};
 
+use self::channels::{Change, Channels};
+use self::listener::Listener;
 use super::connect::introduction;
 use super::layout::Layout;
 use super::stream::Stream;
 use crate::config::{RedisOptions, Target};
 use crate::request::{News, Topic, Watch};
 
-/// How often the connection is asked for a sign of life while somebody waits.
+/// How often the connection is asked for a sign of life while somebody waits, and how long that and every
+/// other answer may take.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How much is done before others have their turn.
+const TURN: usize = 256;
 
-/// Watches what it is told to, until nobody is there to tell it. It never fails: without it, waiters sleep
-/// until the holder's TTL ends.
-pub(crate) async fn subscribe(
-    options: Box<RedisOptions>,
-    mut watches: mpsc::UnboundedReceiver<Watch>,
-    listeners: Listeners,
-) {
-    let mut wanted: HashSet<Topic> = HashSet::new();
-    let mut failures = 0;
-    let mut lost = false;
-    loop {
-        if wanted.is_empty() {
-            match watches.recv().await {
-                None => return,
-                Some(watch) => apply(&mut wanted, &watch),
-            };
-            continue;
-        }
-        let connected = tokio::select! {
-            connected = timeout(options.connect_timeout, connect(&options)) => connected.ok().flatten(),
-            () = ended(&mut watches, &mut wanted) => return,
-        };
-        if let Some((sink, stream)) = connected {
-            failures = 0;
-            let session = Session {
-                sink,
-                stream,
-                listeners: &listeners,
-            };
-            match session.run(&mut wanted, &mut watches, lost).await {
-                Ended::Nobody => return,
-                Ended::Lost => tracing::debug!("the connection for released locks is lost"),
-            }
-            lost = true;
-        }
-        let longest = options.reconnect_max;
-        let wait = options
-            .reconnect_min
-            .saturating_mul(1 << u32::min(failures, 20))
-            .min(longest);
-        failures += 1;
-        tokio::select! {
-            () = tokio::time::sleep(wait.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
-            () = ended(&mut watches, &mut wanted) => return,
-        }
-    }
+/// What the subscriber is started with.
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    pub(crate) options: Box<RedisOptions>,
+    pub(crate) watches: mpsc::UnboundedReceiver<Watch>,
+    /// Who is told of locks.
+    pub(crate) locks: mpsc::Sender<News>,
+    /// Who is told of leases.
+    pub(crate) leases: mpsc::Sender<News>,
 }
 
-/// Whether the watch was new.
-fn apply(wanted: &mut HashSet<Topic>, watch: &Watch) -> bool {
-    match watch {
-        Watch::Begin(name) => wanted.insert(name.clone()),
-        Watch::End(name) => wanted.remove(name),
-    }
+/// Owns the connection, alone.
+pub(crate) struct Subscriber {
+    options: Arc<RedisOptions>,
+    watches: mpsc::UnboundedReceiver<Watch>,
+    locks: Listener,
+    leases: Listener,
+    channels: Channels,
+    line: Line,
+    /// Connections that came to nothing, one after the other.
+    failures: u32,
+    alarm: Pin<Box<Sleep>>,
 }
 
-/// Keeps the list while there is no connection, until nobody is there.
-async fn ended(watches: &mut mpsc::UnboundedReceiver<Watch>, wanted: &mut HashSet<Topic>) {
-    while let Some(watch) = watches.recv().await {
-        apply(wanted, &watch);
-    }
+enum Line {
+    /// Not to be opened before this.
+    Down {
+        retry: Instant,
+    },
+    Opening(Opening),
+    Up(Session),
 }
 
-async fn connect(options: &RedisOptions) -> Option<(PubSubSink, PubSubStream)> {
-    let pubsub = match &options.target {
-        Target::Address(address) => {
-            let stream = Stream::open(address, options).await.ok()?;
-            PubSub::new(&introduction(address), stream).await.ok()?
-        }
-        Target::Client(client) => client.get_async_pubsub().await.ok()?,
-        // It is shared with others, and there is no way to open another.
-        Target::Connection(_) => std::future::pending().await,
-    };
-    Some(pubsub.split())
-}
+type Opening = Pin<Box<dyn Future<Output = Option<(PubSubSink, PubSubStream)>> + Send>>;
 
-enum Ended {
-    /// The store is closed.
-    Nobody,
-    Lost,
-}
-
-struct Session<'a> {
+struct Session {
     sink: PubSubSink,
     stream: PubSubStream,
-    listeners: &'a Listeners,
+    command: Option<Command>,
+    /// The last sign of life.
+    heard: Instant,
 }
 
-impl Session<'_> {
-    async fn run(
-        mut self,
-        wanted: &mut HashSet<Topic>,
-        watches: &mut mpsc::UnboundedReceiver<Watch>,
-        again: bool,
-    ) -> Ended {
-        let channels: Vec<String> = wanted.iter().map(|name| Layout::channel_of(name)).collect();
-        if !self
-            .answered(|sink| Box::pin(async move { sink.subscribe(channels).await }))
-            .await
-        {
-            return Ended::Lost;
-        }
-        for topic in wanted.iter() {
-            self.watching(topic);
-        }
-        if again {
-            self.listeners.tell_all(&News::Missed);
-        }
-        loop {
-            tokio::select! {
-                watch = watches.recv() => {
-                    let Some(watch) = watch else { return Ended::Nobody };
-                    if !self.follow(wanted, watches, watch).await {
-                        return Ended::Lost;
-                    }
-                }
-                message = next(&mut self.stream) => match message {
-                    Some(message) => self.pass_on(&message),
-                    None => return Ended::Lost,
-                },
-                () = tokio::time::sleep(HEARTBEAT), if !wanted.is_empty() => {
-                    let alive = self.answered(|sink| Box::pin(async move { sink.ping::<redis::Value>().await.map(drop) }));
-                    if !alive.await {
-                        return Ended::Lost;
-                    }
-                }
-            }
-        }
+/// The one command that is under way.
+struct Command {
+    /// What it subscribes to.
+    topics: Vec<Topic>,
+    /// The answer has to be there by then.
+    until: Instant,
+    /// Whether the server has confirmed it.
+    answer: Pin<Box<dyn Future<Output = bool> + Send>>,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber")
+            .field("up", &matches!(self.line, Line::Up(_)))
+            .finish_non_exhaustive()
+    }
+}
+
+impl Actor for Subscriber {
+    type Args = Subscriptions;
+    type Error = Infallible;
+
+    async fn on_start(start: Subscriptions, _: ActorRef<Self>) -> Result<Self, Infallible> {
+        let now = Instant::now();
+        Ok(Self {
+            options: Arc::new(*start.options),
+            watches: start.watches,
+            locks: Listener::new(start.locks),
+            leases: Listener::new(start.leases),
+            channels: Channels::default(),
+            line: Line::Down { retry: now },
+            failures: 0,
+            alarm: Box::pin(tokio::time::sleep_until(now)),
+        })
     }
 
-    /// Carries out what the list's changes ask for, all that there are in one command.
-    async fn follow(
+    /// Watches what it is told to, until the mailbox has a signal, or nobody is there to tell it.
+    async fn next(
         &mut self,
-        wanted: &mut HashSet<Topic>,
-        watches: &mut mpsc::UnboundedReceiver<Watch>,
-        first: Watch,
-    ) -> bool {
-        let before = wanted.clone();
-        apply(wanted, &first);
-        while let Ok(watch) = watches.try_recv() {
-            apply(wanted, &watch);
-        }
-        let gone: Vec<String> = before
-            .difference(wanted)
-            .map(|name| Layout::channel_of(name))
-            .collect();
-        let new: Vec<Topic> = wanted.difference(&before).cloned().collect();
-        if !gone.is_empty()
-            && !self
-                .answered(|sink| Box::pin(async move { sink.unsubscribe(gone).await }))
-                .await
-        {
-            return false;
-        }
-        if !new.is_empty() {
-            let channels: Vec<String> = new.iter().map(|name| Layout::channel_of(name)).collect();
-            if !self
-                .answered(|sink| Box::pin(async move { sink.subscribe(channels).await }))
-                .await
-            {
-                return false;
+        _: WeakActorRef<Self>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> Result<Option<Signal<Self>>, Infallible> {
+        Ok(poll_fn(|cx| self.poll(cx, mailbox)).await)
+    }
+
+    async fn on_panic(
+        &mut self,
+        _: WeakActorRef<Self>,
+        panic: PanicError,
+    ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
+        tracing::error!(%panic, "the subscriber panicked: it goes on over a new connection");
+        self.lose();
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Subscriber {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> Poll<Option<Signal<Self>>> {
+        for _ in 0..TURN {
+            let mut progress = match self.watches.poll_recv(cx) {
+                Poll::Ready(Some(watch)) => {
+                    self.follow(watch);
+                    true
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => false,
+            };
+            // Those who watch come in numbers: one command serves them all.
+            if progress {
+                continue;
+            }
+            progress |= self.locks.poll(cx);
+            progress |= self.leases.poll(cx);
+            progress |= self.poll_line(cx);
+            if progress {
+                continue;
+            }
+            if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
+                return Poll::Ready(signal);
+            }
+            if !self.poll_alarm(cx) {
+                return Poll::Pending;
             }
         }
-        // One that ended and began again was never left, but whoever began it waits to be told.
-        for name in wanted.iter().filter(|name| new.contains(name)) {
-            self.watching(name);
+        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
+            return Poll::Ready(signal);
         }
-        if let Watch::Begin(name) = first
-            && before.contains(&name)
-        {
-            self.watching(&name);
-        }
-        true
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Whether the server confirms a command in time.
-    async fn answered<F>(&mut self, command: F) -> bool
-    where
-        F: for<'s> FnOnce(
-            &'s mut PubSubSink,
-        ) -> Pin<Box<dyn Future<Output = redis::RedisResult<()>> + Send + 's>>,
-    {
-        matches!(timeout(HEARTBEAT, command(&mut self.sink)).await, Ok(Ok(())))
+    fn follow(&mut self, watch: Watch) {
+        match watch {
+            Watch::Begin(topic) => {
+                if let Some(since) = self.channels.begin(&topic) {
+                    self.watching(&topic, since);
+                }
+            }
+            Watch::End(topic) => self.channels.end(topic, Instant::now()),
+        }
     }
 
-    fn pass_on(&self, message: &Msg) {
+    /// Goes on with the connection: whether anything has happened.
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        match &mut self.line {
+            Line::Down { retry } => {
+                let open = *retry <= now && self.channels.are_wanted();
+                if open {
+                    self.line = Line::Opening(Box::pin(open_line(self.options.clone())));
+                }
+                open
+            }
+            Line::Opening(opening) => {
+                let Poll::Ready(opened) = opening.as_mut().poll(cx) else {
+                    return false;
+                };
+                match opened {
+                    Some((sink, stream)) => {
+                        self.line = Line::Up(Session {
+                            sink,
+                            stream,
+                            command: None,
+                            heard: now,
+                        });
+                    }
+                    None => self.lose(),
+                }
+                true
+            }
+            Line::Up(_) => self.poll_session(cx, now),
+        }
+    }
+
+    fn poll_session(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Line::Up(session) = &mut self.line else {
+            return false;
+        };
+        match Pin::new(&mut session.stream).poll_next(cx) {
+            Poll::Ready(Some(message)) => {
+                session.heard = now;
+                self.pass_on(&message);
+                return true;
+            }
+            Poll::Ready(None) => {
+                self.lose();
+                return true;
+            }
+            Poll::Pending => {}
+        }
+        if let Some(command) = &mut session.command {
+            let confirmed = match command.answer.as_mut().poll(cx) {
+                Poll::Ready(confirmed) => confirmed,
+                Poll::Pending if command.until <= now => false,
+                Poll::Pending => return false,
+            };
+            if !confirmed {
+                self.lose();
+                return true;
+            }
+            let topics = std::mem::take(&mut command.topics);
+            session.command = None;
+            session.heard = now;
+            self.failures = 0;
+            for topic in self.channels.confirmed(topics, now) {
+                self.watching(&topic, now);
+            }
+            return true;
+        }
+        let (sink, heard) = (&session.sink, session.heard);
+        let command = match self.channels.next_change(now) {
+            Some(change) => Some(carry_out(sink.clone(), change, now)),
+            None if heard + HEARTBEAT <= now && self.channels.are_wanted() => Some(ping(sink.clone(), now)),
+            None => None,
+        };
+        let begun = command.is_some();
+        session.command = command;
+        begun
+    }
+
+    /// The connection is lost, or could not be opened: it is opened anew after a while.
+    fn lose(&mut self) {
+        tracing::debug!("no connection that tells of released locks");
+        self.channels.lost();
+        let wait = self
+            .options
+            .reconnect_min
+            .saturating_mul(1 << u32::min(self.failures, 20))
+            .min(self.options.reconnect_max);
+        self.failures += 1;
+        self.line = Line::Down {
+            retry: Instant::now() + wait.mul_f64(0.5 + rand::random::<f64>() / 2.0),
+        };
+    }
+
+    /// Keeps the times at which something is to be done: whether one has come.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        let wanted = self.channels.are_wanted();
+        let at = match &self.line {
+            Line::Down { retry } => wanted.then_some(*retry),
+            Line::Opening(_) => None,
+            Line::Up(session) => match &session.command {
+                Some(command) => Some(command.until),
+                None => {
+                    let heartbeat = wanted.then(|| session.heard + HEARTBEAT);
+                    [heartbeat, self.channels.next_due()].into_iter().flatten().min()
+                }
+            },
+        };
+        let Some(at) = at else { return false };
+        if at <= Instant::now() {
+            return true;
+        }
+        // Set too early, it is set again when it rings.
+        if self.alarm.deadline() > at || self.alarm.is_elapsed() {
+            self.alarm.as_mut().reset(at);
+        }
+        self.alarm.as_mut().poll(cx).is_ready()
+    }
+
+    fn pass_on(&mut self, message: &Msg) {
         let fence = std::str::from_utf8(message.get_payload_bytes())
             .ok()
             .and_then(|text| text.parse().ok());
         if let Some(topic) = Layout::topic_of(message.get_channel_name()) {
             let key = topic.key().clone();
-            self.listeners.tell(&topic, News::Released { key, fence });
+            self.listener(&topic).tell(News::Released { key, fence });
         }
     }
 
-    fn watching(&self, topic: &Topic) {
-        self.listeners.tell(topic, News::Watching(topic.key().clone()));
-    }
-}
-
-/// Who is told.
-#[derive(Debug)]
-pub(crate) struct Listeners {
-    pub(crate) locks: mpsc::Sender<News>,
-    pub(crate) leases: mpsc::Sender<News>,
-}
-
-impl Listeners {
-    fn tell(&self, topic: &Topic, news: News) {
-        let listener = match topic {
-            Topic::Lock(_) => &self.locks,
-            Topic::Lease(_) => &self.leases,
-        };
-        // The listener may have gone: then nobody waits.
-        let _ = listener.try_send(news);
+    fn watching(&mut self, topic: &Topic, since: Instant) {
+        let key = topic.key().clone();
+        self.listener(topic).tell(News::Watching { key, since });
     }
 
-    fn tell_all(&self, news: &News) {
-        for listener in [&self.locks, &self.leases] {
-            let _ = listener.try_send(news.clone());
+    fn listener(&mut self, topic: &Topic) -> &mut Listener {
+        match topic {
+            Topic::Lock(_) => &mut self.locks,
+            Topic::Lease(_) => &mut self.leases,
         }
     }
 }
 
-async fn next(stream: &mut PubSubStream) -> Option<Msg> {
-    poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
+/// Opens the connection, within `connect_timeout`.
+async fn open_line(options: Arc<RedisOptions>) -> Option<(PubSubSink, PubSubStream)> {
+    let connect = async {
+        match &options.target {
+            Target::Address(address) => {
+                let stream = Stream::open(address, &options).await.ok()?;
+                PubSub::new(&introduction(address), stream).await.ok()
+            }
+            Target::Client(client) => client.get_async_pubsub().await.ok(),
+            // It is shared with others, and there is no way to open another.
+            Target::Connection(_) => None,
+        }
+    };
+    if matches!(options.target, Target::Connection(_)) {
+        return pending().await;
+    }
+    let connected = timeout(options.connect_timeout, connect).await;
+    Some(connected.ok().flatten()?.split())
+}
+
+fn carry_out(mut sink: PubSubSink, change: Change, now: Instant) -> Command {
+    let names = |topics: &[Topic]| -> Vec<String> { topics.iter().map(Layout::channel_of).collect() };
+    match change {
+        Change::Subscribe(topics) => {
+            let channels = names(&topics);
+            Command {
+                topics,
+                until: now + HEARTBEAT,
+                answer: Box::pin(async move { sink.subscribe(channels).await.is_ok() }),
+            }
+        }
+        Change::Unsubscribe(topics) => {
+            let channels = names(&topics);
+            Command {
+                topics: Vec::new(),
+                until: now + HEARTBEAT,
+                answer: Box::pin(async move { sink.unsubscribe(channels).await.is_ok() }),
+            }
+        }
+    }
+}
+
+fn ping(mut sink: PubSubSink, now: Instant) -> Command {
+    Command {
+        topics: Vec::new(),
+        until: now + HEARTBEAT,
+        answer: Box::pin(async move { sink.ping::<redis::Value>().await.is_ok() }),
+    }
 }

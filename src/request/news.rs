@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// A name to be watched, or no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub(crate) enum Watch {
 }
 
 /// What is told about a name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Topic {
     /// Releases of the lock of this key.
     Lock(Arc<str>),
@@ -30,11 +31,12 @@ impl Topic {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum News {
-    /// From now on nothing of this name is missed.
-    Watching(Arc<str>),
+    /// Nothing of this name is missed from that time on: who was refused before asks once more. Comes after
+    /// each [`Watch::Begin`], and again when there was a gap.
+    Watching { key: Arc<str>, since: Instant },
     /// The lock that had this fence was released; with `None`, whoever held it. Or the lease was ended.
     Released { key: Arc<str>, fence: Option<u64> },
-    /// News may have been missed.
+    /// News may have been missed, [`News::Watching`] among them: whoever waits asks once more.
     Missed,
 }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::lock::name::named;
 
 const KEYS: usize = 2;
 
@@ -48,7 +49,7 @@ impl World {
     fn new() -> Self {
         Self {
             queues: Queues::new(Bounds { each: 4, all: 6 }),
-            names: (0..KEYS).map(|key| Name::from(format!("k{key}"))).collect(),
+            names: (0..KEYS).map(|key| named(&format!("k{key}"))).collect(),
             now: 0,
             next: 0,
             living: Vec::new(),
@@ -300,7 +301,7 @@ fn ten_thousand_leave_one_line_in_any_order() {
         each: 10_000,
         all: 10_000,
     });
-    let name = Name::from("k");
+    let name = named("k");
     let mut effects = Vec::new();
     let long = Some(Duration::from_secs(60));
     for waiter in 0..10_000 {

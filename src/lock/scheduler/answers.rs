@@ -1,5 +1,7 @@
 //! What the scheduler does with the engine's answers.
 
+use std::collections::hash_map::Entry;
+
 use super::steps::SHORTEST_PAUSE;
 use super::*;
 use crate::lock::guard::{AtDrop, Parts};
@@ -59,7 +61,6 @@ impl Scheduler {
         let Asked::Head {
             name,
             waiter,
-            key,
             secret,
             ttl,
             sent,
@@ -68,14 +69,14 @@ impl Scheduler {
         else {
             return;
         };
-        let now = self.origin.elapsed();
+        let now = self.elapsed;
         let alone = self.is_alone();
         let silent = self
             .watcher
             .as_ref()
             .is_some_and(|watcher| watcher.silent_holders);
         if let Ok(LockAnswer::Granted { fence, .. } | LockAnswer::Busy { fence, .. }) = &answer {
-            self.saw_fence(&name, *fence);
+            self.saw(&name, *fence, Some(sent));
         }
         let pending = self.wishes.get_mut(&waiter);
         let verdict = match &answer {
@@ -108,7 +109,7 @@ impl Scheduler {
                     pending.uncertain |= unknown;
                     pending.error = Some(error);
                 } else if unknown && !own_secret {
-                    self.send_release(key.clone(), secret.clone(), None, None);
+                    self.send_release(name.clone(), secret.clone(), None, None);
                 }
                 Answer::Failed {
                     retry: passing.then(|| now + AFTER_FAILURE + jitter(AFTER_FAILURE, false)),
@@ -120,12 +121,12 @@ impl Scheduler {
                 self.grant(waiter, fence, renewed, sent);
             } else if !(renewed && own_secret) {
                 // Its caller has gone while the answer was on its way.
-                self.send_release(key, secret, Some(fence), None);
+                self.send_release(name.clone(), secret, Some(fence), None);
             }
         }
         self.with_queues(|queues, now, effects| queues.answered(&name, verdict, now, effects));
         if !self.queues.has_line(&name) {
-            self.fences.remove(&name);
+            self.forget_line(&name);
         }
     }
 
@@ -135,7 +136,7 @@ impl Scheduler {
         }
         match answer {
             Ok(LockAnswer::Granted { fence, renewed }) => {
-                let name = self.wishes.get(&waiter).map(|pending| name(&pending.wish.key));
+                let name = self.wishes.get(&waiter).map(|pending| pending.name.clone());
                 self.grant(waiter, fence, renewed, sent);
                 if let Some(name) = name {
                     self.may_end_sooner(&name);
@@ -152,21 +153,34 @@ impl Scheduler {
             return;
         };
         let Pending {
-            wish, sink, handle, ..
+            name,
+            wish,
+            sink,
+            handle,
+            ..
         } = pending;
-        let name = name(&wish.key);
         let deadline = sent + wish.ttl;
-        let holders = self.holders.entry(name.clone()).or_default();
-        for holder in holders.iter() {
-            // The engine has given them the new TTL too, which may be shorter.
-            if let Some(lease) = self.leases.get(holder)
-                && lease.secret == wish.secret
-            {
-                lease.shorten(deadline);
+        match self.holders.entry(name.clone()) {
+            Entry::Vacant(none) => {
+                let others = Vec::new();
+                none.insert(Holders {
+                    first: waiter,
+                    others,
+                });
+            }
+            Entry::Occupied(mut holders) => {
+                for holder in holders.get().all() {
+                    // The engine has given them the new TTL too, which may be shorter.
+                    if let Some(lease) = self.leases.get(holder)
+                        && lease.secret == wish.secret
+                    {
+                        lease.shorten(deadline);
+                    }
+                }
+                holders.get_mut().others.push(waiter);
             }
         }
-        holders.push(waiter);
-        let mut lease = Lease::new(wish.key.clone(), name, wish.secret.clone(), fence, deadline);
+        let mut lease = Lease::new(name, wish.secret.clone(), fence, self.origin, deadline);
         let key = wish.key.as_str().get(wish.prefix..).unwrap_or_default().into();
         let guard = LockGuard::new(Parts {
             id: waiter,
@@ -224,7 +238,7 @@ impl Scheduler {
             return;
         };
         let Some(renewal) = &mut lease.renewal else { return };
-        let soon = Instant::now() + (renewal.ttl / 12).max(Duration::from_millis(1));
+        let soon = self.now + (renewal.ttl / 12).max(Duration::from_millis(1));
         if soon < renewal.next {
             self.renewals.remove(&(renewal.next, id));
             renewal.next = soon;
@@ -234,7 +248,7 @@ impl Scheduler {
 
     fn release_answered(&mut self, asked: Asked, answer: Result<LockAnswer>) {
         let Asked::Release {
-            key,
+            name,
             secret,
             fence,
             reply,
@@ -246,17 +260,16 @@ impl Scheduler {
         if again && matches!(answer, Err(Error::OutcomeUnknown(_))) {
             // A release can be made twice: the secret is nobody else's.
             let asked = Asked::Release {
-                key: key.clone(),
+                name: name.clone(),
                 secret: secret.clone(),
                 fence,
                 reply,
                 again: false,
             };
-            return self.ask(key, LockAction::Release { secret }, asked);
+            return self.ask(&name, LockAction::Release { secret }, asked);
         }
         let released = match answer {
             Ok(LockAnswer::Done) => {
-                let name = name(&key);
                 self.lose_all(&name, Some(&secret));
                 // Alone, the next in line has asked already, right behind the release.
                 if !(self.is_alone() && again) {
@@ -274,7 +287,7 @@ impl Scheduler {
 
     /// The lock was released: the guards that shared it are told.
     fn lose_all(&mut self, name: &Name, secret: Option<&Secret>) {
-        for holder in self.holders.get(name).into_iter().flatten() {
+        for holder in self.holders.get(name).into_iter().flat_map(Holders::all) {
             if let Some(lease) = self.leases.get_mut(holder)
                 && secret.is_none_or(|secret| lease.secret == *secret)
             {

@@ -1,5 +1,7 @@
 //! What the scheduler does when it is asked, and what follows from its queues.
 
+use std::collections::hash_map::Entry;
+
 use super::*;
 use crate::error::Cause;
 
@@ -23,7 +25,9 @@ impl Scheduler {
                 if sink.is_closed() {
                     return;
                 }
+                let name = Name::from(wish.key.clone());
                 let pending = Pending {
+                    name: name.clone(),
                     wish,
                     sink,
                     handle,
@@ -31,40 +35,31 @@ impl Scheduler {
                     uncertain: false,
                     pause: SHORTEST_PAUSE,
                 };
-                let name = name(&pending.wish.key);
                 if pending.wish.own_secret && self.queues.has_line(&name) {
-                    let (key, secret, ttl) = (
-                        pending.wish.key.clone(),
-                        pending.wish.secret.clone(),
-                        pending.wish.ttl,
-                    );
+                    let (secret, ttl) = (pending.wish.secret.clone(), pending.wish.ttl);
                     self.wishes.insert(id, pending);
-                    let sent = Instant::now();
-                    self.ask(
-                        key,
-                        LockAction::Renew { secret, ttl },
-                        Asked::Renew { waiter: id, sent },
-                    );
-                    return;
+                    let sent = self.now;
+                    let asked = Asked::Renew { waiter: id, sent };
+                    return self.ask(&name, LockAction::Renew { secret, ttl }, asked);
                 }
                 self.wishes.insert(id, pending);
                 self.line_up(id);
             }
             Command::Extend { id, ttl, reply } => self.extend(id, ttl, Some(reply)),
             Command::Step { key, action, reply } => {
-                let name = name(&key);
+                let name = Name::from(key);
                 let (secret, frees) = match &action {
                     LockAction::Release { secret } => (Some(secret.clone()), true),
                     LockAction::Force => (None, true),
                     _ => (None, false),
                 };
                 let asked = Asked::Step {
-                    name,
+                    name: name.clone(),
                     secret,
                     frees,
                     reply,
                 };
-                self.ask(key, action, asked);
+                self.ask(&name, action, asked);
             }
         }
     }
@@ -74,18 +69,15 @@ impl Scheduler {
         let Some(pending) = self.wishes.get(&waiter) else {
             return;
         };
-        let name = name(&pending.wish.key);
+        let name = pending.name.clone();
         let until = pending
             .wish
             .until
             .map(|until| until.saturating_duration_since(self.origin));
-        let mut effects = Vec::new();
-        let arrived = self.queues.arrive(&name, waiter, until, &mut effects);
-        if arrived.is_err() {
+        let mut full = false;
+        self.with_queues(|queues, _, effects| full = queues.arrive(&name, waiter, until, effects).is_err());
+        if full {
             self.conclude(waiter, Err(Error::Unavailable(Cause::new(TooMany))));
-        }
-        for effect in effects {
-            self.carry_out(effect);
         }
     }
 
@@ -96,18 +88,18 @@ impl Scheduler {
                     return;
                 };
                 let wish = &pending.wish;
-                let (key, secret, ttl) = (wish.key.clone(), wish.secret.clone(), wish.ttl);
+                let (secret, ttl) = (wish.secret.clone(), wish.ttl);
                 let asked = Asked::Head {
-                    name,
+                    name: name.clone(),
                     waiter,
-                    key: key.clone(),
                     secret: secret.clone(),
                     ttl,
                     // The lease is counted from before the request is sent.
-                    sent: Instant::now(),
+                    sent: self.now,
                     own_secret: wish.own_secret,
                 };
-                self.ask(key, LockAction::Acquire { secret, ttl }, asked);
+                self.know(&name);
+                self.ask(&name, LockAction::Acquire { secret, ttl }, asked);
             }
             // These are carried out where the answer is known.
             Effect::Grant(_) | Effect::Orphan(..) => {}
@@ -125,10 +117,10 @@ impl Scheduler {
                     .and_then(|pending| pending.error.take());
                 self.conclude(waiter, Err(error.unwrap_or(Error::Closed)));
             }
-            Effect::Watch(name) => self.watch(Watch::Begin(Topic::Lock(name))),
+            Effect::Watch(name) => self.watch(&name, Watch::Begin),
             Effect::Unwatch(name) => {
-                self.fences.remove(&name);
-                self.watch(Watch::End(Topic::Lock(name)));
+                self.forget_line(&name);
+                self.watch(&name, Watch::End);
             }
         }
     }
@@ -140,13 +132,13 @@ impl Scheduler {
         };
         let uncertain = pending.uncertain && answer.is_err();
         pending.sink.send(answer);
-        self.release_uncertain(uncertain, *pending.wish);
+        self.release_uncertain(uncertain, pending.name, &pending.wish);
     }
 
-    fn release_uncertain(&mut self, uncertain: bool, wish: Wish) {
+    fn release_uncertain(&mut self, uncertain: bool, name: Name, wish: &Wish) {
         // A secret of the caller's own may have held the lock before: then it is not ours to release.
         if uncertain && !wish.own_secret {
-            self.send_release(wish.key, wish.secret, None, None);
+            self.send_release(name, wish.secret.clone(), None, None);
         }
     }
 
@@ -154,7 +146,7 @@ impl Scheduler {
         match back {
             Return::Left(waiter) => {
                 if let Some(pending) = self.wishes.remove(&waiter) {
-                    self.release_uncertain(pending.uncertain, *pending.wish);
+                    self.release_uncertain(pending.uncertain, pending.name, &pending.wish);
                 }
                 self.leave(waiter);
             }
@@ -173,10 +165,14 @@ impl Scheduler {
         if let Some(renewal) = lease.renewal {
             self.renewals.remove(&(renewal.next, id));
         }
-        if let Some(holders) = self.holders.get_mut(&lease.name) {
-            holders.retain(|holder| *holder != id);
-            if holders.is_empty() {
-                self.holders.remove(&lease.name);
+        if let Entry::Occupied(mut holders) = self.holders.entry(lease.name.clone()) {
+            let all = holders.get_mut();
+            all.others.retain(|holder| *holder != id);
+            if all.first == id {
+                match all.others.pop() {
+                    Some(other) => all.first = other,
+                    None => drop(holders.remove()),
+                }
             }
         }
         Some(lease)
@@ -191,26 +187,24 @@ impl Scheduler {
             return;
         };
         lease.lose();
-        let key = lease.key.clone();
-        self.send_release(key, lease.secret.clone(), Some(lease.fence), reply);
+        self.send_release(lease.name.clone(), lease.secret.clone(), Some(lease.fence), reply);
     }
 
     pub(super) fn send_release(
         &mut self,
-        key: Key,
+        name: Name,
         secret: Secret,
         fence: Option<u64>,
         reply: Option<oneshot::Sender<Result<Release>>>,
     ) {
-        let name = name(&key);
         let asked = Asked::Release {
-            key: key.clone(),
+            name: name.clone(),
             secret: secret.clone(),
             fence,
             reply,
             again: true,
         };
-        self.ask(key, LockAction::Release { secret }, asked);
+        self.ask(&name, LockAction::Release { secret }, asked);
         // The next in line asks right behind the release: one wake-up of the engine serves both. Where
         // other processes wait too, it asks when the release is made, as they do.
         if self.is_alone() {
@@ -220,24 +214,28 @@ impl Scheduler {
 
     /// Asks for a new TTL of a lease, for its guard or for its renewal.
     pub(super) fn extend(&mut self, id: u64, ttl: Duration, reply: Option<oneshot::Sender<Result<()>>>) {
-        let Some(lease) = self.leases.get_mut(&id).filter(|lease| !lease.is_lost()) else {
+        let Some(lease) = self
+            .leases
+            .get_mut(&id)
+            .filter(|lease| lease.deadline().is_some())
+        else {
             if let Some(reply) = reply {
                 let _ = reply.send(Err(Error::LockMismatch));
             }
             return;
         };
-        let sent = Instant::now();
+        let sent = self.now;
         // The engine may shorten the lease at any time from now on.
         lease.shorten(sent + ttl);
         lease.under_way += 1;
-        let (key, secret) = (lease.key.clone(), lease.secret.clone());
+        let (name, secret) = (lease.name.clone(), lease.secret.clone());
         let asked = Asked::Extend {
             lease: id,
             ttl,
             sent,
             reply,
         };
-        self.ask(key, LockAction::Extend { secret, ttl }, asked);
+        self.ask(&name, LockAction::Extend { secret, ttl }, asked);
     }
 
     /// Renews the leases whose time has come.
@@ -250,7 +248,7 @@ impl Scheduler {
                 continue;
             };
             let (deadline, under_way) = (lease.deadline(), lease.under_way);
-            let Some(renewal) = &mut lease.renewal else {
+            let (Some(deadline), Some(renewal)) = (deadline, &mut lease.renewal) else {
                 continue;
             };
             let ttl = renewal.ttl_at(now);

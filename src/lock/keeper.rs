@@ -1,0 +1,79 @@
+//! Who knows which locks are held: the engine, or the scheduler itself.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::name::Name;
+use super::table::Table;
+use crate::asker::Asker;
+use crate::error::Result;
+use crate::lane::LaneSender;
+use crate::request::{LockAction, LockAnswer, LockRequest, Request};
+
+/// Answers steps on locks, each with what was to be remembered about it until then.
+#[derive(Debug)]
+pub(super) enum Keeper<About> {
+    /// All locks are in this process, and pass through one scheduler: its own table has them.
+    Here {
+        table: Table,
+        answers: VecDeque<(About, LockAnswer)>,
+    },
+    /// The engine, which other processes ask too.
+    Engine(Asker<About, LockAnswer>),
+}
+
+impl<About> Keeper<About> {
+    /// Asks an engine through its lane; without one the locks are kept here.
+    pub(super) fn new(engine: Option<LaneSender>) -> Self {
+        match engine {
+            Some(engine) => Keeper::Engine(Asker::new(engine)),
+            None => Keeper::Here {
+                table: Table::new(),
+                answers: VecDeque::new(),
+            },
+        }
+    }
+
+    /// Asks. Steps on one lock are carried out in the order in which they are asked for.
+    pub(super) fn ask(&mut self, name: &Name, action: LockAction, now: Duration, about: About) {
+        match self {
+            Keeper::Here { table, answers } => {
+                let answer = table.serve(name, action, now);
+                answers.push_back((about, answer));
+            }
+            Keeper::Engine(asker) => asker.ask(about, |reply| {
+                let key = name.key().clone();
+                Request::Lock(Box::new(LockRequest { key, action, reply }))
+            }),
+        }
+    }
+
+    /// Whether whoever asks us should wait.
+    pub(super) fn is_held_up(&self) -> bool {
+        match self {
+            Keeper::Here { .. } => false,
+            Keeper::Engine(asker) => asker.is_held_up(),
+        }
+    }
+
+    /// Whether all has been answered.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Keeper::Here { answers, .. } => answers.is_empty(),
+            Keeper::Engine(asker) => asker.is_idle(),
+        }
+    }
+
+    /// The next answer.
+    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(About, Result<LockAnswer>)> {
+        match self {
+            Keeper::Here { answers, .. } => match answers.pop_front() {
+                Some((about, answer)) => Poll::Ready((about, Ok(answer))),
+                // Nobody but the scheduler itself asks, so there is nothing to be woken for.
+                None => Poll::Pending,
+            },
+            Keeper::Engine(asker) => asker.poll_answer(cx),
+        }
+    }
+}

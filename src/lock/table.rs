@@ -1,0 +1,140 @@
+//! The locks of a store whose engine is this process: who holds which, until when. Apart from the map of
+//! entries, and not even in its actor: no write, clearing, invalidation, eviction or fault of the map touches
+//! it, and it counts towards no bound of theirs. Pure: `now` is a time since an origin of the caller's.
+
+use std::time::Duration;
+
+use super::name::{Map, Name};
+use crate::request::{LockAction, LockAnswer};
+use crate::secret::Secret;
+
+/// As many are held before those are looked for whose time is over.
+const FEW: usize = 64;
+
+/// Serves the steps that an engine would.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// What is held, and what nobody has asked for since its time was over.
+    held: Map<Name, Held>,
+    /// How many there are when the latter are dropped: so they are never more than the former were.
+    sweep_at: usize,
+    /// The last fence of any lock. One count for all keys only grows, also for a key that was long gone.
+    fence: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    secret: Secret,
+    fence: u64,
+    until: Duration,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            held: Map::default(),
+            sweep_at: FEW,
+            fence: 0,
+        }
+    }
+
+    /// Carries out one step.
+    pub(super) fn serve(&mut self, name: &Name, action: LockAction, now: Duration) -> LockAnswer {
+        let held = self.held.get_mut(name).filter(|held| held.until > now);
+        match (action, held) {
+            (LockAction::Acquire { secret, ttl }, None) => self.take(name, secret, ttl, now),
+            (_, None) => LockAnswer::NotHeld,
+            (LockAction::Acquire { secret, ttl } | LockAction::Renew { secret, ttl }, Some(held)) => {
+                if held.secret != secret {
+                    return LockAnswer::Busy {
+                        remaining: held.until - now,
+                        fence: held.fence,
+                    };
+                }
+                held.until = now + ttl;
+                LockAnswer::Granted {
+                    fence: held.fence,
+                    renewed: true,
+                }
+            }
+            (LockAction::Extend { secret, ttl }, Some(held)) => {
+                if held.secret != secret {
+                    return LockAnswer::Mismatch;
+                }
+                held.until = now + ttl;
+                LockAnswer::Done
+            }
+            (LockAction::Release { secret }, Some(held)) if held.secret != secret => LockAnswer::Mismatch,
+            (LockAction::Release { .. } | LockAction::Force, Some(_)) => {
+                self.held.remove(name);
+                LockAnswer::Done
+            }
+            (LockAction::Info, Some(held)) => LockAnswer::Held {
+                remaining: held.until - now,
+                fence: held.fence,
+            },
+        }
+    }
+
+    fn take(&mut self, name: &Name, secret: Secret, ttl: Duration, now: Duration) -> LockAnswer {
+        self.fence += 1;
+        let (fence, until) = (self.fence, now + ttl);
+        self.held.insert(name.clone(), Held { secret, fence, until });
+        if self.held.len() >= self.sweep_at {
+            self.held.retain(|_, held| held.until > now);
+            self.sweep_at = (2 * self.held.len()).max(FEW);
+        }
+        LockAnswer::Granted {
+            fence,
+            renewed: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::name::named;
+
+    const TTL: Duration = Duration::from_secs(1);
+
+    fn name(n: usize) -> Name {
+        named(&format!("k{n}"))
+    }
+
+    fn acquire(secret: &str) -> LockAction {
+        let secret = Secret::given(secret).unwrap();
+        LockAction::Acquire { secret, ttl: TTL }
+    }
+
+    #[test]
+    fn a_lock_is_held_until_its_end_and_not_at_it() {
+        let mut table = Table::new();
+        let granted = table.serve(&name(0), acquire("a"), Duration::ZERO);
+        let renewed = false;
+        assert_eq!(granted, LockAnswer::Granted { fence: 1, renewed });
+        let before = TTL - Duration::from_nanos(1);
+        let remaining = Duration::from_nanos(1);
+        let busy = table.serve(&name(0), acquire("b"), before);
+        assert_eq!(busy, LockAnswer::Busy { remaining, fence: 1 });
+        for action in [LockAction::Info, LockAction::Force] {
+            assert_eq!(table.serve(&name(0), action, TTL), LockAnswer::NotHeld);
+        }
+        let granted = table.serve(&name(0), acquire("b"), TTL);
+        assert_eq!(granted, LockAnswer::Granted { fence: 2, renewed });
+        let secret = Secret::given("a").unwrap();
+        let late = table.serve(&name(0), LockAction::Release { secret }, TTL);
+        assert_eq!(late, LockAnswer::Mismatch);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_again_goes() {
+        let mut table = Table::new();
+        for n in 0..100 * FEW {
+            // Each is over when the next tenth comes.
+            let now = TTL / 10 * u32::try_from(n).unwrap();
+            table.serve(&name(n), acquire("a"), now);
+            assert!(table.held.len() <= FEW, "{n}");
+        }
+    }
+}
