@@ -540,7 +540,7 @@ fn many(flavor: Flavor, table: &mut Table) {
         let how = How {
             flavor,
             tasks,
-            calls: sized(1 << 19, 1 << 16).next_multiple_of(tasks * MANY),
+            calls: sized(1_usize << 19, 1 << 16).next_multiple_of(tasks * MANY),
             on_the_wall: false,
         };
         let [ours, models, plain] = in_turn(sized(11, 5), |contestant| {
