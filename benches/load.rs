@@ -57,7 +57,7 @@ fn local() -> usize {
 
 fn main() {
     let mut table = Table::of_ratios();
-    let all: [(&str, fn(Flavor, &mut Table)); 6] = [
+    let all: [(&str, Measure); 6] = [
         ("hits", hits),
         ("misses", misses),
         ("cold", cold),
@@ -77,6 +77,8 @@ fn main() {
     );
     table.print();
 }
+
+type Measure = fn(Flavor, &mut Table);
 
 /// What is loaded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -357,7 +359,7 @@ fn hits(flavor: Flavor, table: &mut Table) {
         let how = How {
             flavor,
             tasks,
-            calls: sized(1 << 19, 1 << 15),
+            calls: sized(1 << 18, 1 << 15),
             on_the_wall: false,
         };
         let [ours, windows, model, plain, moka, cached] = in_turn(sized(11, 5), |contestant| {
@@ -540,7 +542,7 @@ fn many(flavor: Flavor, table: &mut Table) {
         let how = How {
             flavor,
             tasks,
-            calls: sized(1_usize << 19, 1 << 16).next_multiple_of(tasks * MANY),
+            calls: sized(1_usize << 18, 1 << 16).next_multiple_of(tasks * MANY),
             on_the_wall: false,
         };
         let [ours, models, plain] = in_turn(sized(11, 5), |contestant| {
