@@ -19,6 +19,7 @@ use futures_util::future::join_all;
 use loads::{Loaders, seen, settled};
 use support::{memory, ms, open, secs};
 use tokio::runtime::Builder;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
 const ZERO: Duration = Duration::ZERO;
@@ -31,14 +32,20 @@ async fn a_thousand_callers_of_each_key() {
     // A debug build takes seconds for so many, who all come at once.
     let store = open(Config::memory().request_timeout(secs(60))).await;
     let calls: Arc<Vec<AtomicU32>> = Arc::new((0..KEYS).map(|_| AtomicU32::new(0)).collect());
+    let (begun, all_there) = (Arc::new(AtomicU32::new(0)), Arc::new(Semaphore::new(0)));
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
         for key in 0..KEYS {
-            let (store, calls) = (store.clone(), calls.clone());
+            let (store, calls, begun, all_there) =
+                (store.clone(), calls.clone(), begun.clone(), all_there.clone());
             callers.spawn(async move {
+                if begun.fetch_add(1, SeqCst) + 1 == CALLERS * KEYS as u32 {
+                    all_there.add_permits(KEYS);
+                }
                 let load = store.get_or_load(format!("k{key}"), move || async move {
-                    tokio::task::yield_now().await;
-                    Ok::<_, String>((key, calls[key].fetch_add(1, SeqCst)))
+                    let there = all_there.acquire().await.map(SemaphorePermit::forget);
+                    there.map_err(|_| "the callers have gone")?;
+                    Ok::<_, &str>((key, calls[key].fetch_add(1, SeqCst)))
                 });
                 let loaded = load.outcome().await.unwrap();
                 assert_eq!(loaded.value, (key, 0));
