@@ -3,10 +3,11 @@
 #![allow(dead_code, reason = "each test file uses some of these")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cachestore::{LoadError, Loaded, Origin};
@@ -141,6 +142,54 @@ impl Loaders {
             .wait_for(|ended| *ended >= times)
             .await
             .expect("its sender is here");
+    }
+}
+
+/// What a loader of many gives.
+pub(crate) type Values = HashMap<String, u32>;
+/// Loaders that remember the keys that they were called with, sorted.
+#[derive(Clone, Default)]
+pub(crate) struct Asked(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl Asked {
+    /// One that gives `value` for each key.
+    pub(crate) fn gives(&self, value: u32) -> impl FnOnce(Vec<String>) -> Loading<Values> + Send + use<> {
+        let asked = self.clone();
+        move |mut keys| {
+            keys.sort_unstable();
+            asked.0.lock().expect("nobody panics with it").push(keys.clone());
+            Box::pin(async move { Ok(keys.into_iter().map(|key| (key, value)).collect()) })
+        }
+    }
+
+    /// One that does so once `loaders` has let it go.
+    pub(crate) fn held(
+        &self,
+        loaders: &Loaders,
+        value: u32,
+    ) -> impl FnOnce(Vec<String>) -> Loading<Values> + Send + use<> {
+        let (gives, held) = (self.gives(value), loaders.held(()));
+        move |keys| {
+            let given = gives(keys);
+            Box::pin(async move {
+                held().await?;
+                given.await
+            })
+        }
+    }
+
+    /// One that fails.
+    pub(crate) fn fails(&self) -> impl FnOnce(Vec<String>) -> Loading<Values> + Send + use<> {
+        let gives = self.gives(0);
+        move |keys| {
+            drop(gives(keys));
+            Box::pin(async { Err("the source is down".to_owned()) })
+        }
+    }
+
+    /// The keys of each call.
+    pub(crate) fn calls(&self) -> Vec<Vec<String>> {
+        self.0.lock().expect("nobody panics with it").clone()
     }
 }
 
