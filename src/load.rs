@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
 use self::flight::{CallerId, LoadId, Wanted};
@@ -21,6 +22,7 @@ pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
 pub(crate) use self::work::{Answer, Failure, Fate, Loader, Made, SharedError, Work};
 use crate::error::{Error, Phase, Result};
 use crate::key::Key;
+use crate::lane::until;
 use crate::stats::Stats;
 
 /// What the coordinator is asked.
@@ -56,6 +58,11 @@ impl Counters {
         stats.load_failures = self.failures.load(Ordering::Relaxed);
         stats.stale_answers = self.stale.load(Ordering::Relaxed);
         stats.dead_leases = self.dead_leases.load(Ordering::Relaxed);
+    }
+
+    /// A caller was given what another's loader had stored.
+    pub(crate) fn joined(&self) {
+        count(&self.joins);
     }
 
     /// A caller was given a stale value.
@@ -153,9 +160,8 @@ impl Handle {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::Closed),
             Err(mpsc::error::TrySendError::Full(command)) => {
-                let sent = tokio::time::timeout(self.patience, self.commands.send(command)).await;
-                sent.map_err(|_| Error::Timeout { phase: Phase::Queue })?
-                    .map_err(|_| Error::Closed)?;
+                let enter = async { self.commands.send(command).await.map_err(|_| Error::Closed) };
+                until(Instant::now() + self.patience, Phase::Queue, enter).await?;
             }
         }
         Ok(waiting)

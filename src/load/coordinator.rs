@@ -21,7 +21,7 @@ use tokio::time::{Instant, Sleep, timeout};
 
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Told};
 use super::policy::calls_for_load;
-use super::work::{Answer, Failure, Loader, Made, Work};
+use super::work::{Answer, Failure, Loader, Made, Work, contained};
 use super::{Command, Ends, count};
 use crate::asker::Asker;
 use crate::error::{Cause, Error, Result};
@@ -215,7 +215,11 @@ impl Coordinator {
         };
         let (id, made) = match ended {
             Ok((id, made)) => (id, made),
-            Err(error) => (error.id(), Err(Failure::Panicked)),
+            Err(error) => {
+                let id = error.id();
+                contained(|| drop(error));
+                (id, Err(Failure::Panicked))
+            }
         };
         if let Some(load) = self.running.remove(&id) {
             self.loaded(load, made);

@@ -156,6 +156,9 @@ struct Load {
     started: bool,
     /// Something that it may have been made from was given out and never stored.
     dead: bool,
+    /// One of its keys is there: before its loader is called for the others, that is to be looked at. It might
+    /// have gone again, and the loader is called once.
+    again: bool,
     /// The keys that it loads, and who waits for each: their own loader, or another's.
     taken: HashMap<Key, Vec<(CallerId, bool)>>,
 }
@@ -186,6 +189,7 @@ impl Flights {
                 asks: 0,
                 started: false,
                 dead: false,
+                again: false,
                 taken: HashMap::new(),
             },
         );
@@ -327,7 +331,9 @@ impl Flights {
             return;
         }
         if !load.taken.is_empty() {
-            if !load.started {
+            if !load.started && std::mem::take(&mut load.again) {
+                self.give_back(id, effects);
+            } else if !load.started {
                 load.started = true;
                 effects.push(Effect::Start(id, load.taken.keys().cloned().collect()));
             }

@@ -113,7 +113,13 @@ impl SharedError {
 
     /// The error, if it is of this type.
     pub(crate) fn downcast<E: Send + Sync + 'static>(mut self) -> Option<Arc<E>> {
-        self.0.0.take()?.downcast().ok()
+        match self.0.0.take()?.downcast() {
+            Ok(error) => Some(error),
+            Err(another) => {
+                contained(|| drop(another));
+                None
+            }
+        }
     }
 }
 
@@ -130,8 +136,15 @@ struct Contained<T>(Option<T>);
 impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
-            // What it panicked with has been told by the panic hook.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(inner)));
+            contained(|| drop(inner));
         }
+    }
+}
+
+/// Runs what may be a user's code, such as a drop or a waker: a panic ends here.
+pub(super) fn contained(run: impl FnOnce()) {
+    if let Err(words) = catch_unwind(AssertUnwindSafe(run)) {
+        // The panic hook has told of it, and what it panicked with may panic in its own drop.
+        std::mem::forget(words);
     }
 }

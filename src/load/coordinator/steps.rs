@@ -14,10 +14,9 @@ impl Coordinator {
         if self.loads.len() >= self.bounds.loads || waiting > self.bounds.callers {
             let busy = Error::Unavailable(Cause::new(TooMany));
             for caller in callers {
-                let _ = caller.send(Answer::Failed(Failure::Store(busy.clone())));
+                hand(caller, Answer::Failed(Failure::Store(busy.clone())));
             }
-            // Its caller may have gone.
-            let _ = work.unused.send(work.loader);
+            hand(work.unused, work.loader);
             return;
         }
         let Work {
@@ -126,8 +125,7 @@ impl Coordinator {
                 };
                 self.tokens.remove(&load.token);
                 if let Some(loader) = load.loader {
-                    // Whoever gave it may have gone.
-                    let _ = load.unused.send(loader);
+                    hand(load.unused, loader);
                 }
             }
             Effect::Tell(caller, told) => self.tell(caller, told),
@@ -229,8 +227,7 @@ impl Coordinator {
             Told::Refused(failure) => Answer::Failed(Failure::Store(failure.0)),
             Told::LookAgain => Answer::LookAgain,
         };
-        // The caller may have gone.
-        let _ = caller.send(answer);
+        hand(caller, answer);
     }
 
     fn watch(&self, watch: Watch) {
@@ -239,6 +236,11 @@ impl Coordinator {
             let _ = watcher.watch.send(watch);
         }
     }
+}
+
+/// Hands something to a caller, who may have gone, and whose waker may be anything.
+fn hand<T>(caller: oneshot::Sender<T>, what: T) {
+    contained(|| drop(caller.send(what)));
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -130,8 +130,21 @@ impl Flights {
         for member in asking.members.into_iter().chain(late.into_iter().flatten()) {
             if let Some(caller) = member.caller {
                 effects.push(Effect::Tell(caller, told.clone()));
+                if *told == Told::LookAgain
+                    && let Some(load) = self.loads.get_mut(&member.load)
+                {
+                    load.again = true;
+                }
             }
             self.decide(member.load, effects);
+        }
+    }
+
+    /// Ends the leases of a load that has not begun. All who wait for it look again.
+    pub(super) fn give_back(&mut self, load: LoadId, effects: &mut Vec<Effect>) {
+        for key in self.keys_of(load) {
+            effects.push(Effect::End(load, key.clone(), Given::No));
+            self.finish(load, &key, |_| Told::LookAgain, effects);
         }
     }
 

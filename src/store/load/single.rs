@@ -235,6 +235,9 @@ where
             }
             Some((value, Verdict::Fresh, age)) => {
                 let origin = if waited { Origin::Joined } else { Origin::Fresh };
+                if waited {
+                    loads.counters.joined();
+                }
                 return Ok(Loaded { value, origin, age });
             }
             Some((value, Verdict::Spare, age)) => Some((value, age)),
