@@ -30,7 +30,7 @@ const KEYS: usize = 100;
 
 async fn a_thousand_callers_of_each_key() {
     // A debug build takes seconds for so many, who all come at once.
-    let store = open(Config::memory().request_timeout(secs(60))).await;
+    let store = open(Config::memory().request_timeout(secs(120))).await;
     let calls: Arc<Vec<AtomicU32>> = Arc::new((0..KEYS).map(|_| AtomicU32::new(0)).collect());
     let (begun, all_there) = (Arc::new(AtomicU32::new(0)), Arc::new(Semaphore::new(0)));
     let mut callers = JoinSet::new();
@@ -47,7 +47,7 @@ async fn a_thousand_callers_of_each_key() {
                     there.map_err(|_| "the callers have gone")?;
                     Ok::<_, &str>((key, calls[key].fetch_add(1, SeqCst)))
                 });
-                let loaded = load.outcome().await.unwrap();
+                let loaded = load.timeout(secs(120)).outcome().await.unwrap();
                 assert_eq!(loaded.value, (key, 0));
                 loaded.origin
             });

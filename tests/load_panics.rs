@@ -81,7 +81,7 @@ impl Scene {
     }
 
     /// The key can be loaded at once, another load goes on, and no actor has noticed.
-    async fn is_unharmed(self) {
+    async fn end_unharmed(self) {
         for n in 0..5 {
             let load = self
                 .store
@@ -114,7 +114,7 @@ async fn scenes(scene: impl AsyncFn(&Scene)) {
             scene(&here).await;
             settled().await;
         }
-        here.is_unharmed().await;
+        here.end_unharmed().await;
     }
 }
 
