@@ -108,7 +108,7 @@ impl Two {
         }
     }
 
-    /// What the server keeps beside values, but the shown ones.
+    /// What the server keeps beside values.
     fn kept(&self) -> Vec<String> {
         self.server.command(&["KEYS", "cachestore:*"]).sorted()
     }
@@ -176,16 +176,6 @@ fn made_from(store: &Store, table: Loading) -> Loading {
     })
 }
 
-/// Sets the part, which soon expires.
-fn set(store: &Store) -> Loading {
-    let store = store.clone();
-    Box::pin(async move {
-        let set = store.set_model("part", &OLD).depends_on(["row"]);
-        set.ttl(ms(30)).await.map_err(text)?;
-        Ok(OLD)
-    })
-}
-
 /// Reads the part, which is there.
 fn read(store: &Store) -> Loading {
     let store = store.clone();
@@ -219,7 +209,6 @@ async fn a_part_that_is_loaded_for_the_page() {
     }
 }
 
-/// A part is there when the page's load begins, or comes after.
 #[tokio::test]
 async fn a_part_that_expires_meanwhile() {
     for go in [false, true] {
@@ -230,8 +219,6 @@ async fn a_part_that_expires_meanwhile() {
             read(&two.one)
         };
         Two::reaches(go, "one from before", before, ms(1100)).await;
-        let meanwhile = async |two: &Two| set(&two.other);
-        Two::reaches(go, "one that is set meanwhile", meanwhile, ms(60)).await;
     }
 }
 
@@ -290,42 +277,41 @@ async fn a_part_that_was_changed_while_it_was_loaded() {
 #[tokio::test]
 async fn a_part_that_is_cleared_late() {
     let two = Two::start(false).await;
-    let others = (0..100_000).map(|n| (format!("other{n}"), "v"));
-    two.other.set_many(others).await.unwrap();
-    let mut late = 0;
-    for _ in 0..8 {
+    let (mut late, mut round) = (0, 0);
+    // A walk comes by the part sooner or later.
+    while late < 3 {
+        round += 1;
+        assert!(round < 100, "the part is always cleared at once");
+        let others = (0..50_000).map(|n| (format!("other{n}"), "v"));
+        two.other.set_many(others).await.unwrap();
+        two.other.delete("page").await.unwrap();
         two.other.set_model("part", &OLD).await.unwrap();
-        let mut monitor = two.server.monitor();
         let clear = tokio::spawn({
             let store = two.other.clone();
             async move { store.clear().await.unwrap() }
         });
-        // The leases that there were have been killed.
-        let begun = || monitor.take().iter().any(|seen| seen.name() == "SCAN");
+        // What was being loaded is dead: now values are removed.
+        let begun = || two.server.command(&["DBSIZE"]).int() < 50_002;
         assert!(eventually(Duration::from_secs(5), begun).await);
-        drop(monitor);
-        let (one, was_late) = (two.one.clone(), &mut late);
-        let part: Loading = Box::pin(async move {
-            let part = one.get_model::<u64>("part").await.unwrap();
-            part.ok_or_else(|| "cleared".to_owned())
-        });
-        let load = two.page_if_any(part, async { assert!(clear.await.unwrap() > 0) });
+        let load = two.page_if_any(read(&two.one), async { assert!(clear.await.unwrap() > 0) });
         if let Some(origin) = load.await {
-            *was_late += 1;
+            late += 1;
             assert_eq!(origin, Origin::Superseded);
             two.is_new("cleared").await;
         }
-        let others = (0..100_000).map(|n| (format!("other{n}"), "v"));
-        two.other.set_many(others).await.unwrap();
     }
-    assert!(late > 0, "the part was always cleared at once");
 }
 
 #[tokio::test]
 async fn what_has_ended_leaves_what_is_stored_and_its_sets() {
     let two = Two::start(false).await;
     two.page(loaded(&two.one, None), async {
-        let sets = ["depend:{part}", "depend:{row}", "parents:{page}", "parents:{part}"];
+        let sets = [
+            "depend:{part}",
+            "depend:{row}",
+            "parents:{page}",
+            "parents:{part}",
+        ];
         let loading = ["lease:{page}", "leases"];
         let names = sets.iter().chain(&loading);
         let mut names: Vec<_> = names.map(|name| format!("cachestore:{name}")).collect();
@@ -347,7 +333,9 @@ async fn what_has_ended_leaves_what_is_stored_and_its_sets() {
 async fn what_fails_leaves_nothing() {
     let two = Two::start(false).await;
     let fail = async || {
-        let load = two.one.get_or_load("page", || async { Err::<u64, _>("no".to_owned()) });
+        let load = two
+            .one
+            .get_or_load("page", || async { Err::<u64, _>("no".to_owned()) });
         let failed = load.depends_on(["row", "page", "other"]).await;
         assert!(matches!(failed, Err(LoadError::Loader(_))));
     };
@@ -436,7 +424,12 @@ async fn sets_live_as_long_as_the_lease_and_never_shorter_than_before() {
     two.other.delete("page").await.unwrap();
     let (_long, running) = load(day);
     running.await.unwrap();
-    for set in ["parents:{page}", "depend:{part}", "depend:{row}", "parents:{part}"] {
+    for set in [
+        "parents:{page}",
+        "depend:{part}",
+        "depend:{row}",
+        "parents:{part}",
+    ] {
         assert!(within(two.left(set), day), "{set}: {}", two.left(set));
     }
 }
