@@ -9,13 +9,15 @@
 mod harness;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Config, LoadError, Origin, Store};
-use harness::RedisServer;
 use harness::opening::{config, eventually, ms};
+use harness::{RedisServer, Seeded};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What is made from the row before its change, and what after.
 const OLD: u64 = 1;
@@ -432,4 +434,131 @@ async fn sets_live_as_long_as_the_lease_and_never_shorter_than_before() {
     ] {
         assert!(within(two.left(set), day), "{set}: {}", two.left(set));
     }
+}
+
+/// Rows of a source, each with what it has, and what was acknowledged of that.
+struct Source {
+    rows: Vec<(AtomicU64, AtomicU64)>,
+}
+
+/// How a part comes to a page.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Stored,
+    Short,
+    Large,
+    Absent,
+}
+
+impl Source {
+    async fn change(&self, store: &Store, row: usize, random: &mut Seeded) {
+        let (source, acknowledged) = &self.rows[row];
+        let version = source.fetch_add(1, Ordering::SeqCst) + 1;
+        store.invalidate([format!("row{row}")]).await.unwrap();
+        acknowledged.store(version, Ordering::SeqCst);
+        sleep(Duration::from_micros(random.below(4000))).await;
+    }
+
+    /// Loads a part from its row. What does not exist has a version too: what was looked at to find that out.
+    async fn part(
+        self: Arc<Self>,
+        store: Store,
+        row: usize,
+        way: Way,
+        slow: Duration,
+    ) -> Result<u64, String> {
+        let looked_at = Arc::new(AtomicU64::new(0));
+        let (source, looks) = (self.clone(), looked_at.clone());
+        let look = move || {
+            let version = source.rows[row].0.load(Ordering::SeqCst);
+            looks.store(version, Ordering::SeqCst);
+            version
+        };
+        let (part, of) = (format!("part{row}"), format!("row{row}"));
+        if matches!(way, Way::Absent) {
+            let load = store.get_or_load_many([part], move |_| async move {
+                look();
+                sleep(slow).await;
+                Ok::<HashMap<String, Vec<u64>>, String>(HashMap::new())
+            });
+            let parts = load.depends_on([of]).await.map_err(text)?;
+            let found = parts.into_values().next();
+            return Ok(found.map_or(looked_at.load(Ordering::SeqCst), |part| part[0]));
+        }
+        let load = store.get_or_load(part, move || async move {
+            let version = look();
+            sleep(slow).await;
+            let size = if matches!(way, Way::Large) { LARGE } else { 1 };
+            Ok::<_, String>(vec![version; size])
+        });
+        let load = load.depends_on([of]);
+        let load = if matches!(way, Way::Short) {
+            load.ttl(ms(3))
+        } else {
+            load
+        };
+        Ok(load.await.map_err(text)?[0])
+    }
+
+    /// Reads a page: never older than what was acknowledged before.
+    async fn read(self: &Arc<Self>, store: &Store, row: usize, random: &mut Seeded) {
+        let acknowledged = self.rows[row].1.load(Ordering::SeqCst);
+        let way = [Way::Stored, Way::Short, Way::Large, Way::Absent][random.below(4) as usize];
+        let slow = |random: &mut Seeded| Duration::from_micros(random.below(3) * random.below(3000));
+        let (before, after) = (slow(random), slow(random));
+        let part = self.clone().part(store.clone(), row, way, before);
+        let load = store.get_or_load(format!("page{row}"), move || async move {
+            let part = part.await;
+            sleep(after).await;
+            part
+        });
+        let read = load.depends_on([format!("part{row}")]).outcome().await;
+        let read = read.unwrap();
+        assert!(
+            read.value >= acknowledged,
+            "row {row}, {way:?}: {read:?}, but {acknowledged} was acknowledged before",
+        );
+    }
+}
+
+async fn interleave(patience: Duration) -> u64 {
+    let two = Two::start(false).await;
+    let source = Arc::new(Source {
+        rows: (0..3).map(|_| Default::default()).collect(),
+    });
+    let end = Instant::now() + patience;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..15 {
+        let (source, stores) = (source.clone(), [two.one.clone(), two.other.clone()]);
+        tasks.spawn(async move {
+            let mut random = Seeded::new(task);
+            let row = usize::try_from(task).unwrap() % source.rows.len();
+            let mut reads = 0;
+            while Instant::now() < end {
+                let store = &stores[usize::try_from(random.below(2)).unwrap()];
+                // Each row is changed by one task, in an order.
+                if task < source.rows.len() as u64 {
+                    source.change(store, row, &mut random).await;
+                } else {
+                    source.read(store, row, &mut random).await;
+                    reads += 1;
+                }
+            }
+            reads
+        });
+    }
+    tasks.join_all().await.into_iter().sum()
+}
+
+#[tokio::test]
+async fn no_page_is_older_than_the_row_that_its_part_is_made_from() {
+    let reads = interleave(Duration::from_secs(3)).await;
+    assert!(reads > 100, "they made progress: {reads}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: tests/soak.sh runs it"]
+async fn soak_no_page_is_older_than_the_row_that_its_part_is_made_from() {
+    let reads = interleave(harness::opening::soak()).await;
+    eprintln!("{reads} reads, none of them old");
 }
