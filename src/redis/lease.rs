@@ -31,16 +31,19 @@ pub(super) fn command(action: &LeaseAction, layout: Layout, by: By) -> Cmd {
         } => {
             let mut command = Script::LeaseTake.call(by, 1);
             let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-            command.arg(key.as_str()).arg(token.to_string());
-            command.arg(ttl).arg(PREFIX);
+            command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+            command.arg(token.to_string()).arg(ttl).arg(PREFIX);
             for name in names.iter() {
                 command.arg(name.as_str());
             }
             command
         }
-        LeaseAction::End { key, token, .. } => {
+        LeaseAction::End {
+            key, token, given, ..
+        } => {
             let mut command = Script::LeaseEnd.call(by, 1);
-            command.arg(key.as_str()).arg(token.to_string());
+            command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+            command.arg(token.to_string()).arg(u8::from(*given));
             command
         }
     }

@@ -59,6 +59,7 @@ impl Script {
             Script::LockForce => include_str!("scripts/lock_force.lua"),
             Script::LockInfo => include_str!("scripts/lock_info.lua"),
             Script::LeaseTake => concat!(
+                include_str!("scripts/extend.lua"),
                 include_str!("scripts/lease.lua"),
                 include_str!("scripts/lease_take.lua")
             ),

@@ -4,6 +4,7 @@ mod aged;
 mod lease;
 mod lease_kills;
 mod lease_model;
+mod lease_ties;
 mod loader;
 
 use std::time::Duration;

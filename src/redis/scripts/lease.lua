@@ -5,6 +5,10 @@
 -- leases have: when the last of them ends, in milliseconds by this server's clock, how many they are, and the
 -- generation. A lease lives while its names have the generations that it saw. So whatever changes a name
 -- kills all leases that have it by removing one field, which costs next to nothing where there is none.
+--
+-- A key that is loaded is in the dependency sets of its names as an entry is, for as long as the lease may
+-- live. So an invalidation finds what is made from it meanwhile, though it is not stored yet, or never, and its
+-- own lease has ended.
 local leases, own = 'cachestore:leases', 'cachestore:lease:{' .. KEYS[1] .. '}'
 
 -- What is known of a name: when its last lease ends, how many there are, and the generation.
@@ -33,7 +37,7 @@ local function lives(flight)
   return true
 end
 
--- Ends a flight, and leaves nothing of it behind.
+-- Ends a flight. Only the dependency sets still tell of it.
 local function land(flight)
   for i, name in ipairs(flight.names) do
     local ends, count, generation = known(name)
@@ -46,6 +50,20 @@ local function land(flight)
     end
   end
   redis.call('DEL', own)
+end
+
+-- A value was given out that is not stored. Who loads from this key may have seen it, and what that depends on
+-- may have changed: all that stays is another's flight, in a generation of its own.
+local function disown(flight, alive)
+  if alive then
+    local ends, _, generation = known(KEYS[1])
+    flight.generations[1], flight.added = generation .. '+', {}
+    know(KEYS[1], ends, 1, flight.generations[1])
+    redis.call('SET', own, cmsgpack.pack(flight), 'KEEPTTL')
+  else
+    if flight then land(flight) end
+    redis.call('HDEL', leases, KEYS[1])
+  end
 end
 
 -- Who may not publish may still end a lease.

@@ -1,18 +1,25 @@
--- KEYS: the key. ARGV: the token, how long it lives in milliseconds, how much of the value is wanted, and the
--- names that the value will depend on. {1, the value's PTTL, its first bytes} if the lease is the caller's
--- now, {0, token, remaining} if it is another's.
-local key, token, ttl = KEYS[1], ARGV[1], tonumber(ARGV[2])
+-- KEYS: the key. ARGV: how a dependency set's name begins and ends, the token, how long it lives in
+-- milliseconds, how much of the value is wanted, and the names that the value will depend on. {1, the value's
+-- PTTL, its first bytes} if the lease is the caller's now, {0, token, remaining} if it is another's.
+local key, token, ttl = KEYS[1], ARGV[3], tonumber(ARGV[4])
 local flight = flight_of()
 local killed = flight and not lives(flight)
 if flight and not killed then
   return { 0, flight.token, redis.call('PTTL', own) }
 end
 
+-- Whole or not at all: what could fail is looked at before anything is changed.
 local left, value = redis.call('PTTL', key), false
 if left ~= -2 then
-  value = redis.pcall('GETRANGE', key, 0, ARGV[3] - 1)
+  value = redis.pcall('GETRANGE', key, 0, ARGV[5] - 1)
   if type(value) == 'table' then return value end
 end
+local names = {}
+for i = 6, #ARGV do
+  if ARGV[i] ~= key then names[#names + 1] = ARGV[i] end
+end
+local fresh, wrong = look(names)
+if wrong then return wrong end
 
 if killed then
   land(flight)
@@ -24,12 +31,13 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 -- What crashed leaves its names behind: with each that comes, two are looked at, and go if they have ended.
-local some = redis.call('HRANDFIELD', leases, 2 * (#ARGV - 2))
+local some = redis.call('HRANDFIELD', leases, 2 * (#names + 1))
 for _, name in ipairs(some) do
   if known(name) <= now then redis.call('HDEL', leases, name) end
 end
 
-local taken = { token = token, names = {}, generations = {} }
+-- `added`: of whose names the key was no dependent before.
+local taken = { token = token, names = {}, generations = {}, added = {} }
 local function enter(name)
   local ends, count, generation = known(name)
   if ends <= now then
@@ -40,9 +48,8 @@ local function enter(name)
   taken.generations[#taken.names] = generation
 end
 enter(key)
-for i = 4, #ARGV do
-  if ARGV[i] ~= key then enter(ARGV[i]) end
-end
-if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[2]) end
-redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[2])
+for _, name in ipairs(names) do enter(name) end
+if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[4]) end
+taken.added = tie(key, ttl, names, fresh)
+redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[4])
 return { 1, left, value }

@@ -41,11 +41,18 @@ fn end(token: Token) -> LeaseAction {
 #[test]
 fn steps_are_scripts() {
     let token = Token::random();
-    let jobs = [take(token), fulfil(token), end(token)].map(|action| lease(action).0);
+    let give = LeaseAction::End {
+        key: key("k"),
+        token,
+        names: names(&["x", "y"]),
+        given: true,
+    };
+    let jobs = [take(token), fulfil(token), end(token), give].map(|action| lease(action).0);
     let wanted = [
-        format!("EVALSHA 1 k {token} 30000 22 x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 30000 22 x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} v 1500 LEASE {token} x y"),
-        format!("EVALSHA 1 k {token}"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 0"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1"),
     ];
     assert_eq!(lines(&batch(jobs.into())), wanted);
 }

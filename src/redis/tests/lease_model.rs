@@ -1,5 +1,7 @@
 //! Leases over a server, against a list of them.
 
+use std::collections::{BTreeSet, HashSet};
+
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -12,8 +14,10 @@ enum Step {
     Take(usize, Vec<usize>),
     /// The lease that was taken so many takes ago.
     Fulfil(usize),
-    End(usize),
+    /// Whether something was given out.
+    End(usize, bool),
     Delete(usize),
+    Invalidate(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -22,8 +26,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (name.clone(), proptest::collection::hash_set(name.clone(), 0..3))
             .prop_map(|(key, names)| Step::Take(key, names.into_iter().collect())),
         2 => ago.clone().prop_map(Step::Fulfil),
-        1 => ago.prop_map(Step::End),
-        1 => name.prop_map(Step::Delete),
+        2 => (ago, any::<bool>()).prop_map(|(ago, given)| Step::End(ago, given)),
+        1 => name.clone().prop_map(Step::Delete),
+        1 => name.prop_map(Step::Invalidate),
     ]
 }
 
@@ -33,56 +38,122 @@ struct Flight {
     key: usize,
     names: Vec<usize>,
     alive: bool,
+    /// Nothing has changed its own key.
+    alone: bool,
+    /// Whose dependent its key was not before.
+    added: Vec<usize>,
 }
 
 #[derive(Default)]
-struct Model(Vec<Flight>);
+struct Model {
+    flights: Vec<Flight>,
+    values: HashSet<usize>,
+    /// A name and who depends on it.
+    ties: BTreeSet<(usize, usize)>,
+}
 
 impl Model {
     fn of(&self, key: usize) -> Option<usize> {
-        self.0.iter().position(|flight| flight.key == key)
+        self.flights.iter().position(|flight| flight.key == key)
     }
 
     fn kill(&mut self, name: usize, but: Option<Token>) {
-        let has = |flight: &&mut Flight| flight.key == name || flight.names.contains(&name);
-        for flight in self.0.iter_mut().filter(has) {
-            flight.alive &= Some(flight.token) == but;
+        for flight in &mut self.flights {
+            let spared = Some(flight.token) == but;
+            if flight.key == name || flight.names.contains(&name) {
+                flight.alive &= spared;
+            }
+            if flight.key == name {
+                flight.alone &= spared;
+            }
         }
     }
 
     /// Whether the lease is given out.
     fn take(&mut self, token: Token, key: usize, names: &[usize]) -> bool {
         if let Some(at) = self.of(key) {
-            if self.0[at].alive {
+            if self.flights[at].alive {
                 return false;
             }
-            self.0.remove(at);
+            self.flights.remove(at);
             self.kill(key, None);
         }
-        self.0.push(Flight {
+        let others = names.iter().copied().filter(|name| *name != key);
+        let added = others.filter(|name| self.ties.insert((*name, key))).collect();
+        self.flights.push(Flight {
             token,
             key,
             names: names.to_vec(),
             alive: true,
+            alone: true,
+            added,
         });
         true
     }
 
-    /// Whether the value is stored.
-    fn fulfil(&mut self, token: Token, key: usize) -> bool {
+    /// Something is given out that is not stored under this lease.
+    fn disown(&mut self, key: usize) {
         let at = self.of(key);
-        let alive = at.filter(|at| self.0[*at].alive).map(|at| self.0[at].token);
-        if alive.is_none() || alive == Some(token) {
-            at.map(|at| self.0.remove(at));
+        let alive = at.filter(|at| self.flights[*at].alive);
+        let alive = alive.map(|at| self.flights[at].token);
+        match at {
+            Some(at) if alive.is_some() => self.flights[at].added.clear(),
+            Some(at) => drop(self.flights.remove(at)),
+            None => {}
         }
-        if alive != Some(token) {
-            self.kill(key, alive);
-        }
-        alive == Some(token)
+        self.kill(key, alive);
     }
 
-    fn end(&mut self, token: Token) {
-        self.0.retain(|flight| flight.token != token);
+    /// Where a lease is that lives.
+    fn alive(&self, token: Token) -> Option<usize> {
+        let lives = |flight: &Flight| flight.token == token && flight.alive;
+        self.flights.iter().position(lives)
+    }
+
+    /// Whether the value is stored.
+    fn fulfil(&mut self, token: Token, key: usize) -> bool {
+        let Some(at) = self.alive(token) else {
+            self.disown(key);
+            return false;
+        };
+        let flight = self.flights.remove(at);
+        self.values.insert(key);
+        self.ties.extend(flight.names.iter().map(|name| (*name, key)));
+        true
+    }
+
+    fn end(&mut self, token: Token, key: usize, given: bool) {
+        if given && self.alive(token).is_none() {
+            return self.disown(key);
+        }
+        let Some(at) = self.flights.iter().position(|flight| flight.token == token) else {
+            return;
+        };
+        let flight = self.flights.remove(at);
+        let below = self.ties.iter().any(|(name, _)| *name == key);
+        if !given && flight.alone && !below && !self.values.contains(&key) {
+            for name in flight.added {
+                self.ties.remove(&(name, key));
+            }
+        }
+    }
+
+    fn delete(&mut self, name: usize) {
+        self.values.remove(&name);
+        self.kill(name, None);
+    }
+
+    /// How many values go.
+    fn invalidate(&mut self, name: usize) -> usize {
+        let before = self.values.len();
+        let (mut names, mut seen) = (vec![name], HashSet::from([name]));
+        while let Some(name) = names.pop() {
+            self.delete(name);
+            let below = self.ties.iter().filter(|tie| tie.0 == name);
+            names.extend(below.map(|tie| tie.1).filter(|key| seen.insert(*key)));
+            self.ties.retain(|tie| tie.0 != name);
+        }
+        before - self.values.len()
     }
 }
 
@@ -106,17 +177,27 @@ async fn agree(server: &RedisServer, loader: &Loader, store: &Store, steps: &[St
                     assert_eq!(stored, model.fulfil(lease.token, *key), "{step:?}");
                 }
             }
-            Step::End(ago) => {
-                if let Some((lease, _)) = taken.iter().rev().nth(*ago) {
-                    loader.end(lease).await;
-                    model.end(lease.token);
+            Step::End(ago, given) => {
+                if let Some((lease, key)) = taken.iter().rev().nth(*ago) {
+                    loader.end_as(lease, *given).await;
+                    model.end(lease.token, *key, *given);
                 }
             }
             Step::Delete(name) => {
                 store.delete(NAMES[*name]).await.unwrap();
-                model.kill(*name, None);
+                model.delete(*name);
+            }
+            Step::Invalidate(name) => {
+                let removed = store.invalidate([NAMES[*name]]).await.unwrap();
+                assert_eq!(removed, model.invalidate(*name) as u64, "{step:?}");
             }
         }
+    }
+    for (at, name) in NAMES.into_iter().enumerate() {
+        let set = server.command(&["SMEMBERS", &format!("cachestore:depend:{{{name}}}")]);
+        let ties = model.ties.iter().filter(|tie| tie.0 == at);
+        let dependents: Vec<_> = ties.map(|tie| NAMES[tie.1]).collect();
+        assert_eq!(set.sorted(), dependents, "{name}");
     }
     for (lease, _) in &taken {
         loader.end(lease).await;

@@ -139,12 +139,22 @@ impl Loader {
         }
     }
 
+    /// Ends a lease of which nobody was given anything.
     pub(super) async fn end(&self, taken: &Taken) {
+        self.end_as(taken, false).await;
+    }
+
+    /// Ends a lease of which something was given out that is not stored.
+    pub(super) async fn give(&self, taken: &Taken) {
+        self.end_as(taken, true).await;
+    }
+
+    pub(super) async fn end_as(&self, taken: &Taken, given: bool) {
         let answer = self.step(LeaseAction::End {
             key: taken.key.clone(),
             token: taken.token,
             names: Names::from(taken.names.clone()),
-            given: false,
+            given,
         });
         assert_eq!(answer.await.unwrap(), LeaseAnswer::Ended);
     }
