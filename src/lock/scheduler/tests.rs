@@ -203,6 +203,7 @@ async fn a_stop_waits_as_long_as_one_request_may_take() {
         tokio::time::sleep(MS).await;
         assert!(began.elapsed() <= PATIENCE + 2 * GRACE, "{:?}", began.elapsed());
     }
+    assert_eq!(engine.await.unwrap(), 1, "all but the first are answered");
     assert!(matches!(waiter.await.unwrap(), Err(Error::Closed)));
     assert_eq!(guard.remaining(), Duration::ZERO);
 }
