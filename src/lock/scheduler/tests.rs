@@ -2,8 +2,6 @@
 
 use kameo::actor::Spawn;
 use kameo::message::Message;
-use std::future::Future;
-
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -33,9 +31,14 @@ fn bounds() -> Bounds {
 
 impl World {
     fn new() -> Self {
+        Self::with_room(16)
+    }
+
+    /// Its engine's lane has room for so many.
+    fn with_room(length: usize) -> Self {
         let (handle, ends) = channel(16, PATIENCE);
         let room = lane::Bounds {
-            length: 16,
+            length,
             bytes: 1 << 20,
             patience: PATIENCE,
         };
@@ -187,7 +190,7 @@ async fn a_stop_waits_as_long_as_one_request_may_take() {
             loop {
                 let next = tokio::select! {
                     next = world.asked() => next,
-                    () = actor.wait_for_shutdown() => return held.len(),
+                    () = actor.wait_for_shutdown_with_result(|_| ()) => return held.len(),
                 };
                 // As an engine whose server is silent.
                 let answer = Err(Error::OutcomeUnknown(Cause::new(Silent)));
@@ -235,24 +238,27 @@ impl Message<LockOutcome> for Listener {
 /// Whatever else is in the lane when the store closes.
 #[tokio::test(start_paused = true)]
 async fn all_in_the_lane_are_told_of_the_end() {
-    let world = World::new();
+    let world = World::with_room(1);
     let (sender, mut told) = mpsc::unbounded_channel();
     let listener = Listener::spawn(Listener(sender));
     listener.wait_for_startup().await;
-    world.actor.wait_for_startup().await;
-    // The stop is there before any of these is looked at.
-    world.actor.stop_gracefully().await.unwrap();
-    let key = world.keys.lock(&Namespace::default(), "k").unwrap();
-    let mut step = Box::pin(world.handle.step(key, LockAction::Info));
-    assert!(
-        poll_fn(|cx| Poll::Ready(step.as_mut().poll(cx)))
-            .await
-            .is_pending()
-    );
+    // With one question in the engine's lane and one that has no room there, the others wait in ours.
+    let steps = (0..3).map(|_| {
+        let key = world.keys.lock(&Namespace::default(), "k").unwrap();
+        let handle = world.handle.clone();
+        tokio::spawn(async move { handle.step(key, LockAction::Info).await })
+    });
+    let steps: Vec<_> = steps.collect();
+    tokio::task::yield_now().await;
     world
         .handle
         .lock_for(wish(&world.keys, TTL), listener.clone().recipient());
-    assert!(matches!(step.await, Err(Error::Closed)));
+    tokio::task::yield_now().await;
+    world.actor.stop_gracefully().await.unwrap();
+    for step in steps {
+        let answer = step.await.unwrap();
+        assert!(matches!(answer, Err(Error::Closed)), "{answer:?}");
+    }
     let outcome = timeout(MS, told.recv()).await.expect("the actor is told");
     assert!(matches!(outcome, Some(Err(Error::Closed))), "{outcome:?}");
 }
