@@ -74,6 +74,8 @@ enum Command {
         action: LockAction,
         reply: oneshot::Sender<Result<LockAnswer>>,
     },
+    #[cfg(test)]
+    Panic,
 }
 
 /// What comes back, without waiting: at most one for each waiter and one for each guard.
@@ -102,6 +104,7 @@ struct Door {
 pub(crate) struct Ends {
     commands: mpsc::Receiver<Command>,
     returns: mpsc::UnboundedReceiver<Return>,
+    patience: Duration,
 }
 
 impl fmt::Debug for Ends {
@@ -127,7 +130,12 @@ pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
         patience,
     };
     let handle = Handle(Arc::new(door));
-    (handle, Ends { commands, returns })
+    let ends = Ends {
+        commands,
+        returns,
+        patience,
+    };
+    (handle, ends)
 }
 
 impl Handle {

@@ -1,7 +1,10 @@
 //! The actor between those who want locks and the engine.
 
 mod answers;
+mod news;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -17,8 +20,9 @@ use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout};
 
+use self::news::Seen;
 use super::guard::{LockGuard, Release};
 use super::keeper::Keeper;
 use super::lease::Lease;
@@ -32,6 +36,8 @@ use crate::secret::Secret;
 
 /// How much is done before others have their turn.
 const TURN: usize = 256;
+/// How much longer than a request may take its answer is waited for at the end.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// What the scheduler is started with.
 #[derive(Debug)]
@@ -67,13 +73,6 @@ pub(crate) struct Scheduler {
     /// Empty: where the next effects go.
     effects: Vec<Effect>,
     alarm: Pin<Box<Sleep>>,
-}
-
-#[derive(Default)]
-struct Seen {
-    fence: u64,
-    /// When the engine was asked that told so.
-    asked: Option<Instant>,
 }
 
 /// The leases of a lock: more than one only if they share a secret, or are over.
@@ -192,8 +191,11 @@ impl Actor for Scheduler {
         while let Ok(back) = self.ends.returns.try_recv() {
             self.take_back(back);
         }
-        while let Ok(Command::Lock { sink, .. }) = self.ends.commands.try_recv() {
-            sink.send(Err(Error::Closed));
+        while let Ok(command) = self.ends.commands.try_recv() {
+            // The others are told by their replies' end.
+            if let Command::Lock { sink, .. } = command {
+                sink.send(Err(Error::Closed));
+            }
         }
         let waiters: Vec<Waiter> = self.wishes.keys().copied().collect();
         for waiter in waiters {
@@ -204,16 +206,18 @@ impl Actor for Scheduler {
         for lease in leases {
             self.release(lease, None);
         }
-        poll_fn(|cx| {
+        let patience = self.ends.patience.saturating_add(GRACE);
+        let answered = poll_fn(|cx| {
             self.poll_keeper(cx);
             if self.keeper.is_idle() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
             }
-        })
-        .await;
-        tracing::debug!(?reason, "the lock scheduler has stopped");
+        });
+        // The engine answers each request in its time. What is asked for again is not waited for as long again.
+        let in_time = timeout(patience, answered).await.is_ok();
+        tracing::debug!(?reason, in_time, "the lock scheduler has stopped");
         Ok(())
     }
 }
@@ -334,69 +338,6 @@ impl Scheduler {
 
     fn wake(&mut self, name: &Name) {
         self.with_queues(|queues, _, effects| queues.wake(name, effects));
-    }
-
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Watching { key, since } => {
-                if let Some(name) = self.known.get(&key).cloned() {
-                    // Whoever was refused after that misses nothing.
-                    let asked = self.seen.get(&name).and_then(|seen| seen.asked);
-                    if asked.is_none_or(|asked| asked < since) {
-                        self.wake(&name);
-                    }
-                }
-            }
-            News::Missed => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
-            News::Released { key, fence } => {
-                if let Some(name) = self.known.get(&key).cloned() {
-                    self.released(&name, fence);
-                }
-            }
-        }
-    }
-
-    /// A lock was released, which had this fence if it is known. Our own releases are heard of twice, from
-    /// the engine and from the watcher, and those of earlier holders may be heard late.
-    fn released(&mut self, name: &Name, fence: Option<u64>) {
-        if let Some(fence) = fence {
-            if self.seen.get(name).is_some_and(|seen| fence < seen.fence) {
-                return;
-            }
-            self.saw(name, fence.saturating_add(1), None);
-        }
-        self.wake(name);
-    }
-
-    /// Whoever holds the lock has this fence or a later one, as was found when the engine was `asked`.
-    fn saw(&mut self, name: &Name, fence: u64, asked: Option<Instant>) {
-        if let Some(seen) = self.seen.get_mut(name) {
-            seen.fence = fence.max(seen.fence);
-            seen.asked = asked.or(seen.asked);
-        }
-    }
-
-    /// A line has begun, so that news of its lock matter.
-    fn know(&mut self, name: &Name) {
-        if !self.is_alone() && !self.seen.contains_key(name) {
-            self.seen.insert(name.clone(), Seen::default());
-            self.known.insert(name.key().as_str().into(), name.clone());
-        }
-    }
-
-    /// A line has ended.
-    fn forget_line(&mut self, name: &Name) {
-        if self.seen.remove(name).is_some() {
-            self.known.remove(name.key().as_str());
-        }
-    }
-
-    fn watch(&self, name: &Name, watch: impl FnOnce(Topic) -> Watch) {
-        if let Some(watcher) = &self.watcher {
-            let topic = Topic::Lock(name.key().as_str().into());
-            // Without it, waiters sleep until the holder's TTL ends.
-            let _ = watcher.watch.send(watch(topic));
-        }
     }
 
     /// Whether all locks of the engine pass through this scheduler, so that there is nobody to be fair to.

@@ -61,6 +61,8 @@ impl Scheduler {
                 };
                 self.ask(&name, action, asked);
             }
+            #[cfg(test)]
+            Command::Panic => panic!("a fault of the scheduler, made for a test"),
         }
     }
 

@@ -1,0 +1,279 @@
+//! The scheduler between an engine and news that a test makes up, on a paused clock.
+
+use kameo::actor::Spawn;
+use kameo::message::Message;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::error::Cause;
+use crate::key::{KeyMaker, Namespace};
+use crate::lane::{self, LaneReceiver, Stamp};
+use crate::lock::{LockOutcome, channel};
+use crate::request::{LockRequest, Request};
+
+const MS: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(2);
+const TTL: Duration = Duration::from_secs(60);
+
+struct World {
+    handle: Handle,
+    actor: ActorRef<Scheduler>,
+    keys: KeyMaker,
+    engine: LaneReceiver,
+    news: mpsc::Sender<News>,
+    watches: mpsc::UnboundedReceiver<Watch>,
+}
+
+fn bounds() -> Bounds {
+    Bounds { each: 10, all: 10 }
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with_room(16)
+    }
+
+    /// Its engine's lane has room for so many.
+    fn with_room(length: usize) -> Self {
+        let (handle, ends) = channel(16, PATIENCE);
+        let room = lane::Bounds {
+            length,
+            bytes: 1 << 20,
+            patience: PATIENCE,
+        };
+        let (sender, engine) = lane::lane(&room, Stamp::All, &tokio::runtime::Handle::current());
+        let (watch, watches) = mpsc::unbounded_channel();
+        let (news, told) = mpsc::channel(16);
+        let watcher = Watcher {
+            watch,
+            news: told,
+            silent_holders: false,
+        };
+        let actor = Scheduler::spawn(Start {
+            ends,
+            engine: Some(sender),
+            watcher: Some(watcher),
+            bounds: bounds(),
+        });
+        Self {
+            handle,
+            actor,
+            keys: KeyMaker::new(100, true),
+            engine,
+            news,
+            watches,
+        }
+    }
+
+    fn lock(&self, wait: Duration) -> JoinHandle<Result<LockGuard>> {
+        let wish = wish(&self.keys, wait);
+        let handle = self.handle.clone();
+        tokio::spawn(async move { handle.lock(wish).await })
+    }
+
+    /// The next question.
+    async fn asked(&mut self) -> LockRequest {
+        poll_fn(|cx| self.engine.poll_batch(cx, 1)).await;
+        match self.engine.next().unwrap().request {
+            Request::Lock(request) => *request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Nothing is asked for a while.
+    async fn is_silent(&mut self) {
+        let asked = timeout(100 * MS, self.asked()).await;
+        assert!(asked.is_err(), "{asked:?}");
+    }
+
+    async fn watched(&mut self) -> Instant {
+        assert!(matches!(self.watches.recv().await, Some(Watch::Begin(_))));
+        Instant::now()
+    }
+
+    async fn tell(&self, news: News) {
+        self.news.send(news).await.unwrap();
+    }
+}
+
+fn wish(keys: &KeyMaker, wait: Duration) -> Wish {
+    Wish {
+        key: keys.lock(&Namespace::default(), "k").unwrap(),
+        prefix: 0,
+        ttl: TTL,
+        until: (!wait.is_zero()).then(|| Instant::now() + wait),
+        secret: Secret::random().unwrap(),
+        own_secret: false,
+        by_secret: false,
+        renew: None,
+        keep: Arc::new(()),
+    }
+}
+
+fn granted(fence: u64) -> Result<LockAnswer> {
+    let renewed = false;
+    Ok(LockAnswer::Granted { fence, renewed })
+}
+
+fn busy(fence: u64) -> Result<LockAnswer> {
+    let remaining = TTL;
+    Ok(LockAnswer::Busy { remaining, fence })
+}
+
+fn released(fence: u64) -> News {
+    News::Released {
+        key: "k".into(),
+        fence: Some(fence),
+    }
+}
+
+/// A lingering channel is faster than the engine's answer.
+#[tokio::test(start_paused = true)]
+async fn news_that_overtake_a_refusal_are_not_lost() {
+    let mut world = World::new();
+    let waiter = world.lock(TTL);
+    let first = world.asked().await;
+    world.tell(released(7)).await;
+    tokio::task::yield_now().await;
+    first.reply.send(busy(7));
+    let second = timeout(MS, world.asked()).await.expect("the head asks again");
+    second.reply.send(granted(8));
+    assert_eq!(waiter.await.unwrap().unwrap().fence(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_after_the_watch_began_does_not_ask_again() {
+    let mut world = World::new();
+    let since = Instant::now();
+    tokio::time::advance(MS).await;
+    let waiter = world.lock(TTL);
+    world.asked().await.reply.send(busy(7));
+    world.watched().await;
+    let key: Arc<str> = "k".into();
+    world
+        .tell(News::Watching {
+            key: key.clone(),
+            since,
+        })
+        .await;
+    world.is_silent().await;
+    // A release from before it was refused.
+    world.tell(released(6)).await;
+    world.is_silent().await;
+    // There was a gap.
+    let since = Instant::now();
+    world.tell(News::Watching { key, since }).await;
+    timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
+    world.tell(News::Missed).await;
+    timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
+    world.tell(released(7)).await;
+    timeout(MS, world.asked()).await.unwrap().reply.send(granted(8));
+    drop(waiter.await.unwrap().unwrap());
+}
+
+/// What was lost is released a second time, but a stop does not wait a second time.
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_as_long_as_one_request_may_take() {
+    let mut world = World::new();
+    let waiter = world.lock(TTL);
+    world.asked().await.reply.send(granted(1));
+    let guard = waiter.await.unwrap().unwrap();
+    let waiter = world.lock(TTL);
+    let asked = world.asked().await;
+    world.actor.stop_gracefully().await.unwrap();
+    let actor = world.actor.clone();
+    // As an engine whose server is silent.
+    let engine = tokio::spawn(async move {
+        loop {
+            let request = world.asked().await;
+            tokio::spawn(async move {
+                tokio::time::sleep(PATIENCE).await;
+                request.reply.send(Err(Error::OutcomeUnknown(Cause::new(Silent))));
+            });
+        }
+    });
+    let ended = timeout(PATIENCE + 2 * GRACE, actor.wait_for_shutdown_with_result(|_| ()));
+    ended.await.expect("it ends in time");
+    engine.abort();
+    drop(asked);
+    assert!(matches!(waiter.await.unwrap(), Err(Error::Closed)));
+    assert_eq!(guard.remaining(), Duration::ZERO);
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("silent")]
+struct Silent;
+
+/// An actor that passes on what it is told.
+struct Listener(mpsc::UnboundedSender<Result<LockGuard>>);
+
+impl Actor for Listener {
+    type Args = Self;
+    type Error = Infallible;
+
+    async fn on_start(listener: Self, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
+        Ok(listener)
+    }
+}
+
+impl Message<LockOutcome> for Listener {
+    type Reply = ();
+
+    async fn handle(&mut self, outcome: LockOutcome, _: &mut kameo::message::Context<Self, ()>) {
+        self.0.send(outcome.0).unwrap();
+    }
+}
+
+/// Whatever else is in the lane when the store closes.
+#[tokio::test(start_paused = true)]
+async fn all_in_the_lane_are_told_of_the_end() {
+    let world = World::with_room(1);
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let listener = Listener::spawn(Listener(sender));
+    listener.wait_for_startup().await;
+    // With one question in the engine's lane and one that has no room there, the others wait in ours.
+    let steps = (0..3).map(|_| {
+        let key = world.keys.lock(&Namespace::default(), "k").unwrap();
+        let handle = world.handle.clone();
+        tokio::spawn(async move { handle.step(key, LockAction::Info).await })
+    });
+    let steps: Vec<_> = steps.collect();
+    tokio::task::yield_now().await;
+    world
+        .handle
+        .lock_for(wish(&world.keys, TTL), listener.clone().recipient());
+    tokio::task::yield_now().await;
+    world.actor.stop_gracefully().await.unwrap();
+    for step in steps {
+        let answer = step.await.unwrap();
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    let outcome = timeout(MS, told.recv()).await.expect("the actor is told");
+    assert!(matches!(outcome, Some(Err(Error::Closed))), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn locks_of_this_process_are_still_held_after_a_panic() {
+    let (handle, ends) = channel(16, PATIENCE);
+    let keys = KeyMaker::new(100, true);
+    let _actor = Scheduler::spawn(Start {
+        ends,
+        engine: None,
+        watcher: None,
+        bounds: bounds(),
+    });
+    let guard = handle.lock(wish(&keys, Duration::ZERO)).await.unwrap();
+    let waiter = tokio::spawn({
+        let (handle, wish) = (handle.clone(), wish(&keys, TTL));
+        async move { handle.lock(wish).await }
+    });
+    tokio::task::yield_now().await;
+    handle.send(Command::Panic).await.unwrap();
+    let refused = handle.lock(wish(&keys, Duration::ZERO)).await;
+    assert!(matches!(refused, Err(Error::LockHeld)), "{refused:?}");
+    assert!(guard.remaining() > TTL / 2 && !waiter.is_finished());
+    let fence = guard.fence();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    assert!(waiter.await.unwrap().unwrap().fence() > fence);
+}
