@@ -3,6 +3,7 @@
 //!
 //! Here a page is made from a part, and the part from a row. The row changes after the page was made, and
 //! before or after it is stored.
+#![allow(clippy::async_yields_async, reason = "what is made ready is a loader")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 #[path = "support/redis/mod.rs"]

@@ -32,7 +32,6 @@ pub(super) fn named(text: &str) -> Name {
 
     thread_local!(static MAKER: KeyMaker = KeyMaker::new(100, true));
     let key = MAKER.with(|maker| maker.lock(&Namespace::default(), text));
-    #[expect(clippy::unwrap_used, reason = "a test's key is good")]
     Name::from(key.unwrap())
 }
 
