@@ -206,7 +206,10 @@ where
         };
         for (((key, _), spare), waiting) in missing.into_iter().zip(spares).zip(waiting) {
             let value = match plan.wait(waiting, spare.is_some()).await {
-                Ok(Answer::Loaded { value, .. }) => plan.open(&value)?,
+                Ok(Answer::Loaded { value, .. }) => match plan.open(&value) {
+                    Ok(value) => value,
+                    Err(error) => plan.instead(spare, error.into())?,
+                },
                 Ok(Answer::Absent) => continue,
                 Ok(Answer::LookAgain) => {
                     keys.push(key);

@@ -258,9 +258,13 @@ where
                     Fate::Stored | Fate::NotStored if own => Origin::Loaded,
                     Fate::Stored | Fate::NotStored => Origin::Joined,
                 };
-                let value = plan.open(&value)?;
-                let age = Duration::ZERO;
-                return Ok(Loaded { value, origin, age });
+                match plan.open(&value) {
+                    Ok(value) => {
+                        let age = Duration::ZERO;
+                        return Ok(Loaded { value, origin, age });
+                    }
+                    Err(error) => LoadError::Store(error),
+                }
             }
             Ok(Answer::LookAgain) => match unused.await {
                 Ok(back) => {
