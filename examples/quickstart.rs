@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachestore::{Config, EngineKind, Error, Store};
+use cachestore::{Config, EngineKind, LoadError, Store};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -28,26 +28,23 @@ async fn counts(store: &Store, file: &Path) -> Result<Counts> {
         format!("{file:?}"),
         format!("{:?}", file.parent().unwrap_or(file)),
     );
-    if let Some(counts) = store.get_model(&key).await? {
-        return Ok(counts);
-    }
-    let bytes = tokio::fs::read(file)
-        .await
-        .map_err(|error| format!("{}: {error}", file.display()))?;
-    let mut counts = Counts(HashMap::new());
-    for word in String::from_utf8_lossy(&bytes).split_whitespace() {
-        *counts.0.entry(word.to_owned()).or_default() += 1;
-    }
-    match store
-        .set_model(&key, &counts)
+    let path = file.to_owned();
+    let count = async move || {
+        let bytes = tokio::fs::read(path).await?;
+        let mut counts = Counts(HashMap::new());
+        for word in String::from_utf8_lossy(&bytes).split_whitespace() {
+            *counts.0.entry(word.to_owned()).or_default() += 1;
+        }
+        Ok::<_, std::io::Error>(counts)
+    };
+    let load = store
+        .get_or_load(key, count)
         .ttl(Duration::from_secs(600))
-        .depends_on([folder])
-        .await
-    {
-        // What is too large to be cached is an answer all the same.
-        Ok(()) | Err(Error::ValueTooLarge { .. }) => Ok(counts),
-        Err(error) => Err(error.into()),
-    }
+        .depends_on([folder]);
+    load.await.map_err(|error| match error {
+        LoadError::Loader(error) => format!("{}: {error}", file.display()).into(),
+        error => error.into(),
+    })
 }
 
 /// Counts all files once, and prints a row of the table.

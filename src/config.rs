@@ -12,7 +12,9 @@ use crate::key::{MAX_KEY_BYTES, Namespace};
 use crate::ttl::Ttl;
 
 pub use self::redis::RedisConfig;
-pub(crate) use self::redis::{Address, Place, RedisOptions, Target, Tls};
+pub(crate) use self::redis::{RedisOptions, Target, Tls};
+use self::url::StoreUrl;
+pub(crate) use self::url::{Address, Place};
 
 /// The environment variable that [`Config::from_env`] reads.
 pub(crate) const URL_VARIABLE: &str = "CACHESTORE_URL";
@@ -64,6 +66,10 @@ pub struct Settings {
     pub lock_waiters: usize,
     /// How many callers may wait for one lock. Default: 100,000.
     pub lock_waiters_per_key: usize,
+    /// How many loads may be under way. Default: 10,000.
+    pub loads: usize,
+    /// How many callers may wait for loads. Default: 250,000.
+    pub load_waiters: usize,
     /// Whether stored data is shared with go-cachestore. Default: no.
     pub go_compatible: bool,
 }
@@ -81,6 +87,8 @@ impl Default for Settings {
             lane_bytes: 64 * MIB,
             lock_waiters: 250_000,
             lock_waiters_per_key: 100_000,
+            loads: 10_000,
+            load_waiters: 250_000,
             go_compatible: false,
         }
     }
@@ -94,6 +102,12 @@ impl Settings {
         } else {
             self.codec
         }
+    }
+
+    /// What a URL says of any store.
+    fn name(&mut self, namespace: Option<String>, codec: Option<Codec>) {
+        self.namespace = namespace;
+        self.codec = codec.unwrap_or_default();
     }
 
     fn validate(&self) -> Result<()> {
@@ -111,6 +125,7 @@ impl Settings {
             "lock_waiters",
             self.lock_waiters.min(self.lock_waiters_per_key) as u128,
         )?;
+        at_least_one("loads", self.loads.min(self.load_waiters) as u128)?;
         if self.max_key_bytes == 0 || self.max_key_bytes > MAX_KEY_BYTES {
             return refuse(format!("max_key_bytes must be from 1 to {MAX_KEY_BYTES}"));
         }
@@ -202,6 +217,16 @@ macro_rules! shared_settings {
             pub fn lock_waiters(mut self, all: usize, per_key: usize) -> Self {
                 self.settings.lock_waiters = all;
                 self.settings.lock_waiters_per_key = per_key;
+                self
+            }
+
+            /// How many loads may be under way, and how many callers may wait for them. Further ones are
+            /// told [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 10,000 and
+            /// 250,000.
+            #[must_use]
+            pub fn loads(mut self, under_way: usize, waiters: usize) -> Self {
+                self.settings.loads = under_way;
+                self.settings.load_waiters = waiters;
                 self
             }
 
@@ -318,7 +343,16 @@ impl Config {
     ///
     /// [`Error::InvalidConfig`] if it is no such URL. The message never contains the URL.
     pub fn from_url(url: &str) -> Result<Self> {
-        url::parse(url)
+        let named = match url::parse(url)? {
+            StoreUrl::Redis(named) => return Ok(RedisConfig::named(named).into()),
+            StoreUrl::Memory(named) => named,
+        };
+        let mut config = MemoryConfig::default();
+        if let Some(bytes) = named.what {
+            config = config.capacity_bytes(bytes);
+        }
+        config.settings.name(named.namespace, named.codec);
+        Ok(config.into())
     }
 
     /// The configuration that the environment names: the URL in `CACHESTORE_URL`. If it is unset or

@@ -163,6 +163,8 @@ pub enum Phase {
     Connect,
     /// The engine's answer.
     Reply,
+    /// A value that is being loaded.
+    Load,
 }
 
 impl fmt::Display for Phase {
@@ -171,6 +173,7 @@ impl fmt::Display for Phase {
             Phase::Queue => "a place in the engine's queue",
             Phase::Connect => "a connection to the server",
             Phase::Reply => "the engine's answer",
+            Phase::Load => "a value that is being loaded",
         })
     }
 }

@@ -4,7 +4,34 @@
 //! blocks in steps of 16, at least 32) and are held against a counting allocator by
 //! `tests/accounting.rs`.
 
+use crate::error::{Error, Result};
 use crate::key::Key;
+
+/// How large a value may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The setting.
+    pub(crate) max_value_bytes: usize,
+    /// What the memory engine has room for in all.
+    pub(crate) capacity_bytes: Option<usize>,
+}
+
+impl Limits {
+    /// Whether a value of this size may be written.
+    pub(crate) fn check(&self, key: &Key, len: usize, names: &[Key]) -> Result<()> {
+        let fits = self
+            .capacity_bytes
+            .is_none_or(|capacity| at_most(key, len, names) <= capacity);
+        if len <= self.max_value_bytes && fits {
+            return Ok(());
+        }
+        let room = self
+            .capacity_bytes
+            .map_or(usize::MAX, |capacity| longest_value(key, names, capacity));
+        let max = self.max_value_bytes.min(room);
+        Err(Error::ValueTooLarge { len, max })
+    }
+}
 
 /// One entry's slot in the slab, with its share of the hash index (a four-byte slot number and one
 /// control byte a bucket, 7/16 to 7/8 of the buckets in use) and of the eviction policy.
@@ -33,7 +60,7 @@ pub(crate) fn payload(key: &Key, value_len: usize) -> usize {
 }
 
 /// The most that an entry can add: with a deadline, and all names new.
-pub(crate) fn at_most(key: &Key, value_len: usize, names: &[Key]) -> usize {
+fn at_most(key: &Key, value_len: usize, names: &[Key]) -> usize {
     let names: usize = names
         .iter()
         .map(|name| EDGE + NAME + block(name.heap_bytes()))
@@ -42,7 +69,7 @@ pub(crate) fn at_most(key: &Key, value_len: usize, names: &[Key]) -> usize {
 }
 
 /// The longest value that can still be written, by [`at_most`]; 0 if not even an empty one can.
-pub(crate) fn longest_value(key: &Key, names: &[Key], capacity: usize) -> usize {
+fn longest_value(key: &Key, names: &[Key], capacity: usize) -> usize {
     let beside = at_most(key, 0, names) - block(COUNTS);
     let room = capacity.saturating_sub(beside);
     (room / 16 * 16).saturating_sub(8 + COUNTS)

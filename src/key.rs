@@ -1,7 +1,7 @@
 //! Keys and namespaces: trimmed, checked once, hashed once.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -49,6 +49,12 @@ impl Key {
         } else {
             0
         }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 

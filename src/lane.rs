@@ -4,6 +4,7 @@
 //! away a reply whose caller has gone. See ARCHITECTURE.md, *The request lane*.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -175,6 +176,24 @@ impl LaneSender {
         self.begin_until(limit, make).await?.wait().await
     }
 
+    /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. What
+    /// `make` captured is lost if there is not.
+    pub(crate) fn try_begin<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Option<Answer<'_, T>> {
+        if self.is_abroad() {
+            return None;
+        }
+        let (reply, answer) = Reply::new();
+        let request = make(reply);
+        let changes = request.changes();
+        self.try_send(request).ok()?;
+        Some(Answer {
+            lane: self,
+            answer,
+            changes,
+            limit: None,
+        })
+    }
+
     /// Sends the request that `make` builds around its reply: its answer, to be waited for later.
     pub(crate) async fn begin<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<Answer<'_, T>> {
         self.begin_until(self.limit_abroad(), make).await
@@ -208,15 +227,31 @@ impl LaneSender {
         })
     }
 
+    /// Why a reply was dropped.
+    fn dropped(&self, changes: bool) -> Error {
+        if self.sender.is_closed() {
+            Error::Closed
+        } else if changes {
+            // The engine failed while it served this very request.
+            Error::OutcomeUnknown(Cause::new(Failed))
+        } else {
+            Error::Unavailable(Cause::new(Failed))
+        }
+    }
+
     /// When a caller who comes now has waited long enough.
     pub(crate) fn limit(&self) -> Instant {
         Instant::now() + self.patience
     }
 
+    /// Whether the caller is on another runtime than the engine's.
+    fn is_abroad(&self) -> bool {
+        Handle::try_current().is_ok_and(|here| here.id() != self.home)
+    }
+
     /// As [`limit`](Self::limit), for a caller on another runtime than the engine's.
     fn limit_abroad(&self) -> Option<Instant> {
-        let abroad = Handle::try_current().is_ok_and(|here| here.id() != self.home);
-        abroad.then(|| match self.stamp {
+        self.is_abroad().then(|| match self.stamp {
             Stamp::TimedWrites => self.limit(),
             Stamp::All => self.limit() + GRACE,
         })
@@ -240,13 +275,13 @@ impl<T> Answer<'_, T> {
             Some(limit) => Box::pin(until(limit, Phase::Reply, async { Ok(answer.await) })).await?,
             None => answer.await,
         };
-        match answer {
-            Ok(answer) => answer,
-            Err(_) if self.lane.sender.is_closed() => Err(Error::Closed),
-            // The engine dropped the reply: it failed while it served this very request.
-            Err(_) if self.changes => Err(Error::OutcomeUnknown(Cause::new(Failed))),
-            Err(_) => Err(Error::Unavailable(Cause::new(Failed))),
-        }
+        answer.unwrap_or_else(|_| Err(self.lane.dropped(self.changes)))
+    }
+
+    /// As [`wait`](Self::wait), for an answer of [`try_begin`](LaneSender::try_begin).
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(self.lane.dropped(self.changes))))
     }
 }
 

@@ -45,6 +45,49 @@
 //! * On Redis, a key that is written anew without a dependency is still removed by an invalidation of its
 //!   former one, once: too much, never too little.
 //!
+//! # Loads
+//!
+//! ```
+//! use std::io;
+//! use std::time::Duration;
+//!
+//! use cachestore::{Config, Store};
+//!
+//! /// The source: a database, an API, a renderer.
+//! async fn find_name(id: u32) -> io::Result<Option<String>> {
+//!     Ok((id == 1).then(|| "Ada".to_owned()))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let store = Store::open(Config::memory()).await?;
+//!
+//!     // Asks the source only if the cache has no answer; a hundred callers at once ask it once.
+//!     let name = store
+//!         .get_or_load("name:1", || find_name(1))
+//!         .ttl(Duration::from_secs(60))
+//!         .stale_while_revalidate(Duration::from_secs(10))
+//!         .stale_if_error(Duration::from_secs(3600))
+//!         .depends_on(["user:1"])
+//!         .await?;
+//!     assert_eq!(name.as_deref(), Some("Ada"));
+//!
+//!     // Change the source first, then invalidate: whoever asks from now on gets what it holds now.
+//!     store.invalidate(["user:1"]).await?;
+//!     Ok(store.close().await?)
+//! }
+//! ```
+//!
+//! [`Store::get_or_load`] runs one loader for all who want a key, and stores what it answers only if nothing that it was
+//! made from has been changed meanwhile, by anyone: before the loader runs, the engine gives out a *lease* that
+//! names the key and its dependencies, and any [`set`](Store::set), [`delete`](Store::delete),
+//! [`invalidate`](Store::invalidate) or [`clear`](Store::clear) of these ends it. So change the source first,
+//! then invalidate: whoever asks after that is never given what was read before.
+//!
+//! A value is *fresh* for its [`ttl`](Load::ttl). After that it is served while one load in the background makes a
+//! new one ([`stale_while_revalidate`](Load::stale_while_revalidate)), and then only if a load fails or takes too
+//! long ([`stale_if_error`](Load::stale_if_error)). A loader must not load its own key: it would wait for itself.
+//!
 //! # How it is built
 //!
 //! A [`Store`] is a cheap handle: it checks and encodes in the caller's task, and sends the engine a
@@ -61,6 +104,7 @@
 //!   ([`Config::from_env`]); [`Settings`], [`MemoryConfig`] and [`RedisConfig`] list what can be set.
 //! * [`Store::get`] and [`Store::set`] for bytes and text, [`Store::get_model`] and [`Store::set_model`] for
 //!   anything that serde can write.
+//! * [`Store::get_or_load`] and [`Store::get_or_load_many`] for what can be asked of its source again.
 //! * [`Set::ttl`] and [`Set::depends_on`] on a write, [`Store::invalidate`] when something has changed.
 //! * [`Store::namespace`] for keys that must not meet, [`Store::stats`] to see how the cache does.
 //! * [`Error`] for what can go wrong, and [`Error::is_retryable`].
@@ -74,6 +118,7 @@ mod error;
 mod footprint;
 mod key;
 mod lane;
+mod load;
 mod lock;
 mod memory;
 #[cfg(doctest)]
@@ -92,9 +137,10 @@ pub use bytes::Bytes;
 pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MAX_DEPTH};
 pub use config::{Config, EngineKind, MemoryConfig, RedisConfig, Settings};
 pub use error::{Cause, Error, Phase, Result};
+pub use load::{LoadError, Loaded, Origin};
 pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub use secret::Secret;
 pub use stats::Stats;
-pub use store::{Lock, Scan, Set, SetFuture, SetIf, SetMany, Store};
+pub use store::{Load, LoadFuture, LoadMany, Lock, Scan, Set, SetFuture, SetIf, SetMany, Store};
 pub use ttl::Ttl;
 pub use value::Value;

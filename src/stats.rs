@@ -26,6 +26,16 @@ pub struct Stats {
     pub refused: u64,
     /// Times that the engine lost its entries to a fault of its own.
     pub resets: u64,
+    /// Loaders called by `get_or_load` and `get_or_load_many`.
+    pub loads: u64,
+    /// Callers who were given what another caller's loader made.
+    pub load_joins: u64,
+    /// Loads that ended with an error, a panic, or a timeout.
+    pub load_failures: u64,
+    /// Callers who were given a stale value.
+    pub stale_answers: u64,
+    /// Loaded values that were not stored, because what they were made from was changed meanwhile.
+    pub dead_leases: u64,
     /// Entries held now; expired ones count until they are reclaimed.
     pub entries: u64,
     /// Bytes held now by entries and all that is kept beside them.

@@ -2,9 +2,12 @@
 
 mod batch;
 mod cache;
+mod entry;
+mod load;
 mod lock;
 mod model;
 mod native;
+mod options;
 mod scan;
 mod write;
 
@@ -18,14 +21,16 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::load::{Load, LoadFuture, LoadMany};
 pub use self::lock::Lock;
 pub use self::scan::Scan;
 pub use self::write::{Set, SetFuture, SetIf, SetMany};
 use crate::config::{Config, EngineConfig, EngineKind};
 use crate::error::{Error, Phase, Result};
-use crate::footprint;
+use crate::footprint::Limits;
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::lane::{Bounds, LaneSender, Stamp, lane, until};
+use crate::load as loading;
 use crate::lock as locking;
 use crate::request::Request;
 use crate::stats::Stats;
@@ -62,6 +67,7 @@ struct Inner {
     /// Closed when all actors have ended.
     ended: watch::Receiver<()>,
     locks: locking::Handle,
+    loads: loading::Handle,
 }
 
 impl Store {
@@ -112,6 +118,7 @@ impl Store {
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
         let (running, ended) = watch::channel(());
         let (locks, lock_ends) = locking::channel(settings.lane_length, settings.request_timeout);
+        let (loads, load_ends) = loading::channel(settings.lane_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
             lane: receiver,
@@ -123,6 +130,11 @@ impl Store {
                 each: settings.lock_waiters_per_key,
                 all: settings.lock_waiters,
             },
+            loads: load_ends,
+            load_bounds: loading::Bounds {
+                loads: settings.loads,
+                callers: settings.load_waiters,
+            },
         });
         let inner = Inner {
             lane,
@@ -132,6 +144,7 @@ impl Store {
             supervisor,
             ended,
             locks,
+            loads,
         };
         let store = Self {
             inner: Arc::new(inner),
@@ -231,10 +244,12 @@ impl Store {
             .lane
             .ask_for_long(|reply| Request::Stats { reply })
             .await?;
-        Ok(Stats {
+        let mut stats = Stats {
             refused: self.inner.refused.load(Ordering::Relaxed),
             ..engine
-        })
+        };
+        self.inner.loads.counters.report(&mut stats);
+        Ok(stats)
     }
 
     /// Closes the store for all its handles: what has been sent before is carried out, every call
@@ -300,19 +315,18 @@ impl Store {
 
     /// Whether a value of this size may be written.
     fn check_size(&self, key: &Key, len: usize, names: &[Key]) -> Result<()> {
-        let most = self.inner.config.settings().max_value_bytes;
-        let EngineConfig::Memory { capacity_bytes } = self.inner.config.engine else {
-            if len <= most {
-                return Ok(());
-            }
-            return self.count(Err(Error::ValueTooLarge { len, max: most }));
+        self.count(self.limits().check(key, len, names))
+    }
+
+    fn limits(&self) -> Limits {
+        let capacity_bytes = match self.inner.config.engine {
+            EngineConfig::Memory { capacity_bytes } => Some(capacity_bytes),
+            EngineConfig::Redis(_) => None,
         };
-        let fits = footprint::at_most(key, len, names) <= capacity_bytes;
-        if len <= most && fits {
-            return Ok(());
+        Limits {
+            max_value_bytes: self.inner.config.settings().max_value_bytes,
+            capacity_bytes,
         }
-        let max = most.min(footprint::longest_value(key, names, capacity_bytes));
-        self.count(Err(Error::ValueTooLarge { len, max }))
     }
 
     /// Counts a refusal.

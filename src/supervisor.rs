@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::EngineConfig;
 use crate::lane::{LaneReceiver, LaneSender};
+use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 use crate::memory::{self, MemoryEngine};
 use crate::redis::{self, RedisEngine, Subscriber};
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) sender: LaneSender,
     pub(crate) locks: lock::Ends,
     pub(crate) lock_bounds: lock::Bounds,
+    pub(crate) loads: load::Ends,
+    pub(crate) load_bounds: load::Bounds,
 }
 
 /// The one engine of a store.
@@ -44,6 +47,7 @@ enum Engine {
 pub(crate) struct Supervisor {
     engine: Engine,
     scheduler: ActorRef<Scheduler>,
+    coordinator: ActorRef<Coordinator>,
     /// Tells of what other processes do. Without one there are none.
     subscriber: Option<ActorRef<Subscriber>>,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
@@ -63,8 +67,11 @@ impl Actor for Supervisor {
             sender,
             locks,
             lock_bounds,
+            loads,
+            load_bounds,
         } = plan;
-        let (mut keeper, mut watcher, mut subscriber) = (None, None, None);
+        let (mut keeper, mut subscriber) = (None, None);
+        let (mut lock_watcher, mut lease_watcher) = (None, None);
         let engine = match engine {
             EngineConfig::Memory { capacity_bytes } => {
                 let engine = MemoryEngine::spawn(memory::Start { lane, capacity_bytes });
@@ -76,8 +83,8 @@ impl Actor for Supervisor {
                 let (actor, watchers) = watch(options.clone(), go_compatible);
                 myself.link(&actor).await;
                 subscriber = Some(actor);
-                watcher = Some(watchers.locks);
-                keeper = Some(sender);
+                (lock_watcher, lease_watcher) = (Some(watchers.locks), Some(watchers.leases));
+                keeper = Some(sender.clone());
                 let engine = RedisEngine::spawn(redis::Start {
                     lane,
                     options,
@@ -91,13 +98,21 @@ impl Actor for Supervisor {
         let scheduler = Scheduler::spawn(lock::Start {
             ends: locks,
             engine: keeper,
-            watcher,
+            watcher: lock_watcher,
             bounds: lock_bounds,
         });
         myself.link(&scheduler).await;
+        let coordinator = Coordinator::spawn(load::Start {
+            ends: loads,
+            engine: sender,
+            watcher: lease_watcher,
+            bounds: load_bounds,
+        });
+        myself.link(&coordinator).await;
         Ok(Self {
             engine,
             scheduler,
+            coordinator,
             subscriber,
             _ended: ended,
         })
@@ -117,7 +132,8 @@ impl Actor for Supervisor {
 
     /// Waits until what is held is released, and the engine has served its lane and ended.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
-        // Locks are released through the engine: it goes last.
+        // Leases and locks are given back through the engine: it goes last.
+        stop(&self.coordinator).await;
         stop(&self.scheduler).await;
         if let Some(subscriber) = &self.subscriber {
             stop(subscriber).await;
@@ -133,7 +149,6 @@ impl Actor for Supervisor {
 /// How each of those who wait for other processes learns of them.
 struct Watchers {
     locks: Watcher,
-    #[expect(dead_code, reason = "for those who wait for loads")]
     leases: Watcher,
 }
 

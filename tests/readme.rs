@@ -1,4 +1,4 @@
-//! The README's example is that of the crate's documentation, which a doctest runs.
+//! The README's examples are those of the crate's documentation, which doctests run.
 
 /// The first code block in `text` that begins with `fence`.
 fn first_block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
@@ -7,14 +7,20 @@ fn first_block<'a>(text: &'a str, fence: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn the_readme_shows_the_example_that_is_tested() {
+fn the_readme_shows_the_examples_that_are_tested() {
     let docs: Vec<&str> = include_str!("../src/lib.rs")
         .lines()
         .map_while(|line| line.strip_prefix("//!"))
         .map(|line| line.strip_prefix(' ').unwrap_or(line))
         .collect();
     let docs = docs.join("\n");
-    let shown = first_block(include_str!("../README.md"), "```rust\n");
-    assert!(shown.is_some(), "the README has an example");
-    assert_eq!(shown, first_block(&docs, "```\n"));
+    let readme = include_str!("../README.md");
+    for (shown, tested) in [("## Use it", ""), ("\n## Loads", "\n# Loads")] {
+        let section = readme
+            .split_once(shown)
+            .and_then(|(_, text)| first_block(text, "```rust\n"));
+        assert!(section.is_some(), "the README has an example under {shown:?}");
+        let (_, docs) = docs.split_once(tested).unwrap_or_default();
+        assert_eq!(section, first_block(docs, "```\n"), "{shown:?}");
+    }
 }

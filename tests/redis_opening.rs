@@ -112,6 +112,19 @@ async fn what_a_user_may_not_do_is_unauthorized_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_database_that_a_user_may_not_select_is_unauthorized() {
+    let line = "user default off\nuser app on >secret ~* &* +@all -select";
+    let server = RedisServer::options().user(line).start().await;
+    let url = format!("redis://app:secret@{}", server.address());
+    works(&open(config(&url)).await).await;
+    let error = Store::open(config(&format!("{url}/5"))).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthorized), "{error:?}");
+    let client = redis::Client::open(format!("{url}/5")).unwrap();
+    let error = Store::open(RedisConfig::from_client(client)).await.unwrap_err();
+    assert!(matches!(error, Error::Unauthorized), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_closed_port_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

@@ -45,20 +45,29 @@ fn text(server: &RedisServer, key: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn each_plain_call_is_the_one_command_that_go_sends() {
+async fn each_plain_call_is_the_command_that_go_sends_behind_the_end_of_leases() {
     let (server, store) = go().await;
     let mut monitor = server.monitor();
 
+    let ended = "HDEL cachestore:leases k";
     store.set("k", "v").await.unwrap();
-    assert_eq!(monitor.sent(), ["SET k v"]);
+    assert_eq!(monitor.sent(), [ended, "SET k v"]);
     store.set(" k\n", "v").await.unwrap();
-    assert_eq!(monitor.sent(), ["SET k v"], "keys are trimmed");
+    assert_eq!(monitor.sent(), [ended, "SET k v"], "keys are trimmed");
     store.get("k").await.unwrap();
     assert_eq!(monitor.sent(), ["GET k"]);
     store.delete("k").await.unwrap();
-    assert_eq!(monitor.sent(), ["DEL k"]);
+    assert_eq!(monitor.sent(), [ended, "DEL k"]);
+    store.set_many([("k", "v"), ("l", "w")]).await.unwrap();
+    let both = "HDEL cachestore:leases k l";
+    assert_eq!(monitor.sent(), [both, "SET k v", "SET l w"], "one for all");
+    store.incr("n", 1).await.unwrap();
+    store.take("k").await.unwrap();
+    let others = ["HDEL cachestore:leases n", "INCRBY n 1", ended, "GETDEL k"];
+    assert_eq!(monitor.sent(), others);
     store.set_model("m", &BTreeMap::from([("a", 1)])).await.unwrap();
-    assert_eq!(monitor.sent(), [r#"SET m {"a":1}"#]);
+    let sent = ["HDEL cachestore:leases m", r#"SET m {"a":1}"#];
+    assert_eq!(monitor.sent(), sent);
     store.get_model::<BTreeMap<String, u8>>("m").await.unwrap();
     assert_eq!(monitor.sent(), ["GET m"]);
 }
@@ -82,7 +91,7 @@ async fn a_ttl_travels_with_the_value_in_milliseconds() {
             .unwrap();
         let mut sent = monitor.sent();
         let one = sent.pop().unwrap();
-        assert!(sent.is_empty(), "one command: {sent:?} {one}");
+        assert_eq!(sent, ["HDEL cachestore:leases k"], "before {one}");
         let forms = [format!("SET k v PX {millis}"), format!("PSETEX k {millis} v")];
         assert!(forms.contains(&one), "{one}");
     }

@@ -14,7 +14,7 @@ command -v redis-server >/dev/null || {
     exit 1
 }
 
-files=(tests/redis_*.rs tests/lock_*.rs)
+files=(tests/redis_*.rs tests/lock_*.rs tests/load_*.rs)
 soaks=()
 for file in "${files[@]}"; do
     if grep -q 'fn soak_' "$file"; then soaks+=("$(basename "$file" .rs)"); fi

@@ -160,6 +160,11 @@ impl Samples {
         self.0.iter().copied().fold(f64::MIN, f64::max)
     }
 
+    /// All of them times a factor.
+    pub fn scaled(&self, factor: f64) -> Self {
+        Self(self.0.iter().map(|sample| sample * factor).collect())
+    }
+
     /// The median of the ratios of rounds that ran side by side: what slows the machine for a while
     /// slows both.
     pub fn ratio(&self, peer: &Samples) -> f64 {

@@ -1,12 +1,12 @@
 //! The Redis engine's configuration. What it holds may be secret: `Debug` shows none of it.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
+use super::url::{self, Address, Named};
 use super::{Settings, at_least_one, refuse};
 use crate::error::Result;
 
@@ -68,23 +68,6 @@ pub(crate) enum Target {
     Address(Address),
     Client(Arc<redis::Client>),
     Connection(Arc<MultiplexedConnection>),
-}
-
-/// What a URL says.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) place: Place,
-    pub(crate) tls: bool,
-    pub(crate) username: Option<String>,
-    pub(crate) password: Option<String>,
-    pub(crate) db: i64,
-    pub(crate) resp3: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    Tcp(String, u16),
-    Unix(PathBuf),
 }
 
 /// Certificates in PEM form.
@@ -208,7 +191,7 @@ impl RedisConfig {
     /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL. The message never
     /// contains any part of it.
     pub fn new(url: &str) -> Result<Self> {
-        super::url::redis(url)
+        url::redis(url).map(Self::named)
     }
 
     /// The server that a [`redis::Client`] knows, with all its own settings, TLS included. The engine
@@ -228,7 +211,14 @@ impl RedisConfig {
         Self::of(Target::Connection(Arc::new(connection)))
     }
 
-    pub(super) fn of(target: Target) -> Self {
+    /// What a URL names.
+    pub(super) fn named(named: Named<Address>) -> Self {
+        let mut config = Self::of(Target::Address(named.what));
+        config.settings.name(named.namespace, named.codec);
+        config
+    }
+
+    fn of(target: Target) -> Self {
         Self {
             settings: Settings::default(),
             options: RedisOptions::new(target),
@@ -278,7 +268,7 @@ impl RedisConfig {
         self
     }
 
-    /// After how many bytes a pipeline ends, over zero. A larger value travels alone, so that small
+    /// After how many bytes a pipeline ends, over zero: with the request that reaches them. So small
     /// requests wait for one large value at most, not for several. Default: 256 KiB.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {

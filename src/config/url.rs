@@ -1,10 +1,11 @@
 //! Reading a store's URL. The URL may hold a password: no error here repeats any part of it but
 //! the names of parameters that are known.
 
+use std::path::PathBuf;
+
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 
-use super::redis::{Address, Place, Target};
-use super::{Config, EngineConfig, MIB, RedisConfig, refuse};
+use super::{MIB, refuse};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 
@@ -13,22 +14,53 @@ const SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
 const KIB: usize = 1024;
 const GIB: usize = 1024 * MIB;
 
-pub(super) fn parse(url: &str) -> Result<Config> {
+/// What a URL says, and what it says of any store.
+pub(super) struct Named<T> {
+    pub(super) what: T,
+    pub(super) namespace: Option<String>,
+    pub(super) codec: Option<Codec>,
+}
+
+/// What a store's URL names.
+pub(super) enum StoreUrl {
+    /// The memory engine, and its capacity in bytes.
+    Memory(Named<Option<usize>>),
+    Redis(Named<Address>),
+}
+
+/// Where a server is, and who wants to be let in.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) place: Place,
+    pub(crate) tls: bool,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) db: i64,
+    pub(crate) resp3: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+pub(super) fn parse(url: &str) -> Result<StoreUrl> {
     let Some((scheme, rest)) = url.trim().split_once("://") else {
         return refuse("a store's URL looks like memory://?capacity=64MiB".to_owned());
     };
     if scheme.eq_ignore_ascii_case("memory") {
-        return memory(rest);
+        return memory(rest).map(StoreUrl::Memory);
     }
     if SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return redis(url).map(Config::from);
+        return redis(url).map(StoreUrl::Redis);
     }
     refuse("the URL's scheme names no engine: memory://, redis://, rediss:// and unix:// do".to_owned())
 }
 
 /// Reads a Redis URL. The `redis` crate does the reading; its messages may quote the URL, so they are
 /// not passed on.
-pub(super) fn redis(url: &str) -> Result<RedisConfig> {
+pub(super) fn redis(url: &str) -> Result<Named<Address>> {
     let invalid = || Error::InvalidConfig {
         reason: "a Redis URL looks like redis://user:password@host:6379/0, rediss:// with TLS, or \
                  unix:///path?db=0"
@@ -42,13 +74,13 @@ pub(super) fn redis(url: &str) -> Result<RedisConfig> {
         return refuse("a Redis URL takes no fragment: certificates are always verified".to_owned());
     }
     let unix = url.scheme() == "unix";
-    let (mut namespace, mut models) = (None, None);
+    let (mut namespace, mut named_codec) = (None, None);
     for (name, value) in url.query_pairs() {
         match &*name {
             "protocol" => {}
             "db" | "user" | "pass" if unix => {}
             "namespace" => namespace = Some(value.into_owned()),
-            "codec" => models = Some(codec(&value)?),
+            "codec" => named_codec = Some(codec(&value)?),
             _ => {
                 let reason = "a Redis URL takes the parameters protocol, namespace and codec; unix:// \
                               also db, user and pass";
@@ -71,41 +103,43 @@ pub(super) fn redis(url: &str) -> Result<RedisConfig> {
     if given.db() < 0 {
         return Err(invalid());
     }
-    let mut config = RedisConfig::of(Target::Address(Address {
+    let what = Address {
         place,
         tls,
         username: given.username().map(str::to_owned),
         password: given.password().map(str::to_owned),
         db: given.db(),
         resp3: given.protocol() == ProtocolVersion::RESP3,
-    }));
-    config.settings.namespace = namespace;
-    config.settings.codec = models.unwrap_or_default();
-    Ok(config)
+    };
+    Ok(Named {
+        what,
+        namespace,
+        codec: named_codec,
+    })
 }
 
-fn memory(rest: &str) -> Result<Config> {
+fn memory(rest: &str) -> Result<Named<Option<usize>>> {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !place.trim_end_matches('/').is_empty() {
         return refuse("memory:// takes no host, user or path".to_owned());
     }
-    let mut config = Config::memory();
+    let mut named = Named {
+        what: None,
+        namespace: None,
+        codec: None,
+    };
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match name {
-            "capacity" => {
-                config.engine = EngineConfig::Memory {
-                    capacity_bytes: bytes(value)?,
-                }
-            }
-            "namespace" => config = config.namespace(value),
-            "codec" => config = config.codec(codec(value)?),
+            "capacity" => named.what = Some(bytes(value)?),
+            "namespace" => named.namespace = Some(value.to_owned()),
+            "codec" => named.codec = Some(codec(value)?),
             _ => {
                 return refuse("memory:// takes the parameters capacity, namespace and codec".to_owned());
             }
         }
     }
-    Ok(config)
+    Ok(named)
 }
 
 fn codec(value: &str) -> Result<Codec> {
@@ -140,11 +174,11 @@ fn bytes(value: &str) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Config, EngineConfig, RedisConfig};
     use super::*;
-    use crate::error::Error;
 
     fn capacity(url: &str) -> Option<usize> {
-        match parse(url).ok()?.engine {
+        match Config::from_url(url).ok()?.engine {
             EngineConfig::Memory { capacity_bytes } => Some(capacity_bytes),
             EngineConfig::Redis(_) => None,
         }
@@ -181,7 +215,7 @@ mod tests {
             "memory://?hunter2=hunter2",
             "memory://?codec=hunter2",
         ] {
-            let error = parse(url).unwrap_err();
+            let error = Config::from_url(url).unwrap_err();
             assert!(matches!(error, Error::InvalidConfig { .. }), "{url}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
         }
@@ -189,16 +223,13 @@ mod tests {
 
     #[test]
     fn the_other_parameters() {
-        let config = parse("memory://?namespace=a&codec=json&capacity=1MiB").unwrap();
+        let config = Config::from_url("memory://?namespace=a&codec=json&capacity=1MiB").unwrap();
         assert_eq!(config.settings.namespace.as_deref(), Some("a"));
         assert_eq!(config.settings.codec, Codec::Json);
     }
 
     fn address(url: &str) -> Address {
-        match redis(url).unwrap().options.target {
-            Target::Address(address) => address,
-            other => panic!("no address: {other:?}"),
-        }
+        redis(url).unwrap().what
     }
 
     #[test]
@@ -225,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_redis_configuration_shows_no_password() {
-        let config = redis("redis://user:hunter2@host/0")
+        let config = RedisConfig::new("redis://user:hunter2@host/0")
             .unwrap()
             .tls_client_pem("hunter2", "hunter2");
         assert!(!format!("{config:?} {:?}", Config::from(config.clone())).contains("hunter2"));
@@ -237,7 +268,7 @@ mod tests {
             "redis://:hunter2@host:hunter2",
             "redis://:hunter2@host/-1",
         ] {
-            let error = redis(url).unwrap_err();
+            let error = RedisConfig::new(url).unwrap_err();
             assert!(matches!(error, Error::InvalidConfig { .. }), "{url}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
         }

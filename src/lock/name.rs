@@ -32,7 +32,6 @@ pub(super) fn named(text: &str) -> Name {
 
     thread_local!(static MAKER: KeyMaker = KeyMaker::new(100, true));
     let key = MAKER.with(|maker| maker.lock(&Namespace::default(), text));
-    #[expect(clippy::unwrap_used, reason = "a test's key is good")]
     Name::from(key.unwrap())
 }
 
@@ -52,7 +51,7 @@ impl Eq for Name {}
 
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.hash());
+        Hash::hash(&*self.0, state);
     }
 }
 

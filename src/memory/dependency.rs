@@ -25,6 +25,8 @@ pub(crate) type EdgeId = u32;
 pub(crate) enum Dependent {
     Entry(Slot),
     Ghost(NameId),
+    /// What is being loaded: it keeps ghosts, but whoever changes a name kills its leases by their names.
+    Load,
 }
 
 #[derive(Debug)]
@@ -91,11 +93,19 @@ impl Dependencies {
 
     /// Ties the entry at `slot` to `names`: the head of its list of edges.
     pub(crate) fn attach(&mut self, slot: Slot, names: &[Key]) -> EdgeId {
+        self.tie(Dependent::Entry(slot), names)
+    }
+
+    /// Ties what is being loaded to `names`: the head of its list of edges.
+    pub(crate) fn attach_load(&mut self, names: &[Key]) -> EdgeId {
+        self.tie(Dependent::Load, names)
+    }
+
+    fn tie(&mut self, dependent: Dependent, names: &[Key]) -> EdgeId {
         let mut head = NONE;
         for key in names {
             let name = self.find(key).unwrap_or_else(|| self.list(key));
             let next = self.names[name].dependents;
-            let dependent = Dependent::Entry(slot);
             let edge = self.edges.insert(Edge {
                 name,
                 dependent,
@@ -125,8 +135,8 @@ impl Dependencies {
         }
     }
 
-    /// The entry `key`, whose edges are `edges`, has gone by itself. If others depend on it, its
-    /// edges stay with its name.
+    /// The entry `key`, whose edges are `edges`, has gone by itself, or was given out and never stored. If
+    /// others depend on it, its edges stay with its name, beside those of an earlier one.
     pub(crate) fn bereave(&mut self, key: &Key, edges: EdgeId) {
         if edges == NONE {
             return;
@@ -134,17 +144,15 @@ impl Dependencies {
         let Some(name) = self.find(key) else {
             return self.release(edges);
         };
-        debug_assert_eq!(
-            self.names[name].depends_on, NONE,
-            "writing an entry exorcises its ghost"
-        );
-        let mut edge = edges;
+        let (mut edge, mut last) = (edges, edges);
         while edge != NONE {
             self.edges[edge].dependent = Dependent::Ghost(name);
+            last = edge;
             edge = self.edges[edge].sibling;
         }
-        self.names[name].depends_on = edges;
-        self.ghosts += 1;
+        let earlier = std::mem::replace(&mut self.names[name].depends_on, edges);
+        self.edges[last].sibling = earlier;
+        self.ghosts += usize::from(earlier == NONE);
         self.lay_to_rest(name);
         self.cut();
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+use super::dependency::EdgeId;
 use super::expiry::Moment;
 use crate::key::Key;
 use crate::request::Token;
@@ -18,6 +19,8 @@ pub(super) struct Leases {
     naming: HashMap<CompactString, Vec<CompactString>>,
     /// The ends of all that is held, so that what nobody asks for again goes too.
     ends: BTreeSet<(Moment, CompactString)>,
+    /// The edges of leases that have died.
+    dead: Vec<EdgeId>,
 }
 
 #[derive(Debug)]
@@ -25,6 +28,8 @@ struct Lease {
     token: Token,
     until: Moment,
     names: Vec<CompactString>,
+    /// Its edges in the graph of dependencies, to which it is a dependent of its names.
+    edges: EdgeId,
 }
 
 impl Leases {
@@ -32,24 +37,19 @@ impl Leases {
         self.held.is_empty()
     }
 
-    /// Gives out the lease of `key`, unless another holds it: whose it is then, and for how long.
-    pub(super) fn take(
-        &mut self,
-        key: &Key,
-        token: Token,
-        names: &[Key],
-        ttl: Duration,
-        now: Moment,
-    ) -> Result<(), (Token, Duration)> {
-        self.expire(now);
-        if let Some(lease) = self.held.get(key.text()) {
-            return Err((lease.token, lease.until.left(now)));
-        }
-        let until = now.after(ttl);
+    /// Who holds the lease of `key`, and for how long.
+    pub(super) fn holder(&self, key: &Key, now: Moment) -> Option<(Token, Duration)> {
+        let lease = self.held.get(key.text())?;
+        Some((lease.token, lease.until.left(now)))
+    }
+
+    /// Gives out the lease of `key`, which nobody holds.
+    pub(super) fn take(&mut self, key: &Key, token: Token, names: &[Key], until: Moment, edges: EdgeId) {
         let mut lease = Lease {
             token,
             until,
             names: names.iter().map(|name| name.text().clone()).collect(),
+            edges,
         };
         lease.names.push(key.text().clone());
         for name in &lease.names {
@@ -60,20 +60,20 @@ impl Leases {
         }
         self.ends.insert((until, key.text().clone()));
         self.held.insert(key.text().clone(), lease);
-        Ok(())
     }
 
-    /// Ends a lease: whether it lived until now.
-    pub(super) fn end(&mut self, key: &Key, token: Token, now: Moment) -> bool {
-        self.expire(now);
+    /// Ends a lease: its edges, if it lives.
+    pub(super) fn end(&mut self, key: &Key, token: Token) -> Option<EdgeId> {
         let lives = self
             .held
             .get(key.text())
             .is_some_and(|lease| lease.token == token);
-        if lives {
-            self.remove(key.text());
-        }
-        lives
+        if lives { self.remove(key.text()) } else { None }
+    }
+
+    /// The edges of a lease that has died, each once.
+    pub(super) fn dead(&mut self) -> Option<EdgeId> {
+        self.dead.pop()
     }
 
     /// `name` has changed. What is loaded under a lease that names it may be old, and so may be all that is
@@ -82,7 +82,8 @@ impl Leases {
         let mut changed = vec![name.clone()];
         while let Some(name) = changed.pop() {
             for key in self.naming.get(&name).cloned().unwrap_or_default() {
-                self.remove(&key);
+                let edges = self.remove(&key);
+                self.dead.extend(edges);
                 changed.push(key);
             }
         }
@@ -111,10 +112,8 @@ impl Leases {
         }
     }
 
-    fn remove(&mut self, key: &CompactString) {
-        let Some(lease) = self.held.remove(key) else {
-            return;
-        };
+    fn remove(&mut self, key: &CompactString) -> Option<EdgeId> {
+        let lease = self.held.remove(key)?;
         self.ends.remove(&(lease.until, key.clone()));
         for name in &lease.names {
             if let Some(keys) = self.naming.get_mut(name) {
@@ -124,15 +123,17 @@ impl Leases {
                 }
             }
         }
+        Some(lease.edges)
     }
 
     /// Ends what has had its time.
-    fn expire(&mut self, now: Moment) {
+    pub(super) fn expire(&mut self, now: Moment) {
         while let Some((until, key)) = self.ends.first()
             && *until <= now
         {
             let key = key.clone();
-            self.remove(&key);
+            let edges = self.remove(&key);
+            self.dead.extend(edges);
         }
     }
 
@@ -203,6 +204,7 @@ mod tests {
         #[test]
         fn leases_live_and_die_as_in_a_list_of_them(steps in proptest::collection::vec(step(), 1..60)) {
             let (mut leases, mut model, mut now) = (Leases::default(), Model::default(), 0u64);
+            let (mut taken, mut ended) = (0, 0);
             let mut tokens = std::collections::HashMap::new();
             for step in steps {
                 model.0.retain(|lease| lease.3 > now);
@@ -210,14 +212,18 @@ mod tests {
                     Step::Take(name, names, ttl) => {
                         let token = Token::random();
                         let depends: Vec<Key> = names.iter().map(|name| key(*name)).collect();
-                        let taken = leases.take(&key(name), token, &depends, SECOND * ttl, at(now));
+                        leases.expire(at(now));
+                        let holder = leases.holder(&key(name), at(now));
                         match model.0.iter().find(|lease| lease.0 == name) {
                             Some(held) => {
                                 let left = SECOND * u32::try_from(held.3 - now).unwrap();
-                                prop_assert_eq!(taken, Err((held.1, left)));
+                                prop_assert_eq!(holder, Some((held.1, left)));
                             }
                             None => {
-                                prop_assert_eq!(taken, Ok(()));
+                                prop_assert_eq!(holder, None);
+                                let until = at(now + u64::from(ttl));
+                                taken += 1;
+                                leases.take(&key(name), token, &depends, until, taken);
                                 let names = names.into_iter().chain([name]).collect();
                                 model.0.push((name, token, names, now + u64::from(ttl)));
                                 tokens.insert(name, token);
@@ -227,7 +233,9 @@ mod tests {
                     Step::End(name) => {
                         let token = tokens.get(&name).copied().unwrap_or_else(Token::random);
                         let held = model.0.iter().position(|lease| lease.0 == name && lease.1 == token);
-                        prop_assert_eq!(leases.end(&key(name), token, at(now)), held.is_some());
+                        leases.expire(at(now));
+                        prop_assert_eq!(leases.end(&key(name), token).is_some(), held.is_some());
+                        ended += u32::from(held.is_some());
                         held.map(|held| model.0.remove(held));
                     }
                     Step::Kill(name) => {
@@ -246,6 +254,9 @@ mod tests {
                 }
                 leases.expire(at(now));
                 model.0.retain(|lease| lease.3 > now);
+                let held = u32::try_from(model.0.len()).unwrap();
+                let dead: HashSet<EdgeId> = leases.dead.iter().copied().collect();
+                prop_assert_eq!(u32::try_from(dead.len()).unwrap(), taken - held - ended, "edges, each once");
                 let names: HashSet<u8> = model.0.iter().flat_map(|lease| lease.2.iter().copied()).collect();
                 prop_assert_eq!(leases.sizes(), (model.0.len(), names.len(), model.0.len()));
             }

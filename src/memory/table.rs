@@ -317,9 +317,7 @@ impl Table {
                 Departure::Invalidated => table.dependencies.release(entry.edges),
                 _ => table.dependencies.bereave(&entry.key, entry.edges),
             }
-            if table.entries.is_empty() {
-                table.dependencies.forget_ghosts();
-            }
+            table.forget_ghosts();
             let counters = &mut table.counters;
             *match departure {
                 Departure::Deleted => &mut counters.deletes,
@@ -329,6 +327,13 @@ impl Table {
             } += 1;
             entry
         })
+    }
+
+    /// Forgets what leads nowhere, once nothing is held and nothing is being loaded.
+    fn forget_ghosts(&mut self) {
+        if self.entries.is_empty() && self.leases.is_empty() {
+            self.dependencies.forget_ghosts();
+        }
     }
 
     /// Ends the ghost of the entry's key, if there is one.

@@ -1,18 +1,16 @@
 //! Requests to commands. Pure: a batch of jobs in, one pipeline out, with what is to be done with each
 //! of its replies.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline};
-use tokio::time::Instant;
 
+use super::job::{Getter, Job, Part, Task};
 use super::layout::{Layout, pattern};
+use super::lease::{self, Kills};
 use super::script::{By, Script};
-use super::walk::Walk;
 use crate::key::Key;
-use crate::lane::Room;
-use crate::request::{Condition, Reply, Request, Write};
+use crate::request::{Condition, Request, Write};
 use crate::value::Value;
 
 /// How many keys one page of a scan looks at.
@@ -20,177 +18,19 @@ const PAGE: usize = 512;
 /// What a command costs beside its arguments, roughly.
 const FRAME: usize = 32;
 
-/// What is to be done.
-#[derive(Debug)]
-pub(super) enum Task {
-    Request(Request),
-    /// Keys that an `MGET` did not find.
-    Doubt(Box<Doubt>),
-    Walk(Walk),
-}
-
-/// Keys that an `MGET` did not find, which does not tell an absent key from one of another type: that
-/// is asked for. Whatever has been written there since changes nothing about the answer.
-#[derive(Debug)]
-pub(super) enum Doubt {
-    Get {
-        key: Key,
-        reply: Reply<Option<Value>>,
-    },
-    GetMany {
-        keys: Vec<Key>,
-        found: Vec<Option<Value>>,
-        reply: Reply<Vec<Option<Value>>>,
-    },
-}
-
-impl Doubt {
-    fn keys(&self) -> Vec<&Key> {
-        match self {
-            Doubt::Get { key, .. } => vec![key],
-            Doubt::GetMany { keys, found, .. } => keys
-                .iter()
-                .zip(found)
-                .filter(|(_, found)| found.is_none())
-                .map(|(key, _)| key)
-                .collect(),
-        }
-    }
-
-    /// Whether nobody waits for the answer any more.
-    pub(super) fn is_pointless(&self) -> bool {
-        match self {
-            Doubt::Get { reply, .. } => reply.is_closed(),
-            Doubt::GetMany { reply, .. } => reply.is_closed(),
-        }
-    }
-}
-
-impl Task {
-    /// Whether the server may have forgotten the script that this needs. It is then sent again, so
-    /// that nothing but scripts may be sent for its keys before it has been answered.
-    fn is_scripted(&self) -> bool {
-        let tied = |write: &Write| !write.depends_on.is_empty();
-        match self {
-            Task::Request(Request::Set { write, .. }) => tied(write),
-            Task::Request(Request::SetMany { writes, .. }) => writes.first().is_some_and(tied),
-            Task::Request(Request::SetIf { write, condition, .. }) => {
-                tied(write) || matches!(condition, Condition::Holds(_))
-            }
-            Task::Request(Request::Expire { .. }) => true,
-            _ => false,
-        }
-    }
-
-    /// Calls `see` with the hash of each key that this touches; another type of task touches none
-    /// that its order matters to.
-    fn each_key(&self, see: &mut impl FnMut(u64)) {
-        let Task::Request(request) = self else { return };
-        match request {
-            Request::SetMany { writes, .. } => writes.iter().for_each(|write| see(write.key.hash())),
-            Request::GetMany { keys, .. } | Request::DeleteMany { keys, .. } => {
-                keys.iter().for_each(|key| see(key.hash()));
-            }
-            request => {
-                if let Some(key) = request.key() {
-                    see(key.hash());
-                }
-            }
-        }
-    }
-}
-
-/// The keys, by their hashes, of scripts that are under way, and how often each.
-#[derive(Debug, Default)]
-pub(super) struct Busy(HashMap<u64, u32>);
-
-impl Busy {
-    /// Whether a job must wait for what is under way.
-    pub(super) fn holds(&self, job: &Job) -> bool {
-        // Scripts that are sent again keep their order among themselves.
-        if self.0.is_empty() || job.task.is_scripted() {
-            return false;
-        }
-        let mut holds = false;
-        job.task.each_key(&mut |key| holds |= self.0.contains_key(&key));
-        holds
-    }
-
-    /// Takes note of a job that is about to be sent, also in `keys`.
-    pub(super) fn begin(&mut self, job: &Job, keys: &mut Vec<u64>) {
-        if job.by == By::Digest && job.task.is_scripted() {
-            job.task.each_key(&mut |key| {
-                *self.0.entry(key).or_default() += 1;
-                keys.push(key);
-            });
-        }
-    }
-
-    /// What had these keys has been answered, or never will be.
-    pub(super) fn end(&mut self, keys: &[u64]) {
-        for key in keys {
-            if let Some(count) = self.0.get_mut(key) {
-                *count -= 1;
-                if *count == 0 {
-                    self.0.remove(key);
-                }
-            }
-        }
-    }
-}
-
-/// A task and how it is to be sent.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) task: Task,
-    pub(super) deadline: Instant,
-    /// Keys that must each have a command of their own: one for many of them does not say enough.
-    pub(super) alone: bool,
-    pub(super) by: By,
-    /// Its room in the lane, kept until it is sent.
-    pub(super) room: Option<Room>,
-}
-
-impl Job {
-    pub(super) fn new(task: Task, deadline: Instant) -> Self {
-        Self {
-            task,
-            deadline,
-            alone: false,
-            by: By::Digest,
-            room: None,
-        }
-    }
-}
-
-/// A caller of `get`.
-#[derive(Debug)]
-pub(super) struct Getter {
-    pub(super) key: Key,
-    pub(super) reply: Reply<Option<Value>>,
-    pub(super) deadline: Instant,
-}
-
-/// Who waits for the next replies of a pipeline.
-#[derive(Debug)]
-pub(super) enum Part {
-    /// One reply: a value, or as many as there are callers. A caller who has been answered already is
-    /// `None`.
-    Gets(Vec<Option<Getter>>),
-    /// As many replies as the request has commands. One that has been answered already is `None`.
-    Other { job: Option<Job>, replies: usize },
-}
-
 /// Requests that travel in one pipeline.
 #[derive(Debug)]
 pub(super) struct Batch {
     layout: Layout,
+    /// What is sent, once the batch is finished.
     pub(super) pipeline: Pipeline,
     pub(super) parts: Vec<Part>,
     /// Keys of scripts among them, as [`Busy`] counts them.
     pub(super) busy: Vec<u64>,
     /// The neighbouring `GET`s that are being gathered.
     gets: Vec<Option<Getter>>,
+    kills: Kills,
+    sent: Vec<Cmd>,
     commands: usize,
     bytes: usize,
 }
@@ -203,6 +43,8 @@ impl Batch {
             parts: Vec::new(),
             busy: Vec::new(),
             gets: Vec::new(),
+            kills: Kills::default(),
+            sent: Vec::new(),
             commands: 0,
             bytes: 0,
         }
@@ -218,9 +60,18 @@ impl Batch {
         self.bytes
     }
 
-    /// Ends the batch: it has its last command.
+    /// Ends the batch: it has its last command, and gets its first.
     pub(super) fn finish(&mut self) {
         self.end_gets();
+        let commands = std::mem::take(&mut self.sent);
+        let kills = std::mem::take(&mut self.kills).into_command();
+        self.pipeline = Pipeline::with_capacity(commands.len() + usize::from(kills.is_some()));
+        if kills.is_some() {
+            self.parts.insert(0, Part::Kills);
+        }
+        for command in kills.into_iter().chain(commands) {
+            self.pipeline.add_command(command);
+        }
     }
 
     pub(super) fn push(&mut self, mut job: Job) {
@@ -241,7 +92,11 @@ impl Batch {
             return;
         }
         self.end_gets();
-        let before = self.pipeline.len();
+        if job.task.changes_plainly() {
+            let (kills, bytes) = (&mut self.kills, &mut self.bytes);
+            job.task.each_key(&mut |key| *bytes += kills.add(key));
+        }
+        let before = self.sent.len();
         match &job.task {
             Task::Walk(walk) => {
                 let command = walk.command(self.layout, job.by);
@@ -255,7 +110,7 @@ impl Batch {
             Task::Doubt(doubt) => self.add(keyed("EXISTS", doubt.keys())),
             Task::Request(request) => self.add_request(request, job.by),
         }
-        let replies = self.pipeline.len() - before;
+        let replies = self.sent.len() - before;
         self.commands += replies;
         self.parts.push(Part::Other {
             job: Some(job),
@@ -265,7 +120,7 @@ impl Batch {
 
     fn add(&mut self, command: Cmd) {
         self.bytes += FRAME + bytes(&command);
-        self.pipeline.add_command(command);
+        self.sent.push(command);
     }
 
     fn end_gets(&mut self) {
@@ -276,7 +131,7 @@ impl Batch {
             1 => keyed("GET", keys),
             _ => keyed("MGET", keys),
         };
-        self.pipeline.add_command(command);
+        self.sent.push(command);
         self.parts.push(Part::Gets(gets));
     }
 
@@ -285,6 +140,18 @@ impl Batch {
         match request {
             Request::Get { key, .. } => self.add(keyed("GET", [key])),
             Request::GetMany { keys, .. } => self.add(keyed("MGET", keys)),
+            // The time that is left comes first: were the value written anew in between, one read before
+            // would have the time of the one after it, and look younger than it is.
+            Request::GetAged { key, .. } => {
+                self.add(keyed("PTTL", [key]));
+                self.add(keyed("GET", [key]));
+            }
+            Request::GetManyAged { keys, .. } => {
+                for key in keys {
+                    self.add(keyed("PTTL", [key]));
+                }
+                self.add(keyed("MGET", keys));
+            }
             Request::Set { write, .. } => self.add(set(write, layout, by)),
             Request::SetMany { writes, .. } => {
                 for write in writes {
@@ -318,15 +185,11 @@ impl Batch {
                 self.add(command);
             }
             Request::Lock(request) => self.add(super::lock::command(request, layout, by)),
+            Request::Lease(request) => self.add(lease::command(&request.action, layout, by)),
             Request::Ping { .. } => self.add(redis::cmd("PING")),
             Request::Redis { command, .. } => self.add(command.as_ref().clone()),
             // Walks of their own, or answered by the engine itself: nothing is sent for them here.
-            Request::Clear { .. }
-            | Request::Invalidate { .. }
-            | Request::GetAged { .. }
-            | Request::GetManyAged { .. }
-            | Request::Lease(_)
-            | Request::Stats { .. } => {}
+            Request::Clear { .. } | Request::Invalidate { .. } | Request::Stats { .. } => {}
             #[cfg(test)]
             Request::Panic { .. } => {}
         }
@@ -384,7 +247,14 @@ fn set_if(write: &Write, condition: &Condition, layout: Layout, by: By) -> Cmd {
     command
 }
 
-fn scripted_set(write: &Write, condition: &str, expected: Option<&Value>, layout: Layout, by: By) -> Cmd {
+/// `expected` is what the condition compares with.
+pub(super) fn scripted_set(
+    write: &Write,
+    condition: &str,
+    expected: Option<&Value>,
+    layout: Layout,
+    by: By,
+) -> Cmd {
     let mut command = Script::Write.call(by, 1);
     command
         .arg(write.key.as_str())

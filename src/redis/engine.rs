@@ -14,7 +14,7 @@ use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
-use super::command::{Job, Task};
+use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
 use super::walk::Walk;
@@ -192,6 +192,7 @@ impl RedisEngine {
             }
             Request::Clear { prefix, reply } => Task::Walk(Walk::clearing(prefix, reply)),
             Request::GetMany { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
+            Request::GetManyAged { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
             request => Task::Request(request),
         };
         self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));

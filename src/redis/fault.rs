@@ -73,6 +73,13 @@ pub(super) fn unopened(error: &RedisError) -> Error {
         ErrorKind::AuthenticationFailed => Error::Unauthorized,
         ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
             Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Error::Unauthorized,
+            // Of a refused `SELECT` the crate keeps the words, but not the code.
+            _ if error
+                .detail()
+                .is_some_and(|words| words.contains("no permissions")) =>
+            {
+                Error::Unauthorized
+            }
             Some(code) => Error::Unavailable(Cause::new(Answered {
                 code: code.chars().take(32).collect(),
             })),

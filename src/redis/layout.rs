@@ -23,6 +23,9 @@ const LOCK: &str = "cachestore:lock:{";
 const LEASE: &str = "cachestore:lease:{";
 
 impl Layout {
+    /// What is known of all names that leases have; see `scripts/lease.lua`.
+    pub(super) const LEASES: &str = "cachestore:leases";
+
     pub(super) fn new(go_compatible: bool) -> Self {
         if go_compatible {
             Self {
@@ -48,7 +51,7 @@ impl Layout {
         format!("cachestore:fence:{{{key}}}")
     }
 
-    /// Who may store what is being loaded for a key, or made from it; see `scripts/lease.lua`.
+    /// Who loads a key; see `scripts/lease.lua`.
     pub(super) fn lease(key: &str) -> String {
         format!("{LEASE}{key}}}")
     }

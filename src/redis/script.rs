@@ -17,10 +17,13 @@ pub(super) enum Script {
     LockRelease,
     LockForce,
     LockInfo,
+    LeaseTake,
+    LeaseEnd,
+    ClearLeases,
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 10] = [
+    pub(super) const ALL: [Script; 13] = [
         Script::Write,
         Script::Expire,
         Script::Condemn,
@@ -31,12 +34,16 @@ impl Script {
         Script::LockRelease,
         Script::LockForce,
         Script::LockInfo,
+        Script::LeaseTake,
+        Script::LeaseEnd,
+        Script::ClearLeases,
     ];
 
     pub(super) fn source(self) -> &'static str {
         match self {
             Script::Write => concat!(
                 include_str!("scripts/extend.lua"),
+                include_str!("scripts/lease.lua"),
                 include_str!("scripts/write.lua")
             ),
             Script::Expire => concat!(
@@ -51,13 +58,23 @@ impl Script {
             Script::LockRelease => include_str!("scripts/lock_release.lua"),
             Script::LockForce => include_str!("scripts/lock_force.lua"),
             Script::LockInfo => include_str!("scripts/lock_info.lua"),
+            Script::LeaseTake => concat!(
+                include_str!("scripts/extend.lua"),
+                include_str!("scripts/lease.lua"),
+                include_str!("scripts/lease_take.lua")
+            ),
+            Script::LeaseEnd => concat!(
+                include_str!("scripts/lease.lua"),
+                include_str!("scripts/lease_end.lua")
+            ),
+            Script::ClearLeases => include_str!("scripts/clear_leases.lua"),
         }
     }
 
     /// A call, up to its arguments: by the script's digest, or by its `source` for a server that has
     /// forgotten it.
     pub(super) fn call(self, by: By, keys: usize) -> Cmd {
-        static DIGESTS: LazyLock<[String; 10]> =
+        static DIGESTS: LazyLock<[String; Script::ALL.len()]> =
             LazyLock::new(|| Script::ALL.map(|s| redis::Script::new(s.source()).get_hash().to_owned()));
         let mut command;
         match by {

@@ -1,12 +1,20 @@
 //! What requests become on the wire, and what replies mean.
 
+mod aged;
+mod lease;
+mod lease_kills;
+mod lease_model;
+mod lease_ties;
+mod loader;
+
 use std::time::Duration;
 
 use redis::Value as Wire;
 use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
 
-use super::command::{Batch, Busy, Job, Part, Task};
+use super::command::Batch;
+use super::job::{Busy, Job, Part, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
 use super::script::By;
@@ -99,7 +107,13 @@ fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
     ];
     assert_eq!(
         lines(&batch(jobs)),
-        ["MGET a b", "DEL a", "GET c", "SET s v PX 1500"]
+        [
+            "HDEL cachestore:leases a s",
+            "MGET a b",
+            "DEL a",
+            "GET c",
+            "SET s v PX 1500"
+        ]
     );
 }
 
@@ -134,6 +148,7 @@ fn conditions_and_dependencies_on_the_wire() {
         }),
     ];
     let wanted = [
+        "HDEL cachestore:leases a a".to_owned(),
         "SET a v PX 1500 NX".to_owned(),
         "SET a v PX 1500 XX".to_owned(),
         format!("EVALSHA 1 a {depend} EQ w"),
@@ -212,7 +227,7 @@ fn what_was_written_in_part_has_an_unknown_outcome() {
     });
     settle(
         batch(vec![many]).parts,
-        vec![Wire::Okay, server_error("OOM command not allowed")],
+        vec![Wire::Int(0), Wire::Okay, server_error("OOM command not allowed")],
     );
     assert!(matches!(
         answer.try_recv().unwrap(),

@@ -1,12 +1,15 @@
 //! Long work in steps of one command each, so that others are served between them: invalidations and
 //! clearings. Pure: a step's answer in, the next step's command out.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 
 use compact_str::CompactString;
 use redis::{Cmd, Value as Wire};
 
-use super::layout::Layout;
+use super::layout::{Layout, pattern};
 use super::script::{By, Script};
 use crate::key::Key;
 use crate::request::Reply;
@@ -29,7 +32,13 @@ pub(super) struct Walk {
 #[derive(Debug)]
 enum Work {
     Invalidation(Box<Invalidation>),
-    Clearing { prefix: String, cursor: u64 },
+    Clearing {
+        prefix: String,
+        cursor: u64,
+        /// Whether all that was being loaded when it began has been killed: until then no value is
+        /// removed, so that none of it can be stored behind the back of the walk over the values.
+        killed: bool,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +90,12 @@ impl Walk {
     }
 
     pub(super) fn clearing(prefix: String, reply: Reply<u64>) -> Self {
-        Self::new(Work::Clearing { prefix, cursor: 0 }, reply)
+        let work = Work::Clearing {
+            prefix,
+            cursor: 0,
+            killed: false,
+        };
+        Self::new(work, reply)
     }
 
     fn new(work: Work, reply: Reply<u64>) -> Self {
@@ -102,7 +116,16 @@ impl Walk {
     pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
         let call = |script: Script, keys: usize| script.call(by, keys);
         match &self.work {
-            Work::Clearing { prefix, cursor } => {
+            Work::Clearing {
+                prefix,
+                cursor,
+                killed: false,
+            } => {
+                let mut command = call(Script::ClearLeases, 0);
+                command.arg(*cursor).arg(pattern(prefix)).arg(PAGE);
+                command
+            }
+            Work::Clearing { prefix, cursor, .. } => {
                 let mut command = call(Script::Clear, 0);
                 command
                     .arg(layout.depend)
@@ -154,6 +177,15 @@ impl Walk {
     pub(super) fn advance(&mut self, answer: Wire) -> Result<bool, Unexpected> {
         self.begun = true;
         match &mut self.work {
+            Work::Clearing {
+                cursor,
+                killed: killed @ false,
+                ..
+            } => {
+                *cursor = number(&answer)?;
+                *killed = *cursor == 0;
+                Ok(false)
+            }
             Work::Clearing { cursor, .. } => {
                 let Wire::Array(parts) = answer else {
                     return Err(Unexpected);
@@ -278,114 +310,4 @@ fn texts(value: Wire) -> Result<Vec<CompactString>, Unexpected> {
         _ => None,
     };
     Ok(members.into_iter().filter_map(text).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::key::{KeyMaker, Namespace};
-
-    const LAYOUT: Layout = Layout {
-        depend: "d:",
-        close: "",
-        lock: ("l:", ""),
-    };
-
-    fn walk(names: &[&str]) -> Walk {
-        let maker = KeyMaker::new(100, true);
-        let keys: Vec<Key> = names
-            .iter()
-            .map(|name| maker.key(&Namespace::default(), name).unwrap())
-            .collect();
-        Walk::invalidation(&keys, Reply::new().0)
-    }
-
-    /// The words of the next command, without the script's digest.
-    fn words(walk: &Walk) -> String {
-        let command = walk.command(LAYOUT, By::Digest);
-        let words = command.args_iter().filter_map(|argument| match argument {
-            redis::Arg::Simple(word) => Some(String::from_utf8(word.to_vec()).unwrap()),
-            _ => None,
-        });
-        words
-            .filter(|word| word.len() != 40)
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    fn drained(removed: i64, more: bool, haunted: bool, below: &[&str]) -> Wire {
-        let below = below
-            .iter()
-            .map(|name| Wire::BulkString(name.as_bytes().to_vec()))
-            .collect();
-        Wire::Array(vec![
-            Wire::Int(removed),
-            Wire::Int(more.into()),
-            Wire::Int(haunted.into()),
-            Wire::Array(below),
-        ])
-    }
-
-    #[test]
-    fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
-        let mut walk = walk(&["a", "b", "a"]);
-        assert_eq!(words(&walk), "EVALSHA 2 a b");
-        assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
-        assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
-        assert_eq!(walk.advance(drained(500, true, false, &[])), Ok(false));
-        assert_eq!(words(&walk), "EVALSHA 0 d:  b 500", "the rest of it");
-        assert_eq!(walk.advance(drained(3, false, false, &[])), Ok(false));
-        assert_eq!(words(&walk), "EVALSHA 0 d:  a 500");
-        assert_eq!(walk.advance(drained(0, false, false, &[])), Ok(true));
-        assert_eq!(walk.removed, 504);
-    }
-
-    #[test]
-    fn a_cycle_is_gone_around_once_and_its_ghosts_are_buried_last() {
-        let mut walk = walk(&["a"]);
-        assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
-        assert_eq!(walk.advance(drained(1, false, false, &["b"])), Ok(false));
-        assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
-        assert_eq!(walk.advance(drained(0, false, false, &["a"])), Ok(false));
-        assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a} cachestore:ghosts:{b}");
-        assert_eq!(walk.advance(Wire::Int(2)), Ok(true));
-        assert_eq!(walk.removed, 2);
-    }
-
-    #[test]
-    fn what_a_crash_left_behind_is_found_again() {
-        let mut walk = walk(&["a"]);
-        assert_eq!(walk.advance(Wire::Int(0)), Ok(false));
-        assert_eq!(walk.advance(drained(0, false, true, &[])), Ok(false));
-        assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 0 COUNT 500");
-        let page = |next: &str, ghost: &str| {
-            let ghosts = Wire::Array(vec![Wire::BulkString(ghost.as_bytes().to_vec())]);
-            Wire::Array(vec![Wire::BulkString(next.as_bytes().to_vec()), ghosts])
-        };
-        assert_eq!(walk.advance(page("7", "b")), Ok(false));
-        assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 7 COUNT 500");
-        assert_eq!(walk.advance(page("0", "c")), Ok(false));
-        assert_eq!(words(&walk), "EVALSHA 0 d:  c 500");
-        assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
-        assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
-        assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
-        assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a}");
-    }
-
-    #[test]
-    fn a_clearing_follows_the_cursor_to_its_end() {
-        let mut walk = Walk::clearing("t:".into(), Reply::new().0);
-        assert_eq!(words(&walk), "EVALSHA 0 d:  t: 0 512");
-        let page = |next: &str, removed| {
-            Wire::Array(vec![
-                Wire::BulkString(next.as_bytes().to_vec()),
-                Wire::Int(removed),
-            ])
-        };
-        assert_eq!(walk.advance(page("18446744073709551615", 2)), Ok(false));
-        assert_eq!(words(&walk), "EVALSHA 0 d:  t: 18446744073709551615 512");
-        assert_eq!(walk.advance(page("0", 3)), Ok(true));
-        assert_eq!(walk.removed, 5);
-        assert_eq!(walk.advance(Wire::Nil), Err(Unexpected));
-    }
 }

@@ -73,8 +73,14 @@ pub(crate) enum LeaseAction {
     /// Writes the key if the lease lives, and ends it. Its names are those that the write depends on. A
     /// lease that is found dead takes those with it that name its key.
     Fulfil { token: Token, write: Write },
-    /// Ends a lease without a value.
-    End { key: Key, token: Token, names: Names },
+    /// Ends a lease without storing a value. `given` says that there was one, or that it was found that there is
+    /// none, and that somebody was told: what is made from that comes from all that the lease names.
+    End {
+        key: Key,
+        token: Token,
+        names: Names,
+        given: bool,
+    },
 }
 
 impl LeaseAction {

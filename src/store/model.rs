@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::entry::Entry;
 use super::{Set, SetMany, Store};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -43,6 +44,8 @@ impl Store {
 
     /// The model of a key, `None` if there is none.
     ///
+    /// A loaded value ([`get_or_load`](Self::get_or_load)) is a model too, while it is fresh.
+    ///
     /// See [`set_model`](Self::set_model) for an example.
     ///
     /// # Errors
@@ -58,11 +61,17 @@ impl Store {
     ///
     /// If the model's own `Deserialize` does. Nobody else notices.
     pub async fn get_model<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>> {
-        let key = self.key(key.as_ref())?;
-        self.get_value(key)
-            .await?
-            .map(|value| self.decoded(&value))
-            .transpose()
+        let raw = key.as_ref();
+        let value = self.get_value(self.key(raw)?).await?;
+        match Entry::from_value(value) {
+            Some(entry) => self.fresh_model(&entry),
+            None => self.fresh_model(&self.aged_entry(self.key(raw)?).await?),
+        }
+    }
+
+    fn fresh_model<T: DeserializeOwned>(&self, entry: &Entry) -> Result<Option<T>> {
+        let model = entry.fresh_model();
+        Ok(model.map(|model| self.codec().decode(model)).transpose()?)
     }
 
     /// Writes many models, as [`set_many`](Self::set_many) writes values.
@@ -120,14 +129,12 @@ impl Store {
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>> {
-        let values = self.get_values(self.keys(keys)?).await?;
-        values
-            .into_iter()
-            .map(|value| value.map(|value| self.decoded(&value)).transpose())
-            .collect()
+        let keys = self.keys(keys)?;
+        let entries = self.entries(&keys, false).await?;
+        entries.iter().map(|entry| self.fresh_model(entry)).collect()
     }
 
-    fn codec(&self) -> Codec {
+    pub(super) fn codec(&self) -> Codec {
         self.config().settings().model_codec()
     }
 
@@ -135,9 +142,5 @@ impl Store {
         let key = self.key(key)?;
         let bytes = self.count(self.codec().encode(model).map_err(Error::from))?;
         Ok((key, Value::from(bytes)))
-    }
-
-    fn decoded<T: DeserializeOwned>(&self, value: &Value) -> Result<T> {
-        Ok(self.codec().decode(value.as_bytes())?)
     }
 }

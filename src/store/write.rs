@@ -7,72 +7,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Store;
+use super::options::{Lifetime, Options};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Refused;
-use crate::request::{Condition, Names, Request, Write};
-use crate::ttl::Ttl;
+use crate::request::{Condition, Request, Write};
 use crate::value::Value;
 
 /// The most writes that travel in one request, so that none holds the engine for long.
 const CHUNK: usize = 512;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
-
-/// What every write can be given beside its value.
-#[derive(Debug)]
-struct Options<'a> {
-    store: &'a Store,
-    ttl: Lifetime,
-    names: Result<Vec<Key>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Lifetime {
-    /// The store's `default_ttl`.
-    Default,
-    Persistent,
-    For(Duration),
-}
-
-impl<'a> Options<'a> {
-    fn new(store: &'a Store) -> Self {
-        Self {
-            store,
-            ttl: Lifetime::Default,
-            names: Ok(Vec::new()),
-        }
-    }
-
-    fn depends_on<D: AsRef<str>>(&mut self, names: impl IntoIterator<Item = D>) {
-        let Ok(known) = &mut self.names else { return };
-        for name in names {
-            match self.store.name(name.as_ref()) {
-                Ok(name) => known.push(name),
-                Err(error) => {
-                    self.names = Err(error);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// The TTL in whole milliseconds, and the names, each once.
-    fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
-        let ttl = match self.ttl {
-            Lifetime::Default => self.store.config().settings().default_ttl,
-            Lifetime::Persistent => None,
-            Lifetime::For(ttl) => Some(ttl),
-        };
-        let ttl = self.store.count(ttl.map(Ttl::checked).transpose())?;
-        let mut names = self.names?;
-        if names.len() > 1 {
-            names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-            names.dedup();
-        }
-        Ok((self.store, ttl, Names::from(names)))
-    }
-}
 
 /// The options of a write, the same on every builder of one.
 macro_rules! write_options {

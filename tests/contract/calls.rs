@@ -1,6 +1,8 @@
 //! Every call there is, for the rules that hold for all of them.
 
-use cachestore::{Result, Store};
+use std::collections::HashMap;
+
+use cachestore::{LoadError, Result, Store};
 use futures_util::TryStreamExt;
 
 use crate::support::secs;
@@ -11,6 +13,25 @@ macro_rules! outcomes {
     ($($name:literal: $call:expr),+ $(,)?) => {
         vec![$(($name, $call.await.map(drop))),+]
     };
+}
+
+/// What a load answers whose loader never fails.
+async fn of_store<T>(load: impl IntoFuture<Output = Loading<T>>) -> Result<()> {
+    match load.await {
+        Ok(_) => Ok(()),
+        Err(LoadError::Store(error)) => Err(error),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+type Loading<T> = std::result::Result<T, LoadError<String>>;
+
+async fn one() -> std::result::Result<u8, String> {
+    Ok(1)
+}
+
+async fn each(keys: Vec<String>) -> std::result::Result<HashMap<String, u8>, String> {
+    Ok(keys.into_iter().map(|key| (key, 1)).collect())
 }
 
 /// What each call that takes a key answers to this one.
@@ -36,6 +57,8 @@ pub(crate) async fn with_key(store: &Store, key: &str) -> Vec<Outcome> {
         "get_model": store.get_model::<u8>(key),
         "set_models": store.set_models([("other", &1), (key, &1)]),
         "get_models": store.get_models::<u8>(["other", key]),
+        "get_or_load": of_store(store.get_or_load(key, one)),
+        "get_or_load_many": of_store(store.get_or_load_many(["other", key], each)),
     }
 }
 
@@ -51,6 +74,8 @@ pub(crate) async fn with_name(store: &Store, name: &str) -> Vec<Outcome> {
         "set_many": store.set_many([("k", "v")]).depends_on(names),
         "set_model": store.set_model("k", &1).depends_on(names),
         "set_models": store.set_models([("k", &1)]).depends_on(names),
+        "get_or_load": of_store(store.get_or_load("k", one).depends_on(names)),
+        "get_or_load_many": of_store(store.get_or_load_many(["k"], each).depends_on(names)),
     }
 }
 
@@ -64,6 +89,8 @@ pub(crate) async fn with_ttl(store: &Store, ttl: std::time::Duration) -> Vec<Out
         "set_many": store.set_many([("held", "v"), ("absent", "v")]).ttl(ttl),
         "set_model": store.set_model("held", &1).ttl(ttl),
         "set_models": store.set_models([("held", &1)]).ttl(ttl),
+        "get_or_load": of_store(store.get_or_load("held", one).ttl(ttl)),
+        "get_or_load_many": of_store(store.get_or_load_many(["held", "absent"], each).ttl(ttl)),
         "expire": store.expire("held", ttl),
     }
 }

@@ -12,6 +12,7 @@ mod dependencies;
 mod keys;
 mod lifecycle;
 mod lifetimes;
+mod loads;
 mod many;
 mod models;
 #[path = "../support/mod.rs"]
@@ -128,6 +129,17 @@ macro_rules! everywhere {
                 many_may_close_at_once,
                 a_call_that_meets_a_close_has_one_of_two_ends,
                 other_handles_outlive_the_first;
+            loads: a_value_is_loaded_once_and_then_read,
+                many_callers_share_one_load,
+                a_loaded_value_has_its_ttl_and_windows,
+                a_stale_value_is_served_while_a_new_one_is_loaded,
+                a_failure_is_told_and_not_kept,
+                what_changes_while_it_is_loaded_is_not_stored,
+                what_is_none_of_its_business_supersedes_nothing,
+                many_keys_are_loaded_by_one_call,
+                a_load_goes_on_without_its_callers,
+                a_load_is_refused_before_its_loader_runs,
+                what_another_version_has_stored_is_a_miss;
         }
     };
 }

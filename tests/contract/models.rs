@@ -163,7 +163,7 @@ pub(crate) async fn many_models_come_in_the_order_asked(store: Store) {
 
 pub(crate) async fn one_undecodable_value_makes_many_undecodable(store: Store) {
     store.set_models([("a", &1), ("b", &2)]).await.unwrap();
-    store.set("bad", b"\xc1").await.unwrap();
+    store.set("bad", "!!").await.unwrap();
     let outcome = store.get_models::<u8>(["a", "bad", "b"]).await;
     assert!(matches!(outcome, Err(Error::Decode(_))), "{outcome:?}");
     assert_eq!(
@@ -180,9 +180,8 @@ pub(crate) async fn what_is_no_such_model_is_a_decode_error_and_stays(store: Sto
     store.set("trailing", trailing).await.unwrap();
     store.set("cut", cut).await.unwrap();
     store.set("empty", "").await.unwrap();
-    store.set("envelope", b"\xc1").await.unwrap();
     store.set_model("other", "a text").await.unwrap();
-    for key in ["trailing", "cut", "empty", "envelope", "other"] {
+    for key in ["trailing", "cut", "empty", "other"] {
         let before = store.get(key).await.unwrap();
         let outcome = store.get_model::<User>(key).await;
         assert!(matches!(outcome, Err(Error::Decode(_))), "{key}: {outcome:?}");

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::super::dependency::EdgeId;
 use super::super::expiry::Moment;
 use super::Table;
 use crate::key::Key;
-use crate::request::{Aged, LeaseAction, LeaseAnswer, Write};
+use crate::request::{Aged, LeaseAction, LeaseAnswer, Token, Write};
 use crate::ttl::whole_millis;
 
 impl Table {
@@ -25,28 +26,77 @@ impl Table {
                 token,
                 names,
                 ttl,
-            } => match self.leases.take(&key, token, &names, ttl, now) {
-                Ok(()) => LeaseAnswer::Taken {
-                    present: self.find(&key, now).map(|slot| Aged {
-                        value: self.entries[slot].value.clone(),
-                        remaining: self.remaining(slot, now),
-                    }),
-                },
-                Err((token, remaining)) => LeaseAnswer::Held { token, remaining },
-            },
+            } => self.take_lease(&key, token, &names, ttl, now),
             LeaseAction::Fulfil { token, write } => {
-                LeaseAnswer::Stored(if self.leases.end(&write.key, token, now) {
+                let edges = self.end_lease(&write.key, token, now);
+                if let Some(edges) = edges {
                     self.fulfil(write, now);
-                    true
+                    // Last, for what they keep may be what the entry depends on too.
+                    self.mutate(|table| table.dependencies.release(edges));
                 } else {
-                    self.leases.kill_derived(write.key.text());
-                    false
-                })
+                    self.given_unstored(&write.key);
+                }
+                LeaseAnswer::Stored(edges.is_some())
             }
-            LeaseAction::End { key, token, .. } => {
-                self.leases.end(&key, token, now);
+            LeaseAction::End {
+                key, token, given, ..
+            } => {
+                match self.end_lease(&key, token, now) {
+                    Some(edges) if given => self.mutate(|table| table.dependencies.bereave(&key, edges)),
+                    Some(edges) => self.mutate(|table| table.dependencies.release(edges)),
+                    None if given => self.given_unstored(&key),
+                    None => {}
+                }
+                self.forget_ghosts();
                 LeaseAnswer::Ended
             }
+        }
+    }
+
+    fn take_lease(
+        &mut self,
+        key: &Key,
+        token: Token,
+        names: &[Key],
+        ttl: Duration,
+        now: Moment,
+    ) -> LeaseAnswer {
+        self.expire_leases(now);
+        if let Some((token, remaining)) = self.leases.holder(key, now) {
+            return LeaseAnswer::Held { token, remaining };
+        }
+        let edges = self.mutate(|table| table.dependencies.attach_load(names));
+        self.leases.take(key, token, names, now.after(ttl), edges);
+        self.make_room();
+        LeaseAnswer::Taken {
+            present: self.find(key, now).map(|slot| Aged {
+                value: self.entries[slot].value.clone(),
+                remaining: self.remaining(slot, now),
+            }),
+        }
+    }
+
+    /// Ends a lease: its edges if it lived until now.
+    fn end_lease(&mut self, key: &Key, token: Token, now: Moment) -> Option<EdgeId> {
+        self.expire_leases(now);
+        self.leases.end(key, token)
+    }
+
+    /// A value of `key` was given out whose lease is dead: what is loaded from it dies too.
+    fn given_unstored(&mut self, key: &Key) {
+        self.leases.kill_derived(key.text());
+        self.release_leases();
+    }
+
+    fn expire_leases(&mut self, now: Moment) {
+        self.leases.expire(now);
+        self.release_leases();
+    }
+
+    /// Takes the edges of leases that have died out of the graph.
+    pub(super) fn release_leases(&mut self) {
+        while let Some(edges) = self.leases.dead() {
+            self.mutate(|table| table.dependencies.release(edges));
         }
     }
 
@@ -68,6 +118,7 @@ impl Table {
     pub(super) fn changed(&mut self, key: &Key) {
         if !self.leases.is_empty() {
             self.leases.kill(key.text());
+            self.release_leases();
         }
     }
 }

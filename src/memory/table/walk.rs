@@ -54,6 +54,7 @@ impl Table {
     /// Begins a clearing: the era before which entries are removed by [`clear`](Self::clear).
     pub(crate) fn begin_era(&mut self, prefix: &str) -> u32 {
         self.leases.kill_all(prefix);
+        self.release_leases();
         self.era = self.era.wrapping_add(1);
         self.era
     }
@@ -77,6 +78,11 @@ impl Table {
             // Eras are compared as the distance around a circle, so that they may wrap.
             let older = (entry.era.wrapping_sub(era) as i32) < 0;
             if older && entry.key.as_str().starts_with(prefix) {
+                if !self.leases.is_empty() {
+                    // It may have been read since the clearing began, by what is being loaded since.
+                    let key = entry.key.clone();
+                    self.changed(&key);
+                }
                 removed += u64::from(self.remove_at(slot, Departure::Deleted, now));
             }
         }
@@ -104,12 +110,18 @@ impl Table {
             }
             Some(Dependent::Ghost(ghost)) => {
                 if !self.leases.is_empty() {
-                    self.leases.kill(self.dependencies.key(ghost).text());
+                    let key = self.dependencies.key(ghost).clone();
+                    self.changed(&key);
+                    // What kept the ghost may have been what was being loaded.
+                    if self.dependencies.dependent(name) != Some(Dependent::Ghost(ghost)) {
+                        return Some((false, None));
+                    }
                 }
                 self.mutate(|table| table.dependencies.condemn_name(ghost));
                 Some((false, Some(ghost)))
             }
-            None => {
+            // A name is condemned once its leases are dead, and those have no edges any more.
+            Some(Dependent::Load) | None => {
                 self.mutate(|table| table.dependencies.bury(name));
                 None
             }

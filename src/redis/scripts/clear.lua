@@ -1,6 +1,7 @@
 -- One step of a clearing. ARGV: how a dependency set's name begins and ends, how the keys to remove
 -- begin ('' for all), the cursor, and how many keys to look at. Removes the values among them, with
--- what is kept beside them. Answers the next cursor and how many values were removed.
+-- what is kept beside them, and kills what is being loaded from the values. Answers the next cursor and how
+-- many values were removed.
 local depend, close, prefix = ARGV[1], ARGV[2], ARGV[3]
 local page = redis.call('SCAN', ARGV[4], 'COUNT', ARGV[5])
 local values, beside = {}, {}
@@ -38,13 +39,16 @@ for _, key in ipairs(page[2]) do
 end
 
 -- SCAN may answer more keys than asked for: not more than a script's stack holds at once.
-local function remove(keys)
-  local removed = 0
+local function each_thousand(keys, ...)
+  local answers = 0
   for from = 1, #keys, 1000 do
-    removed = removed + redis.call('UNLINK', unpack(keys, from, math.min(from + 999, #keys)))
+    local words = { ... }
+    for i = from, math.min(from + 999, #keys) do words[#words + 1] = keys[i] end
+    answers = answers + redis.call(unpack(words))
   end
-  return removed
+  return answers
 end
 
-remove(beside)
-return { page[1], remove(values) }
+each_thousand(values, 'HDEL', 'cachestore:leases')
+each_thousand(beside, 'UNLINK')
+return { page[1], each_thousand(values, 'UNLINK') }

@@ -6,10 +6,13 @@
 -- An entry leaves its set together with its life, in this one script. If it has dependents of its
 -- own, it is kept as a ghost of the name until all that is below has been drained, so that whoever
 -- invalidates the name after a crash still finds them.
+--
+-- What is being loaded from the name or from its dependents dies with them, in this one script too.
 local depend, close, name, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local ghosts_begin, parents_begin = 'cachestore:ghosts:{', 'cachestore:parents:{'
 local set, ghosts = depend .. name .. close, ghosts_begin .. name .. '}'
 local haunted = redis.call('EXISTS', ghosts)
+redis.call('HDEL', 'cachestore:leases', name)
 local members = redis.call('SRANDMEMBER', set, limit)
 if not members[1] then return { 0, 0, haunted, {} } end
 
@@ -38,6 +41,7 @@ if redis.call('EXISTS', unpack(below)) > 0 then
     end
   end
 end
+redis.call('HDEL', 'cachestore:leases', unpack(members))
 local removed = redis.call('UNLINK', unpack(members))
 redis.call('UNLINK', unpack(records))
 redis.call('SREM', set, unpack(members))

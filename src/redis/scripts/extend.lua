@@ -1,4 +1,4 @@
--- Lets the sets that lead to an entry live at least as long as the entry does.
+-- Lets the sets that lead to an entry, or to what is loaded, live at least as long as that does.
 --
 -- A dependency set holds who depends on a name. A parents set holds the names that an entry depends
 -- on: the way back, for when the entry, or what is derived from it, lives longer than was known.
@@ -47,4 +47,38 @@ local function longest(key, ttl)
   if left == -1 or not ttl then return nil end
   if left > ttl then return left end
   return ttl
+end
+
+-- Which of the names' dependency sets are new: it is asked before anything is changed. What is no set fails
+-- the script.
+local function look(names)
+  local fresh = {}
+  for i, name in ipairs(names) do
+    local kind = redis.call('TYPE', depend .. name .. close).ok
+    if kind ~= 'none' and kind ~= 'set' then
+      return nil, redis.error_reply('WRONGTYPE a dependency set is no set')
+    end
+    fresh[i] = kind == 'none'
+  end
+  return fresh
+end
+
+-- Makes a key a dependent of the names, for as long as it lives and what depends on it. Those whose dependent
+-- it was not.
+local function tie(key, ttl, names, fresh)
+  local added = {}
+  if not names[1] then return added end
+  local whole = longest(key, ttl)
+  local extended = {}
+  local mine = parents .. key .. '}'
+  local fresh_mine = redis.call('EXISTS', mine) == 0
+  for i, name in ipairs(names) do
+    local to = depend .. name .. close
+    if redis.call('SADD', to, key) == 1 then added[#added + 1] = name end
+    redis.call('SADD', mine, name)
+    if extend(to, whole, fresh[i]) then extended[#extended + 1] = name end
+  end
+  extend(mine, whole, fresh_mine)
+  extend_above(extended, whole)
+  return added
 end

@@ -1,17 +1,21 @@
 -- KEYS: the entry. ARGV: how a dependency set's name begins and ends, the value, the TTL in
--- milliseconds or '', the condition ('', 'NX', 'XX', or 'EQ'), what 'EQ' expects, and the names
--- that the entry depends on. 1 if it was written, 0 if the condition did not hold.
+-- milliseconds or '', the condition ('', 'NX', 'XX', 'EQ', or 'LEASE'), what 'EQ' expects or the token of
+-- 'LEASE', and the names that the entry depends on. 1 if it was written, 0 if the condition did not hold.
 local key, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5]
 
--- Whole or not at all: what could fail is looked at before anything is changed.
-local fresh = {}
-for i = 7, #ARGV do
-  local kind = redis.call('TYPE', depend .. ARGV[i] .. close).ok
-  if kind ~= 'none' and kind ~= 'set' then
-    return redis.error_reply('WRONGTYPE a dependency set is no set')
-  end
-  fresh[i] = kind == 'none'
+local flight = condition == 'LEASE' and flight_of()
+local alive = flight and lives(flight)
+if condition == 'LEASE' and not (alive and flight.token == ARGV[6]) then
+  disown(flight, alive)
+  announce()
+  return 0
 end
+
+-- Whole or not at all: what could fail is looked at before anything is changed.
+local names = {}
+for i = 7, #ARGV do names[i - 6] = ARGV[i] end
+local fresh, wrong = look(names)
+if wrong then return wrong end
 if condition == 'EQ' then
   local held = redis.pcall('GET', key)
   if type(held) == 'table' and held.err then return held end
@@ -23,19 +27,13 @@ if ttl ~= '' then
 end
 if condition == 'NX' or condition == 'XX' then set[#set + 1] = condition end
 if not redis.call(unpack(set)) then return 0 end
-if not ARGV[7] then return 1 end
 
-local whole = longest(key, tonumber(ttl))
-local extended = {}
-local mine = parents .. key .. '}'
-local fresh_mine = redis.call('EXISTS', mine) == 0
-for i = 7, #ARGV do
-  local name = ARGV[i]
-  local to = depend .. name .. close
-  redis.call('SADD', to, key)
-  redis.call('SADD', mine, name)
-  if extend(to, whole, fresh[i]) then extended[#extended + 1] = name end
+-- The value comes first: a server that is full refuses it only as long as the script has changed nothing.
+if flight then
+  land(flight)
+  announce()
+else
+  redis.call('HDEL', leases, key)
 end
-extend(mine, whole, fresh_mine)
-extend_above(extended, whole)
+tie(key, tonumber(ttl), names, fresh)
 return 1

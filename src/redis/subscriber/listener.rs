@@ -10,12 +10,15 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::request::News;
 
+/// Room for one piece of news, once there is some.
+type Room = Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<News>>> + Send>>;
+
 /// Where one actor's news go. What finds no room is not kept, but that there was such is: as soon as there
 /// is room again, the actor is told that it may have missed something.
 pub(super) struct Listener {
     news: mpsc::Sender<News>,
     /// Room for that, once something was missed.
-    room: Option<Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<News>>> + Send>>>,
+    room: Option<Room>,
 }
 
 impl Listener {

@@ -1,0 +1,226 @@
+//! Loads: one loader for all who want a key, and nothing stored that has changed meanwhile. The engine is
+//! asked through its lane, whichever it is.
+
+mod coordinator;
+mod flight;
+mod outcome;
+mod policy;
+mod work;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
+use self::flight::{CallerId, LoadId, Wanted};
+pub use self::outcome::{LoadError, Loaded, Origin};
+pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
+pub(crate) use self::work::{Answer, Failure, Fate, Loader, Made, SharedError, Work};
+use crate::error::{Error, Phase, Result};
+use crate::key::Key;
+use crate::lane::until;
+use crate::stats::Stats;
+
+/// What the coordinator is asked.
+struct Command {
+    load: LoadId,
+    wanted: Vec<Wanted>,
+    /// Where the answers go to those of `wanted` who wait, in their order.
+    callers: Vec<oneshot::Sender<Answer>>,
+    work: Work,
+}
+
+/// A caller who does not wait any more. At most one for each.
+struct Left {
+    key: Key,
+    caller: CallerId,
+}
+
+/// What is counted about loads.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    loads: AtomicU64,
+    joins: AtomicU64,
+    stale: AtomicU64,
+    failures: AtomicU64,
+    dead_leases: AtomicU64,
+}
+
+impl Counters {
+    /// Writes them into a store's statistics.
+    pub(crate) fn report(&self, stats: &mut Stats) {
+        stats.loads = self.loads.load(Ordering::Relaxed);
+        stats.load_joins = self.joins.load(Ordering::Relaxed);
+        stats.load_failures = self.failures.load(Ordering::Relaxed);
+        stats.stale_answers = self.stale.load(Ordering::Relaxed);
+        stats.dead_leases = self.dead_leases.load(Ordering::Relaxed);
+    }
+
+    /// A caller was given what another's loader had stored.
+    pub(crate) fn joined(&self) {
+        count(&self.joins);
+    }
+
+    /// A caller was given a stale value.
+    pub(crate) fn served_stale(&self) {
+        count(&self.stale);
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What talks to the coordinator: part of every handle of a store.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    commands: mpsc::Sender<Command>,
+    left: mpsc::UnboundedSender<Left>,
+    numbers: Arc<AtomicU64>,
+    patience: Duration,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// The coordinator's ends of what its handles hold.
+pub(crate) struct Ends {
+    commands: mpsc::Receiver<Command>,
+    left: mpsc::UnboundedReceiver<Left>,
+    counters: Arc<Counters>,
+}
+
+impl fmt::Debug for Ends {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ends")
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+/// A handle and its ends: at most `length` commands wait, each for `patience` at most.
+pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
+    let (command_sender, commands) = mpsc::channel(length);
+    let (left_sender, left) = mpsc::unbounded_channel();
+    let counters = Arc::new(Counters::default());
+    let handle = Handle {
+        commands: command_sender,
+        left: left_sender,
+        numbers: Arc::new(AtomicU64::new(0)),
+        patience,
+        counters: counters.clone(),
+    };
+    let ends = Ends {
+        commands,
+        left,
+        counters,
+    };
+    (handle, ends)
+}
+
+impl Handle {
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks for a load of `keys`, for each of which the caller waits, in their order.
+    pub(crate) async fn load(
+        &self,
+        keys: impl IntoIterator<Item = (Key, Seen)>,
+        refreshed: impl IntoIterator<Item = (Key, Seen)>,
+        work: Work,
+    ) -> Result<Vec<Waiting<'_>>> {
+        let mut waiting = Vec::new();
+        let mut callers = Vec::new();
+        let mut wanted = Vec::new();
+        for (key, seen) in keys {
+            let (sender, answer) = oneshot::channel();
+            let caller = self.number();
+            wanted.push(Wanted {
+                key: key.clone(),
+                caller: Some(caller),
+                seen,
+            });
+            callers.push(sender);
+            waiting.push(Waiting {
+                handle: self,
+                place: Some((key, caller)),
+                answer,
+            });
+        }
+        wanted.extend(refreshed.into_iter().map(idle));
+        let command = self.command(wanted, callers, work);
+        match self.commands.try_send(command) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::Closed),
+            Err(mpsc::error::TrySendError::Full(command)) => {
+                let enter = async { self.commands.send(command).await.map_err(|_| Error::Closed) };
+                until(Instant::now() + self.patience, Phase::Queue, enter).await?;
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Asks for a load of `keys`, for which nobody waits. If there is no room for it now, another caller
+    /// will ask.
+    pub(crate) fn refresh(&self, keys: impl IntoIterator<Item = (Key, Seen)>, work: Work) {
+        let wanted = keys.into_iter().map(idle).collect();
+        drop(self.commands.try_send(self.command(wanted, Vec::new(), work)));
+    }
+
+    fn command(&self, wanted: Vec<Wanted>, callers: Vec<oneshot::Sender<Answer>>, work: Work) -> Command {
+        Command {
+            load: self.number(),
+            wanted,
+            callers,
+            work,
+        }
+    }
+}
+
+fn idle((key, seen): (Key, Seen)) -> Wanted {
+    Wanted {
+        key,
+        caller: None,
+        seen,
+    }
+}
+
+/// A caller's place in the line for a key, left when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting<'a> {
+    handle: &'a Handle,
+    place: Option<(Key, CallerId)>,
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Waiting<'_> {
+    /// Waits for the answer.
+    ///
+    /// Cancel safe: it can be waited for again.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        let answer = (&mut self.answer).await;
+        self.place = None;
+        answer.unwrap_or(Answer::Failed(Failure::Store(Error::Closed)))
+    }
+
+    /// Lets the load go on as if the caller still waited.
+    pub(crate) fn let_go(mut self) {
+        self.place = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some((key, caller)) = self.place.take() {
+            // Without a coordinator there is no line to leave.
+            let _ = self.handle.left.send(Left { key, caller });
+        }
+    }
+}

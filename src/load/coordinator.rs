@@ -1,0 +1,274 @@
+//! The actor between those who want a value and the engine: it owns the loaders that run.
+
+mod steps;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use kameo::Actor;
+use kameo::actor::{ActorRef, WeakActorRef};
+use kameo::error::{ActorStopReason, Infallible, PanicError};
+use kameo::mailbox::{MailboxReceiver, Signal};
+use tokio::sync::oneshot;
+use tokio::task::{self, JoinSet};
+use tokio::time::{Instant, Sleep, timeout};
+
+use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Told};
+use super::policy::calls_for_load;
+use super::work::{Answer, Failure, Loader, Made, Work, contained};
+use super::{Command, Ends, count};
+use crate::asker::Asker;
+use crate::error::{Cause, Error, Result};
+use crate::key::Key;
+use crate::lane::LaneSender;
+use crate::request::{
+    LeaseAction, LeaseAnswer, LeaseRequest, Names, News, Request, Token, Topic, Watch, Watcher, Write,
+};
+
+/// How much is done before others have their turn.
+const TURN: usize = 256;
+
+/// The most loads, and the most who wait for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) loads: usize,
+    pub(crate) callers: usize,
+}
+
+/// What the coordinator is started with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) ends: Ends,
+    pub(crate) engine: LaneSender,
+    /// How it learns of other processes. Without one there are none.
+    pub(crate) watcher: Option<Watcher>,
+    pub(crate) bounds: Bounds,
+}
+
+/// Owns the flights and the loaders, alone.
+pub(crate) struct Coordinator {
+    ends: Ends,
+    watcher: Option<Watcher>,
+    bounds: Bounds,
+    flights: Flights,
+    loads: HashMap<LoadId, Load>,
+    /// The loads by their tokens.
+    tokens: HashMap<Token, LoadId>,
+    callers: HashMap<CallerId, oneshot::Sender<Answer>>,
+    asker: Asker<Asked, LeaseAnswer>,
+    tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
+    running: HashMap<task::Id, LoadId>,
+    /// Keys that are watched, by their names.
+    watched: HashMap<Arc<str>, Key>,
+    origin: Instant,
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// A load and what it has made so far.
+struct Load {
+    token: Token,
+    names: Names,
+    timeout: Duration,
+    /// Until it is called.
+    loader: Option<Loader>,
+    unused: oneshot::Sender<Loader>,
+    made: HashMap<Key, Made>,
+    failure: Option<Failure>,
+}
+
+/// What an answer is to.
+enum Asked {
+    Take(Key),
+    Store(LoadId, Key),
+    End,
+}
+
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator")
+            .field("loads", &self.loads.len())
+            .field("callers", &self.callers.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Actor for Coordinator {
+    type Args = Start;
+    type Error = Infallible;
+
+    async fn on_start(start: Start, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
+        let origin = Instant::now();
+        Ok(Self {
+            ends: start.ends,
+            watcher: start.watcher,
+            bounds: start.bounds,
+            flights: Flights::default(),
+            loads: HashMap::new(),
+            tokens: HashMap::new(),
+            callers: HashMap::new(),
+            asker: Asker::new(start.engine),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            watched: HashMap::new(),
+            origin,
+            alarm: Box::pin(tokio::time::sleep_until(origin)),
+        })
+    }
+
+    async fn next(
+        &mut self,
+        _: WeakActorRef<Self>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
+        Ok(poll_fn(|cx| self.poll(cx, mailbox)).await)
+    }
+
+    async fn on_panic(
+        &mut self,
+        _: WeakActorRef<Self>,
+        panic: PanicError,
+    ) -> std::result::Result<ControlFlow<ActorStopReason>, Infallible> {
+        tracing::error!(%panic, "the load coordinator panicked: it goes on with what comes next");
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Stops the loaders, and gives up their leases: other processes need not wait for them.
+    async fn on_stop(
+        &mut self,
+        _: WeakActorRef<Self>,
+        reason: ActorStopReason,
+    ) -> std::result::Result<(), Infallible> {
+        self.ends.commands.close();
+        self.tasks.abort_all();
+        for (load, key) in self.flights.leases() {
+            self.end(load, key, Given::No);
+        }
+        // Who waits is told by the end of the channel.
+        self.callers.clear();
+        tracing::debug!(?reason, "the load coordinator has stopped");
+        Ok(())
+    }
+}
+
+impl Coordinator {
+    /// Does all that can be done now. Ready with the mailbox's signal.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mailbox: &mut MailboxReceiver<Self>,
+    ) -> Poll<Option<Signal<Self>>> {
+        for _ in 0..TURN {
+            let mut progress = self.poll_left(cx);
+            progress |= self.poll_engine(cx);
+            progress |= self.poll_tasks(cx);
+            progress |= self.poll_news(cx);
+            progress |= self.poll_commands(cx);
+            if progress {
+                continue;
+            }
+            if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
+                return Poll::Ready(signal);
+            }
+            if !self.poll_alarm(cx) {
+                return Poll::Pending;
+            }
+        }
+        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
+            return Poll::Ready(signal);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(Some(left)) = self.ends.left.poll_recv(cx) {
+            self.callers.remove(&left.caller);
+            self.change(|flights, _, effects| flights.left(&left.key, left.caller, effects));
+            progress = true;
+        }
+        progress
+    }
+
+    fn poll_engine(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready((asked, answer)) = self.asker.poll_answer(cx) else {
+            return false;
+        };
+        match asked {
+            Asked::Take(key) => self.lease_answered(&key, answer),
+            Asked::Store(load, key) => self.store_answered(load, &key, answer),
+            // A lease that could not be given back ends by itself.
+            Asked::End => {}
+        }
+        true
+    }
+
+    fn poll_tasks(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(Some(ended)) = self.tasks.poll_join_next_with_id(cx) else {
+            return false;
+        };
+        let (id, made) = match ended {
+            Ok((id, made)) => (id, made),
+            Err(error) => {
+                let id = error.id();
+                contained(|| drop(error));
+                (id, Err(Failure::Panicked))
+            }
+        };
+        if let Some(load) = self.running.remove(&id) {
+            self.loaded(load, made);
+        }
+        true
+    }
+
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(watcher) = &mut self.watcher else {
+            return false;
+        };
+        let Poll::Ready(Some(news)) = watcher.news.poll_recv(cx) else {
+            return false;
+        };
+        match news {
+            News::Watching { key: name, .. } | News::Released { key: name, .. } => {
+                if let Some(key) = self.watched.get(&name).cloned() {
+                    self.change(|flights, _, effects| flights.hear(Some(&key), effects));
+                }
+            }
+            News::Missed => self.change(|flights, _, effects| flights.hear(None, effects)),
+        }
+        true
+    }
+
+    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
+        // Whoever waits for room in the engine's lane waits in ours.
+        if self.asker.is_held_up() {
+            return false;
+        }
+        let Poll::Ready(Some(command)) = self.ends.commands.poll_recv(cx) else {
+            return false;
+        };
+        self.begin(command);
+        true
+    }
+
+    /// Keeps the time: whether something was due.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(at) = self.flights.next_due().map(|due| self.origin + due) else {
+            return false;
+        };
+        if at <= Instant::now() {
+            self.change(|flights, now, effects| flights.tick(now, effects));
+            return true;
+        }
+        if self.alarm.deadline() != at {
+            self.alarm.as_mut().reset(at);
+        }
+        self.alarm.as_mut().poll(cx).is_ready()
+    }
+}

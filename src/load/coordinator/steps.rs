@@ -1,0 +1,252 @@
+//! What the coordinator does with what it is asked and answered, and what follows from its flights.
+
+use super::*;
+
+impl Coordinator {
+    pub(super) fn begin(&mut self, command: Command) {
+        let Command {
+            load,
+            wanted,
+            callers,
+            work,
+        } = command;
+        let waiting = self.callers.len() + callers.len();
+        if self.loads.len() >= self.bounds.loads || waiting > self.bounds.callers {
+            let busy = Error::Unavailable(Cause::new(TooMany));
+            for caller in callers {
+                hand(caller, Answer::Failed(Failure::Store(busy.clone())));
+            }
+            hand(work.unused, work.loader);
+            return;
+        }
+        let Work {
+            names,
+            timeout,
+            loader,
+            unused,
+        } = work;
+        let ids = wanted.iter().filter_map(|wanted| wanted.caller);
+        self.callers.extend(ids.zip(callers));
+        let token = Token::random();
+        self.tokens.insert(token, load);
+        let all_names = names.to_vec();
+        self.loads.insert(
+            load,
+            Load {
+                token,
+                names,
+                timeout,
+                loader: Some(loader),
+                unused,
+                made: HashMap::new(),
+                failure: None,
+            },
+        );
+        self.change(|flights, _, effects| flights.begin(load, all_names, wanted, effects));
+    }
+
+    pub(super) fn lease_answered(&mut self, key: &Key, answer: Result<LeaseAnswer>) {
+        let answer = match answer {
+            Ok(LeaseAnswer::Taken { present }) => {
+                let needed = calls_for_load(self.flights.seen(key), present.as_ref());
+                flight::Answer::Taken { needed }
+            }
+            Ok(LeaseAnswer::Held { token, remaining }) => match self.tokens.get(&token) {
+                Some(load) => flight::Answer::HeldHere(*load),
+                None => flight::Answer::HeldAbroad(remaining),
+            },
+            Ok(LeaseAnswer::Stored(_) | LeaseAnswer::Ended) => {
+                flight::Answer::Failed(Error::Unavailable(Cause::new(Unexpected)))
+            }
+            Err(error) => flight::Answer::Failed(error),
+        };
+        self.change(|flights, now, effects| flights.answered(key, answer, now, effects));
+    }
+
+    pub(super) fn store_answered(&mut self, load: LoadId, key: &Key, answer: Result<LeaseAnswer>) {
+        let fate = match answer {
+            Ok(LeaseAnswer::Stored(true)) => Fate::Stored,
+            Ok(_) => {
+                count(&self.ends.counters.dead_leases);
+                Fate::Superseded
+            }
+            Err(error) => {
+                tracing::debug!(?key, %error, "a loaded value could not be stored");
+                Fate::NotStored
+            }
+        };
+        self.change(|flights, _, effects| flights.stored(load, key, fate, effects));
+    }
+
+    pub(super) fn loaded(&mut self, id: LoadId, made: std::result::Result<Vec<(Key, Made)>, Failure>) {
+        let Some(load) = self.loads.get_mut(&id) else {
+            return;
+        };
+        match made {
+            Ok(made) => {
+                load.made = made.into_iter().collect();
+                let fits: HashMap<Key, bool> = load
+                    .made
+                    .iter()
+                    .map(|(key, made)| (key.clone(), made.stored))
+                    .collect();
+                self.change(|flights, _, effects| {
+                    flights.loaded(id, |key| fits.get(key).copied(), effects);
+                });
+            }
+            Err(failure) => {
+                count(&self.ends.counters.failures);
+                tracing::debug!(%failure, "a load failed");
+                load.failure = Some(failure);
+                self.change(|flights, _, effects| flights.failed(id, effects));
+            }
+        }
+    }
+
+    /// Changes the flights, and carries out what follows.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Flights, Duration, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        let now = self.origin.elapsed();
+        change(&mut self.flights, now, &mut effects);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Take(load, key) => self.take(load, key),
+            Effect::Start(load, keys) => self.start(load, keys),
+            Effect::Store(load, key) => self.store(load, key),
+            Effect::End(load, key, given) => self.end(load, key, given),
+            Effect::Forget(load) => {
+                let Some(load) = self.loads.remove(&load) else {
+                    return;
+                };
+                self.tokens.remove(&load.token);
+                if let Some(loader) = load.loader {
+                    hand(load.unused, loader);
+                }
+            }
+            Effect::Tell(caller, told) => self.tell(caller, told),
+            Effect::Watch(key) => {
+                let name: Arc<str> = Arc::from(key.as_str());
+                self.watched.insert(name.clone(), key);
+                self.watch(Watch::Begin(Topic::Lease(name)));
+            }
+            Effect::Unwatch(key) => {
+                if let Some((name, _)) = self.watched.remove_entry(key.as_str()) {
+                    self.watch(Watch::End(Topic::Lease(name)));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, load: LoadId, key: Key) {
+        let Some(load) = self.loads.get(&load) else { return };
+        let action = LeaseAction::Take {
+            key: key.clone(),
+            token: load.token,
+            names: load.names.clone(),
+            ttl: load.timeout,
+        };
+        self.ask(Asked::Take(key), action);
+    }
+
+    /// Runs a loader in a task of its own, so that whatever becomes of it nobody else notices.
+    fn start(&mut self, id: LoadId, keys: Vec<Key>) {
+        let Some(load) = self.loads.get_mut(&id) else {
+            return;
+        };
+        let Some(loader) = load.loader.take() else { return };
+        count(&self.ends.counters.loads);
+        let within = load.timeout;
+        let task = self.tasks.spawn(async move {
+            timeout(within, loader.call(keys))
+                .await
+                .unwrap_or(Err(Failure::Timeout))
+        });
+        self.running.insert(task.id(), id);
+    }
+
+    fn store(&mut self, id: LoadId, key: Key) {
+        let Some(load) = self.loads.get(&id) else { return };
+        let Some(made) = load.made.get(&key) else { return };
+        let write = Write {
+            key: key.clone(),
+            value: made.value.clone(),
+            ttl: made.ttl,
+            depends_on: load.names.clone(),
+        };
+        let token = load.token;
+        self.ask(Asked::Store(id, key), LeaseAction::Fulfil { token, write });
+    }
+
+    pub(super) fn end(&mut self, load: LoadId, key: Key, given: Given) {
+        let Some(load) = self.loads.get(&load) else { return };
+        let action = LeaseAction::End {
+            key,
+            token: load.token,
+            names: load.names.clone(),
+            given: given == Given::Yes,
+        };
+        self.ask(Asked::End, action);
+    }
+
+    fn ask(&mut self, asked: Asked, action: LeaseAction) {
+        self.asker.ask(asked, |reply| {
+            Request::Lease(Box::new(LeaseRequest { action, reply }))
+        });
+    }
+
+    fn tell(&mut self, caller: CallerId, told: Told) {
+        let Some(caller) = self.callers.remove(&caller) else {
+            return;
+        };
+        let answer = match told {
+            Told::Loaded { load, key, fate, own } => {
+                if !own {
+                    count(&self.ends.counters.joins);
+                }
+                let made = self.loads.get(&load).and_then(|load| load.made.get(&key));
+                match made {
+                    Some(made) => Answer::Loaded {
+                        value: made.value.clone(),
+                        fate,
+                        own,
+                    },
+                    None => Answer::LookAgain,
+                }
+            }
+            Told::Absent => Answer::Absent,
+            Told::Failed(load) => {
+                let load = self.loads.get(&load);
+                let failure = load.and_then(|load| load.failure.clone());
+                Answer::Failed(failure.unwrap_or(Failure::Panicked))
+            }
+            Told::Refused(failure) => Answer::Failed(Failure::Store(failure.0)),
+            Told::LookAgain => Answer::LookAgain,
+        };
+        hand(caller, answer);
+    }
+
+    fn watch(&self, watch: Watch) {
+        if let Some(watcher) = &self.watcher {
+            // Without it, who waits asks again after a while.
+            let _ = watcher.watch.send(watch);
+        }
+    }
+}
+
+/// Hands something to a caller, who may have gone, and whose waker may be anything.
+fn hand<T>(caller: oneshot::Sender<T>, what: T) {
+    contained(|| drop(caller.send(what)));
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("too many loads are under way, or too many wait for them: see loads and load_waiters")]
+struct TooMany;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the engine's answer is not to what it was asked")]
+struct Unexpected;

@@ -1,0 +1,367 @@
+//! Who loads and who waits. Pure: what happens and `now` go in, what is to be done comes out.
+//!
+//! A *load* is one loader and the keys that it was given for. Each key has a *line* of callers. The engine is
+//! asked for the key's lease on behalf of one load; if it has the lease, its loader runs for all in the line.
+//!
+//! Nobody is put on a running load for whom its value could be old: a caller joins one only if the engine said,
+//! after the caller had come, that its lease lives. Those who come while the engine is being asked may join
+//! what begins with the answer, but must ask again before they join what ran before.
+
+mod answers;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::policy::Seen;
+use crate::error::Error;
+use crate::key::Key;
+
+/// A load's number, which its caller chose. No two are the same.
+pub(crate) type LoadId = u64;
+/// A caller's number, likewise.
+pub(crate) type CallerId = u64;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Ask the engine for the lease of a key, and tell [`Flights::answered`].
+    Take(LoadId, Key),
+    /// Run the loader for these keys, and tell [`Flights::loaded`] or [`Flights::failed`].
+    Start(LoadId, Vec<Key>),
+    /// Store what was loaded for a key if its lease lives, and tell [`Flights::stored`].
+    Store(LoadId, Key),
+    /// End the lease of a key without storing anything.
+    End(LoadId, Key, Given),
+    /// Nothing more is to be done for this load.
+    Forget(LoadId),
+    Tell(CallerId, Told),
+    /// Be told when the lease of a key ends that another process holds.
+    Watch(Key),
+    Unwatch(Key),
+}
+
+/// Whether somebody is told what a load made, though it is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    Yes,
+    No,
+}
+
+/// What becomes of a caller's wish.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Told {
+    /// The value is what this load made of the key.
+    Loaded {
+        load: LoadId,
+        key: Key,
+        fate: Fate,
+        /// Whether the caller's own loader made it.
+        own: bool,
+    },
+    /// The loader had nothing for the key.
+    Absent,
+    /// The load failed.
+    Failed(LoadId),
+    /// There was no load, because of the engine.
+    Refused(EngineFailure),
+    /// Somebody else has stored a value, or may have.
+    LookAgain,
+}
+
+/// An error of the engine's. Two of them are never compared but in tests.
+#[derive(Debug, Clone)]
+pub(crate) struct EngineFailure(pub(crate) Error);
+
+impl PartialEq for EngineFailure {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+/// What became of a loaded value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Stored,
+    /// Its lease was dead.
+    Superseded,
+    /// It was not to be stored, or the engine failed.
+    NotStored,
+}
+
+/// What the engine answered to [`Effect::Take`].
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The lease is the load's. Whether what the key holds by now still calls for a load.
+    Taken {
+        needed: bool,
+    },
+    /// This load of ours has it.
+    HeldHere(LoadId),
+    /// Another process has it, for so long.
+    HeldAbroad(Duration),
+    Failed(Error),
+}
+
+/// All lines and loads.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    lines: HashMap<Key, Line>,
+    loads: HashMap<LoadId, Load>,
+    /// When to look after lines again; the numbers tell equal times apart.
+    retries: BTreeMap<(Duration, u64), Key>,
+    numbers: u64,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    asking: Option<Asking>,
+    /// Those who have come since the engine was asked.
+    late: Vec<Member>,
+    /// Those who wait for another process.
+    abroad: Vec<Member>,
+    /// The load of ours that has the lease, as far as is known.
+    flying: Option<LoadId>,
+    retry: Option<(Duration, u64)>,
+    pause: Duration,
+    watched: bool,
+}
+
+/// The engine has been asked and has not answered.
+#[derive(Debug)]
+struct Asking {
+    load: LoadId,
+    seen: Seen,
+    members: Vec<Member>,
+    /// There was news since.
+    again: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    load: LoadId,
+    /// `None` where nobody waits: a value is loaded anew before its time.
+    caller: Option<CallerId>,
+    seen: Seen,
+}
+
+#[derive(Debug)]
+struct Load {
+    names: Vec<Key>,
+    /// Keys for which it is not known yet who loads them.
+    undecided: usize,
+    /// Keys that another process loads.
+    abroad: usize,
+    /// Questions to the engine on its behalf.
+    asks: usize,
+    started: bool,
+    /// Something that it may have been made from was given out and never stored.
+    dead: bool,
+    /// One of its keys is there: before its loader is called for the others, that is to be looked at. It might
+    /// have gone again, and the loader is called once.
+    again: bool,
+    /// The keys that it loads, and who waits for each: their own loader, or another's.
+    taken: HashMap<Key, Vec<(CallerId, bool)>>,
+}
+
+/// A wish for one key.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) key: Key,
+    pub(crate) caller: Option<CallerId>,
+    pub(crate) seen: Seen,
+}
+
+impl Flights {
+    /// A load for these keys, each once, whose values depend on `names`.
+    pub(crate) fn begin(
+        &mut self,
+        load: LoadId,
+        names: Vec<Key>,
+        wanted: Vec<Wanted>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.loads.insert(
+            load,
+            Load {
+                names,
+                undecided: wanted.len(),
+                abroad: 0,
+                asks: 0,
+                started: false,
+                dead: false,
+                again: false,
+                taken: HashMap::new(),
+            },
+        );
+        for Wanted { key, caller, seen } in wanted {
+            let line = self.lines.entry(key.clone()).or_default();
+            let in_hand = line.asking.is_some() || line.flying.is_some() || line.retry.is_some();
+            if caller.is_none() && in_hand {
+                self.decide(load, effects);
+                continue;
+            }
+            line.late.push(Member { load, caller, seen });
+            if line.asking.is_none() {
+                self.ask(&key, effects);
+            }
+        }
+    }
+
+    /// What the line of a load that was asked for has seen.
+    pub(crate) fn seen(&self, key: &Key) -> Seen {
+        let asking = self.lines.get(key).and_then(|line| line.asking.as_ref());
+        asking.map_or(Seen::Nothing, |asking| asking.seen)
+    }
+
+    /// Asks the engine for all who wait, if somebody does.
+    fn ask(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        if let Some(retry) = line.retry.take() {
+            self.retries.remove(&retry);
+        }
+        for member in &line.abroad {
+            if let Some(load) = self.loads.get_mut(&member.load) {
+                load.abroad -= 1;
+                load.undecided += 1;
+            }
+        }
+        let mut members = std::mem::take(&mut line.abroad);
+        members.append(&mut line.late);
+        let can_lead = |member: &&Member| self.loads.get(&member.load).is_some_and(|load| !load.started);
+        let Some(leader) = members.iter().find(can_lead).or(members.first()) else {
+            return;
+        };
+        let (load, seen) = (leader.load, leader.seen);
+        line.asking = Some(Asking {
+            load,
+            seen,
+            members,
+            again: false,
+        });
+        if let Some(load) = self.loads.get_mut(&load) {
+            load.asks += 1;
+        }
+        effects.push(Effect::Take(load, key.clone()));
+    }
+
+    /// The leases that loads of ours have.
+    pub(crate) fn leases(&self) -> Vec<(LoadId, Key)> {
+        let keys = |(id, load): (&LoadId, &Load)| {
+            let id = *id;
+            let keys: Vec<Key> = load.taken.keys().cloned().collect();
+            keys.into_iter().map(move |key| (id, key))
+        };
+        self.loads.iter().flat_map(keys).collect()
+    }
+
+    /// A caller does not wait any more. A load that has begun goes on without.
+    pub(crate) fn left(&mut self, key: &Key, caller: CallerId, effects: &mut Vec<Effect>) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let take = |members: &mut Vec<Member>| {
+            let at = members.iter().position(|member| member.caller == Some(caller))?;
+            Some(members.swap_remove(at).load)
+        };
+        let asked = line.asking.as_mut().and_then(|asking| take(&mut asking.members));
+        if let Some(load) = asked.or_else(|| take(&mut line.late)) {
+            self.decide(load, effects);
+        } else if let Some(id) = take(&mut line.abroad) {
+            if let Some(load) = self.loads.get_mut(&id) {
+                load.abroad -= 1;
+            }
+            self.settle(id, effects);
+        }
+        self.tidy(key, effects);
+    }
+
+    /// The lease of a key that another process held may have ended; `None` says so of all.
+    pub(crate) fn hear(&mut self, key: Option<&Key>, effects: &mut Vec<Effect>) {
+        let keys: Vec<Key> = match key {
+            Some(key) => vec![key.clone()],
+            None => self.lines.keys().cloned().collect(),
+        };
+        for key in keys {
+            let Some(line) = self.lines.get_mut(&key) else {
+                continue;
+            };
+            match &mut line.asking {
+                Some(asking) => asking.again = true,
+                None if !line.abroad.is_empty() => self.ask(&key, effects),
+                None => {}
+            }
+        }
+    }
+
+    /// When to call [`tick`](Self::tick) next.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.retries.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Asks again for those whose time has come.
+    pub(crate) fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        while let Some(entry) = self.retries.first_entry()
+            && entry.key().0 <= now
+        {
+            let key = entry.remove();
+            if let Some(line) = self.lines.get_mut(&key) {
+                line.retry = None;
+            }
+            self.ask(&key, effects);
+            self.tidy(&key, effects);
+        }
+    }
+
+    /// It is known who loads one more of a load's keys.
+    fn decide(&mut self, load: LoadId, effects: &mut Vec<Effect>) {
+        if let Some(load) = self.loads.get_mut(&load) {
+            load.undecided -= 1;
+        }
+        self.settle(load, effects);
+    }
+
+    /// Starts a load whose keys are known, and forgets one that has nothing to do.
+    fn settle(&mut self, id: LoadId, effects: &mut Vec<Effect>) {
+        let Some(load) = self.loads.get_mut(&id) else {
+            return;
+        };
+        if load.undecided > 0 || load.asks > 0 {
+            return;
+        }
+        if !load.taken.is_empty() {
+            if !load.started && std::mem::take(&mut load.again) {
+                self.give_back(id, effects);
+            } else if !load.started {
+                load.started = true;
+                effects.push(Effect::Start(id, load.taken.keys().cloned().collect()));
+            }
+        } else if load.abroad == 0 {
+            self.loads.remove(&id);
+            effects.push(Effect::Forget(id));
+        }
+    }
+
+    /// Forgets a line with nobody in it.
+    fn tidy(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let empty = line.asking.is_none() && line.late.is_empty() && line.abroad.is_empty();
+        if empty && std::mem::take(&mut line.watched) {
+            effects.push(Effect::Unwatch(key.clone()));
+        }
+        if empty && line.flying.is_none() && line.retry.is_none() {
+            self.lines.remove(key);
+        }
+    }
+
+    #[cfg(test)]
+    fn sizes(&self) -> (usize, usize, usize) {
+        (self.lines.len(), self.loads.len(), self.retries.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! What a load answers its caller.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// A value, where it came from, and how old it is: see [`Load::outcome`](crate::Load::outcome).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded<T> {
+    /// The value.
+    pub value: T,
+    /// Where it came from.
+    pub origin: Origin,
+    /// How long ago it was loaded. Zero for a value that has no end, or was not loaded but written: its age
+    /// is not known.
+    pub age: Duration,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// It was stored, and is fresh.
+    Fresh,
+    /// It was stored, and its fresh time is over.
+    Stale,
+    /// This call's loader made it.
+    Loaded,
+    /// Another call's loader made it, in this process or another, while this one waited.
+    Joined,
+    /// It was loaded, and something that it was made from was changed meanwhile: it was not stored.
+    Superseded,
+}
+
+/// Why a load gave no value.
+///
+/// All callers who waited for one load get the same.
+///
+/// ```
+/// use cachestore::{Config, LoadError, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+/// let store = Store::open(Config::memory()).await?;
+/// let failed = store.get_or_load("k", || async { Err::<u32, _>("no such user") }).await;
+/// assert!(matches!(failed, Err(LoadError::Loader(error)) if *error == "no such user"));
+/// # Ok(()) }
+/// ```
+pub enum LoadError<E> {
+    /// The loader's own error.
+    Loader(Arc<E>),
+    /// The loader panicked.
+    Panicked,
+    /// There was no value within the time that was given with `timeout`. The loader was dropped, or
+    /// this call stopped to wait for another's.
+    Timeout,
+    /// The store refused an argument before the loader ran, could not serve the request, or could not
+    /// encode or decode the value.
+    Store(Error),
+}
+
+impl<E> LoadError<E> {
+    /// Whether the same call may succeed if it is made again, without a change to its arguments. Whether
+    /// a loader's own error may pass, only its caller knows: `false` here.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            LoadError::Loader(_) | LoadError::Panicked => false,
+            LoadError::Timeout => true,
+            LoadError::Store(error) => error.is_retryable(),
+        }
+    }
+}
+
+impl<E> From<Error> for LoadError<E> {
+    fn from(error: Error) -> Self {
+        LoadError::Store(error)
+    }
+}
+
+/// Cloning shares the loader's error.
+impl<E> Clone for LoadError<E> {
+    fn clone(&self) -> Self {
+        match self {
+            LoadError::Loader(error) => LoadError::Loader(Arc::clone(error)),
+            LoadError::Panicked => LoadError::Panicked,
+            LoadError::Timeout => LoadError::Timeout,
+            LoadError::Store(error) => LoadError::Store(error.clone()),
+        }
+    }
+}
+
+impl<E: fmt::Debug> fmt::Debug for LoadError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Loader(error) => f.debug_tuple("Loader").field(error).finish(),
+            LoadError::Panicked => f.write_str("Panicked"),
+            LoadError::Timeout => f.write_str("Timeout"),
+            LoadError::Store(error) => f.debug_tuple("Store").field(error).finish(),
+        }
+    }
+}
+
+impl<E> fmt::Display for LoadError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Loader(_) => f.write_str("the loader failed"),
+            LoadError::Panicked => f.write_str("the loader panicked"),
+            LoadError::Timeout => f.write_str("the value was not loaded in time"),
+            LoadError::Store(_) => f.write_str("the store could not serve the load"),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for LoadError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LoadError::Loader(error) => Some(&**error),
+            LoadError::Panicked | LoadError::Timeout => None,
+            LoadError::Store(error) => Some(error),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Leases on the server: one script for each step, and how they are killed. Pure.
+//!
+//! How a lease is kept there, `scripts/lease.lua` tells. Whatever changes a key kills the leases that name it:
+//! scripts do so themselves, and in front of plain commands there is an `HDEL`. It comes *before* them: what
+//! is loaded under a lease that is taken in between is newer than the change, but what would be stored in
+//! between under an older one is not.
+
+use std::time::Duration;
+
+use redis::{Cmd, Value as Wire};
+
+use super::command::scripted_set;
+use super::layout::Layout;
+use super::reply;
+use super::script::{By, Script};
+use crate::key::Key;
+use crate::request::{Aged, LeaseAction, LeaseAnswer, PREFIX};
+use crate::value::Value;
+
+pub(super) fn command(action: &LeaseAction, layout: Layout, by: By) -> Cmd {
+    match action {
+        LeaseAction::Fulfil { token, write } => {
+            let token = Value::from(token.to_string());
+            scripted_set(write, "LEASE", Some(&token), layout, by)
+        }
+        LeaseAction::Take {
+            key,
+            token,
+            names,
+            ttl,
+        } => {
+            let mut command = Script::LeaseTake.call(by, 1);
+            let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+            command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+            command.arg(token.to_string()).arg(ttl).arg(PREFIX);
+            for name in names.iter() {
+                command.arg(name.as_str());
+            }
+            command
+        }
+        LeaseAction::End {
+            key, token, given, ..
+        } => {
+            let mut command = Script::LeaseEnd.call(by, 1);
+            command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+            command.arg(token.to_string()).arg(u8::from(*given));
+            command
+        }
+    }
+}
+
+/// What the server's reply means; `None` if no script of ours gives it.
+pub(super) fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
+    match (action, got) {
+        (LeaseAction::Take { .. }, Wire::Array(parts)) => match <[Wire; 3]>::try_from(parts).ok()? {
+            [Wire::Int(1), Wire::Int(_), Wire::Nil] => Some(LeaseAnswer::Taken { present: None }),
+            [Wire::Int(1), Wire::Int(left), Wire::BulkString(value)] => Some(LeaseAnswer::Taken {
+                present: Some(Aged {
+                    value: Value::from(value),
+                    remaining: reply::remaining(left),
+                }),
+            }),
+            [Wire::Int(0), Wire::BulkString(token), Wire::Int(left)] => Some(LeaseAnswer::Held {
+                token: std::str::from_utf8(&token).ok()?.parse().ok()?,
+                remaining: Duration::from_millis(u64::try_from(left).ok()?),
+            }),
+            _ => None,
+        },
+        (LeaseAction::Fulfil { .. }, Wire::Int(stored)) => Some(LeaseAnswer::Stored(stored == 1)),
+        (LeaseAction::End { .. }, Wire::Int(_)) => Some(LeaseAnswer::Ended),
+        _ => None,
+    }
+}
+
+/// The leases that the plain commands of one pipeline kill.
+#[derive(Debug, Default)]
+pub(super) struct Kills(Option<Cmd>);
+
+impl Kills {
+    /// The leases that name `key`: how many bytes they add to the pipeline.
+    pub(super) fn add(&mut self, key: &Key) -> usize {
+        let command = self.0.get_or_insert_with(|| {
+            let mut command = redis::cmd("HDEL");
+            command.arg(Layout::LEASES);
+            command
+        });
+        command.arg(key.as_str());
+        key.as_str().len()
+    }
+
+    pub(super) fn into_command(self) -> Option<Cmd> {
+        self.0
+    }
+}

@@ -1,0 +1,166 @@
+//! Whether a connection lives, and opening it anew.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Link, State};
+use crate::config::Target;
+use crate::error::{Cause, Error};
+use crate::redis::connect::{Connected, connect};
+use crate::redis::fault;
+use crate::redis::job::Busy;
+use crate::redis::reply;
+
+/// How often in a row the server may be found silent before the connection is dropped.
+const STRIKES: u32 = 3;
+
+impl Link {
+    pub(super) fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        match &mut self.state {
+            State::Down { until } if *until <= now => {
+                self.state = State::Connecting(Box::pin(connect(self.options.clone())));
+                true
+            }
+            State::Down { .. } => false,
+            State::Connecting(attempt) => match attempt.as_mut().poll(cx) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(connected)) => {
+                    self.opened(connected, now);
+                    true
+                }
+                Poll::Ready(Err(error)) => {
+                    self.not_opened(error, now);
+                    true
+                }
+            },
+            // What is under way learns of its end by itself, and may have been answered before.
+            State::Up(_) if !self.flights.is_empty() => false,
+            State::Up(connected) => {
+                if connected.poll_ended(cx) {
+                    self.lose(
+                        &Cause::new(fault::Lost("the connection was closed".to_owned())),
+                        now,
+                    );
+                    return true;
+                }
+                if self.retiring {
+                    tracing::debug!(age = ?connected.since.elapsed(), "a connection to Redis is replaced");
+                    self.state = State::Down { until: now };
+                    self.retiring = false;
+                    return true;
+                }
+                false
+            }
+        }
+    }
+
+    fn opened(&mut self, connected: Connected, now: Instant) {
+        if self.failures > 0 || !self.proven {
+            tracing::debug!(failures = self.failures, "the connection to Redis is open");
+        }
+        self.state = State::Up(connected);
+        self.proven = true;
+        self.failures = 0;
+        self.trouble = None;
+        self.heard = now;
+        self.strikes = 0;
+        self.retiring = false;
+    }
+
+    fn not_opened(&mut self, error: Error, now: Instant) {
+        let failures = self.failures;
+        if failures == 0 {
+            tracing::warn!(%error, "the connection to Redis could not be opened");
+        } else {
+            tracing::debug!(%error, failures, "the connection to Redis could not be opened");
+        }
+        let hopeless = matches!(error, Error::Unauthorized | Error::InvalidConfig { .. })
+            || matches!(self.options.target, Target::Connection(_));
+        if !self.proven || hopeless {
+            for job in self.waiting.drain(..) {
+                reply::fail(job.task, &error);
+            }
+        }
+        self.trouble = Some(error);
+        self.state = State::Down {
+            until: now + self.backoff(),
+        };
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The time before the next attempt: longer with each failure, at random within its upper half.
+    fn backoff(&self) -> Duration {
+        let longest = self.options.reconnect_max;
+        let whole = self
+            .options
+            .reconnect_min
+            .saturating_mul(1 << self.failures.min(20))
+            .min(longest);
+        whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+    }
+
+    /// The connection is gone: questions are asked again, changes have an unknown outcome.
+    pub(super) fn lose(&mut self, cause: &Cause, now: Instant) {
+        tracing::warn!(error = %cause, "the connection to Redis is lost");
+        let mut again = Vec::new();
+        for flight in self.flights.drain(..) {
+            reply::lose(flight.parts, cause, &mut again);
+        }
+        self.flying_bytes = 0;
+        self.busy = Busy::default();
+        for job in again.into_iter().rev() {
+            self.waiting.push_front(job);
+        }
+        self.trouble = Some(Error::Unavailable(cause.clone()));
+        self.strikes = 0;
+        // A connection that does not live long is not opened again at once.
+        let young =
+            matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
+        let wait = if young { self.backoff() } else { Duration::ZERO };
+        self.failures = if young { self.failures.saturating_add(1) } else { 0 };
+        self.state = State::Down { until: now + wait };
+    }
+
+    /// Looks after the connection's health. When to look again.
+    pub(in crate::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
+        let connected = match &self.state {
+            State::Down { until } => return Some(*until),
+            State::Connecting(_) => return None,
+            State::Up(connected) => connected,
+        };
+        let mut next = None;
+        if let Some(age) = self.options.max_connection_age
+            && !self.retiring
+            && !matches!(self.options.target, Target::Connection(_))
+        {
+            let end = connected.since + age;
+            if end <= now {
+                self.retiring = true;
+                return Some(now);
+            }
+            next = Some(end);
+        }
+        if self.flights.is_empty() {
+            return next;
+        }
+        let patience = self.options.response_timeout;
+        let mut due = self.heard + patience + patience / 2 * self.strikes;
+        if due <= now {
+            self.strikes += 1;
+            if self.strikes >= STRIKES {
+                let silent = "the server did not answer three times in a row".to_owned();
+                self.lose(&Cause::new(fault::Lost(silent)), now);
+                return Some(now);
+            }
+            due = now + patience / 2;
+        }
+        Some(next.map_or(due, |next: Instant| next.min(due)))
+    }
+
+    /// Starts again over a new connection: what is under way may be torn.
+    pub(in crate::redis) fn reset(&mut self, now: Instant) {
+        self.lose(&Cause::new(fault::Lost("the engine failed".to_owned())), now);
+    }
+}

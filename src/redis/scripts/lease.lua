@@ -1,0 +1,72 @@
+-- What scripts know of leases. KEYS[1] is the key that is loaded.
+--
+-- `cachestore:lease:{key}` tells who loads a key: a token, the names that the lease has, its own key first, and
+-- each name's generation. It lives as long as the lease may. `cachestore:leases` is one hash for all names that
+-- leases have: when the last of them ends, in milliseconds by this server's clock, how many they are, and the
+-- generation. A lease lives while its names have the generations that it saw. So whatever changes a name
+-- kills all leases that have it by removing one field, which costs next to nothing where there is none.
+--
+-- A key that is loaded is in the dependency sets of its names as an entry is, for as long as the lease may
+-- live. So an invalidation finds what is made from it meanwhile, though it is not stored yet, or never, and its
+-- own lease has ended.
+local leases, own = 'cachestore:leases', 'cachestore:lease:{' .. KEYS[1] .. '}'
+
+-- What is known of a name: when its last lease ends, how many there are, and the generation.
+local function known(name)
+  local field = redis.call('HGET', leases, name)
+  if not field then return 0, 0, nil end
+  local ends, count, generation = string.match(field, '^(%d+) (%d+) (.*)$')
+  return tonumber(ends), tonumber(count), generation
+end
+
+local function know(name, ends, count, generation)
+  redis.call('HSET', leases, name, string.format('%.0f %.0f %s', ends, count, generation))
+end
+
+-- Who loads the key.
+local function flight_of()
+  local packed = redis.call('GET', own)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function lives(flight)
+  for i, name in ipairs(flight.names) do
+    local _, _, generation = known(name)
+    if generation ~= flight.generations[i] then return false end
+  end
+  return true
+end
+
+-- Ends a flight. Only the dependency sets still tell of it.
+local function land(flight)
+  for i, name in ipairs(flight.names) do
+    local ends, count, generation = known(name)
+    if generation == flight.generations[i] then
+      if count > 1 then
+        know(name, ends, count - 1, generation)
+      else
+        redis.call('HDEL', leases, name)
+      end
+    end
+  end
+  redis.call('DEL', own)
+end
+
+-- A value was given out that is not stored. Who loads from this key may have seen it, and what that depends on
+-- may have changed: all that stays is another's flight, in a generation of its own.
+local function disown(flight, alive)
+  if alive then
+    local ends, _, generation = known(KEYS[1])
+    flight.generations[1], flight.added = generation .. '+', {}
+    know(KEYS[1], ends, 1, flight.generations[1])
+    redis.call('SET', own, cmsgpack.pack(flight), 'KEEPTTL')
+  else
+    if flight then land(flight) end
+    redis.call('HDEL', leases, KEYS[1])
+  end
+end
+
+-- Who may not publish may still end a lease.
+local function announce()
+  redis.pcall('PUBLISH', own, '')
+end

@@ -1,0 +1,55 @@
+-- KEYS: the key. ARGV: how a dependency set's name begins and ends, the token, how long it lives in
+-- milliseconds, how much of the value is wanted, and the names that the value will depend on. {1, the value's
+-- PTTL, its first bytes} if the lease is the caller's now, {0, token, remaining} if it is another's.
+local key, token, ttl = KEYS[1], ARGV[3], tonumber(ARGV[4])
+local flight = flight_of()
+local killed = flight and not lives(flight)
+if flight and not killed then
+  return { 0, flight.token, redis.call('PTTL', own) }
+end
+
+-- Whole or not at all: what could fail is looked at before anything is changed.
+local left, value = redis.call('PTTL', key), false
+if left ~= -2 then
+  value = redis.pcall('GETRANGE', key, 0, ARGV[5] - 1)
+  if type(value) == 'table' then return value end
+end
+local names = {}
+for i = 6, #ARGV do
+  if ARGV[i] ~= key then names[#names + 1] = ARGV[i] end
+end
+local fresh, wrong = look(names)
+if wrong then return wrong end
+
+if killed then
+  land(flight)
+  -- Who loads from this key may have seen what the killed one loaded, which is never stored.
+  redis.call('HDEL', leases, key)
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- What crashed leaves its names behind: with each that comes, two are looked at, and go if they have ended.
+local some = redis.call('HRANDFIELD', leases, 2 * (#names + 1))
+for _, name in ipairs(some) do
+  if known(name) <= now then redis.call('HDEL', leases, name) end
+end
+
+-- `added`: of whose names the key was no dependent before.
+local taken = { token = token, names = {}, generations = {}, added = {} }
+local function enter(name)
+  local ends, count, generation = known(name)
+  if ends <= now then
+    ends, count, generation = now, 0, token
+  end
+  know(name, math.max(ends, now + ttl), count + 1, generation)
+  taken.names[#taken.names + 1] = name
+  taken.generations[#taken.names] = generation
+end
+enter(key)
+for _, name in ipairs(names) do enter(name) end
+if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[4]) end
+taken.added = tie(key, ttl, names, fresh)
+redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[4])
+return { 1, left, value }

@@ -1,0 +1,325 @@
+//! Leases on the wire, and over a server.
+
+use super::loader::{self, LONG, Loader, RedisServer, kept, store};
+use super::*;
+use crate::request::{Aged, LeaseAction, LeaseAnswer, LeaseRequest, Names, TaggedReply, Token};
+
+fn lease(action: LeaseAction) -> (Job, impl FnMut() -> Option<Result<LeaseAnswer>>) {
+    let (to, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let reply = TaggedReply::new(to, 0);
+    let job = job(Request::Lease(Box::new(LeaseRequest { action, reply })));
+    (job, move || answers.try_recv().ok()?.1)
+}
+
+fn names(names: &[&str]) -> Names {
+    names.iter().map(|name| key(name)).collect()
+}
+
+fn take(token: Token) -> LeaseAction {
+    LeaseAction::Take {
+        key: key("k"),
+        token,
+        names: names(&["x", "y"]),
+        ttl: Duration::from_secs(30),
+    }
+}
+
+fn fulfil(token: Token) -> LeaseAction {
+    let write = write("k", &["x", "y"]);
+    LeaseAction::Fulfil { token, write }
+}
+
+fn end(token: Token) -> LeaseAction {
+    LeaseAction::End {
+        key: key("k"),
+        token,
+        names: names(&["x", "y"]),
+        given: false,
+    }
+}
+
+#[test]
+fn steps_are_scripts() {
+    let token = Token::random();
+    let give = LeaseAction::End {
+        key: key("k"),
+        token,
+        names: names(&["x", "y"]),
+        given: true,
+    };
+    let jobs = [take(token), fulfil(token), end(token), give].map(|action| lease(action).0);
+    let wanted = [
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 30000 22 x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} v 1500 LEASE {token} x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 0"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1"),
+    ];
+    assert_eq!(lines(&batch(jobs.into())), wanted);
+}
+
+#[test]
+fn answers_mean_what_the_scripts_say() {
+    let told = |action: LeaseAction, got: Wire| {
+        let (job, mut answer) = lease(action);
+        let (stats, _) = settle(batch(vec![job]).parts, vec![got]);
+        (answer().unwrap(), stats.sets)
+    };
+    let token = Token::random();
+    let array = |parts: [Wire; 3]| Wire::Array(parts.into());
+    let taken = |left, value| told(take(token), array([Wire::Int(1), Wire::Int(left), value])).0;
+    assert_eq!(
+        taken(-2, Wire::Nil).unwrap(),
+        LeaseAnswer::Taken { present: None }
+    );
+    let present = |value: &str, remaining| LeaseAnswer::Taken {
+        present: Some(Aged {
+            value: Value::from(value),
+            remaining,
+        }),
+    };
+    assert_eq!(
+        taken(70, bulk("v")).unwrap(),
+        present("v", Some(Duration::from_millis(70)))
+    );
+    assert_eq!(taken(-1, bulk("")).unwrap(), present("", None));
+    let held = array([Wire::Int(0), bulk(&token.to_string()), Wire::Int(9)]);
+    let remaining = Duration::from_millis(9);
+    assert_eq!(
+        told(take(token), held).0.unwrap(),
+        LeaseAnswer::Held { token, remaining }
+    );
+    let stored = |got| told(fulfil(token), Wire::Int(got));
+    assert!(matches!(stored(1), (Ok(LeaseAnswer::Stored(true)), 1)));
+    assert!(matches!(stored(0), (Ok(LeaseAnswer::Stored(false)), 0)));
+    assert_eq!(told(end(token), Wire::Int(1)).0.unwrap(), LeaseAnswer::Ended);
+    assert!(matches!(told(take(token), Wire::Okay).0, Err(Error::Rejected(_))));
+    let wrong = server_error("WRONGTYPE Operation against a key");
+    assert!(matches!(told(take(token), wrong).0, Err(Error::WrongType)));
+}
+
+#[test]
+fn a_forgotten_step_is_sent_whole_and_a_lost_one_is_not_sent_again() {
+    let (first, _) = lease(take(Token::random()));
+    let forgotten = vec![server_error("NOSCRIPT No matching script.")];
+    let (_, outcome) = settle(batch(vec![first]).parts, forgotten);
+    assert_eq!(outcome.again[0].by, By::Source);
+    let (second, mut answer) = lease(fulfil(Token::random()));
+    let mut again = Vec::new();
+    reply::lose(batch(vec![second]).parts, &Cause::new("gone"), &mut again);
+    assert!(again.is_empty());
+    assert!(matches!(answer(), Some(Err(Error::OutcomeUnknown(_)))));
+}
+
+#[test]
+fn a_step_under_way_holds_back_its_key() {
+    let (mut busy, mut keys) = (Busy::default(), Vec::new());
+    busy.begin(&lease(fulfil(Token::random())).0, &mut keys);
+    assert!(busy.holds(&get("k").0));
+    assert!(!busy.holds(&get("x").0));
+}
+
+#[tokio::test]
+async fn the_lease_of_a_key_is_given_to_one_at_a_time() {
+    let server = RedisServer::start().await;
+    let (one, two) = (Loader::new(&server, false), Loader::new(&server, false));
+    let first = one.take("k", &["x"], LONG).await;
+    let (second, held) = two.try_take("k", &[], LONG).await;
+    match held.unwrap() {
+        LeaseAnswer::Held { token, remaining } => {
+            assert_eq!(token, first.token);
+            assert!(remaining <= LONG && remaining > LONG / 2, "{remaining:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!two.fulfil(&second).await, "it was not taken");
+    two.end(&second).await;
+    one.take("another", &["x", "k"], LONG).await;
+    assert!(one.fulfil(&first).await);
+    let third = two.take("k", &["x"], LONG).await;
+    two.end(&third).await;
+    assert!(!two.fulfil(&third).await, "it has ended");
+    two.take("k", &[], LONG).await;
+}
+
+#[tokio::test]
+async fn what_is_stored_is_a_value_with_its_time_and_dependencies_and_no_lease_is_left() {
+    for go in [false, true] {
+        let server = RedisServer::start().await;
+        let (loader, store) = (Loader::new(&server, go), store(&server, go).await);
+        let taken = loader.take("k", &["x", "y", "k"], LONG).await;
+        assert_eq!(loader::names(&server), ["k", "x", "y"]);
+        assert!(loader.fulfil(&taken).await);
+        assert_eq!(kept(&server), [""; 0]);
+        assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("loaded"));
+        let left = store.ttl("k").await.unwrap().unwrap().remaining().unwrap();
+        assert!(left <= LONG && left > LONG / 2, "{left:?}");
+        assert_eq!(store.invalidate(["y"]).await.unwrap(), 1);
+        assert_eq!(store.get("k").await.unwrap(), None);
+        let taken = loader.take("k", &["x"], LONG).await;
+        loader.end(&taken).await;
+        assert_eq!(kept(&server), [""; 0]);
+        let taken = loader.take("k", &[], LONG).await;
+        assert!(loader.fulfil(&taken).await);
+        assert_eq!(kept(&server), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_taker_is_shown_what_there_is() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    let present = async |name| match loader.try_take(name, &[], LONG).await.1.unwrap() {
+        LeaseAnswer::Taken { present } => present,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(present("absent").await, None);
+    store.set("ever", "").await.unwrap();
+    let found = present("ever").await.unwrap();
+    assert_eq!((found.value, found.remaining), (Value::from(""), None));
+    store
+        .set("long", "0123456789".repeat(10))
+        .ttl(LONG)
+        .await
+        .unwrap();
+    let found = present("long").await.unwrap();
+    assert_eq!(found.value, Value::from("0123456789012345678901"));
+    let left = found.remaining.unwrap();
+    assert!(left <= LONG && left > LONG / 2, "{left:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_value_has_no_lease() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    server.command(&["LPUSH", "k", "v"]);
+    let (_, refused) = loader.try_take("k", &["x"], LONG).await;
+    assert!(matches!(refused, Err(Error::WrongType)), "{refused:?}");
+    assert_eq!(kept(&server), [""; 0]);
+    let aged = loader.ask(|reply| Request::GetAged { key: key("k"), reply });
+    assert!(matches!(aged.await, Err(Error::WrongType)));
+    let keys = vec![key("absent"), key("k")];
+    let aged = loader.ask(|reply| Request::GetManyAged { keys, reply });
+    assert!(matches!(aged.await, Err(Error::WrongType)));
+}
+
+#[tokio::test]
+async fn values_come_with_the_time_that_is_left() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    store.set("ever", "1").await.unwrap();
+    store.set("long", "2").ttl(LONG).await.unwrap();
+    let keys = ["ever", "absent", "long"].map(key).to_vec();
+    let many = loader.ask(|reply| Request::GetManyAged { keys, reply });
+    let many = many.await.unwrap();
+    let ever = Aged {
+        value: Value::from("1"),
+        remaining: None,
+    };
+    assert_eq!(many[..2], [Some(ever), None]);
+    let key = key("long");
+    let long = loader.ask(|reply| Request::GetAged { key, reply });
+    for long in [&many[2], &long.await.unwrap()] {
+        let long = long.as_ref().unwrap();
+        assert_eq!(long.value, Value::from("2"));
+        let left = long.remaining.unwrap();
+        assert!(left <= LONG && left > LONG / 2, "{left:?}");
+    }
+    let none = loader.ask(|reply| Request::GetManyAged { keys: vec![], reply });
+    assert_eq!(none.await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_lease_ends_with_its_time() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let short = Duration::from_millis(30);
+    let late = loader.take("k", &["x"], short).await;
+    let derived = loader.take("other", &["k"], LONG).await;
+    let next = loader.take_later("k", &[], LONG).await;
+    assert!(!loader.fulfil(&late).await);
+    assert!(
+        !loader.fulfil(&derived).await,
+        "it may have seen what came too late"
+    );
+    assert!(loader.fulfil(&next).await, "whoever came after it lives");
+}
+
+#[tokio::test]
+async fn what_is_kept_goes_with_the_longest_lease() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    loader.take("a", &["x"], LONG).await;
+    loader.take("b", &["x"], Duration::from_millis(20)).await;
+    while kept(&server).len() > 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(kept(&server), ["cachestore:lease:{a}", "cachestore:leases"]);
+    for name in kept(&server) {
+        let left = server.command(&["PTTL", &name]).int();
+        assert!(left > 30_000 && left <= 60_000, "{name}: {left}");
+    }
+}
+
+#[tokio::test]
+async fn what_crashes_left_goes_when_others_come() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let mut client = server.client();
+    let field = ["HSET", "cachestore:leases", "x", "1 7 token"];
+    client.try_command(&field).unwrap();
+    for number in 0..100 {
+        let name = format!("crashed{number}");
+        let field = ["HSET", "cachestore:leases", &name, "1 1 token"];
+        client.try_command(&field).unwrap();
+    }
+    for _ in 0..500 {
+        let taken = loader.take("k", &["x"], LONG).await;
+        loader.end(&taken).await;
+    }
+    assert_eq!(kept(&server), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_server_that_forgets_its_scripts_is_told_them_again() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    let forget = || assert_eq!(server.command(&["SCRIPT", "FLUSH"]).text(), "OK");
+    forget();
+    let taken = loader.take("k", &["x"], LONG).await;
+    forget();
+    assert!(loader.fulfil(&taken).await);
+    forget();
+    loader.end(&loader.take("k", &["x"], LONG).await).await;
+    let taken = loader.take("k", &["x"], LONG).await;
+    forget();
+    store.set("x", "v").depends_on(["y"]).await.unwrap();
+    forget();
+    assert!(!loader.fulfil(&taken).await, "killed by a script sent again");
+    // Behind a step that is sent again, nothing for its key overtakes it.
+    let taken = loader.take("k", &[], LONG).await;
+    forget();
+    let read = loader.ask(|reply| Request::Get { key: key("k"), reply });
+    let (stored, read) = tokio::join!(biased; loader.fulfil(&taken), read);
+    assert!(stored);
+    assert_eq!(read.unwrap(), Some(Value::from("loaded")));
+}
+
+#[tokio::test]
+async fn ends_are_announced() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let mut monitor = server.monitor();
+    let mut told = || {
+        let seen = monitor.take();
+        let published = seen.iter().filter(|seen| seen.name() == "PUBLISH");
+        published.map(|seen| seen.line()).collect::<Vec<_>>()
+    };
+    let taken = loader.take("k", &["x"], LONG).await;
+    assert_eq!(told(), [""; 0]);
+    assert!(loader.fulfil(&taken).await);
+    assert_eq!(told(), ["PUBLISH cachestore:lease:{k} "]);
+    assert!(!loader.fulfil(&taken).await);
+    assert_eq!(told(), ["PUBLISH cachestore:lease:{k} "]);
+    loader.end(&taken).await;
+    assert_eq!(told(), ["PUBLISH cachestore:lease:{k} "]);
+}

@@ -1,0 +1,230 @@
+//! What is loaded is in the dependency sets of its names, as an entry is.
+
+use super::loader::{LONG, Loader, RedisServer, kept, names, store};
+use super::*;
+
+/// The sets of a server, each with its members.
+fn sets(server: &RedisServer) -> Vec<String> {
+    let sets = ["*depend:*", "cachestore:parents:*", "cachestore:ghosts:*"];
+    let names = sets
+        .iter()
+        .flat_map(|names| server.command(&["KEYS", names]).sorted());
+    let with_members = |name: String| {
+        let members = server.command(&["SMEMBERS", &name]).sorted().join(" ");
+        format!("{name} {members}")
+    };
+    names.map(with_members).collect()
+}
+
+fn left(server: &RedisServer, set: &str) -> Duration {
+    let left = server.command(&["PTTL", set]).int();
+    Duration::from_millis(u64::try_from(left).unwrap())
+}
+
+#[tokio::test]
+async fn what_is_loaded_is_a_dependent_of_its_names() {
+    for (go, x) in [(false, "cachestore:depend:{x}"), (true, "depend:x")] {
+        let server = RedisServer::start().await;
+        let loader = Loader::new(&server, go);
+        let taken = loader.take("k", &["x", "k", "x"], LONG).await;
+        let tied = [format!("{x} k"), "cachestore:parents:{k} x".to_owned()];
+        assert_eq!(sets(&server), tied);
+        for set in [x, "cachestore:parents:{k}"] {
+            assert!(left(&server, set) <= LONG && left(&server, set) > LONG / 2);
+        }
+        loader.end(&taken).await;
+        assert_eq!(sets(&server), [""; 0]);
+        let taken = loader.take("k", &["x"], LONG).await;
+        loader.give(&taken).await;
+        assert_eq!(sets(&server), tied);
+        assert_eq!(kept(&server), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_dependency_set_that_is_none_refuses_a_lease_and_nothing_is_changed() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    let killed = loader.take("k", &["z"], LONG).await;
+    let outer = loader.take("outer", &["k"], LONG).await;
+    store.delete("z").await.unwrap();
+    server.command(&["SET", "cachestore:depend:{y}", "v"]);
+    let before = (kept(&server), names(&server));
+    let (_, refused) = loader.try_take("k", &["x", "y"], LONG).await;
+    assert!(matches!(refused, Err(Error::WrongType)), "{refused:?}");
+    assert_eq!((kept(&server), names(&server)), before);
+    assert_eq!(server.command(&["EXISTS", "cachestore:depend:{x}"]).int(), 0);
+    assert!(loader.fulfil(&outer).await, "nothing was killed");
+    assert!(!loader.fulfil(&killed).await);
+}
+
+/// From what depends on it down to what is loaded from that: each with the time of the longest.
+#[tokio::test]
+async fn what_leads_to_a_lease_lives_as_long() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let short = Duration::from_millis(500);
+    loader.take("part", &["row"], short).await;
+    let page = loader.take("page", &["part"], LONG).await;
+    let sets = [
+        "depend:{row}",
+        "parents:{part}",
+        "depend:{part}",
+        "parents:{page}",
+    ];
+    let all_live = |at_least: Duration| {
+        for set in sets {
+            let left = left(&server, &format!("cachestore:{set}"));
+            assert!(left > at_least, "{set}: {left:?}");
+        }
+    };
+    all_live(LONG / 2);
+    // One that begins when something depends on it already lives as long, and a shorter one shortens nothing.
+    server.flush();
+    loader.take("page", &["part"], LONG).await;
+    loader.take("part", &["row"], short).await;
+    all_live(LONG / 2);
+    loader.end(&page).await;
+    all_live(LONG / 2);
+}
+
+#[tokio::test]
+async fn an_invalidation_reaches_what_is_loaded_through_what_is_not_there() {
+    for go in [false, true] {
+        let server = RedisServer::start().await;
+        let (loader, store) = (Loader::new(&server, go), store(&server, go).await);
+        let part = loader.take("part", &["row"], LONG).await;
+        let middle = loader.take("middle", &["part"], LONG).await;
+        let page = loader.take("page", &["middle"], LONG).await;
+        loader.give(&part).await;
+        loader.give(&middle).await;
+        assert_eq!(store.invalidate(["row"]).await.unwrap(), 0);
+        assert!(!loader.fulfil(&page).await);
+        assert_eq!(kept(&server), [""; 0]);
+        // And what was stored.
+        let part = loader.take("part", &["row"], LONG).await;
+        let page = loader.take("page", &["part"], LONG).await;
+        loader.give(&part).await;
+        assert!(loader.fulfil(&page).await);
+        assert_eq!(store.invalidate(["row"]).await.unwrap(), 1);
+        assert_eq!(sets(&server), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_ends_without_a_value_takes_nothing_from_others() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    let x = || server.command(&["SMEMBERS", "cachestore:depend:{x}"]).sorted();
+    // Others in the set.
+    let beside = loader.take("beside", &["x"], LONG).await;
+    let taken = loader.take("k", &["x"], LONG).await;
+    loader.end(&taken).await;
+    assert_eq!(x(), ["beside"]);
+    loader.end(&beside).await;
+    assert_eq!(x(), [""; 0]);
+    // Who was told something before.
+    let told = loader.take("k", &["x"], LONG).await;
+    loader.give(&told).await;
+    let taken = loader.take("k", &["x", "y"], LONG).await;
+    loader.end(&taken).await;
+    assert_eq!(x(), ["k"]);
+    let y = server.command(&["EXISTS", "cachestore:depend:{y}"]);
+    assert_eq!(y.int(), 0);
+    // A value that was there, or came, with its dependency.
+    for first in [true, false] {
+        server.flush();
+        let set = async || store.set("k", "v").depends_on(["x"]).await.unwrap();
+        if first {
+            set().await;
+        }
+        let taken = loader.take("k", &["x"], LONG).await;
+        if !first {
+            set().await;
+        }
+        loader.end(&taken).await;
+        assert_eq!(x(), ["k"]);
+    }
+    // The same, and it has gone: what was made from it may be anywhere.
+    server.flush();
+    let taken = loader.take("k", &["x"], LONG).await;
+    store.set("k", "v").depends_on(["x"]).await.unwrap();
+    store.delete("k").await.unwrap();
+    loader.end(&taken).await;
+    assert_eq!(x(), ["k"]);
+    // Something below.
+    server.flush();
+    let taken = loader.take("k", &["x"], LONG).await;
+    store.set("below", "v").depends_on(["k"]).await.unwrap();
+    loader.end(&taken).await;
+    assert_eq!(x(), ["k"]);
+}
+
+/// Whoever comes too late has told somebody all the same.
+#[tokio::test]
+async fn whoever_ends_takes_nothing_from_who_was_refused() {
+    for stored in [true, false] {
+        let server = RedisServer::start().await;
+        let loader = Loader::new(&server, false);
+        let late = loader.take("k", &["x"], Duration::from_millis(20)).await;
+        let next = loader.take_later("k", &["x"], LONG).await;
+        if stored {
+            assert!(!loader.fulfil(&late).await);
+        } else {
+            loader.give(&late).await;
+        }
+        loader.end(&next).await;
+        assert_eq!(sets(&server)[0], "cachestore:depend:{x} k");
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_too_late_kills_who_loads_from_it() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    // Killed.
+    let inner = loader.take("k", &["x"], LONG).await;
+    let outer = loader.take("other", &["k"], LONG).await;
+    store.delete("x").await.unwrap();
+    loader.give(&inner).await;
+    assert!(!loader.fulfil(&outer).await);
+    assert_eq!(kept(&server), [""; 0]);
+    // Another's by now, which lives on.
+    let inner = loader.take("k", &["x"], LONG).await;
+    store.delete("x").await.unwrap();
+    let next = loader.take("k", &["x"], LONG).await;
+    let outer = loader.take("other", &["k"], LONG).await;
+    loader.give(&inner).await;
+    assert!(!loader.fulfil(&outer).await);
+    assert!(loader.fulfil(&next).await);
+    assert_eq!(kept(&server), [""; 0]);
+    // In time it kills nothing, nor does one that gave nothing.
+    let inner = loader.take("k", &["x"], LONG).await;
+    let outer = loader.take("other", &["k"], LONG).await;
+    loader.give(&inner).await;
+    loader.end(&inner).await;
+    assert!(loader.fulfil(&outer).await);
+}
+
+#[tokio::test]
+async fn a_clearing_kills_what_is_loaded_from_values_when_it_removes_them() {
+    let server = RedisServer::start().await;
+    let store = store(&server, false).await;
+    let pairs = (0..2000).map(|number| (format!("k{number}"), "v"));
+    store.set_many(pairs).await.unwrap();
+    let mut monitor = server.monitor();
+    assert_eq!(store.clear().await.unwrap(), 2000);
+    let seen = monitor.take();
+    let steps = seen.split(|seen| !seen.in_script).filter(|step| !step.is_empty());
+    let mut removed = 0;
+    for step in steps {
+        let keys = |command: &str, from: usize| {
+            let of = step.iter().filter(|seen| seen.name() == command);
+            of.flat_map(|seen| seen.arguments[from..].to_vec())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(keys("UNLINK", 1), keys("HDEL", 2));
+        removed += keys("UNLINK", 1).len();
+    }
+    assert_eq!(removed, 2000);
+}

@@ -1,0 +1,182 @@
+//! An engine over a server of its own, asked for what loads ask.
+
+use std::time::Duration;
+
+use kameo::actor::{ActorRef, Spawn};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::key;
+use crate::config::{Config, EngineConfig, RedisConfig};
+use crate::error::Result;
+use crate::key::Key;
+use crate::lane::{Bounds, LaneSender, Stamp, lane};
+use crate::redis::{RedisEngine, Start};
+use crate::request::{
+    LeaseAction, LeaseAnswer, LeaseRequest, Names, Reply, Request, TaggedReply, Token, Write,
+};
+use crate::store::Store;
+use crate::value::Value;
+
+#[path = "../../../tests/support/redis"]
+#[allow(
+    dead_code,
+    clippy::expect_used,
+    reason = "the tests' servers, of which this uses a part"
+)]
+pub(super) mod harness {
+    pub(crate) mod resp;
+    pub(crate) mod server;
+}
+
+pub(super) use harness::server::RedisServer;
+
+/// Longer than any test takes.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+
+/// One process that loads.
+pub(super) struct Loader {
+    lane: LaneSender,
+    _engine: ActorRef<RedisEngine>,
+}
+
+/// A lease as its taker knows it.
+pub(super) struct Taken {
+    pub(super) key: Key,
+    pub(super) token: Token,
+    pub(super) names: Vec<Key>,
+}
+
+impl Loader {
+    pub(super) fn new(server: &RedisServer, go_compatible: bool) -> Self {
+        let config = Config::from(RedisConfig::new(&server.url()).unwrap());
+        let EngineConfig::Redis(options) = config.engine else {
+            panic!("a store over Redis");
+        };
+        let bounds = Bounds {
+            length: 1024,
+            bytes: 1 << 20,
+            patience: Duration::from_secs(10),
+        };
+        let (lane, receiver) = lane(&bounds, Stamp::All, &Handle::current());
+        let engine = RedisEngine::spawn(Start {
+            lane: receiver,
+            options,
+            go_compatible,
+        });
+        Self {
+            lane,
+            _engine: engine,
+        }
+    }
+
+    pub(super) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        self.lane.ask(make).await
+    }
+
+    pub(super) async fn step(&self, action: LeaseAction) -> Result<LeaseAnswer> {
+        let (to, mut answers) = mpsc::unbounded_channel();
+        let reply = TaggedReply::new(to, 0);
+        let request = LeaseRequest { action, reply };
+        self.lane.send(Request::Lease(Box::new(request))).await.unwrap();
+        answers.recv().await.unwrap().1.unwrap()
+    }
+
+    /// Tries to take a lease.
+    pub(super) async fn try_take(
+        &self,
+        name: &str,
+        names: &[&str],
+        ttl: Duration,
+    ) -> (Taken, Result<LeaseAnswer>) {
+        let taken = Taken {
+            key: key(name),
+            token: Token::random(),
+            names: names.iter().map(|name| key(name)).collect(),
+        };
+        let answer = self.step(LeaseAction::Take {
+            key: taken.key.clone(),
+            token: taken.token,
+            names: Names::from(taken.names.clone()),
+            ttl,
+        });
+        let answer = answer.await;
+        (taken, answer)
+    }
+
+    /// Takes a lease that is free.
+    pub(super) async fn take(&self, name: &str, names: &[&str], ttl: Duration) -> Taken {
+        let (taken, answer) = self.try_take(name, names, ttl).await;
+        let answer = answer.unwrap();
+        assert!(matches!(answer, LeaseAnswer::Taken { .. }), "{name}: {answer:?}");
+        taken
+    }
+
+    /// Takes a lease as soon as it is free.
+    pub(super) async fn take_later(&self, name: &str, names: &[&str], ttl: Duration) -> Taken {
+        let end = Instant::now() + LONG / 6;
+        loop {
+            match self.try_take(name, names, ttl).await {
+                (taken, Ok(LeaseAnswer::Taken { .. })) => return taken,
+                (_, answer) => assert!(Instant::now() < end, "{name}: {answer:?}"),
+            }
+        }
+    }
+
+    /// Stores `loaded`: whether the lease lived.
+    pub(super) async fn fulfil(&self, taken: &Taken) -> bool {
+        let write = Write {
+            key: taken.key.clone(),
+            value: Value::from("loaded"),
+            ttl: Some(LONG),
+            depends_on: Names::from(taken.names.clone()),
+        };
+        let token = taken.token;
+        match self.step(LeaseAction::Fulfil { token, write }).await.unwrap() {
+            LeaseAnswer::Stored(stored) => stored,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Ends a lease of which nobody was given anything.
+    pub(super) async fn end(&self, taken: &Taken) {
+        self.end_as(taken, false).await;
+    }
+
+    /// Ends a lease of which something was given out that is not stored.
+    pub(super) async fn give(&self, taken: &Taken) {
+        self.end_as(taken, true).await;
+    }
+
+    pub(super) async fn end_as(&self, taken: &Taken, given: bool) {
+        let answer = self.step(LeaseAction::End {
+            key: taken.key.clone(),
+            token: taken.token,
+            names: Names::from(taken.names.clone()),
+            given,
+        });
+        assert_eq!(answer.await.unwrap(), LeaseAnswer::Ended);
+    }
+}
+
+/// A store of another process.
+pub(super) async fn store(server: &RedisServer, go_compatible: bool) -> Store {
+    let config = RedisConfig::new(&server.url()).unwrap();
+    let config = if go_compatible {
+        config.go_compatible()
+    } else {
+        config
+    };
+    Store::open(config).await.unwrap()
+}
+
+/// The names of what is kept for leases.
+pub(super) fn kept(server: &RedisServer) -> Vec<String> {
+    server.command(&["KEYS", "cachestore:lease*"]).sorted()
+}
+
+/// The names that leases have.
+pub(super) fn names(server: &RedisServer) -> Vec<String> {
+    server.command(&["HKEYS", "cachestore:leases"]).sorted()
+}

@@ -1,0 +1,112 @@
+//! The commands of each kind of walk, step by step.
+
+use super::*;
+use crate::key::{KeyMaker, Namespace};
+
+const LAYOUT: Layout = Layout {
+    depend: "d:",
+    close: "",
+    lock: ("l:", ""),
+};
+
+fn walk(names: &[&str]) -> Walk {
+    let maker = KeyMaker::new(100, true);
+    let keys: Vec<Key> = names
+        .iter()
+        .map(|name| maker.key(&Namespace::default(), name).unwrap())
+        .collect();
+    Walk::invalidation(&keys, Reply::new().0)
+}
+
+/// The words of the next command, without the script's digest.
+fn words(walk: &Walk) -> String {
+    let command = walk.command(LAYOUT, By::Digest);
+    let words = command.args_iter().filter_map(|argument| match argument {
+        redis::Arg::Simple(word) => Some(String::from_utf8(word.to_vec()).unwrap()),
+        _ => None,
+    });
+    words
+        .filter(|word| word.len() != 40)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn drained(removed: i64, more: bool, haunted: bool, below: &[&str]) -> Wire {
+    let below = below
+        .iter()
+        .map(|name| Wire::BulkString(name.as_bytes().to_vec()))
+        .collect();
+    Wire::Array(vec![
+        Wire::Int(removed),
+        Wire::Int(more.into()),
+        Wire::Int(haunted.into()),
+        Wire::Array(below),
+    ])
+}
+
+#[test]
+fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
+    let mut walk = walk(&["a", "b", "a"]);
+    assert_eq!(words(&walk), "EVALSHA 2 a b");
+    assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
+    assert_eq!(walk.advance(drained(500, true, false, &[])), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500", "the rest of it");
+    assert_eq!(walk.advance(drained(3, false, false, &[])), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  a 500");
+    assert_eq!(walk.advance(drained(0, false, false, &[])), Ok(true));
+    assert_eq!(walk.removed, 504);
+}
+
+#[test]
+fn a_cycle_is_gone_around_once_and_its_ghosts_are_buried_last() {
+    let mut walk = walk(&["a"]);
+    assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
+    assert_eq!(walk.advance(drained(1, false, false, &["b"])), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
+    assert_eq!(walk.advance(drained(0, false, false, &["a"])), Ok(false));
+    assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a} cachestore:ghosts:{b}");
+    assert_eq!(walk.advance(Wire::Int(2)), Ok(true));
+    assert_eq!(walk.removed, 2);
+}
+
+#[test]
+fn what_a_crash_left_behind_is_found_again() {
+    let mut walk = walk(&["a"]);
+    assert_eq!(walk.advance(Wire::Int(0)), Ok(false));
+    assert_eq!(walk.advance(drained(0, false, true, &[])), Ok(false));
+    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 0 COUNT 500");
+    let page = |next: &str, ghost: &str| {
+        let ghosts = Wire::Array(vec![Wire::BulkString(ghost.as_bytes().to_vec())]);
+        Wire::Array(vec![Wire::BulkString(next.as_bytes().to_vec()), ghosts])
+    };
+    assert_eq!(walk.advance(page("7", "b")), Ok(false));
+    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 7 COUNT 500");
+    assert_eq!(walk.advance(page("0", "c")), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  c 500");
+    assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
+    assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
+    assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a}");
+}
+
+#[test]
+fn a_clearing_kills_what_is_being_loaded_before_it_removes_values() {
+    let mut walk = Walk::clearing("t:".into(), Reply::new().0);
+    assert_eq!(words(&walk), "EVALSHA 0 0 t:* 512");
+    assert_eq!(walk.advance(Wire::BulkString(b"9".to_vec())), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 9 t:* 512");
+    assert_eq!(walk.advance(Wire::BulkString(b"0".to_vec())), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  t: 0 512");
+    let page = |next: &str, removed| {
+        Wire::Array(vec![
+            Wire::BulkString(next.as_bytes().to_vec()),
+            Wire::Int(removed),
+        ])
+    };
+    assert_eq!(walk.advance(page("18446744073709551615", 2)), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  t: 18446744073709551615 512");
+    assert_eq!(walk.advance(page("0", 3)), Ok(true));
+    assert_eq!(walk.removed, 5);
+    assert_eq!(walk.advance(Wire::Nil), Err(Unexpected));
+}

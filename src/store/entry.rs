@@ -1,0 +1,127 @@
+//! What keys hold, as models: whether it was loaded, and how old it is.
+
+use std::time::Duration;
+
+use super::Store;
+use crate::envelope::{Head, Stored, open};
+use crate::error::Result;
+use crate::key::Key;
+use crate::request::{Aged, Request};
+use crate::value::Value;
+
+/// The most keys that travel in one request, so that none holds the engine for long.
+const CHUNK: usize = 512;
+
+/// What a key holds.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Absent,
+    /// A value that was not loaded.
+    Plain(Value),
+    /// A loaded value. Its age is `None` if it does not matter, for it is fresh as long as it is there.
+    Loaded {
+        value: Value,
+        head: Head,
+        age: Option<Duration>,
+    },
+    /// A loaded value in a form that this version cannot read.
+    Foreign,
+}
+
+impl Entry {
+    /// What was read without the time that is left: `None` if that matters.
+    pub(super) fn from_value(value: Option<Value>) -> Option<Self> {
+        let Some(value) = value else {
+            return Some(Entry::Absent);
+        };
+        match open(value.as_bytes()) {
+            Stored::Loaded(head, _) if head.turns_stale() => None,
+            _ => Some(Self::from_aged(Some(Aged {
+                value,
+                remaining: None,
+            }))),
+        }
+    }
+
+    pub(super) fn from_aged(aged: Option<Aged>) -> Self {
+        let Some(Aged { value, remaining }) = aged else {
+            return Entry::Absent;
+        };
+        match open(value.as_bytes()) {
+            Stored::Plain(_) => Entry::Plain(value),
+            Stored::Foreign => Entry::Foreign,
+            Stored::Loaded(head, _) => {
+                let age = head.age(remaining);
+                Entry::Loaded { value, head, age }
+            }
+        }
+    }
+
+    /// The encoded model, if there is one and it is fresh.
+    pub(super) fn fresh_model(&self) -> Option<&[u8]> {
+        match self {
+            Entry::Loaded { head, age, .. } => {
+                let stale = head.fresh.zip(*age).is_some_and(|(fresh, age)| age >= fresh);
+                if stale { None } else { self.model() }
+            }
+            _ => self.model(),
+        }
+    }
+
+    /// The encoded model, if there is one.
+    pub(super) fn model(&self) -> Option<&[u8]> {
+        match self {
+            Entry::Plain(value) | Entry::Loaded { value, .. } => model_of(value),
+            Entry::Absent | Entry::Foreign => None,
+        }
+    }
+}
+
+/// The encoded model of a stored value.
+pub(super) fn model_of(value: &Value) -> Option<&[u8]> {
+    match open(value.as_bytes()) {
+        Stored::Plain(model) | Stored::Loaded(_, model) => Some(model),
+        Stored::Foreign => None,
+    }
+}
+
+impl Store {
+    /// What a key holds. `aged` says that its age matters.
+    pub(super) async fn entry_of(&self, key: &Key, aged: bool) -> Result<Entry> {
+        if !aged && let Some(entry) = Entry::from_value(self.get_value(key.clone()).await?) {
+            return Ok(entry);
+        }
+        self.aged_entry(key.clone()).await
+    }
+
+    pub(super) async fn aged_entry(&self, key: Key) -> Result<Entry> {
+        let aged = self.lane().ask(|reply| Request::GetAged { key, reply }).await?;
+        Ok(Entry::from_aged(aged))
+    }
+
+    /// As [`entry_of`](Self::entry_of) for many keys, in their order.
+    pub(super) async fn entries(&self, keys: &[Key], aged: bool) -> Result<Vec<Entry>> {
+        if aged {
+            return self.aged_entries(keys.to_vec()).await;
+        }
+        let values = self.get_values(keys.to_vec()).await?;
+        let mut entries: Vec<Option<Entry>> = values.into_iter().map(Entry::from_value).collect();
+        let unsure = entries.iter().zip(keys).filter(|(entry, _)| entry.is_none());
+        let unsure: Vec<Key> = unsure.map(|(_, key)| key.clone()).collect();
+        let mut sure = self.aged_entries(unsure).await?.into_iter();
+        let places = entries.iter_mut().filter(|entry| entry.is_none());
+        places.for_each(|entry| *entry = sure.next());
+        Ok(entries.into_iter().flatten().collect())
+    }
+
+    async fn aged_entries(&self, keys: Vec<Key>) -> Result<Vec<Entry>> {
+        let mut entries = Vec::with_capacity(keys.len());
+        let mut keys = keys.into_iter();
+        while keys.len() > 0 {
+            let keys = keys.by_ref().take(CHUNK).collect();
+            let aged = self.lane().ask(|reply| Request::GetManyAged { keys, reply });
+            entries.extend(aged.await?.into_iter().map(Entry::from_aged));
+        }
+        Ok(entries)
+    }
+}

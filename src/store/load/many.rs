@@ -1,0 +1,233 @@
+//! Many keys: read them in one request, and load those that are missing with one call of the loader.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::super::Store;
+use super::super::options::Lifetime;
+use super::options::{LoadOptions, load_options};
+use super::plan::{Plan, told};
+use crate::error::{Cause, Error, Result};
+use crate::key::Key;
+use crate::load::{Answer, Failure, LoadError, Loader, Seen, SharedError, Verdict};
+
+impl Store {
+    /// The values of many keys, those that are missing loaded with one call of the loader.
+    ///
+    /// All keys are read in one request (512 to a request). Keys that somebody loads already are waited
+    /// for; the loader is called once, with the rest, trimmed and without the namespace, in no order. A key
+    /// that it leaves out is absent from the answer, and is not stored. Else as
+    /// [`get_or_load`](Self::get_or_load). Without keys, nothing is called.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let lengths: HashMap<String, usize> = store
+    ///     .get_or_load_many(["one", "three"], |missing: Vec<String>| async move {
+    ///         Ok::<_, std::io::Error>(missing.into_iter().map(|key| (key.clone(), key.len())).collect())
+    ///     })
+    ///     .await?;
+    /// assert_eq!(lengths["three"], 5);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_load`](Self::get_or_load); one key that fails fails the call.
+    /// [`Unavailable`](Error::Unavailable) also if another process gave up one of the keys that this call
+    /// waited for, after this call's loader had run.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_load`](Self::get_or_load).
+    pub fn get_or_load_many<T, E, K, F, Fut>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        loader: F,
+    ) -> LoadMany<'_, T, F>
+    where
+        K: AsRef<str>,
+        F: FnOnce(Vec<String>) -> Fut + Send + 'static,
+        Fut: Future<Output = std::result::Result<HashMap<String, T>, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        LoadMany {
+            options: LoadOptions::new(self),
+            keys: self.keys(keys),
+            loader,
+        }
+    }
+}
+
+/// Values that are loaded if need be: see [`Store::get_or_load_many`].
+#[must_use = "a load does nothing until it is awaited"]
+pub struct LoadMany<'a, T, F> {
+    options: LoadOptions<'a, T>,
+    keys: Result<Vec<Key>>,
+    loader: F,
+}
+
+load_options!(LoadMany<F>);
+
+impl<T, F> fmt::Debug for LoadMany<'_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadMany")
+            .field("options", &self.options)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T, E, F, Fut> IntoFuture for LoadMany<'a, T, F>
+where
+    F: FnOnce(Vec<String>) -> Fut + Send + 'static,
+    Fut: Future<Output = std::result::Result<HashMap<String, T>, E>> + Send + 'static,
+    T: Serialize + DeserializeOwned + Send + 'static,
+    E: Send + Sync + 'static,
+{
+    type Output = std::result::Result<HashMap<String, T>, LoadError<E>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            self.options.check()?;
+            let plan = self.options.plan()?;
+            let mut keys = self.keys?;
+            let mut seen = HashSet::new();
+            keys.retain(|key| seen.insert(key.clone()));
+            let loader = loader(self.loader, &plan);
+            load(plan, keys, loader).await
+        })
+    }
+}
+
+/// The loader that the coordinator calls.
+fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>) -> Loader
+where
+    F: FnOnce(Vec<String>) -> Fut + Send + 'static,
+    Fut: Future<Output = std::result::Result<HashMap<String, T>, E>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    E: Send + Sync + 'static,
+{
+    let seal = plan.seal.clone();
+    let span = tracing::Span::current();
+    let prefix = plan.prefix();
+    Loader::new(move |keys| {
+        let load = async move {
+            let names = keys.iter().map(|key| name(key, prefix)).collect();
+            let began = Instant::now();
+            let loaded = load(names).await;
+            let values = loaded.map_err(|error| Failure::Loader(SharedError::new(error)))?;
+            let cost = began.elapsed();
+            let made = keys.into_iter().filter_map(|key| {
+                let value = values.get(&key.as_str()[prefix..])?;
+                let made = seal.seal(&key, value, cost);
+                Some(made.map(|made| (key, made)))
+            });
+            made.collect()
+        };
+        load.instrument(span)
+    })
+}
+
+/// A key as its caller knows it.
+fn name(key: &Key, prefix: usize) -> String {
+    key.as_str()[prefix..].to_owned()
+}
+
+async fn load<T, E>(
+    plan: Plan<'_, T>,
+    mut keys: Vec<Key>,
+    loader: Loader,
+) -> std::result::Result<HashMap<String, T>, LoadError<E>>
+where
+    T: DeserializeOwned,
+    E: Send + Sync + 'static,
+{
+    let (store, prefix) = (plan.store, plan.prefix());
+    let mut loader = Some(loader);
+    let mut values = HashMap::with_capacity(keys.len());
+    loop {
+        let mut missing: Vec<(Key, Seen)> = Vec::new();
+        let mut spares = Vec::new();
+        let mut refreshed = Vec::new();
+        let entries = store.entries(&keys, plan.serving.needs_age()).await?;
+        for (key, entry) in keys.drain(..).zip(entries) {
+            let found = plan.judge(&entry);
+            match found.value {
+                Some((value, Verdict::Fresh, _)) => {
+                    values.insert(name(&key, prefix), value);
+                }
+                Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), age)) => {
+                    let value = plan.served(value, verdict, age).value;
+                    values.insert(name(&key, prefix), value);
+                    refreshed.push((key, found.seen));
+                }
+                spare => {
+                    spares.push(spare.map(|(value, _, age)| (value, age)));
+                    missing.push((key, found.seen));
+                }
+            }
+        }
+        if missing.is_empty() {
+            if let Some(loader) = loader.filter(|_| !refreshed.is_empty()) {
+                store.inner.loads.refresh(refreshed, plan.work(loader).0);
+            }
+            return Ok(values);
+        }
+        let Some(own) = loader.take() else {
+            for ((key, _), spare) in missing.iter().zip(spares) {
+                let given_up = Error::Unavailable(Cause::new(GivenUp));
+                values.insert(name(key, prefix), plan.instead(spare, given_up.into())?);
+            }
+            return Ok(values);
+        };
+        let (work, unused) = plan.work(own);
+        let waiting = match store.inner.loads.load(missing.clone(), refreshed, work).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                for ((key, _), spare) in missing.iter().zip(spares) {
+                    values.insert(name(key, prefix), plan.instead(spare, error.clone().into())?);
+                }
+                return Ok(values);
+            }
+        };
+        for (((key, _), spare), waiting) in missing.into_iter().zip(spares).zip(waiting) {
+            let value = match plan.wait(waiting, spare.is_some()).await {
+                Ok(Answer::Loaded { value, .. }) => match plan.open(&value) {
+                    Ok(value) => value,
+                    Err(error) => plan.instead(spare, error.into())?,
+                },
+                Ok(Answer::Absent) => continue,
+                Ok(Answer::LookAgain) => {
+                    keys.push(key);
+                    continue;
+                }
+                Ok(Answer::Failed(failure)) => plan.instead(spare, told(failure))?,
+                Err(failure) => plan.instead(spare, failure)?,
+            };
+            values.insert(name(&key, prefix), value);
+        }
+        if keys.is_empty() {
+            return Ok(values);
+        }
+        // Not needed by any key, it comes back. Else it has been called, for others.
+        loader = unused.await.ok();
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("another process was loading one of the keys, and gave up: try again")]
+struct GivenUp;

@@ -1,0 +1,288 @@
+//! One key: read it, or load it.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::super::Store;
+use super::super::entry::Entry;
+use super::super::options::Lifetime;
+use super::future::LoadFuture;
+use super::options::{LoadOptions, load_options};
+use super::plan::{Found, Plan, judge, told};
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::load::{Answer, Failure, Fate, LoadError, Loaded, Loader, Origin, SharedError, Verdict};
+
+impl Store {
+    /// The value of a key, loaded if there is none.
+    ///
+    /// All callers who want the same key share one load, in this process and, on Redis, in all that
+    /// use the same server, whatever their options. What is loaded is stored only if nothing that it was made
+    /// from has changed meanwhile: a [`set`](Self::set), [`delete`](Self::delete),
+    /// [`invalidate`](Self::invalidate) or [`clear`](Self::clear) of the key or of any of its
+    /// dependencies, by any process, keeps a value from being stored that was read from the source
+    /// before. Who calls after such a change never gets it either.
+    ///
+    /// The loader runs in a task of its own, on the runtime that the store was opened on, within the caller's
+    /// tracing span. What it gives is a model, as [`set_model`](Self::set_model) stores it; a `None` is
+    /// a value too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # async fn find_user(id: u32) -> Result<Option<String>, std::io::Error> { Ok(Some("Ada".into())) }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let name: Option<String> = store
+    ///     .get_or_load("user:1:name", || async { find_user(1).await })
+    ///     .ttl(Duration::from_secs(60))
+    ///     .depends_on(["user:1"])
+    ///     .stale_if_error(Duration::from_secs(600))
+    ///     .await?;
+    /// assert_eq!(name.as_deref(), Some("Ada"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::Loader`], [`Panicked`](LoadError::Panicked) and [`Timeout`](LoadError::Timeout) from
+    /// the load, to all who waited for it; nothing of it is stored.
+    /// [`Store`](LoadError::Store) for what is refused before the loader runs (as [`set`](Self::set)
+    /// for the key, the TTL and the dependencies; [`InvalidConfig`](Error::InvalidConfig) for a fraction),
+    /// for what the engine answers (as [`get`](Self::get)), and if the value cannot be encoded. A value that
+    /// is too large is returned and not stored. A stored value that does not decode counts as absent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a load that has begun goes on, and is stored.
+    pub fn get_or_load<T, E, F, Fut>(&self, key: impl AsRef<str>, loader: F) -> Load<'_, T, F>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        Load {
+            options: LoadOptions::new(self),
+            key: self.key(key.as_ref()),
+            loader,
+        }
+    }
+}
+
+/// A value that is loaded if need be: see [`Store::get_or_load`].
+#[must_use = "a load does nothing until it is awaited"]
+pub struct Load<'a, T, F> {
+    pub(super) options: LoadOptions<'a, T>,
+    pub(super) key: Result<Key>,
+    loader: F,
+}
+
+load_options!(Load<F>);
+
+impl<T, F> fmt::Debug for Load<'_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Load")
+            .field("options", &self.options)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, T, E, F, Fut> IntoFuture for Load<'a, T, F>
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+    T: Serialize + DeserializeOwned + Send + 'static,
+    E: Send + Sync + 'static,
+{
+    type Output = std::result::Result<T, LoadError<E>>;
+    type IntoFuture = LoadFuture<'a, T, E, F>;
+
+    fn into_future(self) -> LoadFuture<'a, T, E, F> {
+        LoadFuture::new(self)
+    }
+}
+
+impl<T, F> Load<'_, T, F> {
+    /// As awaiting the load itself, with where the value came from and how old it is.
+    ///
+    /// ```
+    /// use cachestore::Origin;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let load = || async { Ok::<_, std::io::Error>(42) };
+    /// assert_eq!(store.get_or_load("answer", load).outcome().await?.origin, Origin::Loaded);
+    /// assert_eq!(store.get_or_load("answer", load).outcome().await?.origin, Origin::Fresh);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_load`](Store::get_or_load).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_load`](Store::get_or_load).
+    pub async fn outcome<E, Fut>(self) -> std::result::Result<Loaded<T>, LoadError<E>>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.run(true).await
+    }
+
+    pub(super) async fn run<E, Fut>(self, aged: bool) -> std::result::Result<Loaded<T>, LoadError<E>>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.options.check()?;
+        let key = self.key.clone()?;
+        let aged = aged || self.options.needs_age();
+        let store = self.options.store();
+        let entry = store.entry_of(&key, aged).await?;
+        let found = self.judge(&entry);
+        match found.value {
+            Some((value, Verdict::Fresh, age)) => Ok(Loaded {
+                value,
+                origin: Origin::Fresh,
+                age,
+            }),
+            _ => Box::pin(self.go_on(found)).await,
+        }
+    }
+
+    /// What is to be made of an entry.
+    pub(super) fn judge(&self, entry: &Entry) -> Found<T>
+    where
+        T: DeserializeOwned,
+    {
+        judge(entry, &self.options.serving, self.options.store().codec())
+    }
+
+    /// Goes on with what is not simply there.
+    pub(super) async fn go_on<E, Fut>(self, found: Found<T>) -> std::result::Result<Loaded<T>, LoadError<E>>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let plan = self.options.plan()?;
+        let loader = loader(self.loader, &plan);
+        load(plan, self.key?, found, loader).await
+    }
+}
+
+/// The loader that the coordinator calls.
+fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>) -> Loader
+where
+    F: FnOnce() -> Fut + Send + 'static,
+    Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+    T: Serialize + Send + 'static,
+    E: Send + Sync + 'static,
+{
+    let seal = plan.seal.clone();
+    let span = tracing::Span::current();
+    Loader::new(move |keys| {
+        let load = async move {
+            let began = Instant::now();
+            let loaded = load().await;
+            let value = loaded.map_err(|error| Failure::Loader(SharedError::new(error)))?;
+            let cost = began.elapsed();
+            let made = keys.into_iter().map(|key| {
+                let made = seal.seal(&key, &value, cost)?;
+                Ok((key, made))
+            });
+            made.collect()
+        };
+        load.instrument(span)
+    })
+}
+
+async fn load<T, E>(
+    plan: Plan<'_, T>,
+    key: Key,
+    mut found: Found<T>,
+    mut loader: Loader,
+) -> std::result::Result<Loaded<T>, LoadError<E>>
+where
+    T: DeserializeOwned,
+    E: Send + Sync + 'static,
+{
+    let loads = &plan.store.inner.loads;
+    // Whether another process has loaded it while this call waited.
+    let mut waited = false;
+    loop {
+        let spare = match found.value {
+            Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), age)) => {
+                let (work, _) = plan.work(loader);
+                loads.refresh([(key, found.seen)], work);
+                return Ok(plan.served(value, verdict, age));
+            }
+            Some((value, Verdict::Fresh, age)) => {
+                let origin = if waited { Origin::Joined } else { Origin::Fresh };
+                if waited {
+                    loads.counters.joined();
+                }
+                return Ok(Loaded { value, origin, age });
+            }
+            Some((value, Verdict::Spare, age)) => Some((value, age)),
+            Some((_, Verdict::Gone, _)) | None => None,
+        };
+        let (work, unused) = plan.work(loader);
+        let answer = match loads.load([(key.clone(), found.seen)], [], work).await {
+            Ok(mut waiting) => match waiting.pop() {
+                Some(waiting) => plan.wait(waiting, spare.is_some()).await,
+                None => Err(LoadError::Store(Error::Closed)),
+            },
+            Err(error) => Err(LoadError::Store(error)),
+        };
+        let failure = match answer {
+            Ok(Answer::Loaded { value, fate, own }) => {
+                let origin = match fate {
+                    Fate::Superseded => Origin::Superseded,
+                    Fate::Stored | Fate::NotStored if own => Origin::Loaded,
+                    Fate::Stored | Fate::NotStored => Origin::Joined,
+                };
+                match plan.open(&value) {
+                    Ok(value) => {
+                        let age = Duration::ZERO;
+                        return Ok(Loaded { value, origin, age });
+                    }
+                    Err(error) => LoadError::Store(error),
+                }
+            }
+            Ok(Answer::LookAgain) => match unused.await {
+                Ok(back) => {
+                    loader = back;
+                    waited = true;
+                    found = plan.judge(&plan.store.aged_entry(key.clone()).await?);
+                    continue;
+                }
+                Err(_) => LoadError::Store(Error::Closed),
+            },
+            // A load of one key makes a value of it, or fails.
+            Ok(Answer::Absent) => LoadError::Store(Error::Closed),
+            Ok(Answer::Failed(failure)) => told(failure),
+            Err(failure) => failure,
+        };
+        return match spare {
+            Some((value, age)) => Ok(plan.served(value, Verdict::Spare, age)),
+            None => Err(failure),
+        };
+    }
+}

@@ -1,0 +1,77 @@
+//! What entries are given beside their values: how long they live, and what they depend on.
+
+use std::time::Duration;
+
+use super::Store;
+use crate::error::Result;
+use crate::key::Key;
+use crate::request::Names;
+use crate::ttl::Ttl;
+
+/// What every write can be given beside its value.
+#[derive(Debug)]
+pub(super) struct Options<'a> {
+    store: &'a Store,
+    pub(super) ttl: Lifetime,
+    names: Result<Vec<Key>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lifetime {
+    /// The store's `default_ttl`.
+    Default,
+    Persistent,
+    For(Duration),
+}
+
+impl<'a> Options<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            ttl: Lifetime::Default,
+            names: Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn depends_on<D: AsRef<str>>(&mut self, names: impl IntoIterator<Item = D>) {
+        let Ok(known) = &mut self.names else { return };
+        for name in names {
+            match self.store.name(name.as_ref()) {
+                Ok(name) => known.push(name),
+                Err(error) => {
+                    self.names = Err(error);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// The TTL in whole milliseconds, or why these are refused.
+    pub(super) fn check(&self) -> Result<Option<Duration>> {
+        let ttl = match self.ttl {
+            Lifetime::Default => self.store.config().settings().default_ttl,
+            Lifetime::Persistent => None,
+            Lifetime::For(ttl) => Some(ttl),
+        };
+        let ttl = self.store.count(ttl.map(Ttl::checked).transpose())?;
+        match &self.names {
+            Ok(_) => Ok(ttl),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    /// The TTL in whole milliseconds, and the names, each once.
+    pub(super) fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
+        let ttl = self.check()?;
+        let mut names = self.names?;
+        if names.len() > 1 {
+            names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+            names.dedup();
+        }
+        Ok((self.store, ttl, Names::from(names)))
+    }
+}

@@ -1,0 +1,175 @@
+//! Several processes and one server: a key is loaded once for all of them, and one that is killed while it
+//! loads holds the others up no longer than its lease.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic"
+)]
+
+#[path = "support/redis/mod.rs"]
+mod harness;
+
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use cachestore::{Config, Origin, Store, redis};
+use futures_util::future::join_all;
+use harness::RedisServer;
+use tokio::time::{Instant, sleep, timeout};
+
+const MS: Duration = Duration::from_millis(1);
+const WORKERS: u64 = 4;
+const KEYS: usize = 100;
+const LEASE: Duration = Duration::from_secs(2);
+const URL: &str = "CACHESTORE_TEST_LOAD_URL";
+const CALLERS: &str = "CACHESTORE_TEST_LOAD_CALLERS";
+
+async fn open(url: &str) -> Store {
+    // A debug build on a busy machine takes its time for a hundred thousand calls.
+    let config = Config::redis(url)
+        .unwrap()
+        .request_timeout(Duration::from_secs(60));
+    Store::open(config).await.unwrap()
+}
+
+/// Counts on the server, beside the store: how often so far.
+async fn count(store: &Store, name: &str) -> u64 {
+    let mut command = redis::cmd("INCR");
+    command.arg(name);
+    store.redis_command(command).await.unwrap()
+}
+
+/// Waits until so many have counted.
+async fn counted(store: &Store, name: &str, wanted: u64) {
+    let all = async {
+        while store
+            .get_string(name)
+            .await
+            .unwrap()
+            .is_none_or(|count| count.parse() != Ok(wanted))
+        {
+            sleep(5 * MS).await;
+        }
+    };
+    timeout(Duration::from_secs(60), all).await.unwrap();
+}
+
+/// Not a test: a process of the first test below.
+#[tokio::test]
+async fn worker() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let store = open(&url).await;
+    count(&store, "ready").await;
+    counted(&store, "ready", WORKERS).await;
+    let callers: usize = std::env::var(CALLERS).unwrap().parse().unwrap();
+    let calls = (0..KEYS * callers).map(|call| {
+        let (store, key) = (store.clone(), call % KEYS);
+        tokio::spawn(async move {
+            let own = store.clone();
+            let load = move || async move {
+                let nth = count(&own, &format!("loads:{key}")).await;
+                sleep(50 * MS).await;
+                Ok::<_, String>((key, nth))
+            };
+            store.get_or_load(format!("key:{key}"), load).await.unwrap()
+        })
+    });
+    for (call, value) in join_all(calls).await.into_iter().enumerate() {
+        assert_eq!(value.unwrap(), (call % KEYS, 1), "the value of the one load");
+    }
+}
+
+/// Not a test: a process that loads for ever.
+#[tokio::test]
+async fn stuck() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let store = open(&url).await;
+    let own = store.clone();
+    let load = move || async move {
+        count(&own, "stuck").await;
+        std::future::pending::<Result<String, String>>().await
+    };
+    drop(store.get_or_load("k", load).timeout(LEASE).await);
+}
+
+struct Process(Child);
+
+impl Process {
+    fn start(what: &str, url: &str, callers: usize) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", what, "--nocapture"])
+            .env(URL, url)
+            .env(CALLERS, callers.to_string())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    async fn ended(mut self) -> ExitStatus {
+        tokio::task::spawn_blocking(move || self.0.wait().unwrap())
+            .await
+            .unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// So many callers of each key in each process.
+async fn all_share_one_load(callers: usize) {
+    let server = RedisServer::start().await;
+    let workers: Vec<Process> = (0..WORKERS)
+        .map(|_| Process::start("worker", &server.url(), callers))
+        .collect();
+    for status in join_all(workers.into_iter().map(Process::ended)).await {
+        assert!(status.success(), "{status}");
+    }
+    let store = open(&server.url()).await;
+    for key in 0..KEYS {
+        let loads = store.get_string(format!("loads:{key}")).await.unwrap();
+        assert_eq!(loads.as_deref(), Some("1"), "loads of key {key}");
+    }
+    assert_eq!(
+        server.command(&["KEYS", "cachestore:*"]).array().len(),
+        0,
+        "a lease is left behind"
+    );
+}
+
+#[tokio::test]
+async fn over_four_processes_all_callers_of_a_cold_key_share_one_load() {
+    all_share_one_load(25).await;
+}
+
+#[tokio::test]
+#[ignore = "a hundred thousand calls: tests/soak.sh runs it"]
+async fn soak_over_four_processes_a_thousand_callers_of_each_cold_key_share_one_load() {
+    all_share_one_load(250).await;
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_holds_others_up_no_longer_than_its_lease() {
+    let server = RedisServer::start().await;
+    let store = open(&server.url()).await;
+    let began = Instant::now();
+    let mut stuck = Process::start("stuck", &server.url(), 1);
+    counted(&store, "stuck", 1).await;
+    // `kill` is SIGKILL: it ends without a word.
+    stuck.0.kill().unwrap();
+    let killed = Instant::now();
+    let load = || async { Ok::<_, String>("v".to_owned()) };
+    let loaded = store.get_or_load("k", load).outcome().await.unwrap();
+    assert_eq!((loaded.value.as_str(), loaded.origin), ("v", Origin::Loaded));
+    assert!(
+        began.elapsed() >= LEASE,
+        "the other could have been loading still"
+    );
+    let waited = killed.elapsed();
+    assert!(waited < LEASE + Duration::from_millis(1500), "it took {waited:?}");
+}

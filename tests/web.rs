@@ -1,0 +1,142 @@
+//! The example `web`, as a process that is spoken to by HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+
+/// The example's program, built if need be: `cargo test --test web` alone does not.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    build.args(["build", "--locked", "--quiet", "--example", "web"]);
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success(), "the example is built");
+    let test = env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    profile.join(format!("examples/web{}", env::consts::EXE_SUFFIX))
+});
+
+/// The service, until it is dropped.
+struct Service {
+    process: Child,
+    address: String,
+    folder: PathBuf,
+}
+
+impl Service {
+    fn start(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("web-{name}"));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut process = Command::new(&*PROGRAM)
+            .args(["--listen", "127.0.0.1:0"])
+            .env("TMPDIR", &folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap().trim_end_matches('/');
+        Self {
+            address: address.to_owned(),
+            process,
+            folder,
+        }
+    }
+
+    /// The status and the body of the answer.
+    fn ask(&self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, body.to_owned())
+    }
+
+    /// How many votes a book has, and where the service has that from.
+    fn votes(&self, book: u32) -> (u64, String) {
+        let (status, body) = self.ask(&format!("GET /books/{book}"));
+        assert_eq!(status, 200, "{body}");
+        let (votes, origin) = body.split_once(": ").unwrap().1.split_once(" votes ").unwrap();
+        (votes.parse().unwrap(), origin.trim_matches(['(', ')']).to_owned())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_row_is_served_from_the_cache_until_it_changes() {
+    let service = Service::start("cache");
+    let (votes, origin) = service.votes(1);
+    assert_eq!(origin, "Loaded");
+    // On a slow machine its fresh time may be over.
+    let (again, origin) = service.votes(1);
+    assert!(["Fresh", "Stale"].contains(&&*origin), "{origin}");
+    assert_eq!(again, votes);
+
+    let (status, _) = service.ask("POST /books/1/vote");
+    assert_eq!(status, 303);
+    let (after, origin) = service.votes(1);
+    assert_eq!((after, &*origin), (votes + 1, "Loaded"));
+
+    let (status, page) = service.ask("GET /");
+    assert_eq!(status, 200);
+    assert!(page.contains(&format!("{after} votes")), "{page}");
+    assert!(page.contains("1 hits, 3 misses, "), "{page}");
+    assert!(page.contains(", 1 invalidated"), "{page}");
+    assert!(page.contains("book:1 loaded in "), "{page}");
+    assert!(page.contains("book:1 served in "), "{page}");
+    assert_eq!(service.ask("GET /books/9").0, 404);
+}
+
+#[test]
+fn readers_at_once_share_a_load() {
+    let service = Service::start("readers");
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| service.votes(2));
+        }
+    });
+    let (_, page) = service.ask("GET /");
+    // Whoever came too late to join has hit. The page has loaded its list.
+    let counts = page.lines().find_map(|line| line.strip_prefix("<p>")).unwrap();
+    let count = |name: &str| -> u64 {
+        let (before, _) = counts.split_once(name).unwrap();
+        before.rsplit(", ").next().unwrap().parse().unwrap()
+    };
+    assert_eq!(count(" hits") + count(" joined one") + 2, 51, "{counts}");
+    if count(" stale answers") == 0 {
+        assert_eq!(count(" loads"), 2, "{counts}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn it_leaves_nothing_behind_when_it_is_interrupted() {
+    let mut service = Service::start("end");
+    let files = || std::fs::read_dir(service.folder.clone()).unwrap().count();
+    assert_eq!(files(), 1, "the database");
+    let mut interrupt = Command::new("kill");
+    interrupt.args(["-INT", &service.process.id().to_string()]);
+    assert!(interrupt.status().unwrap().success());
+    assert!(service.process.wait().unwrap().success());
+    assert_eq!(files(), 0);
+}
