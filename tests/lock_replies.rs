@@ -5,6 +5,7 @@
 #[path = "support/redis/mod.rs"]
 mod harness;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cachestore::{Config, Error, Result, Store};
@@ -185,29 +186,29 @@ async fn an_own_secret_is_left_to_its_caller() {
 #[tokio::test]
 async fn an_extension_is_believed_in_for_the_shorter_time() {
     let world = World::new().await;
-    for ttl in [5 * SECOND, 2 * TTL] {
-        let guard = std::sync::Arc::new(world.store.lock("k").ttl(TTL).await.unwrap());
-        let acted = async || {
-            let left = world.direct.lock_info("k").await.unwrap().unwrap().remaining;
-            left > TTL || left <= ttl.min(TTL / 2)
-        };
+    let remaining = async || world.direct.lock_info("k").await.unwrap().unwrap().remaining;
+    for (ttl, reply) in [(5 * SECOND, true), (2 * TTL, true), (2 * TTL, false)] {
+        let guard = Arc::new(world.store.lock("k").ttl(TTL).await.unwrap());
         let call = {
             let guard = guard.clone();
             async move { guard.extend(ttl).await }
         };
-        let call = world.cut_reply(call, acted).await;
+        let call = if reply {
+            let acted = async || {
+                let left = remaining().await;
+                left > TTL || left <= ttl.min(TTL / 2)
+            };
+            world.cut_reply(call, acted).await
+        } else {
+            world.cut_request(call).await
+        };
         is_unknown(call.await.unwrap());
-        let held = world.direct.lock_info("k").await.unwrap().unwrap().remaining;
-        let believed = guard.remaining();
+        let (held, believed) = (remaining().await, guard.remaining());
         assert!(believed <= held + 100 * MS, "{believed:?} of {held:?}");
         assert!(!believed.is_zero(), "and it is not lost");
         guard.extend(TTL).await.unwrap();
         assert!(guard.remaining() > TTL / 2);
-        std::sync::Arc::into_inner(guard)
-            .unwrap()
-            .release()
-            .await
-            .unwrap();
+        Arc::into_inner(guard).unwrap().release().await.unwrap();
     }
 }
 
