@@ -19,11 +19,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cachestore::{Config, Error, Store, redis};
+use harness::opening::soak;
 use harness::{RedisServer, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const TTL: Duration = Duration::from_millis(150);
 const WORKERS: usize = 4;
+/// How often one of them is stopped.
+const ROUNDS: u64 = 12;
 const URL: &str = "CACHESTORE_TEST_LOCK_URL";
 /// The protected resource: it takes a write unless it has seen a later fence.
 const WRITE: &str = "
@@ -142,9 +145,9 @@ impl Drop for Process {
     }
 }
 
-/// Lets processes contend while they are stopped at random, and the server is killed once. The history, and
-/// how many writes were refused.
-async fn contend(mut server: RedisServer, kill: bool) -> (Vec<Held>, u64) {
+/// Lets processes contend while they are stopped at random, and the server is killed so often. The history,
+/// and how many writes were refused.
+async fn contend(mut server: RedisServer, kills: u64, seed: u64) -> (Vec<Held>, u64) {
     let logs: Vec<_> = (0..WORKERS)
         .map(|n| server.folder().join(format!("worker-{n}")))
         .collect();
@@ -152,10 +155,10 @@ async fn contend(mut server: RedisServer, kill: bool) -> (Vec<Held>, u64) {
         .iter()
         .map(|log| Process::start(&server.url(), log))
         .collect();
-    let mut random = Seeded::new(5);
-    for round in 0..12 {
+    let mut random = Seeded::new(seed);
+    for round in 0..ROUNDS {
         tokio::time::sleep(Duration::from_millis(100 + random.below(100))).await;
-        if round == 6 && kill {
+        if (round + 1) * (kills + 1) / ROUNDS > round * (kills + 1) / ROUNDS && round + 1 < ROUNDS {
             server.restart().await;
         }
         let worker = &workers[random.below(WORKERS as u64) as usize];
@@ -185,7 +188,7 @@ async fn contend(mut server: RedisServer, kill: bool) -> (Vec<Held>, u64) {
 #[tokio::test]
 async fn processes_that_are_stopped_never_hold_at_once() {
     let server = RedisServer::options().append_only().start().await;
-    let (history, stale) = contend(server, true).await;
+    let (history, stale) = contend(server, 1, 5).await;
     println!("{} holds, {stale} stale writes refused", history.len());
     assert!(history.len() > 50, "they made progress: {}", history.len());
     assert_eq!(violations(&history), []);
@@ -195,7 +198,7 @@ async fn processes_that_are_stopped_never_hold_at_once() {
 #[tokio::test]
 async fn a_server_that_forgets_is_counted() {
     let server = RedisServer::start().await;
-    let (history, stale) = contend(server, true).await;
+    let (history, stale) = contend(server, 1, 5).await;
     let overlaps = violations(&history).len();
     println!(
         "{} holds, {overlaps} overlaps, {stale} stale writes refused",
@@ -205,6 +208,47 @@ async fn a_server_that_forgets_is_counted() {
         overlaps <= WORKERS,
         "one kill, and one forgotten holder: {overlaps}"
     );
+}
+
+/// Runs for as long as a long version does, over a new server each time that is killed five times.
+async fn soaked(append_only: bool) -> usize {
+    const KILLS: u64 = 5;
+    let (began, mut runs, mut holds, mut stale, mut overlaps) = (now(), 0, 0, 0, 0);
+    let mut longest = 0;
+    while now() - began < soak().as_micros() as u64 {
+        runs += 1;
+        let options = RedisServer::options();
+        let options = if append_only {
+            options.append_only()
+        } else {
+            options
+        };
+        let (history, refused) = contend(options.start().await, KILLS, runs).await;
+        let found = violations(&history);
+        let times = found.iter().map(|(one, other)| one.to.saturating_sub(other.from));
+        longest = times.max().unwrap_or(0).max(longest);
+        (holds, stale, overlaps) = (holds + history.len(), stale + refused, overlaps + found.len());
+    }
+    println!(
+        "appendonly {append_only}: {holds} holds, {} kills, {} stops, {overlaps} overlaps of up to {} ms, \
+         {stale} stale writes refused",
+        runs * KILLS,
+        runs * ROUNDS,
+        longest / 1000
+    );
+    overlaps
+}
+
+#[tokio::test]
+#[ignore = "long: tests/soak.sh runs it"]
+async fn soak_processes_over_a_server_that_remembers() {
+    assert_eq!(soaked(true).await, 0);
+}
+
+#[tokio::test]
+#[ignore = "long: tests/soak.sh runs it"]
+async fn soak_processes_over_a_server_that_forgets() {
+    soaked(false).await;
 }
 
 #[test]
