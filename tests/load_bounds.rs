@@ -12,7 +12,7 @@ use std::future::IntoFuture;
 use cachestore::{Config, Error, LoadError, Loaded, Origin, Store};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use loads::{Loaders, seen, settled};
+use loads::{Asked, Loaders, seen, settled};
 use support::{memory, open, secs};
 use tokio::task::JoinHandle;
 
@@ -90,15 +90,22 @@ async fn a_caller_too_many_is_refused_until_one_has_gone() {
     let next = spawn(&store, &loaders, "k");
     settled().await;
     assert!(!next.is_finished(), "there was room for it");
-    let many: Vec<String> = (0..4).map(|n| format!("m{n}")).collect();
-    let refused = store.get_or_load_many(&many, |_| async {
-        Ok::<HashMap<String, u32>, String>(HashMap::new())
-    });
-    assert!(refused.await.is_err(), "a caller of many keys is as many");
     loaders.let_go(2);
     assert_eq!(seen(lead.await.unwrap()).1, Origin::Loaded);
     assert_eq!(seen(next.await.unwrap()).1, Origin::Joined);
     assert_eq!((loaders.calls(), loaders.cut_off()), (2, 0));
+}
+
+/// Who asks for many keys waits for each.
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_many_keys_is_as_many() {
+    let (store, asked) = (open(Config::memory().loads(100, 3)).await, Asked::default());
+    for keys in [&["a", "b", "c", "d"][..], &["a", "b", "c"]] {
+        let answer = store.get_or_load_many(keys, asked.gives(1)).await;
+        let refused = matches!(answer, Err(LoadError::Store(Error::Unavailable(_))));
+        assert_eq!(refused, keys.len() > 3, "{answer:?}");
+    }
+    assert_eq!(asked.calls(), [["a", "b", "c"]]);
 }
 
 /// All kinds of ends, again and again: were anything left behind, there would be no room in the end.

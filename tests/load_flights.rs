@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use cachestore::{Config, Error, LoadError, Origin, Store};
 use futures_util::future::join_all;
-use loads::{Loaders, seen, settled};
+use loads::{Clock, Loaders, seen, settled};
 use support::{memory, ms, open, secs};
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -175,8 +175,10 @@ async fn a_failure_is_everybodys_and_is_not_kept() {
     }
     assert_eq!(store.stats().await.unwrap().load_failures, 1, "one load failed");
     assert!(!store.exists("k").await.unwrap());
+    let clock = Clock::new();
     let next = store.get_or_load("k", loaders.at_once(2)).outcome().await;
     assert_eq!(seen(next), (2, Origin::Loaded, ZERO));
+    assert_eq!(clock.now(), ZERO, "nothing is left to wait for");
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,8 +197,10 @@ async fn a_panic_is_everybodys_and_is_not_kept() {
         let joined = joiner.await.unwrap();
         assert!(matches!(joined, Err(LoadError::Panicked)), "{joined:?}");
     }
+    let clock = Clock::new();
     let next = store.get_or_load("k", loaders.at_once(2)).outcome().await;
     assert_eq!(seen(next), (2, Origin::Loaded, ZERO));
+    assert_eq!(clock.now(), ZERO, "nothing is left to wait for");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,8 +11,8 @@ use std::future::IntoFuture;
 
 use cachestore::{Error, LoadError, Origin};
 use futures_util::future::join_all;
-use loads::{Asked, Loaders, Values, seen, settled};
-use support::{memory, secs};
+use loads::{Asked, Clock, Loaders, Values, seen, settled};
+use support::{memory, ms, secs};
 
 type Answer = Result<Values, LoadError<String>>;
 
@@ -111,7 +111,9 @@ async fn a_key_that_is_left_out_is_absent_and_is_asked_for_again() {
     };
     assert_eq!(sorted(both.await), expected([("a", 1)]));
     assert!(!store.exists("b").await.unwrap());
+    let clock = Clock::new();
     assert_eq!(sorted(joined.await), expected([("b", 2)]));
+    assert_eq!(clock.now(), ms(0), "nothing is left to wait for");
     assert_eq!(asked.calls(), [vec!["a", "b"], vec!["b"]]);
     // What it gives beside is nobody's.
     let more = |_| async { Ok::<_, String>(Values::from([("c".into(), 3), ("else".into(), 4)])) };

@@ -259,12 +259,10 @@ async fn the_windows_follow_one_another() {
 #[tokio::test(start_paused = true)]
 async fn each_caller_has_windows_of_its_own() {
     let (store, loaders, clock) = (memory().await, Loaders::new(), Clock::new());
-    store
-        .get_or_load("k", loaders.at_once(1))
-        .ttl(secs(10))
-        .stale_while_revalidate(secs(20))
-        .await
-        .unwrap();
+    for key in ["k", "other"] {
+        let load = store.get_or_load(key, loaders.at_once(1)).ttl(secs(10));
+        load.stale_while_revalidate(secs(20)).await.unwrap();
+    }
     clock.at(secs(15)).await;
     let lenient = store
         .get_or_load("k", loaders.fails())
@@ -277,6 +275,13 @@ async fn each_caller_has_windows_of_its_own() {
         .outcome()
         .await;
     assert!(matches!(strict, Err(LoadError::Loader(_))), "{strict:?}");
+    let impatient = store.get_or_load("other", loaders.after(secs(1), 2));
+    let impatient = impatient.stale_while_revalidate(secs(5)).outcome();
+    assert_eq!(
+        seen(impatient.await),
+        (2, Origin::Loaded, ZERO),
+        "at the end of its window it waits"
+    );
     let none = store.get_or_load("k", loaders.at_once(2)).outcome();
     assert_eq!(seen(none.await), (2, Origin::Loaded, ZERO));
     // What was stored without a window has none, whatever its readers wish.
@@ -285,7 +290,7 @@ async fn each_caller_has_windows_of_its_own() {
         .ttl(secs(10))
         .await
         .unwrap();
-    clock.at(secs(25)).await;
+    clock.at(secs(26)).await;
     let late = store
         .get_or_load("short", loaders.fails())
         .stale_if_error(secs(60))

@@ -12,7 +12,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use cachestore::{Codec, Config, Store, Value};
+use cachestore::{Codec, Config, LoadError, Store, Value};
 use futures_util::FutureExt;
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize, Serializer};
@@ -134,6 +134,19 @@ async fn a_panic_in_user_code_is_the_callers_own() {
             let set = async || store.set("k", BadBytes).await;
             assert_eq!(panics(set()).await, "in Into<Value>");
             assert_eq!(panics(store.get(BadKey)).await, "in AsRef");
+            let load = async || {
+                store
+                    .get_or_load("number", || async { Ok::<_, ()>(Hostile) })
+                    .await
+            };
+            assert_eq!(panics(load()).await, "in Deserialize");
+            let load = async || store.get_or_load(BadKey, || async { Ok::<_, ()>(1) }).await;
+            assert_eq!(panics(load()).await, "in AsRef");
+            let loaded = store.get_or_load("k", || async { Ok::<_, ()>(Hostile) }).await;
+            assert!(
+                matches!(loaded, Err(LoadError::Panicked)),
+                "the loader's task is no caller"
+            );
             let many = ["a", "b"]
                 .into_iter()
                 .map(|key| if key == "b" { panic!("in an iterator") } else { key });
