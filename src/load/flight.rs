@@ -207,6 +207,11 @@ impl Flights {
         }
     }
 
+    /// Whether a key is being loaded, or asked for.
+    pub(crate) fn knows(&self, key: &Key) -> bool {
+        self.lines.contains_key(key)
+    }
+
     /// What the line of a load that was asked for has seen.
     pub(crate) fn seen(&self, key: &Key) -> Seen {
         let asking = self.lines.get(key).and_then(|line| line.asking.as_ref());
@@ -331,7 +336,9 @@ impl Flights {
             return;
         }
         if !load.taken.is_empty() {
-            if !load.started && std::mem::take(&mut load.again) {
+            // Others who wait for it may have nothing else to load by any more: for them it begins.
+            let alone = load.taken.values().flatten().all(|(_, own)| *own);
+            if !load.started && std::mem::take(&mut load.again) && alone {
                 self.give_back(id, effects);
             } else if !load.started {
                 load.started = true;

@@ -269,7 +269,6 @@ pub(crate) async fn what_is_none_of_its_business_supersedes_nothing(store: Store
         store.set("k2", "!").depends_on(["k"]).await.unwrap();
         store.delete("nam").await.unwrap();
         store.invalidate(["names", "K"]).await.unwrap();
-        assert!(!store.replace("k", "!").await.unwrap());
         assert!(!store.expire("k", secs(1)).await.unwrap());
         store.get_many(["k", "name"]).await.unwrap();
         store.namespace("within").unwrap().clear().await.unwrap();

@@ -11,7 +11,10 @@ impl Coordinator {
             work,
         } = command;
         let waiting = self.callers.len() + callers.len();
-        if self.loads.len() >= self.bounds.loads || waiting > self.bounds.callers {
+        // Who joins is no load more.
+        let is_new = wanted.iter().any(|wanted| !self.flights.knows(&wanted.key));
+        let full = is_new && self.loads.len() >= self.bounds.loads;
+        if full || waiting > self.bounds.callers {
             let busy = Error::Unavailable(Cause::new(TooMany));
             for caller in callers {
                 hand(caller, Answer::Failed(Failure::Store(busy.clone())));

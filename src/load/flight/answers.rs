@@ -142,10 +142,27 @@ impl Flights {
 
     /// Ends the leases of a load that has not begun. All who wait for it look again.
     pub(super) fn give_back(&mut self, load: LoadId, effects: &mut Vec<Effect>) {
-        for key in self.keys_of(load) {
+        let Some(taken) = self
+            .loads
+            .get_mut(&load)
+            .map(|load| std::mem::take(&mut load.taken))
+        else {
+            return;
+        };
+        for (key, passengers) in taken {
             effects.push(Effect::End(load, key.clone(), Given::No));
-            self.finish(load, &key, |_| Told::LookAgain, effects);
+            let told = passengers
+                .into_iter()
+                .map(|(caller, _)| Effect::Tell(caller, Told::LookAgain));
+            effects.extend(told);
+            if let Some(line) = self.lines.get_mut(&key)
+                && line.flying == Some(load)
+            {
+                line.flying = None;
+            }
+            self.tidy(&key, effects);
         }
+        self.settle(load, effects);
     }
 
     /// The loader has ended: for each of its keys, whether it made a value, and whether that is to be stored.

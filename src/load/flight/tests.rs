@@ -343,7 +343,8 @@ impl World {
                 .into_iter()
                 .for_each(|load| self.finish(load, true, false));
             self.wait(LONGEST_PAUSE);
-            if self.open.is_empty() && self.flights.sizes() == (0, 0, 0) {
+            let served = self.slots.iter().all(|slot| slot.requests.is_empty());
+            if served && self.open.is_empty() && self.flights.sizes() == (0, 0, 0) {
                 break;
             }
         }
