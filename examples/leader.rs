@@ -1,24 +1,28 @@
-//! Several processes elect a leader by a renewed lock, and fence what it writes.
+//! Leaders are elected by a renewed lock, and their writes are fenced.
 //!
-//! Start it several times with `CACHESTORE_URL=redis://localhost:6379`, and stop the leader for a while
-//! (`kill -STOP`, `kill -CONT`): another leads, and what the first still wants to write is refused.
+//! Start it in several processes with `CACHESTORE_URL=redis://localhost:6379`, and stop one that leads for a
+//! while (`kill -STOP`, `kill -CONT`): another leads, and what the first still wants to write is refused.
 #![allow(clippy::print_stdout, reason = "an example")]
 
 use std::time::Duration;
 
-use cachestore::{Config, Error, LockGuard, Result, Store};
+use cachestore::{Config, LockGuard, Result, Store};
 
-const TERMS: u32 = 3;
+/// Waits until it leads.
+async fn elected(store: &Store) -> Result<LockGuard> {
+    let (ttl, long) = (Duration::from_millis(500), Duration::from_secs(3600));
+    let guard = store.lock("leader").ttl(ttl).renew(long).wait(long).await?;
+    println!("{} leads, fence {}", std::process::id(), guard.fence());
+    Ok(guard)
+}
 
-/// Writes for the cluster, unless somebody who came later has written: then this leader is none any more.
-async fn write(store: &Store, guard: &LockGuard, text: &str) -> Result<bool> {
+/// Writes for the cluster, unless somebody with a later fence has written: what became of it.
+async fn write(store: &Store, guard: &LockGuard, text: &str) -> Result<&'static str> {
     loop {
         let before = store.get_string("leader:state").await?;
-        let seen = before
-            .as_deref()
-            .and_then(|state| state.split(' ').next()?.parse().ok());
-        if seen.is_some_and(|seen: u64| seen > guard.fence()) {
-            return Ok(false);
+        let seen = before.as_deref().and_then(|state| state.split(' ').next());
+        if seen.and_then(|fence| fence.parse().ok()).unwrap_or(0) > guard.fence() {
+            return Ok("refused: its fence is stale");
         }
         // The fence and what it protects change together, or not at all.
         let after = format!("{} {text}", guard.fence());
@@ -27,42 +31,30 @@ async fn write(store: &Store, guard: &LockGuard, text: &str) -> Result<bool> {
             None => store.add("leader:state", after).await?,
         };
         if written {
-            return Ok(true);
+            return Ok("written");
         }
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let me = std::process::id();
     let store = Store::open(Config::from_env()?).await?;
-    for term in 1..=TERMS {
-        let lock = store
-            .lock("leader")
-            .ttl(Duration::from_secs(2))
-            .renew(Duration::from_secs(3600));
-        let guard = match lock.wait(Duration::from_secs(60)).await {
-            Ok(guard) => guard,
-            Err(Error::LockHeld) => continue,
-            Err(error) => return Err(error),
-        };
-        println!("{me} leads, term {term}, fence {}", guard.fence());
-        // Work that must not go on when the lease is lost.
-        let led = guard.run(async {
-            for step in 0..5 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                println!(
-                    "{me} wrote step {step}: {}",
-                    write(&store, &guard, &format!("by {me}")).await?
-                );
-            }
-            Ok::<(), Error>(())
-        });
-        match led.await {
-            Ok(done) => done?,
-            Err(lost) => println!("{me}: {lost}"),
+    let first = elected(&store).await?;
+    // Work that must not go on when the lease is lost: here, because an operator takes it away.
+    let work = async {
+        for step in 1..=4 {
+            println!("  step {step}: {}", write(&store, &first, "early").await?);
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        guard.release().await?;
+        store.force_release("leader").await?;
+        std::future::pending::<Result<()>>().await
+    };
+    match first.run(work).await {
+        Ok(done) => done?,
+        Err(lost) => println!("  {lost}"),
     }
+    let second = elected(&store).await?;
+    println!("  the second: {}", write(&store, &second, "now").await?);
+    println!("  the first, late: {}", write(&store, &first, "late").await?);
     store.close().await
 }

@@ -42,14 +42,20 @@ async fn polled<F: Future>(future: F, times: usize, give_up: Duration) -> Option
     timeout(give_up, poll).await.ok().flatten()
 }
 
-/// The lock can be had soon.
-async fn is_free(store: &Store, what: &str) {
+/// The lock can be had: how long that takes.
+async fn wait_for(store: &Store, what: &str) -> Duration {
     let began = Instant::now();
-    let next = store.lock("k").ttl(TTL).wait(10 * SOON * 10).await;
+    let next = store.lock("k").ttl(TTL).wait(TTL / 12).await;
     let took = began.elapsed();
     assert!(next.is_ok(), "{what}: {next:?}");
-    assert!(took <= SOON, "{what}: {took:?}");
     next.unwrap().release().await.unwrap();
+    took
+}
+
+/// The lock can be had soon.
+async fn is_free(store: &Store, what: &str) {
+    let took = wait_for(store, what).await;
+    assert!(took <= SOON, "{what}: {took:?}");
 }
 
 async fn each_poll(store: Store) {
@@ -85,7 +91,7 @@ async fn each_poll(store: Store) {
 /// Futures are dropped at random moments, so many of them, while locks come and go.
 async fn at_random(store: Store, drops: usize, seed: u64) {
     let mut random = Seeded::new(seed);
-    let (mut dropped, mut held, mut round) = (0, 0, 0_u64);
+    let (mut dropped, mut held, mut round, mut waits) = (0, 0, 0_u64, Vec::new());
     while dropped < drops {
         round += 1;
         let guard = if random.percent(50) {
@@ -112,12 +118,16 @@ async fn at_random(store: Store, drops: usize, seed: u64) {
         held += got;
         drop(granted);
         if round % 16 == 0 {
-            is_free(&store, &format!("round {round}")).await;
+            waits.push(wait_for(&store, &format!("round {round}")).await);
         }
     }
-    is_free(&store, "at last").await;
+    waits.push(wait_for(&store, "at last").await);
     assert_eq!(store.lock_info("k").await.unwrap(), None);
-    println!("{dropped} futures dropped, {held} guards");
+    waits.sort();
+    let (most, longest) = (waits[waits.len() * 19 / 20], waits[waits.len() - 1]);
+    println!("{dropped} futures dropped, {held} guards; the next waited {most:?}, {longest:?} at most");
+    // A machine may stall now and then; a lock that is not given back is held for a minute.
+    assert!(most <= SOON, "{most:?}");
     assert!(held > dropped / 100, "some came to hold it");
 }
 
