@@ -336,9 +336,7 @@ impl Flights {
             return;
         }
         if !load.taken.is_empty() {
-            // Others who wait for it may have nothing else to load by any more: for them it begins.
-            let alone = load.taken.values().flatten().all(|(_, own)| *own);
-            if !load.started && std::mem::take(&mut load.again) && alone {
+            if !load.started && std::mem::take(&mut load.again) {
                 self.give_back(id, effects);
             } else if !load.started {
                 load.started = true;
