@@ -1,5 +1,5 @@
-//! Locks beside what they are made of: hand-off between waiters against tokio's `Mutex`, a poller of 10 ms and
-//! `rslock`, commands an acquisition, and lock and release without contention.
+//! Locks beside what they are made of: hand-off between waiters against tokio's `Mutex`, a bare task with a
+//! queue, a poller of 10 ms and `rslock`, commands an acquisition, and lock and release without contention.
 //!
 //! `cargo bench --bench lock`; `-- quick` for a short run, `-- memory` or `-- redis` for one engine. The last
 //! lines are a table.
@@ -14,6 +14,7 @@
 #[path = "../tests/support/redis/mod.rs"]
 mod harness;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use cachestore::{Config, Store, redis};
 use harness::RedisServer;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(120);
@@ -121,6 +122,60 @@ async fn of_mutex(rounds: usize, waiters: usize) -> Figure {
             }
         },
     )
+    .await
+}
+
+/// The least that a lock by messages costs: a task with a queue, a channel to it, and one back for each waiter.
+/// Without keys, secrets, fences, deadlines or TTLs.
+struct Floor(ToFloor);
+
+/// A waiter, or that the lock is released.
+type ToFloor = mpsc::UnboundedSender<Option<oneshot::Sender<Floor>>>;
+
+impl Floor {
+    fn start() -> ToFloor {
+        let (sender, mut messages): (ToFloor, _) = mpsc::unbounded_channel();
+        let returns = sender.downgrade();
+        tokio::spawn(async move {
+            let (mut held, mut queue) = (false, VecDeque::<oneshot::Sender<Floor>>::new());
+            while let Some(message) = messages.recv().await {
+                match message {
+                    Some(waiter) => queue.push_back(waiter),
+                    None => held = false,
+                }
+                if !held
+                    && let Some(waiter) = queue.pop_front()
+                    && let Some(returns) = returns.upgrade()
+                {
+                    held = waiter.send(Floor(returns)).is_ok();
+                }
+            }
+        });
+        sender
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        let _ = self.0.send(None);
+    }
+}
+
+async fn of_floor(rounds: usize, waiters: usize) -> Figure {
+    let floor = Floor::start();
+    let lock = || {
+        let floor = floor.clone();
+        async move {
+            let (sender, receiver) = oneshot::channel();
+            floor.send(Some(sender)).unwrap();
+            receiver.await.unwrap()
+        }
+    };
+    waves(rounds, waiters, lock, async |_| {
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+    })
     .await
 }
 
@@ -242,21 +297,19 @@ async fn memory(rounds: usize, quick: bool, table: &mut Vec<String>) {
     let hand_offs = if quick { 1024 } else { 8192 };
     for waiters in WAITERS {
         let waves = (hand_offs / waiters).max(1);
-        let (mut ours, mut mutex) = (vec![], vec![]);
+        let (mut ours, mut mutex, mut floor) = (vec![], vec![], vec![]);
         // One round more, to warm up.
         for _ in 0..=rounds {
             ours.push(of_store(&store, waves, waiters, Duration::ZERO).await);
             mutex.push(of_mutex(waves, waiters).await);
+            floor.push(of_floor(waves, waiters).await);
         }
-        ours.remove(0);
-        mutex.remove(0);
-        rows(
-            table,
-            "memory hand-off / tokio Mutex",
-            waiters,
-            median(ours),
-            median(mutex),
-        );
+        let [ours, mutex, floor] = [ours, mutex, floor].map(|mut rounds| {
+            rounds.remove(0);
+            median(rounds)
+        });
+        rows(table, "memory hand-off / tokio Mutex", waiters, ours, mutex);
+        rows(table, "memory hand-off / bare task", waiters, ours, floor);
     }
     let times = if quick { 2_000 } else { 20_000 };
     let (mut ours, mut gets) = (vec![], vec![]);
