@@ -234,3 +234,22 @@ async fn changes_beside_it_never_fail_it() {
         store.delete_many(["a", "b"]).await.unwrap();
     }
 }
+
+/// A loader of many keys has nothing for one of them; who wanted that one alone has a loader of his own.
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_load_that_leaves_his_key_out_loads_it() {
+    let store = memory().await;
+    let many = store.get_or_load_many(["left out", "given"], |_| async {
+        tokio::time::sleep(ms(50)).await;
+        Ok::<Values, String>([("given".to_owned(), 1)].into())
+    });
+    let single = async {
+        tokio::time::sleep(ms(10)).await;
+        let own = store.get_or_load("left out", || async { Ok::<u32, String>(2) });
+        own.outcome().await
+    };
+    let (many, single) = tokio::join!(many.into_future(), single);
+    assert_eq!(sorted(many), expected([("given", 1)]));
+    let (value, origin, _) = seen(single);
+    assert_eq!((value, origin), (2, Origin::Loaded));
+}

@@ -266,17 +266,19 @@ where
                     Err(error) => LoadError::Store(error),
                 }
             }
-            Ok(Answer::LookAgain) => match unused.await {
-                Ok(back) => {
-                    loader = back;
-                    waited = true;
-                    found = plan.judge(&plan.store.aged_entry(key.clone()).await?);
-                    continue;
-                }
+            // Absent is what a loader of many keys says of one: this call's own may know better.
+            Ok(Answer::LookAgain | Answer::Absent) => match unused.await {
+                Ok(back) => match plan.store.aged_entry(key.clone()).await {
+                    Ok(entry) => {
+                        loader = back;
+                        waited = true;
+                        found = plan.judge(&entry);
+                        continue;
+                    }
+                    Err(error) => LoadError::Store(error),
+                },
                 Err(_) => LoadError::Store(Error::Closed),
             },
-            // A load of one key makes a value of it, or fails.
-            Ok(Answer::Absent) => LoadError::Store(Error::Closed),
             Ok(Answer::Failed(failure)) => told(failure),
             Err(failure) => failure,
         };
