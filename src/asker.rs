@@ -4,13 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::mpsc;
 
 use crate::error::{Cause, Error, Result};
 use crate::lane::{LaneSender, Refused};
 use crate::request::{Outcome, Request, TaggedReply};
+
+type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Questions to an engine, each with what the actor wants to remember about it until the answer comes.
 /// None waits for another: the actor goes on, and looks for answers when it is polled.
@@ -20,9 +22,9 @@ pub(crate) struct Asker<About, Answer> {
     numbers: u64,
     answers: mpsc::UnboundedReceiver<(u64, Outcome<Answer>)>,
     answer_to: mpsc::UnboundedSender<(u64, Outcome<Answer>)>,
-    /// What found no room in the engine's lane.
-    outbox: VecDeque<Request>,
-    sending: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What found no room in the engine's lane, by its number.
+    outbox: VecDeque<(u64, Request)>,
+    sending: Option<(u64, Sending)>,
 }
 
 impl<About, Answer> Asker<About, Answer> {
@@ -49,10 +51,10 @@ impl<About, Answer> Asker<About, Answer> {
             match self.engine.try_send(request) {
                 // One that is refused because the engine has gone is dropped, which answers it.
                 Ok(()) | Err(Refused::Closed) => {}
-                Err(Refused::Full(envelope)) => self.outbox.push_back(envelope.request),
+                Err(Refused::Full(envelope)) => self.outbox.push_back((number, envelope.request)),
             }
         } else {
-            self.outbox.push_back(request);
+            self.outbox.push_back((number, request));
         }
     }
 
@@ -68,7 +70,9 @@ impl<About, Answer> Asker<About, Answer> {
 
     /// The next answer. What waits for room in the lane is sent meanwhile.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(About, Result<Answer>)> {
-        self.poll_outbox(cx);
+        if let Poll::Ready(refused) = self.poll_outbox(cx) {
+            return Poll::Ready(refused);
+        }
         // The channel never ends: a sender of it is ours.
         while let Poll::Ready(Some((number, outcome))) = self.answers.poll_recv(cx) {
             if let Some(about) = self.asked.remove(&number) {
@@ -79,20 +83,23 @@ impl<About, Answer> Asker<About, Answer> {
         Poll::Pending
     }
 
-    fn poll_outbox(&mut self, cx: &mut Context<'_>) {
+    /// Sends what waits for room in the lane, until there is none. Ready with a question that has waited too
+    /// long for it, and was not asked.
+    fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<(About, Result<Answer>)> {
         loop {
-            if let Some(sending) = &mut self.sending {
-                if sending.as_mut().poll(cx).is_pending() {
-                    return;
-                }
+            if let Some((number, sending)) = &mut self.sending {
+                let sent = ready!(sending.as_mut().poll(cx));
+                let about = sent.as_ref().err().and_then(|_| self.asked.remove(number));
                 self.sending = None;
+                if let (Some(about), Err(error)) = (about, sent) {
+                    return Poll::Ready((about, Err(error)));
+                }
             }
-            let Some(request) = self.outbox.pop_front() else {
-                return;
+            let Some((number, request)) = self.outbox.pop_front() else {
+                return Poll::Pending;
             };
             let engine = self.engine.clone();
-            // A request that is not sent is dropped, which answers it.
-            self.sending = Some(Box::pin(async move { drop(engine.send(request).await) }));
+            self.sending = Some((number, Box::pin(async move { engine.send(request).await })));
         }
     }
 
@@ -117,3 +124,46 @@ impl<About, Answer> fmt::Debug for Asker<About, Answer> {
 #[derive(Debug, thiserror::Error)]
 #[error("the engine failed while it served this request")]
 struct Failed;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::error::Phase;
+    use crate::lane::{Bounds, Stamp, lane};
+    use crate::request::{LeaseAction, LeaseAnswer, LeaseRequest, Names, Token};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_room_was_not_asked() {
+        let bounds = Bounds {
+            length: 1,
+            bytes: 1024,
+            patience: Duration::from_secs(1),
+        };
+        let (sender, _engine) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
+        let mut asker: Asker<u32, LeaseAnswer> = Asker::new(sender);
+        let maker = crate::key::KeyMaker::new(10, true);
+        for about in 1..=2 {
+            let action = LeaseAction::End {
+                key: maker.key(&crate::key::Namespace::default(), "k").unwrap(),
+                token: Token::random(),
+                names: Names::default(),
+                given: false,
+            };
+            asker.ask(about, |reply| {
+                Request::Lease(Box::new(LeaseRequest { action, reply }))
+            });
+        }
+        let (about, answer) = poll_fn(|cx| asker.poll_answer(cx)).await;
+        assert_eq!(about, 2, "the first is in the lane, where it waits");
+        assert!(
+            matches!(answer, Err(Error::Timeout { phase: Phase::Queue })),
+            "{answer:?}"
+        );
+        assert!(!asker.is_idle() && !asker.is_held_up());
+    }
+}

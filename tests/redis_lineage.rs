@@ -480,18 +480,18 @@ impl Source {
         };
         let (part, of) = (format!("part{row}"), format!("row{row}"));
         if matches!(way, Way::Absent) {
-            let load = store.get_or_load_many([format!("none{row}")], move |_| async move {
+            let load = store.get_or_load_many([part], move |_| async move {
                 look();
                 sleep(slow).await;
-                Ok::<HashMap<String, u64>, String>(HashMap::new())
+                Ok::<HashMap<String, Vec<u64>>, String>(HashMap::new())
             });
-            load.depends_on([of]).await.map_err(text)?;
-            // Where another caller's loader looked, nobody tells what it saw.
+            let parts = load.depends_on([of]).await.map_err(text)?;
             let looked_at = looked_at.load(Ordering::SeqCst);
-            return if looked_at == 0 {
-                Err(JOINED.to_owned())
-            } else {
-                Ok(looked_at)
+            return match parts.into_values().next() {
+                Some(part) => Ok(part[0]),
+                // Where another caller's loader looked, nobody tells what it saw.
+                None if looked_at == 0 => Err(JOINED.to_owned()),
+                None => Ok(looked_at),
             };
         }
         let load = store.get_or_load(part, move || async move {
@@ -521,7 +521,7 @@ impl Source {
             sleep(after).await;
             part
         });
-        let load = load.depends_on([format!("part{row}"), format!("none{row}")]);
+        let load = load.depends_on([format!("part{row}")]);
         let read = match load.outcome().await {
             Err(LoadError::Loader(error)) if *error == JOINED => return,
             read => read.unwrap(),
