@@ -210,3 +210,24 @@ async fn a_part_that_is_cleared_late() {
     assert_eq!((made, origin), (OLD, Origin::Superseded));
     is_new(&store).await;
 }
+
+/// The same, and the page is stored before the clearing comes to the part.
+#[tokio::test]
+async fn a_page_that_is_stored_during_a_clearing() {
+    let store = memory().await;
+    let others = (0..100_000).map(|n| (format!("other{n}"), "v"));
+    store.set_many(others).await.unwrap();
+    store.set_model("part", &OLD).await.unwrap();
+    let clear = tokio::spawn({
+        let store = store.clone();
+        async move { store.clear().await }
+    });
+    tokio::task::yield_now().await;
+    let part = read(&store);
+    let load = store.get_or_load("page", move || part).depends_on(["part"]);
+    let (made, origin, _) = seen(load.outcome().await);
+    assert!(!clear.is_finished(), "it takes its time");
+    assert_eq!((made, origin), (OLD, Origin::Superseded));
+    assert!(clear.await.unwrap().unwrap() > 100_000);
+    is_new(&store).await;
+}

@@ -330,7 +330,11 @@ impl MemoryEngine {
             }
             Request::Lease(request) => {
                 let LeaseRequest { action, reply } = *request;
-                reply.send(Ok(table.serve_lease(action, now)));
+                let sweeps = &self.sweeps;
+                let mut names = action.names();
+                let clearing = names.any(|name| sweeps.iter().any(|(sweep, _)| sweep.clears(name)));
+                drop(names);
+                reply.send(Ok(table.serve_lease(action, clearing, now)));
             }
             Request::Lock(request) => {
                 // The scheduler keeps the locks of this process itself.

@@ -49,6 +49,14 @@ impl Sweep {
         }
     }
 
+    /// Whether it is to remove what is under this name.
+    pub(crate) fn clears(&self, name: &Key) -> bool {
+        match self {
+            Sweep::Invalidation { .. } => false,
+            Sweep::Clearing { prefix, .. } => name.as_str().starts_with(prefix.as_str()),
+        }
+    }
+
     /// One small step: how many entries were removed in all, once there is nothing left to do.
     pub(crate) fn step(&mut self, table: &mut Table, now: Moment) -> Option<u64> {
         match self {
@@ -90,7 +98,11 @@ impl Sweep {
                         *cursor = next;
                         None
                     }
-                    None => Some(*removed),
+                    None => {
+                        // What is being loaded may have been read from what was still there.
+                        table.kill_leases(prefix);
+                        Some(*removed)
+                    }
                 }
             }
         }

@@ -90,6 +90,15 @@ impl LeaseAction {
             LeaseAction::Fulfil { write, .. } => &write.key,
         }
     }
+
+    /// All that the lease names, its key among them.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Key> {
+        let others = match self {
+            LeaseAction::Take { names, .. } | LeaseAction::End { names, .. } => names,
+            LeaseAction::Fulfil { write, .. } => &write.depends_on,
+        };
+        std::iter::once(self.key()).chain(others.iter())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

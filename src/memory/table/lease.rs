@@ -18,8 +18,9 @@ impl Table {
         Some(Aged { value, remaining })
     }
 
-    /// Carries out one step on a lease.
-    pub(crate) fn serve_lease(&mut self, action: LeaseAction, now: Moment) -> LeaseAnswer {
+    /// Carries out one step on a lease. While a name of it is being cleared nothing is stored under it: that may
+    /// have been made from what is still there.
+    pub(crate) fn serve_lease(&mut self, action: LeaseAction, clearing: bool, now: Moment) -> LeaseAnswer {
         match action {
             LeaseAction::Take {
                 key,
@@ -28,6 +29,9 @@ impl Table {
                 ttl,
             } => self.take_lease(&key, token, &names, ttl, now),
             LeaseAction::Fulfil { token, write } => {
+                if clearing {
+                    self.changed(&write.key);
+                }
                 let edges = self.end_lease(&write.key, token, now);
                 if let Some(edges) = edges {
                     self.fulfil(write, now);
@@ -90,6 +94,12 @@ impl Table {
 
     fn expire_leases(&mut self, now: Moment) {
         self.leases.expire(now);
+        self.release_leases();
+    }
+
+    /// Kills all leases with a name that begins so.
+    pub(crate) fn kill_leases(&mut self, prefix: &str) {
+        self.leases.kill_all(prefix);
         self.release_leases();
     }
 

@@ -53,8 +53,7 @@ impl Table {
 
     /// Begins a clearing: the era before which entries are removed by [`clear`](Self::clear).
     pub(crate) fn begin_era(&mut self, prefix: &str) -> u32 {
-        self.leases.kill_all(prefix);
-        self.release_leases();
+        self.kill_leases(prefix);
         self.era = self.era.wrapping_add(1);
         self.era
     }
