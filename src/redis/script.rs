@@ -11,7 +11,9 @@ pub(super) enum Script {
     Expire,
     Condemn,
     Drain,
-    Clear,
+    ClearLeases,
+    ClearValues,
+    ClearSets,
     LockAcquire,
     LockExtend,
     LockRelease,
@@ -19,16 +21,17 @@ pub(super) enum Script {
     LockInfo,
     LeaseTake,
     LeaseEnd,
-    ClearLeases,
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 13] = [
+    pub(super) const ALL: [Script; 14] = [
         Script::Write,
         Script::Expire,
         Script::Condemn,
         Script::Drain,
-        Script::Clear,
+        Script::ClearLeases,
+        Script::ClearValues,
+        Script::ClearSets,
         Script::LockAcquire,
         Script::LockExtend,
         Script::LockRelease,
@@ -36,7 +39,6 @@ impl Script {
         Script::LockInfo,
         Script::LeaseTake,
         Script::LeaseEnd,
-        Script::ClearLeases,
     ];
 
     pub(super) fn source(self) -> &'static str {
@@ -52,7 +54,18 @@ impl Script {
             ),
             Script::Condemn => include_str!("scripts/condemn.lua"),
             Script::Drain => include_str!("scripts/drain.lua"),
-            Script::Clear => include_str!("scripts/clear.lua"),
+            Script::ClearLeases => concat!(
+                include_str!("scripts/clearing.lua"),
+                include_str!("scripts/clear_leases.lua")
+            ),
+            Script::ClearValues => concat!(
+                include_str!("scripts/clearing.lua"),
+                include_str!("scripts/clear_values.lua")
+            ),
+            Script::ClearSets => concat!(
+                include_str!("scripts/clearing.lua"),
+                include_str!("scripts/clear_sets.lua")
+            ),
             Script::LockAcquire => include_str!("scripts/lock_acquire.lua"),
             Script::LockExtend => include_str!("scripts/lock_extend.lua"),
             Script::LockRelease => include_str!("scripts/lock_release.lua"),
@@ -67,7 +80,6 @@ impl Script {
                 include_str!("scripts/lease.lua"),
                 include_str!("scripts/lease_end.lua")
             ),
-            Script::ClearLeases => include_str!("scripts/clear_leases.lua"),
         }
     }
 

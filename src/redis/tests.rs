@@ -1,6 +1,7 @@
 //! What requests become on the wire, and what replies mean.
 
 mod aged;
+mod clearing;
 mod lease;
 mod lease_kills;
 mod lease_model;

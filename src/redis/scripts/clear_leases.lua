@@ -1,9 +1,9 @@
--- One step of the first half of a clearing: what is being loaded must not be stored behind the back of the
--- other half. ARGV: the cursor, a pattern of the names whose leases are killed, and how many to look at.
--- Answers the next cursor.
-local page = redis.call('HSCAN', 'cachestore:leases', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+-- What is being loaded must not be stored. ARGV[5]: a pattern of the names whose leases are killed. ARGV[6]: '1'
+-- if the clearing ends with this pass.
+local page = redis.call('HSCAN', 'cachestore:leases', ARGV[3], 'MATCH', ARGV[5], 'COUNT', ARGV[4])
+local names = {}
 -- Names and what is known of them take turns.
-for i = 1, #page[2], 2 do
-  redis.call('HDEL', 'cachestore:leases', page[2][i])
-end
-return page[1]
+for i = 1, #page[2], 2 do names[#names + 1] = page[2][i] end
+each_thousand(names, 'HDEL', 'cachestore:leases')
+if page[1] == '0' and ARGV[6] == '1' and marked == 1 then unmark() end
+return { page[1], 0, marked }

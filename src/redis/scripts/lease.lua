@@ -37,6 +37,28 @@ local function lives(flight)
   return true
 end
 
+-- Whether one of the names is under a clearing that goes on; see `clearing.lua`.
+local function is_cleared(names)
+  local marks = redis.call('HVALS', 'cachestore:clearing')
+  if not marks[1] then return false end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  for _, mark in ipairs(marks) do
+    local ends, prefix = string.match(mark, '^(%d+) (.*)$')
+    if tonumber(ends) > now then
+      for _, name in ipairs(names) do
+        if string.sub(name, 1, #prefix) == prefix then return true end
+      end
+    end
+  end
+  return false
+end
+
+-- Whether what a flight has loaded may be stored.
+local function may_store(flight)
+  return lives(flight) and not is_cleared(flight.names)
+end
+
 -- Ends a flight. Only the dependency sets still tell of it.
 local function land(flight)
   for i, name in ipairs(flight.names) do

@@ -3,7 +3,7 @@
 local key, depend, close, given = KEYS[1], ARGV[1], ARGV[2], ARGV[4] == '1'
 local flight = flight_of()
 local mine = flight and flight.token == ARGV[3]
-local alive = flight and lives(flight)
+local alive = flight and may_store(flight)
 
 -- Nobody was given anything, and nobody else has written the key meanwhile: what the lease has added to the
 -- dependency sets leads to nothing, unless there is something below.

@@ -4,7 +4,7 @@
 local key, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5]
 
 local flight = condition == 'LEASE' and flight_of()
-local alive = flight and lives(flight)
+local alive = flight and may_store(flight)
 if condition == 'LEASE' and not (alive and flight.token == ARGV[6]) then
   disown(flight, alive)
   announce()
@@ -36,4 +36,9 @@ else
   redis.call('HDEL', leases, key)
 end
 tie(key, tonumber(ttl), names, fresh)
+-- A clearing that goes on leaves what leads to this; see `clearing.lua`.
+if names[1] and redis.call('EXISTS', 'cachestore:tied') == 1 then
+  redis.call('SADD', 'cachestore:tied', key)
+  for _, name in ipairs(names) do redis.call('SADD', 'cachestore:tied', name) end
+end
 return 1

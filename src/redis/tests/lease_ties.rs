@@ -205,26 +205,3 @@ async fn what_is_given_too_late_kills_who_loads_from_it() {
     loader.end(&inner).await;
     assert!(loader.fulfil(&outer).await);
 }
-
-#[tokio::test]
-async fn a_clearing_kills_what_is_loaded_from_values_when_it_removes_them() {
-    let server = RedisServer::start().await;
-    let store = store(&server, false).await;
-    let pairs = (0..2000).map(|number| (format!("k{number}"), "v"));
-    store.set_many(pairs).await.unwrap();
-    let mut monitor = server.monitor();
-    assert_eq!(store.clear().await.unwrap(), 2000);
-    let seen = monitor.take();
-    let steps = seen.split(|seen| !seen.in_script).filter(|step| !step.is_empty());
-    let mut removed = 0;
-    for step in steps {
-        let keys = |command: &str, from: usize| {
-            let of = step.iter().filter(|seen| seen.name() == command);
-            of.flat_map(|seen| seen.arguments[from..].to_vec())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(keys("UNLINK", 1), keys("HDEL", 2));
-        removed += keys("UNLINK", 1).len();
-    }
-    assert_eq!(removed, 2000);
-}

@@ -90,23 +90,58 @@ fn what_a_crash_left_behind_is_found_again() {
     assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a}");
 }
 
+/// The words of the next command of a clearing, without its id.
+fn step(walk: &Walk) -> String {
+    let words = words(walk);
+    let (before, after) = words.split_once("EVALSHA 0 ").unwrap();
+    assert_eq!(before, "");
+    let (id, step) = after.split_once(' ').unwrap();
+    assert_eq!(id.len(), 32);
+    step.to_owned()
+}
+
+/// The next cursor, how many values were removed, and whether it was marked.
+fn page(next: &str, removed: i64, marked: bool) -> Wire {
+    Wire::Array(vec![
+        Wire::BulkString(next.as_bytes().to_vec()),
+        Wire::Int(removed),
+        Wire::Int(marked.into()),
+    ])
+}
+
 #[test]
-fn a_clearing_kills_what_is_being_loaded_before_it_removes_values() {
+fn a_clearing_removes_values_then_sets_and_kills_what_is_being_loaded_before_and_after() {
     let mut walk = Walk::clearing("t:".into(), Reply::new().0);
-    assert_eq!(words(&walk), "EVALSHA 0 0 t:* 512");
-    assert_eq!(walk.advance(Wire::BulkString(b"9".to_vec())), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 9 t:* 512");
-    assert_eq!(walk.advance(Wire::BulkString(b"0".to_vec())), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  t: 0 512");
-    let page = |next: &str, removed| {
-        Wire::Array(vec![
-            Wire::BulkString(next.as_bytes().to_vec()),
-            Wire::Int(removed),
-        ])
-    };
-    assert_eq!(walk.advance(page("18446744073709551615", 2)), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  t: 18446744073709551615 512");
-    assert_eq!(walk.advance(page("0", 3)), Ok(true));
+    assert_eq!(step(&walk), "t: 0 512 t:* 0", "leases");
+    assert_eq!(walk.advance(page("9", 0, false)), Ok(false), "now it is marked");
+    assert_eq!(step(&walk), "t: 9 512 t:* 0");
+    assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+    assert_eq!(step(&walk), "t: 0 512 t:*", "values");
+    assert_eq!(walk.advance(page("18446744073709551615", 2, true)), Ok(false));
+    assert_eq!(step(&walk), "t: 18446744073709551615 512 t:*");
+    assert_eq!(walk.advance(page("0", 3, true)), Ok(false));
+    assert_eq!(step(&walk), "t: 0 512 d: ", "sets");
+    assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+    assert_eq!(step(&walk), "t: 0 512 t:* 1", "leases, and the mark");
+    assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
     assert_eq!(walk.removed, 5);
     assert_eq!(walk.advance(Wire::Nil), Err(Unexpected));
+}
+
+#[test]
+fn a_clearing_whose_mark_was_lost_begins_anew() {
+    for pass in 0..4 {
+        let mut walk = Walk::clearing("t:".into(), Reply::new().0);
+        assert_eq!(walk.advance(page("5", 0, false)), Ok(false));
+        for _ in 0..pass {
+            assert_eq!(walk.advance(page("0", 1, true)), Ok(false));
+        }
+        assert_eq!(walk.advance(page("0", 1, false)), Ok(false), "{pass}");
+        assert_eq!(step(&walk), "t: 0 512 t:* 0", "{pass}");
+        for _ in 0..3 {
+            assert_eq!(walk.advance(page("0", 1, true)), Ok(false));
+        }
+        assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
+        assert_eq!(walk.removed, pass + 4);
+    }
 }

@@ -1,0 +1,63 @@
+-- What the steps of a clearing have in common. ARGV: the clearing's id, how the keys to remove begin ('' for
+-- all), the cursor, and how many keys to look at. Each step answers the next cursor, how many values it removed,
+-- and whether the clearing was marked without a break.
+--
+-- A clearing goes four times over what there is: it kills what is being loaded, removes values, then the sets
+-- that lead to them, and kills what is being loaded again, since that may be made of what it had not come to yet.
+-- Until then `cachestore:clearing`, a hash, marks it, by what its keys begin with: nothing that is loaded under
+-- such a name is stored meanwhile. And what is written meanwhile with dependencies notes itself and their names in
+-- the set `cachestore:tied`, whose sets stay: before the values had gone, invalidations needed them too.
+--
+-- Both live for a minute from the last step, if who clears is no more. If they have gone before, all begins anew.
+local id, prefix = ARGV[1], ARGV[2]
+local marks, tied, minute = 'cachestore:clearing', 'cachestore:tied', 60000
+
+local function begins(text, with)
+  return string.sub(text, 1, #with) == with
+end
+
+-- Whether it was marked. Where there is no room for a mark, none is needed: nothing is stored there.
+local function mark()
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local known = redis.call('HGETALL', marks)
+  local marked = false
+  for i = 1, #known, 2 do
+    if tonumber(string.match(known[i + 1], '^%d+')) <= now then
+      redis.call('HDEL', marks, known[i])
+    elseif known[i] == id then
+      marked = redis.call('SISMEMBER', tied, id) == 1
+    end
+  end
+  if redis.call('EXISTS', marks) == 0 then redis.call('UNLINK', tied) end
+  local answer = redis.pcall('HSET', marks, id, string.format('%.0f %s', now + minute, prefix))
+  if type(answer) == 'table' and answer.err then
+    if begins(answer.err, 'OOM') or begins(answer.err, '-OOM') then return true end
+    return answer
+  end
+  redis.call('SADD', tied, id)
+  redis.call('PEXPIRE', marks, minute)
+  redis.call('PEXPIRE', tied, minute)
+  return marked
+end
+
+local function unmark()
+  redis.call('HDEL', marks, id)
+  redis.call('SREM', tied, id)
+  if redis.call('EXISTS', marks) == 0 then redis.call('UNLINK', tied) end
+end
+
+-- SCAN may answer more keys than asked for: not more than a script's stack holds at once.
+local function each_thousand(keys, ...)
+  local answers = 0
+  for from = 1, #keys, 1000 do
+    local words = { ... }
+    for i = from, math.min(from + 999, #keys) do words[#words + 1] = keys[i] end
+    answers = answers + redis.call(unpack(words))
+  end
+  return answers
+end
+
+local marked = mark()
+if type(marked) == 'table' then return marked end
+marked = marked and 1 or 0

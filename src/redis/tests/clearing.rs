@@ -1,0 +1,232 @@
+//! What happens between the steps of a clearing.
+
+use super::loader::{LONG, Loader, RedisServer, kept, store};
+use super::*;
+use crate::redis::walk::Walk;
+use crate::store::Store;
+
+/// A clearing that goes on when it is told to.
+struct Clearing<'l> {
+    walk: Walk,
+    layout: Layout,
+    loader: &'l Loader,
+}
+
+impl<'l> Clearing<'l> {
+    fn new(loader: &'l Loader, prefix: &str, go: bool) -> Self {
+        Self {
+            walk: Walk::clearing(prefix.to_owned(), Reply::new().0),
+            layout: Layout::new(go),
+            loader,
+        }
+    }
+
+    /// Whether it has ended.
+    async fn step(&mut self) -> bool {
+        let command = Box::new(self.walk.command(self.layout, By::Source));
+        let answer = self.loader.ask(|reply| Request::Redis { command, reply });
+        self.walk.advance(answer.await.unwrap()).unwrap()
+    }
+
+    async fn steps(&mut self, steps: usize) {
+        for _ in 0..steps {
+            assert!(!self.step().await);
+        }
+    }
+
+    /// How many values it removed in all.
+    async fn end(&mut self) -> u64 {
+        while !self.step().await {}
+        self.walk.removed
+    }
+}
+
+/// What the server keeps beside values.
+fn beside(server: &RedisServer) -> Vec<String> {
+    server.command(&["KEYS", "cachestore:*"]).sorted()
+}
+
+/// How many of the keys hold something.
+async fn there(store: &Store, keys: &[&str]) -> u64 {
+    let values = store.get_many(keys.iter().copied()).await.unwrap();
+    values.iter().flatten().count() as u64
+}
+
+/// More than one step of a clearing looks at.
+async fn fill(store: &Store) {
+    for name in 0..4 {
+        let pairs = (0..500).map(|number| (format!("k{name}.{number}"), "v"));
+        store
+            .set_many(pairs)
+            .depends_on([format!("all{name}")])
+            .await
+            .unwrap();
+    }
+}
+
+/// Goes through a clearing, and lets something happen before a step, for each of its steps.
+async fn at_each_step(go: bool, meanwhile: impl AsyncFn(&RedisServer, &Loader, &Store, &mut Clearing<'_>)) {
+    let mut steps = 0;
+    loop {
+        let server = RedisServer::start().await;
+        let loader = Loader::new(&server, go);
+        let store = store(&server, go).await.namespace("t").unwrap();
+        fill(&store).await;
+        store.set("part", "old").depends_on(["row"]).await.unwrap();
+        let mut clearing = Clearing::new(&loader, "t:", go);
+        for _ in 0..steps {
+            if clearing.step().await {
+                assert!(steps > 10, "{steps}");
+                return;
+            }
+        }
+        meanwhile(&server, &loader, &store, &mut clearing).await;
+        steps += 1;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_stored_that_was_loaded_before_its_end() {
+    for go in [false, true] {
+        at_each_step(go, async |server, loader, store, clearing| {
+            let soon = loader.take("t:soon", &["t:part"], LONG).await;
+            let late = loader.take("t:late", &["t:part"], LONG).await;
+            let given = loader.take("t:given", &["t:part"], LONG).await;
+            let from_given = loader.take("elsewhere", &["t:given"], LONG).await;
+            let beside_it = loader.take("u:k", &["u:part"], LONG).await;
+            let begun = clearing.walk.begun;
+            assert_eq!(loader.fulfil(&soon).await, !begun);
+            loader.give(&given).await;
+            clearing.end().await;
+            assert!(!loader.fulfil(&late).await);
+            assert!(!loader.fulfil(&from_given).await);
+            assert_eq!(store.get("soon").await.unwrap(), None);
+            assert!(loader.fulfil(&beside_it).await, "not in the namespace");
+            let after = loader.take("t:soon", &["t:part"], LONG).await;
+            assert!(loader.fulfil(&after).await, "all is over");
+            assert_eq!(kept(server), [""; 0]);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_meanwhile_is_found_by_what_it_depends_on() {
+    for go in [false, true] {
+        at_each_step(go, async |_, _, store, clearing| {
+            store.set("page", "v").depends_on(["part"]).await.unwrap();
+            store.set("part", "new").depends_on(["row"]).await.unwrap();
+            clearing.end().await;
+            let held = there(store, &["page", "part"]).await;
+            assert_eq!(store.invalidate(["row"]).await.unwrap(), held);
+            assert_eq!(there(store, &["page", "part"]).await, 0);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_still_there_is_found_by_what_it_depends_on() {
+    at_each_step(false, async |_, _, store, clearing| {
+        let held = there(store, &["part"]).await;
+        assert_eq!(store.invalidate(["row"]).await.unwrap(), held);
+        let end = clearing.end().await;
+        assert_eq!(end, 2001 - held);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_is_left() {
+    for go in [false, true] {
+        let server = RedisServer::start().await;
+        let (loader, root) = (Loader::new(&server, go), store(&server, go).await);
+        for prefix in ["", "t:"] {
+            let store = root.namespace("t").unwrap();
+            fill(&store).await;
+            store.set("part", "v").depends_on(["row"]).await.unwrap();
+            store.set("row", "v").depends_on(["part"]).await.unwrap();
+            store.delete("k1.7").await.unwrap();
+            let mut clearing = Clearing::new(&loader, prefix, go);
+            assert_eq!(clearing.end().await, 2001);
+            assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_never_ends_is_over_in_time() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    fill(&store).await;
+    Clearing::new(&loader, "", false).steps(3).await;
+    let marks = ["cachestore:clearing", "cachestore:tied"];
+    for mark in marks {
+        let left = server.command(&["PTTL", mark]).int();
+        assert!(left > 0 && left <= 60_000, "{mark}: {left}");
+    }
+    // Another goes on beside it, so that what they have in common does not expire.
+    let taken = loader.take("k", &[], LONG).await;
+    let id = &server.command(&["HKEYS", marks[0]]).sorted()[0];
+    server.command(&["HSET", marks[0], id, "1 "]);
+    assert!(loader.fulfil(&taken).await, "the mark has ended");
+    let mut other = Clearing::new(&loader, "", false);
+    other.steps(1).await;
+    assert_eq!(server.command(&["HLEN", marks[0]]).int(), 1, "and is forgotten");
+    other.end().await;
+    assert_eq!(beside(&server), [""; 0]);
+}
+
+#[tokio::test]
+async fn one_that_is_held_up_until_its_mark_has_gone_begins_anew() {
+    for lost in ["cachestore:clearing", "cachestore:tied"] {
+        let server = RedisServer::start().await;
+        let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+        fill(&store).await;
+        let mut clearing = Clearing::new(&loader, "", false);
+        while server.command(&["DBSIZE"]).int() > 1000 {
+            clearing.steps(1).await;
+        }
+        server.command(&["DEL", lost]);
+        let behind_its_back = (0..100).map(|number| (format!("more{number}"), "v"));
+        store
+            .set_many(behind_its_back)
+            .depends_on(["all1"])
+            .await
+            .unwrap();
+        assert_eq!(clearing.end().await, 2100, "{lost}");
+        assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+    }
+}
+
+#[tokio::test]
+async fn one_ends_and_another_goes_on() {
+    let server = RedisServer::start().await;
+    let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
+    let mut all = Clearing::new(&loader, "", false);
+    let mut some = Clearing::new(&loader, "t:", false);
+    all.steps(1).await;
+    some.steps(1).await;
+    some.end().await;
+    let taken = loader.take("t:k", &[], LONG).await;
+    assert!(!loader.fulfil(&taken).await);
+    root.set("page", "v").depends_on(["part"]).await.unwrap();
+    all.end().await;
+    assert_eq!(
+        there(&root, &["page"]).await,
+        root.invalidate(["part"]).await.unwrap()
+    );
+    assert_eq!(beside(&server), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_server_that_is_full_is_cleared() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    fill(&store).await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
+    assert!(store.set("k", "v").await.is_err(), "it is full");
+    let mut clearing = Clearing::new(&loader, "", false);
+    assert_eq!(clearing.end().await, 2000);
+    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+}

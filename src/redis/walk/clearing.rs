@@ -1,0 +1,89 @@
+//! Removes all values whose keys begin alike; see `scripts/clearing.lua`.
+
+use redis::{Cmd, Value as Wire};
+
+use super::{Unexpected, count, number};
+use crate::redis::layout::{Layout, pattern};
+use crate::redis::script::{By, Script};
+
+/// How many keys one step looks at: the server serves nobody else meanwhile.
+const PAGE: usize = 512;
+
+#[derive(Debug)]
+pub(super) struct Clearing {
+    /// What marks it on the server.
+    id: String,
+    prefix: String,
+    pass: Pass,
+    cursor: u64,
+    /// Whether it has been marked since the first pass began.
+    marked: bool,
+}
+
+/// What it goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// What is being loaded when it begins.
+    Leases,
+    Values,
+    /// What led to the values.
+    Sets,
+    /// What was being loaded meanwhile.
+    LeasesAgain,
+}
+
+impl Clearing {
+    pub(super) fn new(prefix: String) -> Self {
+        Self {
+            id: format!("{:032x}", rand::random::<u128>()),
+            prefix,
+            pass: Pass::Leases,
+            cursor: 0,
+            marked: false,
+        }
+    }
+
+    /// The command of the next step.
+    pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
+        let script = match self.pass {
+            Pass::Leases | Pass::LeasesAgain => Script::ClearLeases,
+            Pass::Values => Script::ClearValues,
+            Pass::Sets => Script::ClearSets,
+        };
+        let mut command = script.call(by, 0);
+        command.arg(&self.id).arg(&self.prefix).arg(self.cursor).arg(PAGE);
+        match self.pass {
+            Pass::Leases => command.arg(pattern(&self.prefix)).arg(0),
+            Pass::LeasesAgain => command.arg(pattern(&self.prefix)).arg(1),
+            Pass::Values => command.arg(pattern(&self.prefix)),
+            Pass::Sets => command.arg(layout.depend).arg(layout.close),
+        };
+        command
+    }
+
+    /// Takes in the answer to the step: how many values it removed, and whether all is done.
+    pub(super) fn advance(&mut self, answer: Wire) -> Result<(u64, bool), Unexpected> {
+        let Wire::Array(parts) = answer else {
+            return Err(Unexpected);
+        };
+        let [next, removed, marked] = <[Wire; 3]>::try_from(parts).map_err(|_| Unexpected)?;
+        let (next, removed, marked) = (number(&next)?, count(&removed)?, count(&marked)? == 1);
+        if self.marked && !marked {
+            // Something may have been stored behind its back.
+            (self.pass, self.cursor) = (Pass::Leases, 0);
+            return Ok((removed, false));
+        }
+        self.marked = true;
+        self.cursor = next;
+        if next != 0 {
+            return Ok((removed, false));
+        }
+        self.pass = match self.pass {
+            Pass::Leases => Pass::Values,
+            Pass::Values => Pass::Sets,
+            Pass::Sets => Pass::LeasesAgain,
+            Pass::LeasesAgain => return Ok((removed, true)),
+        };
+        Ok((removed, false))
+    }
+}
