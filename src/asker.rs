@@ -1,6 +1,6 @@
 //! What an actor asks an engine, and has not been answered yet.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::error::{Cause, Error, Result};
 use crate::lane::{LaneSender, Refused};
 use crate::request::{Outcome, Request, TaggedReply};
+use crate::spread::Map;
 
 type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
@@ -18,7 +19,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 /// None waits for another: the actor goes on, and looks for answers when it is polled.
 pub(crate) struct Asker<About, Answer> {
     engine: LaneSender,
-    asked: HashMap<u64, About>,
+    asked: Map<u64, About>,
     numbers: u64,
     answers: mpsc::UnboundedReceiver<(u64, Outcome<Answer>)>,
     answer_to: mpsc::UnboundedSender<(u64, Outcome<Answer>)>,
@@ -32,7 +33,7 @@ impl<About, Answer> Asker<About, Answer> {
         let (answer_to, answers) = mpsc::unbounded_channel();
         Self {
             engine,
-            asked: HashMap::new(),
+            asked: Map::default(),
             numbers: 0,
             answers,
             answer_to,

@@ -126,6 +126,7 @@ mod mistakes;
 pub mod redis;
 mod request;
 mod secret;
+mod spread;
 mod stats;
 mod store;
 mod supervisor;

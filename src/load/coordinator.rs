@@ -30,6 +30,7 @@ use crate::lane::LaneSender;
 use crate::request::{
     LeaseAction, LeaseAnswer, LeaseRequest, Names, News, Request, Token, Topic, Watch, Watcher, Write,
 };
+use crate::spread::Map;
 
 /// How much is done before others have their turn.
 const TURN: usize = 256;
@@ -57,13 +58,13 @@ pub(crate) struct Coordinator {
     watcher: Option<Watcher>,
     bounds: Bounds,
     flights: Flights,
-    loads: HashMap<LoadId, Load>,
+    loads: Map<LoadId, Load>,
     /// The loads by their tokens.
-    tokens: HashMap<Token, LoadId>,
-    callers: HashMap<CallerId, oneshot::Sender<Answer>>,
+    tokens: Map<Token, LoadId>,
+    callers: Map<CallerId, oneshot::Sender<Answer>>,
     asker: Asker<Asked, LeaseAnswer>,
     tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
-    running: HashMap<task::Id, LoadId>,
+    running: Map<task::Id, LoadId>,
     /// Keys that are watched, by their names.
     watched: HashMap<Arc<str>, Key>,
     origin: Instant,
@@ -78,7 +79,7 @@ struct Load {
     /// Until it is called.
     loader: Option<Loader>,
     unused: oneshot::Sender<Loader>,
-    made: HashMap<Key, Made>,
+    made: Map<Key, Made>,
     failure: Option<Failure>,
 }
 
@@ -109,12 +110,12 @@ impl Actor for Coordinator {
             watcher: start.watcher,
             bounds: start.bounds,
             flights: Flights::default(),
-            loads: HashMap::new(),
-            tokens: HashMap::new(),
-            callers: HashMap::new(),
+            loads: Map::default(),
+            tokens: Map::default(),
+            callers: Map::default(),
             asker: Asker::new(start.engine),
             tasks: JoinSet::new(),
-            running: HashMap::new(),
+            running: Map::default(),
             watched: HashMap::new(),
             origin,
             alarm: Box::pin(tokio::time::sleep_until(origin)),

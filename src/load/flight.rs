@@ -9,12 +9,13 @@
 
 mod answers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::policy::Seen;
 use crate::error::Error;
 use crate::key::Key;
+use crate::spread::Map;
 
 /// A load's number, which its caller chose. No two are the same.
 pub(crate) type LoadId = u64;
@@ -105,8 +106,8 @@ pub(crate) enum Answer {
 /// All lines and loads.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    lines: HashMap<Key, Line>,
-    loads: HashMap<LoadId, Load>,
+    lines: Map<Key, Line>,
+    loads: Map<LoadId, Load>,
     /// When to look after lines again; the numbers tell equal times apart.
     retries: BTreeMap<(Duration, u64), Key>,
     numbers: u64,
@@ -160,7 +161,7 @@ struct Load {
     /// have gone again, and the loader is called once.
     again: bool,
     /// The keys that it loads, and who waits for each: their own loader, or another's.
-    taken: HashMap<Key, Vec<(CallerId, bool)>>,
+    taken: Map<Key, Vec<(CallerId, bool)>>,
 }
 
 /// A wish for one key.
@@ -190,7 +191,7 @@ impl Flights {
                 started: false,
                 dead: false,
                 again: false,
-                taken: HashMap::new(),
+                taken: Map::default(),
             },
         );
         for Wanted { key, caller, seen } in wanted {

@@ -1,9 +1,8 @@
 //! What a lock is called inside the scheduler.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::key::Key;
@@ -11,13 +10,6 @@ use crate::key::Key;
 /// A lock's key, cheap to clone. Its hash was made with the key, under the store's secret.
 #[derive(Clone)]
 pub(crate) struct Name(Arc<Key>);
-
-/// A map by names, or by numbers that the scheduler's own handles gave out.
-pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
-
-/// Spreads what is hashed already, or counts up.
-#[derive(Debug, Default)]
-pub(super) struct Spread(u64);
 
 impl Name {
     pub(super) fn key(&self) -> &Key {
@@ -70,22 +62,5 @@ impl Ord for Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
-        }
-    }
-
-    /// By the golden ratio: the bits that a map takes from both ends differ from number to number.
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
 }

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::name::{Map, Name};
+use super::name::Name;
+use crate::spread::Map;
 
 /// A waiter's number, which its caller chose. No two are the same.
 pub(crate) type Waiter = u64;

@@ -26,13 +26,14 @@ use self::news::Seen;
 use super::guard::{LockGuard, Release};
 use super::keeper::Keeper;
 use super::lease::Lease;
-use super::name::{Map, Name};
+use super::name::Name;
 use super::queue::{Bounds, Effect, Queues, Waiter};
 use super::{Command, Ends, Handle, Return, Sink, Wish};
 use crate::error::{Error, Result};
 use crate::lane::LaneSender;
 use crate::request::{LockAction, LockAnswer, News, Topic, Watch, Watcher};
 use crate::secret::Secret;
+use crate::spread::Map;
 
 /// How much is done before others have their turn.
 const TURN: usize = 256;

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::name::{Map, Name};
+use super::name::Name;
 use crate::request::{LockAction, LockAnswer};
 use crate::secret::Secret;
+use crate::spread::Map;
 
 /// As many are held before those are looked for whose time is over.
 const FEW: usize = 64;

@@ -1,7 +1,5 @@
 //! What is to be done, and what must wait for what is under way. Pure.
 
-use std::collections::HashMap;
-
 use tokio::time::Instant;
 
 use super::script::By;
@@ -9,6 +7,7 @@ use super::walk::Walk;
 use crate::key::Key;
 use crate::lane::Room;
 use crate::request::{Aged, Condition, Reply, Request, Write};
+use crate::spread::Map;
 use crate::value::Value;
 
 /// What is to be done.
@@ -119,7 +118,7 @@ impl Task {
 
 /// The keys, by their hashes, of scripts that are under way, and how often each.
 #[derive(Debug, Default)]
-pub(super) struct Busy(HashMap<u64, u32>);
+pub(super) struct Busy(Map<u64, u32>);
 
 impl Busy {
     /// Whether a job must wait for what is under way.

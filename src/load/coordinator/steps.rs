@@ -41,7 +41,7 @@ impl Coordinator {
                 timeout,
                 loader: Some(loader),
                 unused,
-                made: HashMap::new(),
+                made: Map::default(),
                 failure: None,
             },
         );
@@ -88,7 +88,7 @@ impl Coordinator {
         match made {
             Ok(made) => {
                 load.made = made.into_iter().collect();
-                let fits: HashMap<Key, bool> = load
+                let fits: Map<Key, bool> = load
                     .made
                     .iter()
                     .map(|(key, made)| (key.clone(), made.stored))
