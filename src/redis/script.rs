@@ -13,6 +13,7 @@ pub(super) enum Script {
     Drain,
     ClearLeases,
     ClearValues,
+    ClearOutside,
     ClearSets,
     LockAcquire,
     LockExtend,
@@ -24,13 +25,14 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 14] = [
+    pub(super) const ALL: [Script; 15] = [
         Script::Write,
         Script::Expire,
         Script::Condemn,
         Script::Drain,
         Script::ClearLeases,
         Script::ClearValues,
+        Script::ClearOutside,
         Script::ClearSets,
         Script::LockAcquire,
         Script::LockExtend,
@@ -61,6 +63,10 @@ impl Script {
             Script::ClearValues => concat!(
                 include_str!("scripts/clearing.lua"),
                 include_str!("scripts/clear_values.lua")
+            ),
+            Script::ClearOutside => concat!(
+                include_str!("scripts/clearing.lua"),
+                include_str!("scripts/clear_outside.lua")
             ),
             Script::ClearSets => concat!(
                 include_str!("scripts/clearing.lua"),

@@ -2,11 +2,12 @@
 -- all), the cursor, and how many keys to look at. Each step answers the next cursor, how many values it removed,
 -- and whether the clearing was marked without a break.
 --
--- A clearing goes four times over what there is: it kills what is being loaded, removes values, then the sets
--- that lead to them, and kills what is being loaded again, since that may be made of what it had not come to yet.
--- Until then `cachestore:clearing`, a hash, marks it, by what its keys begin with: nothing that is loaded under
--- such a name is stored meanwhile. And what is written meanwhile with dependencies notes itself and their names in
--- the set `cachestore:tied`, whose sets stay: before the values had gone, invalidations needed them too.
+-- A clearing goes several times over what there is: it kills what is being loaded, removes values, notes what leads
+-- to entries of other namespaces, removes the other sets, and kills what is being loaded again, since that may be
+-- made of what it had not come to yet. Until then `cachestore:clearing`, a hash, marks it, by what its keys begin
+-- with: nothing that is loaded under such a name is stored meanwhile. And what is written meanwhile with
+-- dependencies notes itself and their names in the set `cachestore:tied`: their sets stay. Sets go after all values,
+-- because invalidations need them until then.
 --
 -- Both live for a minute from the last step, if who clears is no more. If they have gone before, all begins anew.
 local id, prefix = ARGV[1], ARGV[2]

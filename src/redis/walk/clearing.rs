@@ -8,6 +8,8 @@ use crate::redis::script::{By, Script};
 
 /// How many keys one step looks at: the server serves nobody else meanwhile.
 const PAGE: usize = 512;
+/// The same, where it may look at a thousand members of each.
+const SETS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Clearing {
@@ -26,6 +28,8 @@ enum Pass {
     /// What is being loaded when it begins.
     Leases,
     Values,
+    /// What leads to entries of other namespaces, and stays.
+    Outside,
     /// What led to the values.
     Sets,
     /// What was being loaded meanwhile.
@@ -48,15 +52,20 @@ impl Clearing {
         let script = match self.pass {
             Pass::Leases | Pass::LeasesAgain => Script::ClearLeases,
             Pass::Values => Script::ClearValues,
+            Pass::Outside => Script::ClearOutside,
             Pass::Sets => Script::ClearSets,
         };
         let mut command = script.call(by, 0);
-        command.arg(&self.id).arg(&self.prefix).arg(self.cursor).arg(PAGE);
+        let page = match self.pass {
+            Pass::Outside | Pass::Sets => SETS,
+            Pass::Leases | Pass::Values | Pass::LeasesAgain => PAGE,
+        };
+        command.arg(&self.id).arg(&self.prefix).arg(self.cursor).arg(page);
         match self.pass {
             Pass::Leases => command.arg(pattern(&self.prefix)).arg(0),
             Pass::LeasesAgain => command.arg(pattern(&self.prefix)).arg(1),
             Pass::Values => command.arg(pattern(&self.prefix)),
-            Pass::Sets => command.arg(layout.depend).arg(layout.close),
+            Pass::Outside | Pass::Sets => command.arg(layout.depend).arg(layout.close),
         };
         command
     }
@@ -80,7 +89,9 @@ impl Clearing {
         }
         self.pass = match self.pass {
             Pass::Leases => Pass::Values,
-            Pass::Values => Pass::Sets,
+            Pass::Values if self.prefix.is_empty() => Pass::Sets,
+            Pass::Values => Pass::Outside,
+            Pass::Outside => Pass::Sets,
             Pass::Sets => Pass::LeasesAgain,
             Pass::LeasesAgain => return Ok((removed, true)),
         };

@@ -120,7 +120,9 @@ fn a_clearing_removes_values_then_sets_and_kills_what_is_being_loaded_before_and
     assert_eq!(walk.advance(page("18446744073709551615", 2, true)), Ok(false));
     assert_eq!(step(&walk), "t: 18446744073709551615 512 t:*");
     assert_eq!(walk.advance(page("0", 3, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 512 d: ", "sets");
+    assert_eq!(step(&walk), "t: 0 64 d: ", "what leads out");
+    assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+    assert_eq!(step(&walk), "t: 0 64 d: ", "sets");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
     assert_eq!(step(&walk), "t: 0 512 t:* 1", "leases, and the mark");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
@@ -129,8 +131,16 @@ fn a_clearing_removes_values_then_sets_and_kills_what_is_being_loaded_before_and
 }
 
 #[test]
+fn a_clearing_of_everything_leads_nowhere_else() {
+    let mut walk = Walk::clearing(String::new(), Reply::new().0);
+    for step in 0..4 {
+        assert_eq!(walk.advance(page("0", 0, true)), Ok(step == 3));
+    }
+}
+
+#[test]
 fn a_clearing_whose_mark_was_lost_begins_anew() {
-    for pass in 0..4 {
+    for pass in 0..5 {
         let mut walk = Walk::clearing("t:".into(), Reply::new().0);
         assert_eq!(walk.advance(page("5", 0, false)), Ok(false));
         for _ in 0..pass {
@@ -138,10 +148,10 @@ fn a_clearing_whose_mark_was_lost_begins_anew() {
         }
         assert_eq!(walk.advance(page("0", 1, false)), Ok(false), "{pass}");
         assert_eq!(step(&walk), "t: 0 512 t:* 0", "{pass}");
-        for _ in 0..3 {
+        for _ in 0..4 {
             assert_eq!(walk.advance(page("0", 1, true)), Ok(false));
         }
         assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
-        assert_eq!(walk.removed, pass + 4);
+        assert_eq!(walk.removed, pass + 5);
     }
 }
