@@ -231,3 +231,39 @@ async fn a_page_that_is_stored_during_a_clearing() {
     assert!(clear.await.unwrap().unwrap() > 100_000);
     is_new(&store).await;
 }
+
+/// The row changes while the part is loaded, and before the page is begun: what the part's loader gives was read
+/// before, and so was the page.
+#[tokio::test(start_paused = true)]
+async fn a_part_that_was_changed_while_it_was_loaded() {
+    for too_large in [false, true] {
+        let store = open(MemoryConfig::default().max_value_bytes(1000)).await;
+        let loaders = Loaders::new();
+        let size = if too_large { 2000 } else { 1 };
+        let part = tokio::spawn({
+            let (store, load) = (store.clone(), loaders.held(vec![OLD; size]));
+            async move { store.get_or_load("part", load).depends_on(["row"]).await }
+        });
+        loaders.called(1).await;
+        invalidate(&store).await;
+        let (store_of_page, loaders_of_page) = (store.clone(), Loaders::new());
+        let (give, given) = tokio::sync::oneshot::channel();
+        let page = tokio::spawn({
+            let load = loaders_of_page.runs(async move { Ok(given.await.unwrap()) });
+            async move {
+                let load = store_of_page.get_or_load("page", load).depends_on(["part"]);
+                load.outcome().await
+            }
+        });
+        loaders_of_page.called(1).await;
+        loaders.let_go(1);
+        give.send(part.await.unwrap().unwrap()[0]).unwrap();
+        let (made, origin, _) = seen(page.await.unwrap());
+        assert_eq!(
+            (made, origin),
+            (OLD, Origin::Superseded),
+            "too large: {too_large}"
+        );
+        is_new(&store).await;
+    }
+}

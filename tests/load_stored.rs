@@ -161,6 +161,36 @@ async fn what_this_version_cannot_read_is_a_miss() {
     }
 }
 
+/// What is too short to be an envelope, or no version's, is a plain value that is no model.
+#[tokio::test(start_paused = true)]
+async fn a_torn_envelope_is_an_error_to_read_and_a_miss_to_load() {
+    for store in stores().await {
+        let loaders = Loaders::new();
+        let load = store.get_or_load("good", loaders.at_once(ada()));
+        load.ttl(secs(60)).await.unwrap();
+        let good = store.get("good").await.unwrap().unwrap();
+        let mut torn: Vec<Vec<u8>> = (1..HEAD).map(|length| good[..length].to_vec()).collect();
+        // All of the head, and a part of the model.
+        torn.extend((HEAD..good.len()).map(|length| good[..length].to_vec()));
+        torn.extend([32, 0x80, 0xFF].map(|second| {
+            let mut bytes = good.to_vec();
+            bytes[1] = second;
+            bytes
+        }));
+        for bytes in torn {
+            store.set("k", bytes.clone()).await.unwrap();
+            let read = store.get_model::<User>("k").await;
+            assert!(matches!(read, Err(Error::Decode(_))), "{bytes:?}: {read:?}");
+            let failing = store.get_or_load("k", || async { Err::<User, _>("no") });
+            let failed = failing.stale_if_error(secs(60)).await;
+            assert!(failed.is_err(), "{bytes:?}: it is no stale value");
+            let load = store.get_or_load("k", loaders.at_once(ada())).outcome().await;
+            assert_eq!(seen(load), (ada(), Origin::Loaded, ZERO), "{bytes:?}");
+            assert_eq!(store.get_model("k").await.unwrap(), Some(ada()), "{bytes:?}");
+        }
+    }
+}
+
 /// A head that no version writes: whatever it says, it is a value or a miss, and no panic.
 #[tokio::test(start_paused = true)]
 async fn a_hostile_head_harms_nobody() {

@@ -304,3 +304,41 @@ async fn soak_nothing_that_was_changed_before_is_read() {
     let reads = interleave(harness::opening::soak()).await;
     eprintln!("{reads} reads, none of them old");
 }
+
+/// A caller who has served a stale value meanwhile does not take the load with him: when who loads has failed,
+/// his loader takes its place.
+#[tokio::test]
+async fn a_load_goes_on_after_its_soft_timeout_while_another_process_loads() {
+    let (_server, one, other) = two().await;
+    let hour = Duration::from_secs(3600);
+    let load = one.get_or_load("k", || async { Ok::<_, String>(1_u64) });
+    load.ttl(ms(1)).stale_if_error(hour).await.unwrap();
+    sleep(ms(10)).await;
+    let (runs, running) = oneshot::channel();
+    let (fail, failed) = oneshot::channel::<()>();
+    let failing = tokio::spawn(async move {
+        let load = other.get_or_load("k", || async move {
+            runs.send(()).unwrap();
+            failed.await.unwrap();
+            Err::<u64, _>("the source is down".to_owned())
+        });
+        load.await
+    });
+    running.await.unwrap();
+    let (runs, running) = oneshot::channel();
+    let load = one.get_or_load("k", || async move {
+        runs.send(()).unwrap();
+        Ok::<_, String>(2_u64)
+    });
+    let load = load.ttl(hour).stale_if_error(hour).soft_timeout(ms(100));
+    let served = load.outcome().await.unwrap();
+    assert_eq!((served.value, served.origin), (1, Origin::Stale));
+    fail.send(()).unwrap();
+    assert!(failing.await.unwrap().is_err());
+    running.await.expect("its loader runs, though nobody waits");
+    let end = Instant::now() + Duration::from_secs(5);
+    while one.get_model::<u64>("k").await.unwrap() != Some(2) {
+        assert!(Instant::now() < end, "it is stored");
+        sleep(ms(5)).await;
+    }
+}
