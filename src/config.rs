@@ -1,18 +1,19 @@
 //! What a store is opened with: data, defaults, validation.
 
 mod redis;
+mod settings;
 mod url;
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::codec::Codec;
-use crate::error::{Error, Result};
-use crate::key::{MAX_KEY_BYTES, Namespace};
-use crate::ttl::Ttl;
+use crate::error::Result;
 
 pub use self::redis::RedisConfig;
 pub(crate) use self::redis::{RedisOptions, Target, Tls};
+pub use self::settings::Settings;
+use self::settings::{at_least_one, refuse, shared_settings};
 use self::url::StoreUrl;
 pub(crate) use self::url::{Address, Place};
 
@@ -38,207 +39,6 @@ impl fmt::Display for EngineKind {
             EngineKind::Redis => f.write_str("redis"),
         }
     }
-}
-
-/// The settings that every engine shares. Read them with [`Config::settings`]; set them with the
-/// methods of [`Config`] or of an engine's own configuration.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Settings {
-    /// How models are encoded. Default: [`Codec::MessagePack`].
-    pub codec: Codec,
-    /// How long a call may wait for the engine. Default: 5 s.
-    pub request_timeout: Duration,
-    /// The TTL of a write that names none. Default: none, entries are persistent.
-    pub default_ttl: Option<Duration>,
-    /// The namespace that the opened store is in. Default: none, the root.
-    pub namespace: Option<String>,
-    /// The longest key in bytes, trimmed, without its namespace. Default and most: 65,535.
-    pub max_key_bytes: usize,
-    /// The largest value in bytes. Default: 64 MiB.
-    pub max_value_bytes: usize,
-    /// How many requests may wait in the engine's lane. Default: 4,096.
-    pub lane_length: usize,
-    /// How many bytes of requests may wait in the engine's lane, small requests (up to 256 bytes)
-    /// not counted. Default: 64 MiB.
-    pub lane_bytes: usize,
-    /// How many callers may wait for locks. Default: 250,000.
-    pub lock_waiters: usize,
-    /// How many callers may wait for one lock. Default: 100,000.
-    pub lock_waiters_per_key: usize,
-    /// How many loads may be under way. Default: 10,000.
-    pub loads: usize,
-    /// How many callers may wait for loads. Default: 250,000.
-    pub load_waiters: usize,
-    /// Whether stored data is shared with go-cachestore. Default: no.
-    pub go_compatible: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            codec: Codec::default(),
-            request_timeout: Duration::from_secs(5),
-            default_ttl: None,
-            namespace: None,
-            max_key_bytes: MAX_KEY_BYTES,
-            max_value_bytes: 64 * MIB,
-            lane_length: 4096,
-            lane_bytes: 64 * MIB,
-            lock_waiters: 250_000,
-            lock_waiters_per_key: 100_000,
-            loads: 10_000,
-            load_waiters: 250_000,
-            go_compatible: false,
-        }
-    }
-}
-
-impl Settings {
-    /// The codec that models are really encoded with.
-    pub(crate) fn model_codec(&self) -> Codec {
-        if self.go_compatible {
-            Codec::Json
-        } else {
-            self.codec
-        }
-    }
-
-    /// What a URL says of any store.
-    fn name(&mut self, namespace: Option<String>, codec: Option<Codec>) {
-        self.namespace = namespace;
-        self.codec = codec.unwrap_or_default();
-    }
-
-    fn validate(&self) -> Result<()> {
-        if let Some(name) = &self.namespace {
-            Namespace::default().nested(name)?;
-        }
-        if let Some(ttl) = self.default_ttl {
-            Ttl::checked(ttl)?;
-        }
-        at_least_one("request_timeout", self.request_timeout.as_nanos())?;
-        at_least_one("max_value_bytes", self.max_value_bytes as u128)?;
-        at_least_one("lane_length", self.lane_length as u128)?;
-        at_least_one("lane_bytes", self.lane_bytes as u128)?;
-        at_least_one(
-            "lock_waiters",
-            self.lock_waiters.min(self.lock_waiters_per_key) as u128,
-        )?;
-        at_least_one("loads", self.loads.min(self.load_waiters) as u128)?;
-        if self.max_key_bytes == 0 || self.max_key_bytes > MAX_KEY_BYTES {
-            return refuse(format!("max_key_bytes must be from 1 to {MAX_KEY_BYTES}"));
-        }
-        if self.lane_length > tokio::sync::Semaphore::MAX_PERMITS {
-            return refuse("lane_length is too large".to_owned());
-        }
-        Ok(())
-    }
-}
-
-fn refuse<T>(reason: String) -> Result<T> {
-    Err(Error::InvalidConfig { reason })
-}
-
-fn at_least_one(name: &str, value: u128) -> Result<()> {
-    if value == 0 {
-        refuse(format!("{name} must be over zero"))
-    } else {
-        Ok(())
-    }
-}
-
-/// Setters of the shared settings, the same on every configuration type.
-macro_rules! shared_settings {
-    ($config:ty) => {
-        impl $config {
-            /// How models are encoded. Default: [`Codec::MessagePack`].
-            #[must_use]
-            pub fn codec(mut self, codec: Codec) -> Self {
-                self.settings.codec = codec;
-                self
-            }
-
-            /// How long a call may wait for the engine, over zero. Default: 5 s.
-            #[must_use]
-            pub fn request_timeout(mut self, timeout: Duration) -> Self {
-                self.settings.request_timeout = timeout;
-                self
-            }
-
-            /// The TTL of a write that names none: over zero, at most 100 years. Default: none.
-            #[must_use]
-            pub fn default_ttl(mut self, ttl: Duration) -> Self {
-                self.settings.default_ttl = Some(ttl);
-                self
-            }
-
-            /// The namespace that the opened store is in: 1 to 64 of `A-Z a-z 0-9 . _ -`.
-            /// Default: none, the root.
-            #[must_use]
-            pub fn namespace(mut self, name: impl Into<String>) -> Self {
-                self.settings.namespace = Some(name.into());
-                self
-            }
-
-            /// The longest key in bytes, trimmed, without its namespace: 1 to 65,535, the default.
-            #[must_use]
-            pub fn max_key_bytes(mut self, bytes: usize) -> Self {
-                self.settings.max_key_bytes = bytes;
-                self
-            }
-
-            /// The largest value in bytes, over zero. Default: 64 MiB.
-            #[must_use]
-            pub fn max_value_bytes(mut self, bytes: usize) -> Self {
-                self.settings.max_value_bytes = bytes;
-                self
-            }
-
-            /// How many requests may wait in the engine's lane, over zero. A full lane makes callers
-            /// wait, up to `request_timeout`. Default: 4,096.
-            #[must_use]
-            pub fn lane_length(mut self, requests: usize) -> Self {
-                self.settings.lane_length = requests;
-                self
-            }
-
-            /// How many bytes of requests may wait in the engine's lane, over zero. Requests of up to
-            /// 256 bytes are not counted: `lane_length` bounds them. Default: 64 MiB.
-            #[must_use]
-            pub fn lane_bytes(mut self, bytes: usize) -> Self {
-                self.settings.lane_bytes = bytes;
-                self
-            }
-
-            /// How many callers may wait for locks: in all, and for one lock. Further ones are told
-            /// [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 250,000 and 100,000.
-            #[must_use]
-            pub fn lock_waiters(mut self, all: usize, per_key: usize) -> Self {
-                self.settings.lock_waiters = all;
-                self.settings.lock_waiters_per_key = per_key;
-                self
-            }
-
-            /// How many loads may be under way, and how many callers may wait for them. Further ones are
-            /// told [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 10,000 and
-            /// 250,000.
-            #[must_use]
-            pub fn loads(mut self, under_way: usize, waiters: usize) -> Self {
-                self.settings.loads = under_way;
-                self.settings.load_waiters = waiters;
-                self
-            }
-
-            /// Shares stored data with go-cachestore: models are JSON whatever the codec, and the
-            /// names of dependencies are not trimmed. Default: off.
-            #[must_use]
-            pub fn go_compatible(mut self) -> Self {
-                self.settings.go_compatible = true;
-                self
-            }
-        }
-    };
 }
 
 /// The memory engine's configuration: [`MemoryConfig::default`], then the setters.

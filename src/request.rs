@@ -9,9 +9,9 @@ mod lease;
 mod lock;
 mod news;
 mod tagged;
+mod write;
 
 use std::fmt;
-use std::ops::Deref;
 use std::time::Duration;
 
 use compact_str::CompactString;
@@ -27,52 +27,8 @@ pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, LeaseRequest, PREFI
 pub(crate) use self::lock::{LockAction, LockAnswer, LockRequest};
 pub(crate) use self::news::{News, Topic, Watch, Watcher};
 pub(crate) use self::tagged::{Outcome, TaggedReply};
-
-/// One entry to be written.
-#[derive(Debug)]
-pub(crate) struct Write {
-    pub(crate) key: Key,
-    pub(crate) value: Value,
-    /// In whole milliseconds; `None` makes the entry persistent.
-    pub(crate) ttl: Option<Duration>,
-    pub(crate) depends_on: Names,
-}
-
-/// The names that an entry depends on, each once. Most entries have none: this is one word then.
-#[derive(Debug, Clone, Default)]
-#[expect(
-    clippy::box_collection,
-    reason = "a boxed slice is two words, in every request"
-)]
-pub(crate) struct Names(Option<Box<Vec<Key>>>);
-
-impl From<Vec<Key>> for Names {
-    fn from(names: Vec<Key>) -> Self {
-        Self((!names.is_empty()).then(|| Box::new(names)))
-    }
-}
-
-impl FromIterator<Key> for Names {
-    fn from_iter<I: IntoIterator<Item = Key>>(names: I) -> Self {
-        Self::from(Vec::from_iter(names))
-    }
-}
-
-impl Deref for Names {
-    type Target = [Key];
-
-    fn deref(&self) -> &[Key] {
-        self.0.as_deref().map_or(&[], Vec::as_slice)
-    }
-}
-
-/// What must hold of the key for a write to be made.
-#[derive(Debug)]
-pub(crate) enum Condition {
-    Absent,
-    Present,
-    Holds(Value),
-}
+use self::write::bytes_of;
+pub(crate) use self::write::{Condition, Names, Write};
 
 /// One page of a scan.
 #[derive(Debug)]
@@ -367,16 +323,6 @@ pub(crate) fn unshareable(command: &redis::Cmd) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-impl Write {
-    pub(crate) fn bytes(&self) -> usize {
-        self.key.heap_bytes() + self.value.len() + bytes_of(&self.depends_on)
-    }
-}
-
-fn bytes_of(keys: &[Key]) -> usize {
-    keys.iter().map(|key| size_of::<Key>() + key.heap_bytes()).sum()
 }
 
 /// Where the answer to one request goes.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
+use super::Settings;
+use super::settings::{at_least_one, refuse};
 use super::url::{self, Address, Named};
-use super::{Settings, at_least_one, refuse};
 use crate::error::Result;
 
 const MIB: usize = 1024 * 1024;

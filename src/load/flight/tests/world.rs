@@ -1,0 +1,352 @@
+//! An engine, a source and other processes that do as they like.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use proptest::prelude::*;
+
+use super::super::answers::LONGEST_PAUSE;
+use super::super::*;
+use crate::error::Cause;
+use crate::key::{KeyMaker, Namespace};
+
+pub(super) const KEYS: usize = 3;
+
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Callers come for these keys with one loader; the last of them may only want it refreshed.
+    Come {
+        first: usize,
+        keys: usize,
+        refresh: bool,
+    },
+    /// The engine serves the next request for a key. Its answer is under way from then on.
+    Serve(usize),
+    /// The next of its answers arrives.
+    Deliver(usize),
+    /// The engine refuses it.
+    Refuse(usize),
+    /// The source changes, and what was cached of it is invalidated.
+    Change(usize),
+    /// One of the loaders that run ends: with values for the keys of even numbers or all, or with an error.
+    Finish {
+        which: usize,
+        all: bool,
+        fails: bool,
+    },
+    Leave(usize),
+    /// Another process loads a key, or has done so.
+    Foreign(usize),
+    ForeignEnds(usize),
+    Hear(Option<usize>),
+    Wait(u64),
+}
+
+pub(super) fn step() -> impl Strategy<Value = Step> {
+    let key = 0..KEYS;
+    prop_oneof![
+        4 => (key.clone(), 1..=KEYS, proptest::bool::weighted(0.2))
+            .prop_map(|(first, keys, refresh)| Step::Come { first, keys, refresh }),
+        6 => key.clone().prop_map(Step::Serve),
+        6 => key.clone().prop_map(Step::Deliver),
+        1 => key.clone().prop_map(Step::Refuse),
+        2 => key.clone().prop_map(Step::Change),
+        3 => (0..8usize, proptest::bool::weighted(0.8), proptest::bool::weighted(0.2))
+            .prop_map(|(which, all, fails)| Step::Finish { which, all, fails }),
+        1 => (0..16usize).prop_map(Step::Leave),
+        1 => key.clone().prop_map(Step::Foreign),
+        1 => key.clone().prop_map(Step::ForeignEnds),
+        1 => proptest::option::of(key).prop_map(Step::Hear),
+        1 => (0..1500u64).prop_map(Step::Wait),
+    ]
+}
+
+/// Whose lease it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Holder {
+    Load(LoadId),
+    Abroad,
+}
+
+/// A key at the engine.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) requests: VecDeque<Request>,
+    pub(super) answers: VecDeque<Reply>,
+    pub(super) lease: Option<Holder>,
+    /// The version of the source that is stored.
+    pub(super) stored: Option<u64>,
+}
+
+#[derive(Debug)]
+pub(super) enum Request {
+    Take(LoadId),
+    Store(LoadId),
+    End(LoadId),
+}
+
+#[derive(Debug)]
+pub(super) enum Reply {
+    Asked(Answer),
+    Stored(LoadId, Fate),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) flights: Flights,
+    pub(super) slots: [Slot; KEYS],
+    /// The source's versions: one more with each change.
+    pub(super) source: [u64; KEYS],
+    /// What loads that run have read from the source, when they began: the oldest that they can have.
+    pub(super) running: HashMap<LoadId, HashMap<usize, u64>>,
+    /// Loads that have not been forgotten, and those that had a loader to start.
+    pub(super) open: HashSet<LoadId>,
+    pub(super) started: HashSet<LoadId>,
+    pub(super) finished: HashSet<LoadId>,
+    /// Callers who wait: for which key, and the source's version when they came.
+    pub(super) waiting: HashMap<CallerId, (usize, u64)>,
+    pub(super) now: Duration,
+    pub(super) numbers: u64,
+}
+
+pub(super) fn key(index: usize) -> Key {
+    thread_local!(static MAKER: KeyMaker = KeyMaker::new(10, true));
+    MAKER.with(|maker| maker.key(&Namespace::default(), &format!("k{index}")).unwrap())
+}
+
+fn index(key: &Key) -> usize {
+    key.as_str()[1..].parse().unwrap()
+}
+
+impl World {
+    fn change(&mut self, change: impl FnOnce(&mut Flights, Duration, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        change(&mut self.flights, self.now, &mut effects);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Take(load, key) => {
+                let requests = &mut self.slots[index(&key)].requests;
+                let asked = requests.iter().any(|request| matches!(request, Request::Take(_)));
+                assert!(!asked, "one question at a time");
+                requests.push_back(Request::Take(load));
+            }
+            Effect::Start(load, keys) => {
+                assert!(
+                    self.open.contains(&load) && self.started.insert(load),
+                    "one start a load"
+                );
+                let read = keys.iter().map(|key| (index(key), self.source[index(key)]));
+                self.running.insert(load, read.collect());
+            }
+            Effect::Store(load, key) => self.slots[index(&key)].requests.push_back(Request::Store(load)),
+            Effect::End(load, key, _) => self.slots[index(&key)].requests.push_back(Request::End(load)),
+            Effect::Forget(load) => {
+                assert!(self.open.remove(&load), "forgotten once");
+                self.running.remove(&load);
+            }
+            Effect::Tell(caller, told) => {
+                let Some((at, version)) = self.waiting.remove(&caller) else {
+                    return;
+                };
+                if let Told::Loaded { load, key, fate, .. } = told {
+                    assert_eq!(index(&key), at);
+                    let read = self.running[&load][&at];
+                    assert!(
+                        read >= version,
+                        "a value older than what was changed before the caller came"
+                    );
+                    assert!(
+                        fate != Fate::Stored || self.slots[at].stored.is_some() || read < self.source[at]
+                    );
+                }
+            }
+            Effect::Watch(_) | Effect::Unwatch(_) => {}
+        }
+    }
+
+    pub(super) fn deliver(&mut self, at: usize) {
+        let key = key(at);
+        match self.slots[at].answers.pop_front() {
+            Some(Reply::Asked(answer)) => {
+                self.change(|flights, now, effects| flights.answered(&key, answer, now, effects));
+            }
+            Some(Reply::Stored(load, fate)) => {
+                self.change(|flights, _, effects| flights.stored(load, &key, fate, effects));
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn serve(&mut self, at: usize) {
+        let Some(request) = self.slots[at].requests.pop_front() else {
+            return;
+        };
+        let key = key(at);
+        let slot = &mut self.slots[at];
+        match request {
+            Request::Take(load) => {
+                let seen = self.flights.seen(&key);
+                let answer = match slot.lease {
+                    None => {
+                        slot.lease = Some(Holder::Load(load));
+                        let needed = slot.stored.is_none() || seen != Seen::Nothing;
+                        Answer::Taken { needed }
+                    }
+                    Some(Holder::Load(other)) => Answer::HeldHere(other),
+                    Some(Holder::Abroad) => Answer::HeldAbroad(Duration::from_secs(30)),
+                };
+                slot.answers.push_back(Reply::Asked(answer));
+            }
+            Request::Store(load) => {
+                let lives = slot.lease == Some(Holder::Load(load));
+                let fate = if lives {
+                    let read = self.running[&load][&at];
+                    assert_eq!(read, self.source[at], "what is stored is what the source has");
+                    (slot.lease, slot.stored) = (None, Some(read));
+                    Fate::Stored
+                } else {
+                    Fate::Superseded
+                };
+                slot.answers.push_back(Reply::Stored(load, fate));
+            }
+            Request::End(load) => {
+                if slot.lease == Some(Holder::Load(load)) {
+                    slot.lease = None;
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        let reply = match slot.requests.front() {
+            Some(Request::Take(_)) => {
+                Reply::Asked(Answer::Failed(Error::Unavailable(Cause::new("it is down"))))
+            }
+            Some(Request::Store(load)) => Reply::Stored(*load, Fate::NotStored),
+            _ => return,
+        };
+        if let (Reply::Stored(load, _), Some(Holder::Load(holder))) = (&reply, slot.lease)
+            && *load == holder
+        {
+            slot.lease = None;
+        }
+        slot.requests.pop_front();
+        slot.answers.push_back(reply);
+    }
+
+    pub(super) fn step(&mut self, step: Step) {
+        match step {
+            Step::Come { first, keys, refresh } => {
+                self.numbers += 1;
+                let load = self.numbers;
+                self.open.insert(load);
+                let mut wanted = Vec::new();
+                for nth in 0..keys {
+                    let at = (first + nth) % KEYS;
+                    let idle = refresh && nth + 1 == keys;
+                    self.numbers += 1;
+                    let caller = (!idle).then_some(self.numbers);
+                    if let Some(caller) = caller {
+                        self.waiting.insert(caller, (at, self.source[at]));
+                    }
+                    let seen = if idle { Seen::Plain } else { Seen::Nothing };
+                    wanted.push(Wanted {
+                        key: key(at),
+                        caller,
+                        seen,
+                    });
+                }
+                self.change(|flights, _, effects| flights.begin(load, Vec::new(), wanted, effects));
+            }
+            Step::Serve(at) => self.serve(at),
+            Step::Deliver(at) => self.deliver(at),
+            Step::Refuse(at) => self.refuse(at),
+            Step::Change(at) => {
+                self.source[at] += 1;
+                (self.slots[at].lease, self.slots[at].stored) = (None, None);
+            }
+            Step::Finish { which, all, fails } => {
+                let mut running: Vec<LoadId> = self.running.keys().copied().collect();
+                running.sort_unstable();
+                let Some(load) = running.get(which % running.len().max(1)) else {
+                    return;
+                };
+                self.finish(*load, all, fails);
+            }
+            Step::Leave(which) => {
+                let mut waiting: Vec<CallerId> = self.waiting.keys().copied().collect();
+                waiting.sort_unstable();
+                let Some(caller) = waiting.get(which % waiting.len().max(1)).copied() else {
+                    return;
+                };
+                if let Some((at, _)) = self.waiting.remove(&caller) {
+                    self.change(|flights, _, effects| flights.left(&key(at), caller, effects));
+                }
+            }
+            Step::Foreign(at) => {
+                let lease = &mut self.slots[at].lease;
+                *lease = lease.or(Some(Holder::Abroad));
+            }
+            Step::ForeignEnds(at) => self.end_foreign(at),
+            Step::Hear(at) => {
+                let key = at.map(key);
+                self.change(|flights, _, effects| flights.hear(key.as_ref(), effects));
+            }
+            Step::Wait(millis) => self.wait(Duration::from_millis(millis)),
+        }
+    }
+
+    fn finish(&mut self, load: LoadId, all: bool, fails: bool) {
+        // One whose values are being stored has ended already.
+        if !self.finished.insert(load) {
+            return;
+        }
+        self.change(|flights, _, effects| {
+            if fails {
+                flights.failed(load, effects);
+            } else {
+                let made = |key: &Key| (all || index(key).is_multiple_of(2)).then_some(true);
+                flights.loaded(load, made, effects);
+            }
+        });
+    }
+
+    fn end_foreign(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        if slot.lease == Some(Holder::Abroad) {
+            (slot.lease, slot.stored) = (None, Some(self.source[at]));
+        }
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.change(|flights, now, effects| flights.tick(now, effects));
+    }
+
+    /// Lets everything come to its end.
+    pub(super) fn drain(&mut self) {
+        for _ in 0..1000 {
+            for at in 0..KEYS {
+                self.end_foreign(at);
+                while !self.slots[at].requests.is_empty() || !self.slots[at].answers.is_empty() {
+                    self.serve(at);
+                    self.deliver(at);
+                }
+            }
+            let running: Vec<LoadId> = self.running.keys().copied().collect();
+            running
+                .into_iter()
+                .for_each(|load| self.finish(load, true, false));
+            self.wait(LONGEST_PAUSE);
+            let served = self.slots.iter().all(|slot| slot.requests.is_empty());
+            if served && self.open.is_empty() && self.flights.sizes() == (0, 0, 0) {
+                break;
+            }
+        }
+    }
+}
