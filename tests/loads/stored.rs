@@ -1,18 +1,13 @@
 //! Loaded values as they are stored, and as the other calls see them. Time is paused.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
 use cachestore::{Codec, Config, Error, Origin, Store, Ttl};
-use loads::{Clock, Loaders, seen, settled};
 use serde::{Deserialize, Serialize};
-use support::{memory, ms, open, secs};
+
+use crate::loads::{Clock, Loaders, seen, settled};
+use crate::support::{CENTURY, memory, ms, open, secs};
 
 const ZERO: Duration = Duration::ZERO;
 /// The length of what comes before the model.
@@ -179,7 +174,7 @@ async fn a_hostile_head_harms_nobody() {
                 bytes[2..10].copy_from_slice(&fresh.to_be_bytes());
                 bytes[10..18].copy_from_slice(&kept.to_be_bytes());
                 bytes[18..HEAD].copy_from_slice(&cost.to_be_bytes());
-                for ttl in [None, Some(ms(1)), Some(support::CENTURY)] {
+                for ttl in [None, Some(ms(1)), Some(CENTURY)] {
                     let set = store.set("k", bytes.clone());
                     match ttl {
                         Some(ttl) => set.ttl(ttl).await.unwrap(),
@@ -190,7 +185,7 @@ async fn a_hostile_head_harms_nobody() {
                         .get_or_load("k", loaders.at_once(8))
                         .refresh_ahead(0.0)
                         .ttl(secs(1));
-                    let load = load.stale_while_revalidate(support::CENTURY).outcome().await;
+                    let load = load.stale_while_revalidate(CENTURY).outcome().await;
                     assert!(matches!(seen(load).0, 7 | 8), "{fresh} {kept} {cost} {ttl:?}");
                     settled().await;
                 }

@@ -1,18 +1,13 @@
 //! What is served when a value is no longer fresh, and when it is loaded anew. Time is paused.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
 use cachestore::{Config, Error, LoadError, Origin};
 use futures_util::future::join_all;
-use loads::{Clock, Loaders, seen, settled};
-use support::{memory, ms, open, secs};
+
+use crate::loads::{Clock, Loaders, seen, settled};
+use crate::support::{memory, ms, open, secs};
 
 const ZERO: Duration = Duration::ZERO;
 

@@ -1,17 +1,12 @@
 //! What loads refuse, and the longest and shortest times that they take.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::HashMap;
 use std::time::Duration;
 
 use cachestore::{Config, Error, LoadError, Origin, Store, Ttl};
-use loads::{Clock, Loaders, seen, settled};
-use support::{CENTURY, memory, ms, open};
+
+use crate::loads::{Clock, Loaders, seen, settled};
+use crate::support::{CENTURY, memory, ms, open};
 
 const ZERO: Duration = Duration::ZERO;
 

@@ -4,17 +4,12 @@
 //! Here a page is made from a part, and the part from a row. The row changes after the page was made, and
 //! before it is stored.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::HashMap;
 
 use cachestore::{Config, LoadError, MemoryConfig, Origin, Store};
-use loads::{Loaders, Loading, seen, settled};
-use support::{memory, ms, open, secs};
+
+use crate::loads::{Loaders, Loading, seen, settled};
+use crate::support::{memory, ms, open, secs};
 
 /// What is made from the row before its change, and what after.
 const OLD: u32 = 1;

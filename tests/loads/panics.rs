@@ -1,15 +1,5 @@
 //! A loader, a model or an error that panics harms those who wait for that very load, and nobody else.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a helper of a test fails by a panic too"
-)]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::future::{IntoFuture, Ready, pending, ready};
 use std::panic::{AssertUnwindSafe, panic_any};
 use std::sync::Arc;
@@ -18,11 +8,12 @@ use std::time::Duration;
 
 use cachestore::{Codec, Config, Error, LoadError, Loaded, Origin, Store};
 use futures_util::FutureExt;
-use loads::{Loaders, settled};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
-use support::{ms, open, secs};
 use tokio::task::JoinHandle;
+
+use crate::loads::{Loaders, settled};
+use crate::support::{ms, open, secs};
 
 /// What nobody should wait for.
 const LONG: Duration = secs(20);

@@ -1,11 +1,5 @@
 //! Single flight: all who want a key share one load, whatever becomes of any of them.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::HashMap;
 use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
@@ -16,11 +10,12 @@ use std::time::Duration;
 
 use cachestore::{Config, Error, LoadError, Origin, Store};
 use futures_util::future::join_all;
-use loads::{Clock, Loaders, seen, settled};
-use support::{memory, ms, open, secs};
 use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
+
+use crate::loads::{Clock, Loaders, seen, settled};
+use crate::support::{memory, ms, open, secs};
 
 const ZERO: Duration = Duration::ZERO;
 
@@ -220,9 +215,9 @@ async fn who_has_another_type_of_error_is_told_so() {
     };
     assert!(error.is_retryable(), "its own loader may do better");
     assert!(
-        !support::told(&error).contains("hunter2"),
+        !crate::support::told(&error).contains("hunter2"),
         "{}",
-        support::told(&error)
+        crate::support::told(&error)
     );
 }
 

@@ -1,20 +1,15 @@
 //! Nothing is stored that has changed while it was loaded, whatever changed it, and whenever.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use cachestore::{LoadError, Loaded, Origin, Store};
-use loads::{Loaders, seen, settled};
-use support::memory;
 use tokio::task::JoinHandle;
+
+use crate::loads::{Loaders, seen, settled};
+use crate::support::memory;
 
 const ZERO: Duration = Duration::ZERO;
 
@@ -160,7 +155,7 @@ impl Case {
         self.change == Change::SetModel && self.target == KEY
     }
 
-    async fn load(&self, loader: impl FnOnce() -> loads::Loading<String> + Send + 'static) -> Outcome {
+    async fn load(&self, loader: impl FnOnce() -> crate::loads::Loading<String> + Send + 'static) -> Outcome {
         let load = self.store.get_or_load(KEY, loader).depends_on([NAME]);
         load.outcome().await
     }
@@ -314,7 +309,7 @@ async fn what_changes_nothing_of_it_supersedes_nothing() {
         assert!(!store.add(KEY, "x").await.unwrap());
         assert!(!store.replace(NAME, "x").await.unwrap());
         assert!(!store.compare_and_set(KEY, "x", "y").await.unwrap());
-        assert!(store.expire(KEY, support::secs(60)).await.unwrap());
+        assert!(store.expire(KEY, crate::support::secs(60)).await.unwrap());
         assert!(store.persist(KEY).await.unwrap());
         store.set(NAME, "not a number").await.unwrap_or_default();
         store.delete(NAME).await.unwrap();

@@ -1,18 +1,13 @@
 //! Many keys at once: one read, one call of the loader with what is missing, and each key as if it were alone.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
 
 use cachestore::{Error, LoadError, Origin};
 use futures_util::future::join_all;
-use loads::{Asked, Clock, Loaders, Values, seen, settled};
-use support::{memory, ms, secs};
+
+use crate::loads::{Asked, Clock, Loaders, Values, seen, settled};
+use crate::support::{memory, ms, secs};
 
 type Answer = Result<Values, LoadError<String>>;
 

@@ -1,15 +1,5 @@
 //! Stores that end while loaders run, and stores that are used from elsewhere.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a helper of a test fails by a panic too"
-)]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::future::IntoFuture;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,9 +9,10 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use cachestore::{Config, Error, LoadError, Loaded, Origin, Store};
-use loads::{Loaders, seen, settled};
-use support::{memory, ms, open, secs};
 use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::loads::{Loaders, seen, settled};
+use crate::support::{memory, ms, open, secs};
 
 const ZERO: Duration = Duration::ZERO;
 

@@ -1,22 +1,13 @@
 //! Values that are loaded anew before their time. Time is paused.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a helper of a test fails by a panic too"
-)]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cachestore::Origin;
 use futures_util::future::join_all;
-use loads::{Clock, Loaders, seen, settled};
-use support::{memory, ms, secs};
+
+use crate::loads::{Clock, Loaders, seen, settled};
+use crate::support::{memory, ms, secs};
 
 const ZERO: Duration = Duration::ZERO;
 

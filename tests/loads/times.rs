@@ -1,18 +1,13 @@
 //! How long loaded values are fresh, and how long loads may take. Time is paused: each
 //! boundary holds to the millisecond.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::time::Duration;
 
 use cachestore::{Config, Error, LoadError, Origin, Ttl};
-use loads::{Clock, Loaders, seen, settled};
-use support::{CENTURY, memory, ms, open, secs};
 use tokio::time::Instant;
+
+use crate::loads::{Clock, Loaders, seen, settled};
+use crate::support::{CENTURY, memory, ms, open, secs};
 
 const ZERO: Duration = Duration::ZERO;
 

@@ -4,20 +4,15 @@
 //! All run on one thread, and at each step let the others go first a few times, drawn from a seed: a round
 //! that fails fails again.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
-mod support;
-
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cachestore::{LoadError, Origin, Store};
-use harness::Seeded;
-use support::{memory, ms};
 use tokio::task::JoinSet;
+
+use crate::harness::Seeded;
+use crate::support::{memory, ms};
 
 /// The version of each row that a value was made from.
 type Versions = [Option<u32>; 2];

@@ -1,18 +1,13 @@
 //! Many keys at once, when they fail, age and change, each in its own way.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
 
 use cachestore::{Error, LoadError, Origin};
 use futures_util::future::join_all;
-use loads::{Asked, Clock, Loaders, Values, seen, settled};
-use support::{memory, ms, secs};
+
+use crate::loads::{Asked, Clock, Loaders, Values, seen, settled};
+use crate::support::{memory, ms, secs};
 
 type Answer = Result<Values, LoadError<String>>;
 
@@ -177,7 +172,7 @@ async fn a_change_of_one_key_supersedes_that_one() {
         loaders.let_go(1);
     });
     assert_eq!(sorted(both), expected([("b", 2), ("d", 2)]));
-    assert_eq!(support::keys(&store, "").await, [""; 0]);
+    assert_eq!(crate::support::keys(&store, "").await, [""; 0]);
     assert_eq!(store.stats().await.unwrap().dead_leases, 3);
 }
 

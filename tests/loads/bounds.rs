@@ -1,20 +1,15 @@
 //! How many loads there may be, and how many callers of them.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::collections::HashMap;
 use std::future::IntoFuture;
 
 use cachestore::{Config, Error, LoadError, Loaded, Origin, Store};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use loads::{Asked, Loaders, seen, settled};
-use support::{memory, open, secs};
 use tokio::task::JoinHandle;
+
+use crate::loads::{Asked, Loaders, seen, settled};
+use crate::support::{memory, open, secs};
 
 type Outcome = Result<Loaded<u32>, LoadError<String>>;
 

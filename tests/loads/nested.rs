@@ -1,16 +1,11 @@
 //! Loaders that use the store themselves.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test fails by a panic too")]
-
-#[path = "support/loads.rs"]
-mod loads;
-mod support;
-
 use std::time::Duration;
 
 use cachestore::{LoadError, Origin, Store};
-use loads::{Clock, Loaders, seen};
-use support::{memory, secs};
+
+use crate::loads::{Clock, Loaders, seen};
+use crate::support::{memory, secs};
 
 const ZERO: Duration = Duration::ZERO;
 
@@ -18,7 +13,7 @@ const ZERO: Duration = Duration::ZERO;
 async fn a_loader_may_load_other_keys() {
     let (store, loaders) = (memory().await, Loaders::new());
     /// Each key is made from the next, ten deep.
-    fn chain(store: Store, depth: u32) -> loads::Loading<u32> {
+    fn chain(store: Store, depth: u32) -> crate::loads::Loading<u32> {
         Box::pin(async move {
             if depth == 0 {
                 return Ok(1);
