@@ -1,11 +1,8 @@
 //! Sizes: accounted bytes never pass the capacity, and what cannot fit harms nobody.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use cachestore::{Error, MemoryConfig, Store};
-use support::{keys, open, secs};
+
+use crate::support::{keys, open, secs};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

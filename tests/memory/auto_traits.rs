@@ -1,7 +1,5 @@
 //! What the types promise without saying: they cross threads, they show themselves, they stay small.
 
-mod support;
-
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::future::{Future, IntoFuture};
@@ -12,7 +10,8 @@ use cachestore::{
     MemoryConfig, Phase, Scan, Set, SetFuture, SetIf, SetMany, Settings, Stats, Store, Ttl, Value,
 };
 use futures_util::{Stream, TryStreamExt};
-use support::{memory, secs};
+
+use crate::support::{memory, secs};
 
 fn is_value<T: Clone + Debug + Send + Sync + Unpin + 'static>() {}
 

@@ -2,12 +2,6 @@
 //!
 //! Faults of the engine itself cannot be caused from outside; the unit tests of `memory` cover them.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a helper of a test fails by a panic too"
-)]
-
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

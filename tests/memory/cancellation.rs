@@ -3,19 +3,16 @@
 //! On a runtime of one thread the engine serves nothing between two polls of a test that does not
 //! yield, so each test knows what is in the lane.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use cachestore::{Config, Error, Phase, Store};
 use futures_util::{FutureExt, StreamExt};
-use support::{keys, memory, ms, open, secs};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, timeout};
+
+use crate::support::{keys, memory, ms, open, secs};
 
 /// Polls once, and drops what is not ready.
 fn poll_and_drop<T>(future: impl IntoFuture<Output = T>) -> Option<T> {

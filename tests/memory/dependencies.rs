@@ -1,17 +1,14 @@
 //! Dependencies on the memory engine, where they are exact: nothing too few, nothing too many, and
 //! nothing left behind. What every engine keeps is in the contract.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
 use cachestore::{Config, MemoryConfig, Store};
-use support::{keys, memory, ms, open, secs};
 use tokio::time::sleep;
+
+use crate::support::{keys, memory, ms, open, secs};
 
 async fn assert_empty(store: &Store) {
     let stats = store.stats().await.unwrap();

@@ -1,15 +1,12 @@
 //! Keys and namespaces from strangers, against a plain map: nothing collides, nothing escapes.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use cachestore::{Config, Store};
 use futures_util::FutureExt;
 use proptest::prelude::*;
-use support::{keys, memory, open};
+
+use crate::support::{keys, memory, open};
 
 /// Text that is likely to be cut, joined or quoted wrongly somewhere.
 fn hostile_text() -> impl Strategy<Value = String> {

@@ -1,14 +1,11 @@
 //! Expiry under paused time: exact to the millisecond, and reclaimed without anybody asking.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::time::Duration;
 
 use cachestore::{Config, MemoryConfig, Store, Ttl};
-use support::{CENTURY, keys, memory, ms, open, secs};
 use tokio::time::{advance, sleep};
+
+use crate::support::{CENTURY, keys, memory, ms, open, secs};
 
 /// Lets the engine carry out what it has been sent: a TTL counts from then.
 async fn settle(store: &Store) {

@@ -1,14 +1,11 @@
 //! TTLs at the edges: zero, next to nothing, next to a century, and beyond.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod support;
-
 use std::time::Duration;
 
 use cachestore::{Config, Error, Result, Store, Ttl};
-use support::{CENTURY, memory, ms, open, secs};
 use tokio::time::advance;
+
+use crate::support::{CENTURY, memory, ms, open, secs};
 
 const NANO: Duration = Duration::from_nanos(1);
 
