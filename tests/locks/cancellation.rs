@@ -1,13 +1,4 @@
 //! A caller who goes at any moment leaves neither a lock nor a place in line behind.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test may panic"
-)]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::Pin;
@@ -15,8 +6,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cachestore::{Config, Store};
-use harness::{RedisServer, Seeded};
 use tokio::time::{Instant, timeout};
+
+use crate::harness::{RedisServer, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const TTL: Duration = Duration::from_secs(60);

@@ -1,17 +1,14 @@
 //! Replies that are cut after the server has acted, and requests that are cut before: no lock is leaked, none
 //! is believed in for longer than the server holds it, and whoever waits is served.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cachestore::{Config, Error, Result, Store};
-use harness::{Direction, Proxy, RedisServer, Toxic};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::{Direction, Proxy, RedisServer, Toxic};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

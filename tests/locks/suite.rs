@@ -1,15 +1,12 @@
 //! Locks: one suite, over both engines.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::time::Duration;
 
 use cachestore::{Config, Error, LockOutcome, Release, Store};
-use harness::RedisServer;
 use kameo::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::RedisServer;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,14 +1,11 @@
 //! Locks that are shared with go-cachestore: the bare key, its secret, and nobody who announces a release.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::time::Duration;
 
 use cachestore::{Config, Error, Release, Store};
-use harness::{RedisServer, Reply};
 use tokio::time::Instant;
+
+use crate::harness::{RedisServer, Reply};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -1,13 +1,4 @@
 //! Ten thousand wait for one lock, and a third of them give up: the others are served in order.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test may panic"
-)]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::Pin;
@@ -15,8 +6,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cachestore::{Config, Error, Store};
-use harness::{RedisServer, Seeded};
 use tokio::time::{Instant, timeout};
+
+use crate::harness::{RedisServer, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(120);

@@ -1,15 +1,12 @@
 //! How waiters of other processes hear of a release: one connection, and no wake-up that is lost.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::time::Duration;
 
 use cachestore::{Config, LockGuard, Result, Store};
-use harness::{Direction, Proxy, RedisServer, Toxic};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::{Direction, Proxy, RedisServer, Toxic};
 
 const MS: Duration = Duration::from_millis(1);
 const TTL: Duration = Duration::from_secs(60);
