@@ -14,8 +14,8 @@ command -v redis-server >/dev/null || {
     exit 1
 }
 
-# A file of a folder is a module of the binary that is named after the folder: `locks/cancellation`.
-files=(tests/redis_*.rs tests/lock_*.rs tests/load_*.rs tests/locks/*.rs tests/loads/*.rs)
+# A file of a folder is a module of the binary that is named after the folder: `redis/restart`.
+files=(tests/redis_*.rs tests/lock_*.rs tests/load_*.rs tests/redis/*.rs tests/locks/*.rs tests/loads/*.rs)
 soaks=()
 for file in "${files[@]}"; do
     if grep -q 'fn soak_' "$file"; then

@@ -1,19 +1,15 @@
 //! A server that is killed and comes back under load: every call ends in time, service returns, and
 //! no change is counted twice or claimed wrongly.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Error, Store};
-use harness::opening::{LATE, config, ms, open, soak, was_not_done};
-use harness::{Proxy, RedisServer, Seeded};
 use tokio::time::{Instant, sleep};
+
+use crate::harness::opening::{LATE, config, ms, open, soak, was_not_done};
+use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 
 const DEADLINE: Duration = ms(1000);
 const CALLERS: u64 = 24;
@@ -189,7 +185,7 @@ async fn a_change_whose_reply_is_lost_says_so_and_is_made_once() {
     )
     .await;
     store.incr("n", 1).await.unwrap();
-    proxy.add(harness::Direction::Down, harness::Toxic::Timeout { close: None });
+    proxy.add(Direction::Down, Toxic::Timeout { close: None });
     let cut = async {
         // The change has arrived; its reply has not.
         while server.command(&["GET", "n"]).bytes() == Some(b"1") {

@@ -1,19 +1,16 @@
 //! Loads of several processes over one server: whatever one of them changes, none is given, and none stores,
 //! what another had loaded before.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{LoadError, Origin, Store};
-use harness::opening::{config, eventually, ms, open};
-use harness::{RedisServer, Seeded};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
+
+use crate::harness::opening::{config, eventually, ms, open};
+use crate::harness::{RedisServer, Seeded};
 
 type Loader = std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 
@@ -301,6 +298,6 @@ async fn nothing_that_was_changed_before_is_read() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/soak.sh runs it"]
 async fn soak_nothing_that_was_changed_before_is_read() {
-    let reads = interleave(harness::opening::soak()).await;
+    let reads = interleave(crate::harness::opening::soak()).await;
     eprintln!("{reads} reads, none of them old");
 }

@@ -1,17 +1,14 @@
 //! Dependencies on a server: many of them, sets that live as long as they must, and scripts that the
 //! server has forgotten.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cachestore::{Error, Store};
-use harness::opening::{config, go, ms, open, plain};
-use harness::{Direction, Proxy, RedisServer, Reply, Toxic};
 use tokio::time::{Instant, sleep};
+
+use crate::harness::opening::{config, go, ms, open, plain};
+use crate::harness::{Direction, Proxy, RedisServer, Reply, Toxic};
 
 const SET: &str = "cachestore:depend:{d}";
 

@@ -1,10 +1,5 @@
 //! Concurrent histories against a register: all calls on a key could have happened one at a time, a
 //! lost reply counting as "maybe", and what was said not to be done counting as not done.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Bytes, Error, Store};
-use harness::opening::{config, ms, open, soak, was_not_done};
-use harness::register::{Answer, Call, Event, is_linearizable};
-use harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::opening::{config, ms, open, soak, was_not_done};
+use crate::harness::register::{Answer, Call, Event, is_linearizable};
+use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 
 const CALLERS: u64 = 6;
 const KEYS: u64 = 3;

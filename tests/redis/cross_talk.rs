@@ -1,19 +1,15 @@
 //! No reply of another: every value embeds its key and its number, while calls are cancelled at
 //! random, time out after a millisecond, and a proxy delays, cuts, slices and resets.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Error, Store};
-use harness::opening::{config, ms, open, soak};
-use harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::opening::{config, ms, open, soak};
+use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 
 const KEYS: u64 = 200;
 const TASKS: u64 = 24;

@@ -1,16 +1,13 @@
 //! What is on the wire with `.go_compatible()`: the commands that the server sees, and data shared
 //! with go-cachestore both ways.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness::opening::{config, go, ms, open};
-use harness::{RedisServer, Reply};
 use serde::{Deserialize, Serialize};
+
+use crate::harness::opening::{config, go, ms, open};
+use crate::harness::{RedisServer, Reply};
 
 /// KillByDependency as the Go library has it: a script without KEYS.
 const GO_KILL: &str = "local all = {}
@@ -180,7 +177,7 @@ async fn in_a_database_of_its_own() {
 
 #[tokio::test]
 async fn without_the_mode_dependencies_are_the_librarys_own_and_models_message_pack() {
-    let (server, store) = harness::opening::plain().await;
+    let (server, store) = crate::harness::opening::plain().await;
     store
         .set_model("m", &BTreeMap::from([("a", 1)]))
         .depends_on(["d"])

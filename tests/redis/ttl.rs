@@ -1,14 +1,11 @@
 //! TTLs at their edges: a typed error or whole milliseconds, and nothing immortal by accident.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::time::Duration;
 
 use cachestore::{Error, Store, Ttl};
-use harness::RedisServer;
-use harness::opening::{config, ms, open, plain};
+
+use crate::harness::RedisServer;
+use crate::harness::opening::{config, ms, open, plain};
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 

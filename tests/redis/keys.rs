@@ -1,13 +1,10 @@
 //! Keys from strangers: no collision, no injected command, no pattern.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use cachestore::Store;
 use futures_util::TryStreamExt;
-use harness::opening::{config, go, open, plain};
-use harness::{RedisServer, Seeded};
+
+use crate::harness::opening::{config, go, open, plain};
+use crate::harness::{RedisServer, Seeded};
 
 fn hostile() -> Vec<String> {
     let mut keys: Vec<String> = [

@@ -4,10 +4,6 @@
 //! Here a page is made from a part, and the part from a row. The row changes after the page was made, and
 //! before or after it is stored.
 #![allow(clippy::async_yields_async, reason = "what is made ready is a loader")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Config, LoadError, Origin, Store};
-use harness::opening::{config, eventually, ms};
-use harness::{RedisServer, Seeded};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
+
+use crate::harness::opening::{config, eventually, ms};
+use crate::harness::{RedisServer, Seeded};
 
 /// What is made from the row before its change, and what after.
 const OLD: u64 = 1;
@@ -571,6 +568,6 @@ async fn no_page_is_older_than_the_row_that_its_part_is_made_from() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: tests/soak.sh runs it"]
 async fn soak_no_page_is_older_than_the_row_that_its_part_is_made_from() {
-    let reads = interleave(harness::opening::soak()).await;
+    let reads = interleave(crate::harness::opening::soak()).await;
     eprintln!("{reads} reads, none of them old");
 }

@@ -1,15 +1,12 @@
 //! A socket on which nothing comes any more: it is given up, and service is back.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::time::Duration;
 
 use cachestore::Store;
-use harness::opening::{LATE, config, ms, open};
-use harness::{Proxy, RedisServer};
 use tokio::time::{Instant, sleep};
+
+use crate::harness::opening::{LATE, config, ms, open};
+use crate::harness::{Proxy, RedisServer};
 
 const RESPONSE: Duration = ms(200);
 
@@ -126,11 +123,11 @@ async fn a_slow_reply_does_not_hang_and_a_slow_one_alone_does_not_cut_the_connec
     .await;
     store.set("k", "v").await.unwrap();
     let before = proxy.accepted();
-    let delay = harness::Toxic::Latency {
+    let delay = crate::harness::Toxic::Latency {
         delay: ms(100),
         jitter: ms(50),
     };
-    proxy.add(harness::Direction::Down, delay);
+    proxy.add(crate::harness::Direction::Down, delay);
     for _ in 0..10 {
         assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
     }
@@ -180,6 +177,6 @@ async fn what_a_handed_in_client_opened_is_given_up_and_closed() {
             })
             .count()
     };
-    let closed = harness::opening::eventually(ms(2000), || to_proxy() <= 1).await;
+    let closed = crate::harness::opening::eventually(ms(2000), || to_proxy() <= 1).await;
     assert!(closed, "{} connections are open, one is needed", to_proxy());
 }

@@ -1,8 +1,5 @@
 //! Every call once, over a plain server.
 
-#[path = "support/redis/mod.rs"]
-mod support;
-
 use std::time::Duration;
 
 use cachestore::{Config, Error, Store, Ttl};
@@ -10,7 +7,7 @@ use futures_util::TryStreamExt;
 
 #[tokio::test]
 async fn every_call_once() {
-    let server = support::RedisServer::start().await;
+    let server = crate::harness::RedisServer::start().await;
     let url = server.url();
     let s = Store::open(Config::redis(&url).unwrap()).await.unwrap();
     assert_eq!(s.get("a").await.unwrap(), None);

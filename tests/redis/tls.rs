@@ -1,17 +1,13 @@
 //! TLS: who is let in, and all who are refused by default.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::fs;
 
 use cachestore::{Error, Phase, RedisConfig, Store};
-use harness::RedisServer;
-use harness::opening::{LATE, config, ms, open, told};
-use harness::tls::{Certificates, Shown};
 use tokio::time::Instant;
+
+use crate::harness::RedisServer;
+use crate::harness::opening::{LATE, config, ms, open, told};
+use crate::harness::tls::{Certificates, Shown};
 
 const TIMEOUT: std::time::Duration = ms(3000);
 
@@ -114,7 +110,7 @@ async fn a_plaintext_peer_is_refused_and_told_nothing() {
         .start()
         .await;
     refused(
-        harness::opening::config(&server.url()).request_timeout(TIMEOUT),
+        crate::harness::opening::config(&server.url()).request_timeout(TIMEOUT),
         "a plain client",
     )
     .await;
@@ -176,7 +172,7 @@ async fn a_name_that_changes_under_way_is_refused_too() {
         .tls(certificates.server(Shown::Good, false))
         .start()
         .await;
-    let proxy = harness::Proxy::start(good.address(), 1).await;
+    let proxy = crate::harness::Proxy::start(good.address(), 1).await;
     let port = proxy.address().rsplit(':').next().unwrap().to_owned();
     let bad = RedisServer::options()
         .tls(certificates.server(Shown::WrongName, false))

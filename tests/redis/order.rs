@@ -1,17 +1,14 @@
 //! Order: what one caller asks, one call after the other without waiting, is carried out in that order
 //! for each key, whatever is merged on the way.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::collections::HashMap;
 use std::pin::Pin;
 
 use cachestore::{Error, Store};
 use futures_util::future::join_all;
-use harness::opening::{config, open, plain};
-use harness::{RedisServer, Seeded};
+
+use crate::harness::opening::{config, open, plain};
+use crate::harness::{RedisServer, Seeded};
 
 #[tokio::test]
 async fn a_read_does_not_see_what_is_written_after_it() {

@@ -1,16 +1,13 @@
 //! Opening: by every kind of URL, over what exists already, and what is refused, how, and in time.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::time::Duration;
 
 use cachestore::{Config, EngineKind, Error, Phase, RedisConfig, Store};
-use harness::opening::{LATE, config, ms, open, plain, told};
-use harness::{Direction, Proxy, RedisServer, Toxic};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+
+use crate::harness::opening::{LATE, config, ms, open, plain, told};
+use crate::harness::{Direction, Proxy, RedisServer, Toxic};
 
 async fn works(store: &Store) {
     store

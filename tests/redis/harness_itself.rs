@@ -1,16 +1,13 @@
 //! The harness itself: a server that a test starts, faults that a proxy makes, certificates.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-#[path = "support/redis/mod.rs"]
-mod harness;
 
 use std::time::Duration;
 
-use harness::tls::{Certificates, Shown};
-use harness::{Client, Direction, Proxy, RedisServer, Reply, Seeded, Toxic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
+
+use crate::harness::tls::{Certificates, Shown};
+use crate::harness::{Client, Direction, Proxy, RedisServer, Reply, Seeded, Toxic};
 
 const MS: Duration = Duration::from_millis(1);
 
