@@ -14,14 +14,21 @@ command -v redis-server >/dev/null || {
     exit 1
 }
 
-files=(tests/redis_*.rs tests/lock_*.rs tests/load_*.rs)
+# A file of a folder is a module of the binary that is named after the folder: `redis/restart`.
+files=(tests/redis_*.rs tests/lock_*.rs tests/load_*.rs tests/redis/*.rs tests/locks/*.rs tests/loads/*.rs)
 soaks=()
 for file in "${files[@]}"; do
-    if grep -q 'fn soak_' "$file"; then soaks+=("$(basename "$file" .rs)"); fi
+    if grep -q 'fn soak_' "$file"; then
+        soak=${file#tests/}
+        soaks+=("${soak%.rs}")
+    fi
 done
+binaries=("${soaks[@]%%/*}")
 export SOAK_SECONDS=$((minutes * 60 / ${#soaks[@]}))
 echo "${#soaks[@]} tests of $SOAK_SECONDS seconds each: ${soaks[*]}"
-cargo test --locked --release --no-run "${soaks[@]/#/--test=}"
+cargo test --locked --release --no-run "${binaries[@]/#/--test=}"
 for soak in "${soaks[@]}"; do
-    cargo test --locked --release --test "$soak" -- --ignored --nocapture --test-threads=1 soak_
+    filter=soak_
+    if [[ $soak == */* ]]; then filter=${soak#*/}::soak_; fi
+    cargo test --locked --release --test "${soak%%/*}" -- --ignored --nocapture --test-threads=1 "$filter"
 done

@@ -1,7 +1,7 @@
 //! Dependency keys: an invalidation finds all that was derived from a name, never too little.
 //!
 //! That it also removes nothing else is exact on the memory engine alone, and is held against it in
-//! `tests/dependencies.rs`.
+//! `tests/memory/dependencies.rs`.
 
 use cachestore::{Error, Store};
 use tokio::time::sleep;

@@ -1,7 +1,7 @@
 //! What the tests of the Redis engine stand on: servers of their own, a proxy that does harm, and
 //! certificates made on the spot.
 //!
-//! Each test file takes it with `#[path = "support/redis/mod.rs"] mod harness;` and uses a part.
+//! Each test binary takes it with `#[path = "support/redis/mod.rs"] mod harness;` and uses a part.
 #![allow(dead_code, reason = "every test file uses a part")]
 #![allow(unused_imports, reason = "every test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]

@@ -1,0 +1,29 @@
+//! Loads: single flight, times, changes meanwhile, and whatever may go wrong.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test fails by a panic too"
+)]
+
+mod bounds;
+mod ends;
+mod flights;
+#[path = "../support/redis/mod.rs"]
+mod harness;
+mod interleavings;
+mod leases;
+mod lineage;
+#[path = "../support/loads.rs"]
+mod loads;
+mod many;
+mod many_apart;
+mod nested;
+mod options;
+mod panics;
+mod refresh_ahead;
+mod stale;
+mod stored;
+#[path = "../support/mod.rs"]
+mod support;
+mod times;

@@ -1,0 +1,250 @@
+//! Many keys at once, when they fail, age and change, each in its own way.
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+
+use cachestore::{Error, LoadError, Origin};
+use futures_util::future::join_all;
+
+use crate::loads::{Asked, Clock, Loaders, Values, seen, settled};
+use crate::support::{memory, ms, secs};
+
+type Answer = Result<Values, LoadError<String>>;
+
+fn sorted(answer: Answer) -> BTreeMap<String, u32> {
+    answer.unwrap().into_iter().collect()
+}
+
+fn expected<const N: usize>(values: [(&str, u32); N]) -> BTreeMap<String, u32> {
+    values.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_that_of_all_its_keys() {
+    let (store, loaders) = (memory().await, Loaders::new());
+    store.set_model("there", &1).await.unwrap();
+    let failing = |_| async { Err::<Values, _>("the source is down".to_owned()) };
+    let panicking = |_| async { panic!("in the loader") };
+    let failed: Answer = store.get_or_load_many(["there", "a", "b"], failing).await;
+    assert!(matches!(failed, Err(LoadError::Loader(_))), "{failed:?}");
+    let failed: Answer = store.get_or_load_many(["there", "a"], panicking).await;
+    assert!(matches!(failed, Err(LoadError::Panicked)), "{failed:?}");
+    let clock = Clock::new();
+    let held = Asked::default().held(&loaders, 1);
+    let failed = store
+        .get_or_load_many(["there", "a"], held)
+        .timeout(secs(3))
+        .await;
+    assert!(matches!(failed, Err(LoadError::Timeout)), "{failed:?}");
+    assert_eq!(clock.now(), secs(3));
+    loaders.ended(1).await;
+    assert_eq!(loaders.cut_off(), 1);
+    let wrong = store.get_or_load_many(["a", "b"], Asked::default().gives(1));
+    let failed = wrong.ttl_for(|_| ms(0)).await;
+    assert!(
+        matches!(failed, Err(LoadError::Store(Error::InvalidTtl { .. }))),
+        "{failed:?}"
+    );
+    assert!(!store.exists("a").await.unwrap());
+    // A single caller of one of the keys is told the same.
+    let (many, single) = tokio::join!(
+        store.get_or_load_many(["x", "y"], |_| async {
+            settled().await;
+            Err::<Values, _>("the source is down".to_owned())
+        }),
+        async {
+            tokio::task::yield_now().await;
+            settled().await;
+            store.get_or_load("y", loaders.at_once(1)).await
+        },
+    );
+    assert!(matches!(many, Err(LoadError::Loader(_))));
+    assert!(matches!(single, Err(LoadError::Loader(_)) | Ok(1)));
+    assert_eq!(
+        sorted(store.get_or_load_many(["a"], Asked::default().gives(5)).await),
+        expected([("a", 5)])
+    );
+}
+
+/// Of one call, one key may be fresh, one stale, one a stand-in, one gone.
+#[tokio::test(start_paused = true)]
+async fn each_key_has_its_own_age() {
+    let (store, clock) = (memory().await, Clock::new());
+    for (key, at) in [("gone", 0), ("spare", 10), ("stale", 20), ("fresh", 30)] {
+        clock.at(secs(at)).await;
+        let load = store
+            .get_or_load(key, || async { Ok::<u32, String>(1) })
+            .ttl(secs(10));
+        load.stale_while_revalidate(secs(10))
+            .stale_if_error(secs(20))
+            .await
+            .unwrap();
+    }
+    clock.at(secs(39)).await;
+    let asked = Asked::default();
+    let keys = ["fresh", "stale", "spare"];
+    let load = store.get_or_load_many(keys, asked.fails());
+    let load = load
+        .stale_while_revalidate(secs(10))
+        .stale_if_error(secs(20))
+        .await;
+    assert_eq!(sorted(load), expected([("fresh", 1), ("spare", 1), ("stale", 1)]));
+    settled().await;
+    assert_eq!(asked.calls(), [["spare", "stale"]], "one call for both");
+    assert_eq!(store.stats().await.unwrap().stale_answers, 2);
+    let load = store
+        .get_or_load_many(["fresh", "gone"], asked.fails())
+        .stale_if_error(secs(20))
+        .await;
+    assert!(matches!(load, Err(LoadError::Loader(_))), "{load:?}");
+    let load = store.get_or_load_many(["fresh", "stale", "spare", "gone"], asked.gives(2));
+    let load = load
+        .stale_while_revalidate(secs(10))
+        .stale_if_error(secs(20))
+        .await;
+    assert_eq!(
+        sorted(load),
+        expected([("fresh", 1), ("gone", 2), ("spare", 2), ("stale", 1)])
+    );
+    settled().await;
+    let load = store.get_or_load_many(["stale"], asked.gives(3)).await;
+    assert_eq!(
+        sorted(load),
+        expected([("stale", 2)]),
+        "it was loaded in the background"
+    );
+    assert_eq!(asked.calls()[2..], [["gone", "spare", "stale"]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_is_loaded_once_in_the_background() {
+    let (store, asked, loaders, clock) = (memory().await, Asked::default(), Loaders::new(), Clock::new());
+    let load = |value| {
+        let load = store
+            .get_or_load_many(["a", "b"], asked.held(&loaders, value))
+            .ttl(secs(10));
+        load.stale_while_revalidate(secs(20)).into_future()
+    };
+    loaders.let_go(1);
+    load(1).await.unwrap();
+    clock.at(secs(11)).await;
+    for stale in join_all((0..100).map(|_| load(2))).await {
+        assert_eq!(sorted(stale), expected([("a", 1), ("b", 1)]));
+    }
+    let single = store
+        .get_or_load("a", loaders.held(9))
+        .stale_while_revalidate(secs(20))
+        .outcome()
+        .await;
+    assert_eq!(seen(single), (1, Origin::Stale, secs(11)));
+    settled().await;
+    assert_eq!((asked.calls().len(), loaders.calls()), (2, 2));
+    loaders.let_go(1);
+    loaders.ended(2).await;
+    settled().await;
+    assert_eq!(sorted(load(3).await), expected([("a", 2), ("b", 2)]));
+    assert_eq!(clock.now(), secs(11));
+}
+
+/// Changed while it was loaded, a key is answered and not stored, and the others are.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_one_key_supersedes_that_one() {
+    let (store, asked, loaders) = (memory().await, Asked::default(), Loaders::new());
+    let load = store
+        .get_or_load_many(["a", "b", "c"], asked.held(&loaders, 1))
+        .depends_on(["u"]);
+    let (all, ()) = tokio::join!(load, async {
+        loaders.called(1).await;
+        store.delete("b").await.unwrap();
+        loaders.let_go(1);
+    });
+    assert_eq!(sorted(all), expected([("a", 1), ("b", 1), ("c", 1)]));
+    assert_eq!(
+        store.get_models::<u32>(["a", "b", "c"]).await.unwrap(),
+        [Some(1), None, Some(1)]
+    );
+    let load = store
+        .get_or_load_many(["b", "d"], asked.held(&loaders, 2))
+        .depends_on(["u"]);
+    let (both, ()) = tokio::join!(load, async {
+        loaders.called(2).await;
+        assert_eq!(store.invalidate(["u"]).await.unwrap(), 2);
+        loaders.let_go(1);
+    });
+    assert_eq!(sorted(both), expected([("b", 2), ("d", 2)]));
+    assert_eq!(crate::support::keys(&store, "").await, [""; 0]);
+    assert_eq!(store.stats().await.unwrap().dead_leases, 3);
+}
+
+/// Changes of all kinds beside it never make it fail: it is asked for values, and there is a loader.
+#[tokio::test(start_paused = true)]
+async fn changes_beside_it_never_fail_it() {
+    let store = memory().await;
+    let mut random = 7_u64;
+    let mut below = |end: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % end
+    };
+    for round in 0..3_000 {
+        let (turns, yields): (Vec<u64>, u64) = ((0..8).map(|_| below(12)).collect(), below(4));
+        let load = |value: u32| {
+            let load = store.get_or_load_many(["a", "b"], move |keys: Vec<String>| async move {
+                for _ in 0..yields {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<Values, String>(keys.into_iter().map(|key| (key, value)).collect())
+            });
+            load.into_future()
+        };
+        let after = async |turns: u64| {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        };
+        let loads = join_all([0, 1, 2].map(|n| {
+            let (turns, load, after) = (turns[n], &load, &after);
+            async move {
+                after(turns).await;
+                load(n as u32).await
+            }
+        }));
+        let changes = async {
+            after(turns[3]).await;
+            store.delete("a").await.unwrap();
+            after(turns[4]).await;
+            store.invalidate(["b"]).await.unwrap();
+            after(turns[5]).await;
+            store.delete_many(["a", "b"]).await.unwrap();
+        };
+        let (loads, ()) = tokio::join!(loads, changes);
+        for load in loads {
+            assert_eq!(
+                load.map(|values| values.len()).map_err(|error| error.to_string()),
+                Ok(2),
+                "round {round}"
+            );
+        }
+        store.delete_many(["a", "b"]).await.unwrap();
+    }
+}
+
+/// A loader of many keys has nothing for one of them; who wanted that one alone has a loader of his own.
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_load_that_leaves_his_key_out_loads_it() {
+    let store = memory().await;
+    let many = store.get_or_load_many(["left out", "given"], |_| async {
+        tokio::time::sleep(ms(50)).await;
+        Ok::<Values, String>([("given".to_owned(), 1)].into())
+    });
+    let single = async {
+        tokio::time::sleep(ms(10)).await;
+        let own = store.get_or_load("left out", || async { Ok::<u32, String>(2) });
+        own.outcome().await
+    };
+    let (many, single) = tokio::join!(many.into_future(), single);
+    assert_eq!(sorted(many), expected([("given", 1)]));
+    let (value, origin, _) = seen(single);
+    assert_eq!((value, origin), (2, Origin::Loaded));
+}

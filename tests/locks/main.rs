@@ -1,0 +1,13 @@
+//! Locks, over both engines.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
+
+mod cancellation;
+mod fairness;
+mod go;
+#[path = "../support/redis/mod.rs"]
+mod harness;
+mod news;
+mod replies;
+mod suite;

@@ -1,0 +1,18 @@
+//! The embedded engine, and what holds whatever the engine is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a helper of a test fails by a panic too"
+)]
+
+mod auto_traits;
+mod cancellation;
+mod dependencies;
+mod expiry;
+mod keys;
+mod panics;
+mod sizes;
+#[path = "../support/mod.rs"]
+mod support;
+mod ttl;

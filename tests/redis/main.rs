@@ -1,0 +1,22 @@
+//! The Redis engine, over servers of the tests' own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
+
+mod cross_talk;
+mod dependencies;
+#[path = "../support/redis/mod.rs"]
+mod harness;
+mod harness_itself;
+mod hung;
+mod keys;
+mod lineage;
+mod linearizability;
+mod loads;
+mod opening;
+mod order;
+mod restart;
+mod smoke;
+mod tls;
+mod ttl;
+mod wire;

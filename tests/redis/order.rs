@@ -1,0 +1,116 @@
+//! Order: what one caller asks, one call after the other without waiting, is carried out in that order
+//! for each key, whatever is merged on the way.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use cachestore::{Error, Store};
+use futures_util::future::join_all;
+
+use crate::harness::opening::{config, open, plain};
+use crate::harness::{RedisServer, Seeded};
+
+#[tokio::test]
+async fn a_read_does_not_see_what_is_written_after_it() {
+    let (_server, store) = plain().await;
+    for round in 0..50 {
+        let (x, y) = (format!("x{round}"), format!("y{round}"));
+        let (of_x, of_y, set) = tokio::join!(biased; store.get(&x), store.get(&y), store.set(&x, "v"));
+        set.unwrap();
+        assert_eq!(
+            of_x.unwrap(),
+            None,
+            "round {round}: it was asked before the write"
+        );
+        assert_eq!(of_y.unwrap(), None);
+    }
+}
+
+/// What a call answers, as text.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<String, Error>> + 'a>>;
+
+/// One random call, and what it must answer after the ones before it.
+fn call<'a>(
+    store: &'a Store,
+    random: &mut Seeded,
+    model: &mut HashMap<String, String>,
+    number: usize,
+) -> (String, Answer<'a>) {
+    let key = format!("k{}", random.below(4));
+    let value = number.to_string();
+    match random.below(9) {
+        0..=3 => {
+            let wanted = format!("{:?}", model.get(&key));
+            (
+                format!("get {key} {wanted}"),
+                Box::pin(async move { Ok(format!("get {key} {:?}", store.get_string(&key).await?)) }),
+            )
+        }
+        4 | 5 => {
+            model.insert(key.clone(), value.clone());
+            (
+                format!("set {key}"),
+                Box::pin(async move { store.set(&key, value).await.map(|()| format!("set {key}")) }),
+            )
+        }
+        6 => {
+            let wanted = model.remove(&key).is_some();
+            (
+                format!("delete {key} {wanted}"),
+                Box::pin(async move { Ok(format!("delete {key} {}", store.delete(&key).await?)) }),
+            )
+        }
+        7 => {
+            let wanted = !model.contains_key(&key);
+            model.entry(key.clone()).or_insert(value.clone());
+            (
+                format!("add {key} {wanted}"),
+                Box::pin(async move { Ok(format!("add {key} {}", store.add(&key, value).await?)) }),
+            )
+        }
+        _ => {
+            model.insert(key.clone(), value.clone());
+            let tied = async move {
+                store
+                    .set(&key, value)
+                    .depends_on(["d"])
+                    .await
+                    .map(|()| format!("tie {key}"))
+            };
+            (String::new(), Box::pin(tied))
+        }
+    }
+}
+
+async fn in_order(connections: usize) {
+    let server = RedisServer::start().await;
+    let store = open(config(&server.url()).connections(connections)).await;
+    let mut random = Seeded::new(connections as u64);
+    let mut model = HashMap::new();
+    for round in 0..60 {
+        if round % 10 == 5 {
+            server.command(&["SCRIPT", "FLUSH"]);
+        }
+        let calls: Vec<(String, Answer<'_>)> = (0..30)
+            .map(|n| call(&store, &mut random, &mut model, round * 100 + n))
+            .collect();
+        let (wanted, calls): (Vec<String>, Vec<Answer<'_>>) = calls.into_iter().unzip();
+        for (n, (wanted, got)) in wanted.iter().zip(join_all(calls).await).enumerate() {
+            let got = got.unwrap();
+            assert!(
+                wanted.is_empty() || *wanted == got,
+                "round {round}, call {n}: {got}, not {wanted}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_one_connection() {
+    in_order(1).await;
+}
+
+#[tokio::test]
+async fn on_three_connections() {
+    in_order(3).await;
+}
