@@ -27,10 +27,11 @@ pub(crate) const fn secs(secs: u64) -> Duration {
 /// The longest TTL there is.
 pub(crate) const CENTURY: Duration = secs(100 * 365 * 24 * 60 * 60);
 
-/// All that a scan yields, sorted.
+/// All that a scan yields, sorted, and each once: a server may say a key twice.
 pub(crate) async fn keys(store: &Store, prefix: &str) -> Vec<String> {
     let mut keys: Vec<String> = store.scan(prefix).try_collect().await.expect("a scan");
     keys.sort_unstable();
+    keys.dedup();
     keys
 }
 
