@@ -9,8 +9,8 @@ use crate::ttl::Ttl;
 
 const MIB: usize = 1024 * 1024;
 
-/// The settings that every engine shares. Read them with [`Config::settings`]; set them with the
-/// methods of [`Config`] or of an engine's own configuration.
+/// The settings that every engine shares. Read them with [`Config::settings`](crate::Config::settings); set
+/// them with the methods of [`Config`](crate::Config) or of an engine's own configuration.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
