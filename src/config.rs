@@ -121,7 +121,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if it is no such URL. The message never contains the URL.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL. The message never contains the URL.
     pub fn redis(url: &str) -> Result<Self> {
         RedisConfig::new(url).map(Self::from)
     }
@@ -141,7 +141,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if it is no such URL. The message never contains the URL.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL. The message never contains the URL.
     pub fn from_url(url: &str) -> Result<Self> {
         let named = match url::parse(url)? {
             StoreUrl::Redis(named) => return Ok(RedisConfig::named(named).into()),
@@ -168,7 +168,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if the variable holds no URL of ours.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if the variable holds no URL of ours.
     pub fn from_env() -> Result<Self> {
         match std::env::var(URL_VARIABLE) {
             Ok(url) if !url.trim().is_empty() => Self::from_url(&url),
