@@ -64,12 +64,15 @@ impl Batch {
     pub(super) fn finish(&mut self) {
         self.end_gets();
         let commands = std::mem::take(&mut self.sent);
-        let kills = std::mem::take(&mut self.kills).into_command();
-        self.pipeline = Pipeline::with_capacity(commands.len() + usize::from(kills.is_some()));
-        if kills.is_some() {
+        let (before, after) = std::mem::take(&mut self.kills).into_commands(self.bytes);
+        self.pipeline = Pipeline::with_capacity(commands.len() + 2);
+        if before.is_some() {
             self.parts.insert(0, Part::Kills);
         }
-        for command in kills.into_iter().chain(commands) {
+        if after.is_some() {
+            self.parts.push(Part::Kills);
+        }
+        for command in before.into_iter().chain(commands).chain(after) {
             self.pipeline.add_command(command);
         }
     }

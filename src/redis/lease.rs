@@ -3,7 +3,8 @@
 //! How a lease is kept there, `scripts/lease.lua` tells. Whatever changes a key kills the leases that name it:
 //! scripts do so themselves, and in front of plain commands there is an `HDEL`. It comes *before* them: what
 //! is loaded under a lease that is taken in between is newer than the change, but what would be stored in
-//! between under an older one is not.
+//! between under an older one is not. What is loaded from other values of the store may still be from before
+//! the change: so behind a pipeline that the server does not read at once there is an `HDEL` too.
 
 use std::time::Duration;
 
@@ -72,6 +73,9 @@ pub(super) fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
     }
 }
 
+/// How much the server reads at once before it turns to others.
+const READ: usize = 16 * 1024;
+
 /// The leases that the plain commands of one pipeline kill.
 #[derive(Debug, Default)]
 pub(super) struct Kills(Option<Cmd>);
@@ -88,7 +92,9 @@ impl Kills {
         key.as_str().len()
     }
 
-    pub(super) fn into_command(self) -> Option<Cmd> {
-        self.0
+    /// What goes before the plain commands of a pipeline of so many bytes, and what after them.
+    pub(super) fn into_commands(self, bytes: usize) -> (Option<Cmd>, Option<Cmd>) {
+        let after = (bytes > READ).then(|| self.0.clone()).flatten();
+        (self.0, after)
     }
 }

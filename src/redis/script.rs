@@ -15,6 +15,7 @@ pub(super) enum Script {
     ClearValues,
     ClearOutside,
     ClearSets,
+    ClearLarge,
     LockAcquire,
     LockExtend,
     LockRelease,
@@ -25,7 +26,7 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 15] = [
+    pub(super) const ALL: [Script; 16] = [
         Script::Write,
         Script::Expire,
         Script::Condemn,
@@ -34,6 +35,7 @@ impl Script {
         Script::ClearValues,
         Script::ClearOutside,
         Script::ClearSets,
+        Script::ClearLarge,
         Script::LockAcquire,
         Script::LockExtend,
         Script::LockRelease,
@@ -66,11 +68,18 @@ impl Script {
             ),
             Script::ClearOutside => concat!(
                 include_str!("scripts/clearing.lua"),
+                include_str!("scripts/clear_ties.lua"),
                 include_str!("scripts/clear_outside.lua")
             ),
             Script::ClearSets => concat!(
                 include_str!("scripts/clearing.lua"),
+                include_str!("scripts/clear_ties.lua"),
                 include_str!("scripts/clear_sets.lua")
+            ),
+            Script::ClearLarge => concat!(
+                include_str!("scripts/clearing.lua"),
+                include_str!("scripts/clear_ties.lua"),
+                include_str!("scripts/clear_large.lua")
             ),
             Script::LockAcquire => include_str!("scripts/lock_acquire.lua"),
             Script::LockExtend => include_str!("scripts/lock_extend.lua"),

@@ -118,6 +118,33 @@ fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
     );
 }
 
+/// Others are served while the server reads such a pipeline.
+#[test]
+fn leases_are_killed_again_behind_a_long_pipeline() {
+    let set = |length: usize| {
+        let (reply, _) = Reply::new();
+        let write = Write {
+            value: Value::from(vec![b'v'; length]),
+            ..write("s", &[])
+        };
+        let jobs = vec![
+            job(Request::Set { write, reply: None }),
+            job(Request::Delete { key: key("d"), reply }),
+        ];
+        batch(jobs)
+    };
+    let kills = "HDEL cachestore:leases s d";
+    let (short, long) = (set(15_000), set(17_000));
+    assert_eq!(lines(&short)[0], kills);
+    assert_eq!(lines(&short)[2..], ["DEL d"]);
+    assert_eq!(lines(&long)[0], kills);
+    assert_eq!(lines(&long)[2..], ["DEL d", kills]);
+    let replies = [Wire::Int(0), Wire::Okay, Wire::Int(1), Wire::Int(0)];
+    let (stats, outcome) = settle(long.parts, replies.to_vec());
+    assert_eq!((stats.sets, stats.deletes), (1, 1));
+    assert!(outcome.unkilled.is_none());
+}
+
 #[test]
 fn conditions_and_dependencies_on_the_wire() {
     let set_if = |write, condition| {

@@ -6,4 +6,4 @@ local names = {}
 for i = 1, #page[2], 2 do names[#names + 1] = page[2][i] end
 each_thousand(names, 'HDEL', 'cachestore:leases')
 if page[1] == '0' and ARGV[6] == '1' and marked == 1 then unmark() end
-return { page[1], 0, marked }
+return { page[1], 0, marked, {} }

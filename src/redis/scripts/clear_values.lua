@@ -4,4 +4,4 @@ local values = {}
 for _, key in ipairs(page[2]) do
   if not begins(key, 'cachestore:') then values[#values + 1] = key end
 end
-return { page[1], each_thousand(values, 'UNLINK'), marked }
+return { page[1], each_thousand(values, 'UNLINK'), marked, {} }

@@ -1,6 +1,6 @@
 -- What the steps of a clearing have in common. ARGV: the clearing's id, how the keys to remove begin ('' for
 -- all), the cursor, and how many keys to look at. Each step answers the next cursor, how many values it removed,
--- and whether the clearing was marked without a break.
+-- whether the clearing was marked without a break, and which sets have more members than a step may look at.
 --
 -- A clearing goes several times over what there is: it kills what is being loaded, removes values, notes what leads
 -- to entries of other namespaces, removes the other sets, and kills what is being loaded again, since that may be
@@ -17,7 +17,7 @@ local function begins(text, with)
   return string.sub(text, 1, #with) == with
 end
 
--- Whether it was marked. Where there is no room for a mark, none is needed: nothing is stored there.
+-- Whether it was marked.
 local function mark()
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -31,11 +31,9 @@ local function mark()
     end
   end
   if redis.call('EXISTS', marks) == 0 then redis.call('UNLINK', tied) end
-  local answer = redis.pcall('HSET', marks, id, string.format('%.0f %s', now + minute, prefix))
-  if type(answer) == 'table' and answer.err then
-    if begins(answer.err, 'OOM') or begins(answer.err, '-OOM') then return true end
-    return answer
-  end
+  -- A server that is full lets a script take up room once it has written what takes none.
+  redis.call('HDEL', marks, id)
+  redis.call('HSET', marks, id, string.format('%.0f %s', now + minute, prefix))
   redis.call('SADD', tied, id)
   redis.call('PEXPIRE', marks, minute)
   redis.call('PEXPIRE', tied, minute)
@@ -59,6 +57,4 @@ local function each_thousand(keys, ...)
   return answers
 end
 
-local marked = mark()
-if type(marked) == 'table' then return marked end
-marked = marked and 1 or 0
+local marked = mark() and 1 or 0

@@ -61,6 +61,8 @@ end
 
 -- Ends a flight. Only the dependency sets still tell of it.
 local function land(flight)
+  -- First: a server that is full lets a script take up room once it has written what takes none.
+  redis.call('DEL', own)
   for i, name in ipairs(flight.names) do
     local ends, count, generation = known(name)
     if generation == flight.generations[i] then
@@ -71,7 +73,6 @@ local function land(flight)
       end
     end
   end
-  redis.call('DEL', own)
 end
 
 -- A value was given out that is not stored. Who loads from this key may have seen it, and what that depends on
@@ -79,6 +80,7 @@ end
 local function disown(flight, alive)
   if alive then
     local ends, _, generation = known(KEYS[1])
+    redis.call('HDEL', leases, KEYS[1])
     flight.generations[1], flight.added = generation .. '+', {}
     know(KEYS[1], ends, 1, flight.generations[1])
     redis.call('SET', own, cmsgpack.pack(flight), 'KEEPTTL')

@@ -29,6 +29,8 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- A generation that no lease had before: one load may take the leases of many keys.
+local new = table.concat({ token, time[1], time[2], redis.sha1hex(key) }, ' ')
 
 -- What crashed leaves its names behind: with each that comes, two are looked at, and go if they have ended.
 local some = redis.call('HRANDFIELD', leases, 2 * (#names + 1))
@@ -41,7 +43,7 @@ local taken = { token = token, names = {}, generations = {}, added = {} }
 local function enter(name)
   local ends, count, generation = known(name)
   if ends <= now then
-    ends, count, generation = now, 0, token
+    ends, count, generation = now, 0, new
   end
   know(name, math.max(ends, now + ttl), count + 1, generation)
   taken.names[#taken.names + 1] = name

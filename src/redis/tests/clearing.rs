@@ -10,6 +10,7 @@ struct Clearing<'l> {
     walk: Walk,
     layout: Layout,
     loader: &'l Loader,
+    over: bool,
 }
 
 impl<'l> Clearing<'l> {
@@ -18,14 +19,19 @@ impl<'l> Clearing<'l> {
             walk: Walk::clearing(prefix.to_owned(), Reply::new().0),
             layout: Layout::new(go),
             loader,
+            over: false,
         }
     }
 
     /// Whether it has ended.
     async fn step(&mut self) -> bool {
+        if self.over {
+            return true;
+        }
         let command = Box::new(self.walk.command(self.layout, By::Source));
         let answer = self.loader.ask(|reply| Request::Redis { command, reply });
-        self.walk.advance(answer.await.unwrap()).unwrap()
+        self.over = self.walk.advance(answer.await.unwrap()).unwrap();
+        self.over
     }
 
     async fn steps(&mut self, steps: usize) {
@@ -234,13 +240,115 @@ async fn one_ends_and_another_goes_on() {
 }
 
 #[tokio::test]
+async fn what_leads_out_stays_wherever_the_mark_is_lost() {
+    for steps in 0.. {
+        let server = RedisServer::start().await;
+        let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
+        let store = root.namespace("t").unwrap();
+        fill(&store).await;
+        store.set("part", "v").depends_on(["row"]).await.unwrap();
+        root.set("page", "v").depends_on(["t:part"]).await.unwrap();
+        let mut clearing = Clearing::new(&loader, "t:", false);
+        for _ in 0..steps {
+            clearing.step().await;
+        }
+        if clearing.over {
+            assert!(steps > 10, "{steps}");
+            return;
+        }
+        server.command(&["DEL", "cachestore:clearing", "cachestore:tied"]);
+        store.set("late", "v").depends_on(["soon"]).await.unwrap();
+        clearing.step().await;
+        let late = there(&store, &["late"]).await;
+        assert_eq!(store.invalidate(["soon"]).await.unwrap(), late, "{steps}");
+        clearing.end().await;
+        assert_eq!(root.invalidate(["t:row"]).await.unwrap(), 1, "{steps}: the page");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_full_is_cleared() {
+    for prefix in ["", "t:"] {
+        let server = RedisServer::start().await;
+        let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
+        let store = root.namespace("t").unwrap();
+        fill(&store).await;
+        store.set("part", "v").depends_on(["row"]).await.unwrap();
+        root.set("page", "v").depends_on(["t:part"]).await.unwrap();
+        let lost = loader.take("t:k", &["t:part"], LONG).await;
+        server.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
+        assert!(store.set("k", "v").await.is_err(), "it is full");
+        let mut clearing = Clearing::new(&loader, prefix, false);
+        let marks = ["cachestore:clearing", "cachestore:tied"];
+        clearing.steps(1).await;
+        while !clearing.step().await {
+            for mark in marks {
+                server.command(&["PEXPIRE", mark, "10000"]);
+            }
+            clearing.step().await;
+            for mark in marks {
+                let left = server.command(&["PTTL", mark]).int();
+                assert!(left > 50_000 || left == -2, "{mark} is renewed: {left}");
+            }
+        }
+        server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        assert!(!loader.fulfil(&lost).await);
+        if prefix.is_empty() {
+            assert_eq!(clearing.walk.removed, 602);
+            assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+        } else {
+            assert_eq!(clearing.walk.removed, 601);
+            assert_eq!(root.invalidate(["t:row"]).await.unwrap(), 1, "the page");
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_sets_go_too() {
     let server = RedisServer::start().await;
-    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
-    fill(&store).await;
-    server.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
-    assert!(store.set("k", "v").await.is_err(), "it is full");
-    let mut clearing = Clearing::new(&loader, "", false);
-    assert_eq!(clearing.end().await, 600);
-    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+    let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
+    let store = root.namespace("t").unwrap();
+    for leads_out in [false, true] {
+        for name in ["one", "two"] {
+            let pairs = (0..1500).map(|number| (format!("{name}{number}"), "v"));
+            store.set_many(pairs).depends_on([name, "all"]).await.unwrap();
+        }
+        store.set("one", "v").depends_on(["row"]).await.unwrap();
+        if leads_out {
+            root.set("page", "v").depends_on(["t:one"]).await.unwrap();
+        }
+        let mut clearing = Clearing::new(&loader, "t:", false);
+        assert_eq!(clearing.end().await, 3001);
+        if leads_out {
+            let members = |set: &str| server.command(&["SMEMBERS", set]).sorted();
+            assert_eq!(members("cachestore:depend:{t:one}"), ["page"]);
+            assert_eq!(members("cachestore:depend:{t:row}"), ["t:one"]);
+            assert_eq!(server.command(&["DBSIZE"]).int(), 5);
+        } else {
+            assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
+    let server = RedisServer::start().await;
+    let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
+    let store = root.namespace("t").unwrap();
+    store.set("part", "v").depends_on(["row"]).await.unwrap();
+    root.set("page", "v").depends_on(["t:part"]).await.unwrap();
+    let mut crashed = Walk::invalidation(&[key("t:row")], Reply::new().0);
+    for _ in 0..2 {
+        let command = Box::new(crashed.command(Layout::new(false), By::Source));
+        let answer = loader.ask(|reply| Request::Redis { command, reply }).await;
+        assert!(!crashed.advance(answer.unwrap()).unwrap());
+    }
+    assert_eq!(
+        there(&root, &["page", "t:part"]).await,
+        1,
+        "it has come to the part"
+    );
+    assert_eq!(Clearing::new(&loader, "t:", false).end().await, 0);
+    assert_eq!(root.invalidate(["t:row"]).await.unwrap(), 1, "the page");
+    assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
 }

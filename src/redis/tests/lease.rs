@@ -323,3 +323,39 @@ async fn ends_are_announced() {
     loader.end(&taken).await;
     assert_eq!(told(), ["PUBLISH cachestore:lease:{k} "]);
 }
+
+/// One load may have the leases of many keys: one that was killed does not live again because another was taken.
+#[tokio::test]
+async fn what_was_killed_stays_dead_when_the_same_load_takes_more() {
+    let server = RedisServer::start().await;
+    let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+    let first = loader.take("k1", &["x"], LONG).await;
+    store.set("x", "v").await.unwrap();
+    let second = LeaseAction::Take {
+        key: key("k2"),
+        token: first.token,
+        names: Names::from(first.names.clone()),
+        ttl: LONG,
+    };
+    let second = loader.step(second).await.unwrap();
+    assert!(matches!(second, LeaseAnswer::Taken { .. }), "{second:?}");
+    assert!(!loader.fulfil(&first).await);
+}
+
+#[tokio::test]
+async fn leases_end_on_a_server_that_is_full() {
+    for given in [false, true] {
+        let server = RedisServer::start().await;
+        let (loader, other) = (Loader::new(&server, false), Loader::new(&server, false));
+        let outer = loader.take("outer", &["inner"], LONG).await;
+        let inner = loader.take("inner", &["x"], LONG).await;
+        server.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
+        loader.end_as(&inner, given).await;
+        // One that is not the holder's own, and gives what may be old.
+        other.end_as(&inner, given).await;
+        server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        assert_eq!(loader.fulfil(&outer).await, !given);
+        let again = other.take("inner", &["x"], LONG).await;
+        assert!(other.fulfil(&again).await);
+    }
+}

@@ -9,7 +9,7 @@ use crate::redis::script::{By, Script};
 /// How many keys one step looks at: the server serves nobody else meanwhile.
 const PAGE: usize = 512;
 /// The same, where it may look at a thousand members of each.
-const SETS: usize = 64;
+const SETS: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Clearing {
@@ -18,6 +18,9 @@ pub(super) struct Clearing {
     prefix: String,
     pass: Pass,
     cursor: u64,
+    /// Sets of the last page that are too large for it, and the cursor in the last of them.
+    large: Vec<Vec<u8>>,
+    place: u64,
     /// Whether it has been marked since the first pass began.
     marked: bool,
 }
@@ -43,30 +46,33 @@ impl Clearing {
             prefix,
             pass: Pass::Leases,
             cursor: 0,
+            large: Vec::new(),
+            place: 0,
             marked: false,
         }
     }
 
     /// The command of the next step.
     pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
-        let script = match self.pass {
-            Pass::Leases | Pass::LeasesAgain => Script::ClearLeases,
-            Pass::Values => Script::ClearValues,
-            Pass::Outside => Script::ClearOutside,
-            Pass::Sets => Script::ClearSets,
+        let large = self.large.last();
+        let (script, cursor, page) = match self.pass {
+            Pass::Leases | Pass::LeasesAgain => (Script::ClearLeases, self.cursor, PAGE),
+            Pass::Values => (Script::ClearValues, self.cursor, PAGE),
+            Pass::Outside | Pass::Sets if large.is_some() => (Script::ClearLarge, self.place, PAGE),
+            Pass::Outside => (Script::ClearOutside, self.cursor, SETS),
+            Pass::Sets => (Script::ClearSets, self.cursor, SETS),
         };
         let mut command = script.call(by, 0);
-        let page = match self.pass {
-            Pass::Outside | Pass::Sets => SETS,
-            Pass::Leases | Pass::Values | Pass::LeasesAgain => PAGE,
-        };
-        command.arg(&self.id).arg(&self.prefix).arg(self.cursor).arg(page);
+        command.arg(&self.id).arg(&self.prefix).arg(cursor).arg(page);
         match self.pass {
             Pass::Leases => command.arg(pattern(&self.prefix)).arg(0),
             Pass::LeasesAgain => command.arg(pattern(&self.prefix)).arg(1),
             Pass::Values => command.arg(pattern(&self.prefix)),
             Pass::Outside | Pass::Sets => command.arg(layout.depend).arg(layout.close),
         };
+        if let Some(set) = large {
+            command.arg(set).arg(u8::from(self.pass == Pass::Outside));
+        }
         command
     }
 
@@ -75,26 +81,49 @@ impl Clearing {
         let Wire::Array(parts) = answer else {
             return Err(Unexpected);
         };
-        let [next, removed, marked] = <[Wire; 3]>::try_from(parts).map_err(|_| Unexpected)?;
+        let [next, removed, marked, large] = <[Wire; 4]>::try_from(parts).map_err(|_| Unexpected)?;
         let (next, removed, marked) = (number(&next)?, count(&removed)?, count(&marked)? == 1);
         if self.marked && !marked {
             // Something may have been stored behind its back.
-            (self.pass, self.cursor) = (Pass::Leases, 0);
+            self.pass = Pass::Leases;
+            (self.cursor, self.place) = (0, 0);
+            self.large.clear();
             return Ok((removed, false));
         }
         self.marked = true;
-        self.cursor = next;
-        if next != 0 {
-            return Ok((removed, false));
+        if self.large.is_empty() {
+            (self.cursor, self.large) = (next, names(large)?);
+        } else {
+            self.place = next;
+            if next == 0 {
+                self.large.pop();
+            }
         }
+        let done = self.cursor == 0 && self.large.is_empty() && !self.turn();
+        Ok((removed, done))
+    }
+
+    /// Goes on to the next pass, if there is one.
+    fn turn(&mut self) -> bool {
         self.pass = match self.pass {
             Pass::Leases => Pass::Values,
             Pass::Values if self.prefix.is_empty() => Pass::Sets,
             Pass::Values => Pass::Outside,
             Pass::Outside => Pass::Sets,
             Pass::Sets => Pass::LeasesAgain,
-            Pass::LeasesAgain => return Ok((removed, true)),
+            Pass::LeasesAgain => return false,
         };
-        Ok((removed, false))
+        true
     }
+}
+
+fn names(value: Wire) -> Result<Vec<Vec<u8>>, Unexpected> {
+    let Wire::Array(names) = value else {
+        return Err(Unexpected);
+    };
+    let name = |name| match name {
+        Wire::BulkString(name) => Ok(name),
+        _ => Err(Unexpected),
+    };
+    names.into_iter().map(name).collect()
 }

@@ -106,6 +106,7 @@ fn page(next: &str, removed: i64, marked: bool) -> Wire {
         Wire::BulkString(next.as_bytes().to_vec()),
         Wire::Int(removed),
         Wire::Int(marked.into()),
+        Wire::Array(Vec::new()),
     ])
 }
 
@@ -120,14 +121,44 @@ fn a_clearing_removes_values_then_sets_and_kills_what_is_being_loaded_before_and
     assert_eq!(walk.advance(page("18446744073709551615", 2, true)), Ok(false));
     assert_eq!(step(&walk), "t: 18446744073709551615 512 t:*");
     assert_eq!(walk.advance(page("0", 3, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 64 d: ", "what leads out");
+    assert_eq!(step(&walk), "t: 0 32 d: ", "what leads out");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 64 d: ", "sets");
+    assert_eq!(step(&walk), "t: 0 32 d: ", "sets");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
     assert_eq!(step(&walk), "t: 0 512 t:* 1", "leases, and the mark");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
     assert_eq!(walk.removed, 5);
     assert_eq!(walk.advance(Wire::Nil), Err(Unexpected));
+}
+
+#[test]
+fn a_clearing_looks_at_a_large_set_part_by_part() {
+    let mut walk = Walk::clearing("t:".into(), Reply::new().0);
+    let with_large = |next: &str, names: &[&str]| {
+        let Wire::Array(mut parts) = page(next, 0, true) else {
+            unreachable!("a page is an array")
+        };
+        let name = |name: &&str| Wire::BulkString(name.as_bytes().to_vec());
+        parts[3] = Wire::Array(names.iter().map(name).collect());
+        Wire::Array(parts)
+    };
+    for _ in 0..2 {
+        assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+    }
+    for last in ["1", "0"] {
+        assert_eq!(walk.advance(with_large("7", &["d:a", "d:b"])), Ok(false));
+        assert_eq!(step(&walk), format!("t: 0 512 d:  d:b {last}"));
+        assert_eq!(walk.advance(page("5", 0, true)), Ok(false));
+        assert_eq!(step(&walk), format!("t: 5 512 d:  d:b {last}"));
+        assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+        assert_eq!(step(&walk), format!("t: 0 512 d:  d:a {last}"));
+        assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+        assert_eq!(step(&walk), "t: 7 32 d: ");
+        assert_eq!(walk.advance(with_large("0", &["d:c"])), Ok(false));
+        assert_eq!(step(&walk), format!("t: 0 512 d:  d:c {last}"));
+        assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+    }
+    assert_eq!(step(&walk), "t: 0 512 t:* 1", "leases, and the mark");
 }
 
 #[test]

@@ -1,0 +1,13 @@
+-- The same as one of the others for a part of one set, ARGV[7]. ARGV[3] is the cursor in it, and ARGV[8] '1' where
+-- what leads out is looked for.
+local set = ARGV[7]
+local page = redis.call('SSCAN', set, ARGV[3], 'COUNT', ARGV[4])
+if ARGV[8] == '1' then
+  if leads_out(page[2]) then
+    note(set)
+    page[1] = '0'
+  end
+else
+  thin_out(set, page[2])
+end
+return { page[1], 0, marked, {} }

@@ -1,0 +1,46 @@
+-- What the steps of a clearing that look at sets have in common. ARGV[5] and ARGV[6]: how a dependency set's name
+-- begins and ends.
+local depend, close = ARGV[5], ARGV[6]
+-- How many members of a set a step may look at.
+local most = 1000
+
+-- What was noted was lost with the mark.
+if marked == 0 then return { '0', 0, 0, {} } end
+
+-- The name that a set is kept for and what kind of set it is, if it is one of ours.
+local function named(set)
+  if begins(set, depend .. prefix) then return string.sub(set, #depend + 1, -1 - #close), 'depend' end
+  for _, kind in ipairs({ 'parents', 'ghosts' }) do
+    local open = 'cachestore:' .. kind .. ':{'
+    if begins(set, open .. prefix) then return string.sub(set, #open + 1, -2), kind end
+  end
+end
+
+local function leads_out(members)
+  for _, member in ipairs(members) do
+    if not begins(member, prefix) then return true end
+  end
+  return false
+end
+
+-- Notes the name of a dependency set, and those above it.
+local function note(set)
+  local names = { (named(set)) }
+  while names[1] do
+    local name = table.remove(names)
+    if redis.call('SADD', tied, name) == 1 then
+      for _, above in ipairs(redis.call('SMEMBERS', 'cachestore:parents:{' .. name .. '}')) do
+        names[#names + 1] = above
+      end
+    end
+  end
+end
+
+local function thin_out(set, members)
+  if not members[1] then return end
+  local noted, gone = redis.call('SMISMEMBER', tied, unpack(members)), {}
+  for i, member in ipairs(members) do
+    if noted[i] == 0 and begins(member, prefix) then gone[#gone + 1] = member end
+  end
+  if gone[1] then redis.call('SREM', set, unpack(gone)) end
+end
