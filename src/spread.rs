@@ -1,11 +1,14 @@
-//! Maps by what need not be hashed again.
+//! Maps and sets of what need not be hashed again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A map by keys, which were hashed under the store's secret when they were made, or by what strangers do not
 /// choose: random tokens, and numbers that count up.
 pub(crate) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
+
+/// A set of such.
+pub(crate) type Set<K> = HashSet<K, BuildHasherDefault<Spread>>;
 
 /// Spreads what is hashed already, or counts up.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::policy::Seen;
 use crate::error::Error;
 use crate::key::Key;
-use crate::spread::Map;
+use crate::spread::{Map, Set};
 
 /// A load's number, which its caller chose. No two are the same.
 pub(crate) type LoadId = u64;
@@ -108,6 +108,8 @@ pub(crate) enum Answer {
 pub(crate) struct Flights {
     lines: Map<Key, Line>,
     loads: Map<LoadId, Load>,
+    /// Those that load, or for which the engine is asked. The others wait for them, or for other processes.
+    leading: Set<LoadId>,
     /// When to look after lines again; the numbers tell equal times apart.
     retries: BTreeMap<(Duration, u64), Key>,
     numbers: u64,
@@ -213,6 +215,11 @@ impl Flights {
         self.lines.contains_key(key)
     }
 
+    /// How many loads there are for which nothing else is waited.
+    pub(crate) fn under_way(&self) -> usize {
+        self.leading.len()
+    }
+
     /// What the line of a load that was asked for has seen.
     pub(crate) fn seen(&self, key: &Key) -> Seen {
         let asking = self.lines.get(key).and_then(|line| line.asking.as_ref());
@@ -246,8 +253,9 @@ impl Flights {
             members,
             again: false,
         });
-        if let Some(load) = self.loads.get_mut(&load) {
-            load.asks += 1;
+        if let Some(leader) = self.loads.get_mut(&load) {
+            leader.asks += 1;
+            self.leading.insert(load);
         }
         effects.push(Effect::Take(load, key.clone()));
     }
@@ -333,6 +341,9 @@ impl Flights {
         let Some(load) = self.loads.get_mut(&id) else {
             return;
         };
+        if load.asks == 0 && load.taken.is_empty() {
+            self.leading.remove(&id);
+        }
         if load.undecided > 0 || load.asks > 0 {
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cachestore::{LoadError, Origin, Store};
+use cachestore::{Config, LoadError, Origin, Store};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -337,5 +337,32 @@ async fn a_load_goes_on_after_its_soft_timeout_while_another_process_loads() {
     while one.get_model::<u64>("k").await.unwrap() != Some(2) {
         assert!(Instant::now() < end, "it is stored");
         sleep(ms(5)).await;
+    }
+}
+
+/// Who waits for a load of another process is no load under way.
+#[tokio::test]
+async fn those_who_wait_for_another_process_leave_room_for_loads() {
+    let (server, other, _) = two().await;
+    let one = Store::open(Config::from(config(&server.url())).loads(2, 100))
+        .await
+        .unwrap();
+    let (load, running, go) = held(1);
+    let leads = tokio::spawn(async move { other.get_or_load("k", load).await });
+    running.await.unwrap();
+    let waits = |_| {
+        let store = one.clone();
+        tokio::spawn(async move { store.get_or_load("k", || async { Ok::<u64, String>(2) }).await })
+    };
+    let waiting: Vec<_> = (0..50).map(waits).collect();
+    sleep(ms(100)).await;
+    let beside = one
+        .get_or_load("beside", || async { Ok::<_, String>(3_u64) })
+        .await;
+    assert_eq!(beside.unwrap(), 3);
+    go.send(()).unwrap();
+    assert_eq!(leads.await.unwrap().unwrap(), 1);
+    for waits in waiting {
+        assert_eq!(waits.await.unwrap().unwrap(), 1);
     }
 }

@@ -11,9 +11,9 @@ impl Coordinator {
             work,
         } = command;
         let waiting = self.callers.len() + callers.len();
-        // Who joins is no load more.
+        // Who joins is no load more, nor is who waits for another process.
         let is_new = wanted.iter().any(|wanted| !self.flights.knows(&wanted.key));
-        let full = is_new && self.loads.len() >= self.bounds.loads;
+        let full = is_new && self.flights.under_way() >= self.bounds.loads;
         if full || waiting > self.bounds.callers {
             let busy = Error::Unavailable(Cause::new(TooMany));
             for caller in callers {

@@ -22,6 +22,7 @@ proptest! {
         prop_assert!(world.waiting.is_empty(), "still waiting: {:?}", world.waiting);
         prop_assert!(world.open.is_empty(), "still open: {:?}", world.open);
         prop_assert_eq!(world.flights.sizes(), (0, 0, 0));
+        prop_assert_eq!(world.flights.under_way(), 0);
         prop_assert!(world.slots.iter().all(|slot| slot.lease.is_none()), "a lease was left behind");
     }
 }
