@@ -11,7 +11,7 @@ use crate::redis::layout::Layout;
 use crate::redis::script::{By, Script};
 
 /// The most names or members that one step takes: the server serves nobody else meanwhile.
-const CHUNK: usize = 500;
+const CHUNK: usize = 250;
 
 #[derive(Debug, Default)]
 pub(super) struct Invalidation {

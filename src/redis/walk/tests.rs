@@ -49,11 +49,11 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     let mut walk = walk(&["a", "b", "a"]);
     assert_eq!(words(&walk), "EVALSHA 2 a b");
     assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250");
     assert_eq!(walk.advance(drained(500, true, false, &[])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500", "the rest of it");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250", "the rest of it");
     assert_eq!(walk.advance(drained(3, false, false, &[])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  a 500");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  a 250");
     assert_eq!(walk.advance(drained(0, false, false, &[])), Ok(true));
     assert_eq!(walk.removed, 504);
 }
@@ -63,7 +63,7 @@ fn a_cycle_is_gone_around_once_and_its_ghosts_are_buried_last() {
     let mut walk = walk(&["a"]);
     assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
     assert_eq!(walk.advance(drained(1, false, false, &["b"])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250");
     assert_eq!(walk.advance(drained(0, false, false, &["a"])), Ok(false));
     assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a} cachestore:ghosts:{b}");
     assert_eq!(walk.advance(Wire::Int(2)), Ok(true));
@@ -75,17 +75,17 @@ fn what_a_crash_left_behind_is_found_again() {
     let mut walk = walk(&["a"]);
     assert_eq!(walk.advance(Wire::Int(0)), Ok(false));
     assert_eq!(walk.advance(drained(0, false, true, &[])), Ok(false));
-    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 0 COUNT 500");
+    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 0 COUNT 250");
     let page = |next: &str, ghost: &str| {
         let ghosts = Wire::Array(vec![Wire::BulkString(ghost.as_bytes().to_vec())]);
         Wire::Array(vec![Wire::BulkString(next.as_bytes().to_vec()), ghosts])
     };
     assert_eq!(walk.advance(page("7", "b")), Ok(false));
-    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 7 COUNT 500");
+    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 7 COUNT 250");
     assert_eq!(walk.advance(page("0", "c")), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  c 500");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  c 250");
     assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 500");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250");
     assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
     assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a}");
 }
