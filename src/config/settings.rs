@@ -35,7 +35,7 @@ pub struct Settings {
     pub lock_waiters: usize,
     /// How many callers may wait for one lock. Default: 100,000.
     pub lock_waiters_per_key: usize,
-    /// How many loads may be under way. Default: 10,000.
+    /// How many loads may be under way, those not counted that wait for another. Default: 10,000.
     pub loads: usize,
     /// How many callers may wait for loads. Default: 250,000.
     pub load_waiters: usize,
@@ -189,8 +189,9 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How many loads may be under way, and how many callers may wait for them. Further ones are
-            /// told [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 10,000 and
+            /// How many loads may be under way, and how many callers may wait for them. Who waits for
+            /// another's load, in this process or another, is a caller and no load. Further ones are told
+            /// [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 10,000 and
             /// 250,000.
             #[must_use]
             pub fn loads(mut self, under_way: usize, waiters: usize) -> Self {

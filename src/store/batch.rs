@@ -181,8 +181,9 @@ impl Store {
     /// every entry of the store. How many there were.
     ///
     /// Other requests are served between the steps of a large clearing. On the memory engine, what is
-    /// written after this is called stays; on Redis, what is written meanwhile may go too. What another
-    /// program keeps in the same database as another type than values stays, as do locks.
+    /// written after this is called stays; on Redis, what is written meanwhile may go too. What is loaded
+    /// meanwhile is given to those who wait for it, and not stored. What another program keeps in the same
+    /// database as another type than values stays, as do locks.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
