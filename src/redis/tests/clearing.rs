@@ -66,6 +66,15 @@ async fn fill(store: &Store) {
     store.set_many(keys(300..600)).await.unwrap();
 }
 
+/// A page in the root that is made from a part in a namespace, which is made from a row there.
+async fn page(server: &RedisServer) -> (Loader, Store, Store) {
+    let (loader, root) = (Loader::new(server, false), store(server, false).await);
+    let store = root.namespace("t").unwrap();
+    store.set("part", "v").depends_on(["row"]).await.unwrap();
+    root.set("page", "v").depends_on(["t:part"]).await.unwrap();
+    (loader, root, store)
+}
+
 /// Goes through a clearing, and lets something happen before a step, for each of its steps.
 async fn at_each_step(go: bool, meanwhile: impl AsyncFn(&RedisServer, &Loader, &Store, &mut Clearing<'_>)) {
     let mut steps = 0;
@@ -243,11 +252,8 @@ async fn one_ends_and_another_goes_on() {
 async fn what_leads_out_stays_wherever_the_mark_is_lost() {
     for steps in 0.. {
         let server = RedisServer::start().await;
-        let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
-        let store = root.namespace("t").unwrap();
+        let (loader, root, store) = page(&server).await;
         fill(&store).await;
-        store.set("part", "v").depends_on(["row"]).await.unwrap();
-        root.set("page", "v").depends_on(["t:part"]).await.unwrap();
         let mut clearing = Clearing::new(&loader, "t:", false);
         for _ in 0..steps {
             clearing.step().await;
@@ -270,11 +276,8 @@ async fn what_leads_out_stays_wherever_the_mark_is_lost() {
 async fn a_server_that_is_full_is_cleared() {
     for prefix in ["", "t:"] {
         let server = RedisServer::start().await;
-        let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
-        let store = root.namespace("t").unwrap();
+        let (loader, root, store) = page(&server).await;
         fill(&store).await;
-        store.set("part", "v").depends_on(["row"]).await.unwrap();
-        root.set("page", "v").depends_on(["t:part"]).await.unwrap();
         let lost = loader.take("t:k", &["t:part"], LONG).await;
         server.command(&["CONFIG", "SET", "maxmemory", "1mb"]);
         assert!(store.set("k", "v").await.is_err(), "it is full");
@@ -333,10 +336,7 @@ async fn large_sets_go_too() {
 #[tokio::test]
 async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
     let server = RedisServer::start().await;
-    let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
-    let store = root.namespace("t").unwrap();
-    store.set("part", "v").depends_on(["row"]).await.unwrap();
-    root.set("page", "v").depends_on(["t:part"]).await.unwrap();
+    let (loader, root, _) = page(&server).await;
     let mut crashed = Walk::invalidation(&[key("t:row")], Reply::new().0);
     for _ in 0..2 {
         let command = Box::new(crashed.command(Layout::new(false), By::Source));
