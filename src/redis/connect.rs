@@ -1,14 +1,14 @@
 //! Opening one connection, ready for use.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, Value as Wire};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::fault;
@@ -20,30 +20,61 @@ use crate::error::{Error, Phase, Result};
 /// A response timeout that never comes: the engine keeps its own.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// An open connection. Dropped, it closes at once, whatever is under way.
-#[derive(Debug)]
+/// What reads and writes a socket. It ends when the connection does.
+type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An open connection, read and written by whoever owns it. Dropped, it closes at once, whatever is
+/// under way.
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
     pub(super) since: Instant,
-    /// What reads and writes the socket; none for connections that others opened.
-    driver: Option<JoinHandle<()>>,
+    /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
+    driver: Option<Driver>,
+    ended: bool,
 }
 
-impl Connected {
-    /// Whether the connection has ended by itself, which wakes the caller once.
-    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        match &mut self.driver {
-            Some(driver) => Pin::new(driver).poll(cx).is_ready(),
-            None => false,
-        }
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connected")
+            .field("since", &self.since)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
-impl Drop for Connected {
-    fn drop(&mut self) {
-        if let Some(driver) = &self.driver {
-            driver.abort();
+impl Connected {
+    fn new(connection: MultiplexedConnection, driver: Option<Driver>) -> Self {
+        Self {
+            connection,
+            since: Instant::now(),
+            driver,
+            ended: false,
         }
+    }
+
+    /// Writes what has been sent and reads what the server has answered, as far as the socket goes.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(cx).is_ready()
+        {
+            self.driver = None;
+            self.ended = true;
+        }
+    }
+
+    /// Whether the connection has ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Waits for `answer`, which comes over this connection.
+    async fn wait_for<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
+        poll_fn(|cx| {
+            self.drive(cx);
+            answer.as_mut().poll(cx)
+        })
+        .await
     }
 }
 
@@ -61,34 +92,30 @@ async fn open(options: &RedisOptions) -> Result<Connected> {
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(options.max_in_flight.max(1));
-    let (connection, driver) = match &options.target {
+    let mut connected = match &options.target {
         Target::Address(address) => {
             let stream = Stream::open(address, options).await?;
             let (connection, driver) =
                 MultiplexedConnection::new_with_config(&introduction(address), stream, config)
                     .await
                     .map_err(|error| fault::unopened(&error))?;
-            (connection, Some(tokio::spawn(driver)))
+            Connected::new(connection, Some(Box::pin(driver)))
         }
         Target::Client(client) => {
             let connection = client
                 .get_multiplexed_async_connection_with_config(&config)
                 .await
                 .map_err(|error| fault::unopened(&error))?;
-            (connection, None)
+            Connected::new(connection, None)
         }
         Target::Connection(connection) => {
             let mut connection = MultiplexedConnection::clone(connection);
             connection.set_response_timeout(NEVER);
-            (connection, None)
+            Connected::new(connection, None)
         }
     };
-    let mut connected = Connected {
-        connection,
-        since: Instant::now(),
-        driver,
-    };
-    greet(&mut connected.connection, options).await?;
+    let connection = connected.connection.clone();
+    connected.wait_for(greet(connection, options)).await?;
     Ok(connected)
 }
 
@@ -113,7 +140,7 @@ pub(super) fn introduction(address: &Address) -> RedisConnectionInfo {
 
 /// A first `PING`, and the scripts, so that they are called by their digests from the start. That
 /// they could not be loaded does not matter: they are then sent whole when they are needed.
-async fn greet(connection: &mut MultiplexedConnection, options: &RedisOptions) -> Result<()> {
+async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) -> Result<()> {
     let mut pipeline = Pipeline::new();
     if let Some(name) = &options.client_name {
         pipeline.cmd("CLIENT").arg("SETNAME").arg(name);

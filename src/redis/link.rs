@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use redis::{RedisResult, Value as Wire};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use super::command::Batch;
@@ -167,6 +168,9 @@ impl Link {
             self.launch(batch, cx, now);
             sent = true;
         }
+        if sent && let State::Up(connected) = &mut self.state {
+            connected.drive(cx);
+        }
         sent
     }
 
@@ -216,10 +220,11 @@ impl Link {
             ..
         } = batch;
         let mut connection = connected.connection.clone();
-        let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(async move {
+        // Unconstrained: at the end of its budget it would not be sent, and a later one would be before it.
+        let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(unconstrained(async move {
             let commands = pipeline.len();
             connection.send_packed_commands(&pipeline, 0, commands).await
-        });
+        }));
         if self.flights.is_empty() {
             self.heard = now;
             self.strikes = 0;

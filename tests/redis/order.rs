@@ -114,3 +114,17 @@ async fn on_one_connection() {
 async fn on_three_connections() {
     in_order(3).await;
 }
+
+/// Each call is a pipeline of its own, and all are sent in one turn of the engine, which is longer than
+/// what a runtime gives a task at once.
+#[tokio::test]
+async fn in_more_pipelines_than_a_turn_has() {
+    let server = RedisServer::start().await;
+    let store = open(config(&server.url()).batch_commands(1).max_in_flight(10_000)).await;
+    for round in 0..5 {
+        let counts = join_all((0..1000).map(|_| store.incr("k", 1))).await;
+        let counts: Vec<i64> = counts.into_iter().map(Result::unwrap).collect();
+        let in_order: Vec<i64> = (1..=1000).map(|n| round * 1000 + n).collect();
+        assert_eq!(counts, in_order, "round {round}");
+    }
+}

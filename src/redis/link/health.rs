@@ -35,10 +35,13 @@ impl Link {
                     true
                 }
             },
-            // What is under way learns of its end by itself, and may have been answered before.
-            State::Up(_) if !self.flights.is_empty() => false,
             State::Up(connected) => {
-                if connected.poll_ended(cx) {
+                connected.drive(cx);
+                // What is under way learns of its end by itself, and may have been answered before.
+                if !self.flights.is_empty() {
+                    return false;
+                }
+                if connected.has_ended() {
                     self.lose(
                         &Cause::new(fault::Lost("the connection was closed".to_owned())),
                         now,
