@@ -220,24 +220,14 @@ impl RedisEngine {
 
     /// Keeps the deadlines and looks after the connections when it is time: whether it was.
     fn poll_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut next: Option<Instant> = None;
-        let mut keep = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
-        if let Some(due) = self.due {
-            if due <= now {
-                self.due = None;
-                for link in &mut self.links {
-                    if let Some(due) = link.expire(now) {
-                        self.due = Some(self.due.map_or(due, |known: Instant| known.min(due)));
-                    }
-                }
-                if let Some(due) = self.due {
-                    self.due = Some(due.max(now + TICK));
-                }
-            }
-            if let Some(due) = self.due {
-                keep(due);
-            }
+        if self.due.is_some_and(|due| due <= now) {
+            let next = self.links.iter_mut().filter_map(|link| link.expire(now)).min();
+            self.due = next.map(|due| due.max(now + TICK));
+            // Those who were answered have made room for others.
+            return true;
         }
+        let mut next = self.due;
+        let mut keep = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
         for link in &mut self.links {
             if let Some(at) = link.look(now) {
                 keep(at);

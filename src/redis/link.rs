@@ -153,7 +153,9 @@ impl Link {
         progress
     }
 
+    /// Whether there is more room than before for what waits.
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let waiting = self.waiting.len();
         let mut sent = false;
         while self.may_send() {
             let before = self.waiting.len();
@@ -171,7 +173,7 @@ impl Link {
         if sent && let State::Up(connected) = &mut self.state {
             connected.drive(cx);
         }
-        sent
+        self.waiting.len() < waiting
     }
 
     fn may_send(&self) -> bool {
