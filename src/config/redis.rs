@@ -262,7 +262,8 @@ impl RedisConfig {
         self
     }
 
-    /// The most requests that travel in one pipeline, over zero. Default: 512.
+    /// The most requests that travel in one pipeline, over zero; one for many keys counts as many, and
+    /// the last one may exceed this. Default: 512.
     #[must_use]
     pub fn batch_commands(mut self, commands: usize) -> Self {
         self.options.batch_commands = commands;

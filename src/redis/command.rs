@@ -15,6 +15,8 @@ use crate::value::Value;
 
 /// How many keys one page of a scan looks at.
 const PAGE: usize = 512;
+/// The most bytes of values that one command writes.
+const MERGED: usize = 256 * 1024;
 /// What a command costs beside its arguments, roughly.
 const FRAME: usize = 32;
 
@@ -50,7 +52,7 @@ impl Batch {
         }
     }
 
-    /// Requests taken, those of several commands counted by them.
+    /// Requests taken, those of several commands or many keys counted by them.
     pub(super) fn commands(&self) -> usize {
         self.commands
     }
@@ -113,8 +115,13 @@ impl Batch {
             Task::Doubt(doubt) => self.add(keyed("EXISTS", doubt.keys())),
             Task::Request(request) => self.add_request(request, job.by),
         }
+        job.task.drop_values();
         let replies = self.sent.len() - before;
-        self.commands += replies;
+        self.commands += match &job.task {
+            // One command for many keys is as much work for the server.
+            Task::Request(request) => request.keys().max(replies),
+            _ => replies,
+        };
         self.parts.push(Part::Other {
             job: Some(job),
             replies,
@@ -156,6 +163,7 @@ impl Batch {
                 self.add(keyed("MGET", keys));
             }
             Request::Set { write, .. } => self.add(set(write, layout, by)),
+            Request::SetMany { writes, .. } if fit_one(writes) => self.add(set_all(writes)),
             Request::SetMany { writes, .. } => {
                 for write in writes {
                     self.add(set(write, layout, by));
@@ -222,6 +230,25 @@ fn set(write: &Write, layout: Layout, by: By) -> Cmd {
     } else {
         scripted_set(write, "", None, layout, by)
     }
+}
+
+/// Whether one command can write them all: none has a TTL or dependencies, as all have the same, and
+/// they hold the server for no longer than a large value does.
+fn fit_one(writes: &[Write]) -> bool {
+    let plain = |write: &Write| write.ttl.is_none() && write.depends_on.is_empty();
+    writes.len() > 1 && writes.iter().all(plain) && writes.iter().map(Write::bytes).sum::<usize>() <= MERGED
+}
+
+fn set_all(writes: &[Write]) -> Cmd {
+    let bytes = writes
+        .iter()
+        .map(|write| write.key.as_str().len() + write.value.len());
+    let mut command = Cmd::with_capacity(1 + 2 * writes.len(), "MSET".len() + bytes.sum::<usize>());
+    command.arg("MSET");
+    for write in writes {
+        command.arg(write.key.as_str()).arg(write.value.as_bytes());
+    }
+    command
 }
 
 fn plain_set(write: &Write) -> Cmd {

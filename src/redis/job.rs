@@ -96,6 +96,21 @@ impl Task {
         ) && !self.is_scripted()
     }
 
+    /// Drops the values of a task that has become commands, where they are never sent again.
+    pub(super) fn drop_values(&mut self) {
+        if !self.changes_plainly() {
+            return;
+        }
+        match self {
+            Task::Request(Request::Set { write, .. }) => write.value = Value::default(),
+            Task::Request(Request::SetIf { write, .. }) => write.value = Value::default(),
+            Task::Request(Request::SetMany { writes, .. }) => {
+                writes.iter_mut().for_each(|write| write.value = Value::default());
+            }
+            _ => {}
+        }
+    }
+
     /// Calls `see` with each key that this touches; another type of task touches none that its order
     /// matters to.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {

@@ -178,6 +178,12 @@ fn settle_many(
     stats: &mut Stats,
     outcome: &mut Outcome,
 ) {
+    // One command may have written them all.
+    let each = if replies.len() == 1 {
+        writes.len() as u64
+    } else {
+        1
+    };
     let mut failure = None;
     let mut written = 0;
     let mut unsent = Vec::new();
@@ -187,7 +193,7 @@ fn settle_many(
             continue;
         }
         match flag(got) {
-            Ok(_) => written += 1,
+            Ok(_) => written += each,
             Err(error) => failure = Some(error),
         }
     }

@@ -264,6 +264,52 @@ fn what_was_written_in_part_has_an_unknown_outcome() {
 }
 
 #[test]
+fn plain_entries_of_one_call_are_one_command_while_they_are_small() {
+    let many = |length: usize| {
+        let (reply, answer) = Reply::new();
+        let mut writes = vec![write("a", &[]), write("b", &[])];
+        writes.iter_mut().for_each(|write| write.ttl = None);
+        writes[0].value = Value::from(vec![b'v'; length]);
+        let reply = Some(reply);
+        (job(Request::SetMany { writes, reply }), answer)
+    };
+    let (small, mut answer) = many(1);
+    let small = batch(vec![small]);
+    assert_eq!(lines(&small), ["HDEL cachestore:leases a b", "MSET a v b v"]);
+    let (stats, _) = settle(small.parts, vec![Wire::Int(0), Wire::Okay]);
+    answer.try_recv().unwrap().unwrap();
+    assert_eq!(stats.sets, 2);
+    let (small, mut answer) = many(1);
+    let refused = vec![Wire::Int(0), server_error("OOM command not allowed")];
+    let (stats, _) = settle(batch(vec![small]).parts, refused);
+    assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
+    assert_eq!(stats.sets, 0);
+    let (large, _answer) = many(300 * 1024);
+    assert_eq!(batch(vec![large]).pipeline.len(), 4, "kills, two writes, kills");
+}
+
+#[test]
+fn values_that_are_never_sent_again_are_not_held_until_the_answer() {
+    let mut writes = [write("plain", &[]), write("tied", &["x"])];
+    writes
+        .iter_mut()
+        .for_each(|write| write.value = Value::from("held"));
+    let jobs = writes.map(|write| job(Request::Set { write, reply: None }));
+    let parts = batch(Vec::from(jobs)).parts;
+    let held: Vec<usize> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Other { job: Some(job), .. } => match &job.task {
+                Task::Request(Request::Set { write, .. }) => Some(write.value.len()),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(held, [0, 4], "a script may have to be sent again");
+}
+
+#[test]
 fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
     let (question, mut asked) = get("a");
     let (reply, mut changed) = Reply::new();

@@ -57,7 +57,14 @@ async fn each_plain_call_is_the_command_that_go_sends_behind_the_end_of_leases()
     assert_eq!(monitor.sent(), [ended, "DEL k"]);
     store.set_many([("k", "v"), ("l", "w")]).await.unwrap();
     let both = "HDEL cachestore:leases k l";
-    assert_eq!(monitor.sent(), [both, "SET k v", "SET l w"], "one for all");
+    assert_eq!(monitor.sent(), [both, "MSET k v l w"], "one for all");
+    store
+        .set_many([("k", "v"), ("l", "w")])
+        .ttl(ms(60_000))
+        .await
+        .unwrap();
+    let sets = ["SET k v PX 60000", "SET l w PX 60000"];
+    assert_eq!(monitor.sent(), [both, sets[0], sets[1]]);
     store.incr("n", 1).await.unwrap();
     store.take("k").await.unwrap();
     let others = ["HDEL cachestore:leases n", "INCRBY n 1", ended, "GETDEL k"];
