@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, Value as Wire};
+use tokio::io::BufReader;
 use tokio::time::Instant;
 
 use super::fault;
@@ -17,6 +18,8 @@ use super::stream::Stream;
 use crate::config::{Address, RedisOptions, Target};
 use crate::error::{Error, Phase, Result};
 
+/// How much is read from a socket at once.
+const READ: usize = 64 * 1024;
 /// A response timeout that never comes: the engine keeps its own.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -94,7 +97,8 @@ async fn open(options: &RedisOptions) -> Result<Connected> {
         .set_pipeline_buffer_size(options.max_in_flight.max(1));
     let mut connected = match &options.target {
         Target::Address(address) => {
-            let stream = Stream::open(address, options).await?;
+            // What reads the replies asks for 8 KiB at a time: this takes what is there in one system call.
+            let stream = BufReader::with_capacity(READ, Stream::open(address, options).await?);
             let (connection, driver) =
                 MultiplexedConnection::new_with_config(&introduction(address), stream, config)
                     .await

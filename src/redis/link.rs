@@ -24,6 +24,9 @@ use crate::stats::Stats;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
+/// A burst of at most this many requests is not worth a second pipeline.
+const SMALL: usize = 32;
+
 /// A connection that is being opened, is open, or is to be opened again.
 pub(super) struct Link {
     options: Arc<RedisOptions>,
@@ -156,7 +159,6 @@ impl Link {
     /// Whether there is more room than before for what waits.
     fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let waiting = self.waiting.len();
-        let mut sent = false;
         while self.may_send() {
             let before = self.waiting.len();
             let batch = self.batch(now);
@@ -168,10 +170,9 @@ impl Link {
                 continue;
             }
             self.launch(batch, cx, now);
-            sent = true;
-        }
-        if sent && let State::Up(connected) = &mut self.state {
-            connected.drive(cx);
+            if let State::Up(connected) = &mut self.state {
+                connected.drive(cx);
+            }
         }
         self.waiting.len() < waiting
     }
@@ -187,7 +188,12 @@ impl Link {
     /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
     fn batch(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new(self.layout);
-        while batch.commands() < self.options.batch_commands && batch.bytes() < self.options.batch_bytes {
+        let mut commands = self.options.batch_commands;
+        if self.flights.is_empty() && self.options.max_in_flight > 1 {
+            // The server works on the first half while the second is made.
+            commands = commands.min(self.waiting.len().div_ceil(2).max(SMALL));
+        }
+        while batch.commands() < commands && batch.bytes() < self.options.batch_bytes {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };
