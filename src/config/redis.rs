@@ -141,6 +141,15 @@ impl RedisOptions {
         }
     }
 
+    /// How many pipelines may be under way on one connection. Where others send too, there may be no room
+    /// for one, and the next would overtake it.
+    pub(crate) fn pipelines(&self) -> usize {
+        match self.target {
+            Target::Connection(_) => 1,
+            _ => self.max_in_flight,
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         at_least_one("connect_timeout", self.connect_timeout.as_nanos())?;
         at_least_one("response_timeout", self.response_timeout.as_nanos())?;
@@ -150,6 +159,9 @@ impl RedisOptions {
         at_least_one("batch_bytes", self.batch_bytes as u128)?;
         at_least_one("max_in_flight", self.max_in_flight as u128)?;
         at_least_one("max_in_flight_bytes", self.max_in_flight_bytes as u128)?;
+        if self.max_in_flight > tokio::sync::Semaphore::MAX_PERMITS {
+            return refuse("max_in_flight is too large".to_owned());
+        }
         if let Some(age) = self.max_connection_age {
             at_least_one("max_connection_age", age.as_nanos())?;
         }
@@ -262,8 +274,8 @@ impl RedisConfig {
         self
     }
 
-    /// The most requests that travel in one pipeline, over zero; one for many keys counts as many, and
-    /// the last one may exceed this. Default: 512.
+    /// The most requests that travel in one pipeline, over zero; one that writes many entries counts as
+    /// many, and the last one may exceed this. Default: 512.
     #[must_use]
     pub fn batch_commands(mut self, commands: usize) -> Self {
         self.options.batch_commands = commands;
@@ -280,7 +292,8 @@ impl RedisConfig {
 
     /// The most pipelines that wait for their answers on one connection, over zero. What is asked
     /// meanwhile gathers into the next pipeline, so few make large batches: high throughput; many
-    /// help where the server is far away. Default: 4.
+    /// help where the server is far away. On a connection of your own ([`from_connection`](Self::from_connection)),
+    /// which others may fill, it is one. Default: 4.
     #[must_use]
     pub fn max_in_flight(mut self, pipelines: usize) -> Self {
         self.options.max_in_flight = pipelines;

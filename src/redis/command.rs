@@ -17,8 +17,10 @@ use crate::value::Value;
 const PAGE: usize = 512;
 /// The most bytes of values that one command writes.
 const MERGED: usize = 256 * 1024;
-/// What a command costs beside its arguments, roughly.
-const FRAME: usize = 32;
+/// What a command costs beside its arguments, at most.
+const FRAME: usize = 16;
+/// What an argument costs beside its bytes, at most: its length, and what ends both.
+pub(super) const ARGUMENT: usize = 16;
 
 /// Requests that travel in one pipeline.
 #[derive(Debug)]
@@ -52,12 +54,12 @@ impl Batch {
         }
     }
 
-    /// Requests taken, those of several commands or many keys counted by them.
+    /// Requests taken, those that write several entries counted by them.
     pub(super) fn commands(&self) -> usize {
         self.commands
     }
 
-    /// The bytes to send, roughly.
+    /// The bytes to send, or a few more.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -88,7 +90,7 @@ impl Batch {
                 return;
             };
             self.commands += 1;
-            self.bytes += FRAME + key.as_str().len();
+            self.bytes += FRAME + 2 * ARGUMENT + key.as_str().len();
             self.gets.push(Some(Getter {
                 key,
                 reply,
@@ -118,8 +120,8 @@ impl Batch {
         job.task.drop_values();
         let replies = self.sent.len() - before;
         self.commands += match &job.task {
-            // One command for many keys is as much work for the server.
-            Task::Request(request) => request.keys().max(replies),
+            // One command for them all is as much work for the server.
+            Task::Request(Request::SetMany { writes, .. }) => writes.len(),
             _ => replies,
         };
         self.parts.push(Part::Other {
@@ -216,7 +218,10 @@ fn keyed<'k>(name: &str, keys: impl IntoIterator<Item = &'k Key>) -> Cmd {
 }
 
 fn bytes(command: &Cmd) -> usize {
-    command.args_iter().map(crate::request::argument_bytes).sum()
+    let arguments = command.args_iter();
+    arguments
+        .map(|argument| ARGUMENT + crate::request::argument_bytes(argument))
+        .sum()
 }
 
 /// In whole milliseconds, as TTLs are checked to be; the longest is far below 2^63.

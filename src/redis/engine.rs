@@ -147,6 +147,7 @@ impl RedisEngine {
         {
             return Poll::Ready(signal);
         }
+        self.poll_alarm(cx, Instant::now());
         // There is more to do, after others have had their turn.
         cx.waker().wake_by_ref();
         Poll::Pending

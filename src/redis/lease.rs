@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value as Wire};
 
-use super::command::scripted_set;
+use super::command::{ARGUMENT, scripted_set};
 use super::layout::Layout;
 use super::reply;
 use super::script::{By, Script};
@@ -89,7 +89,7 @@ impl Kills {
             command
         });
         command.arg(key.as_str());
-        key.as_str().len()
+        ARGUMENT + key.as_str().len()
     }
 
     /// What goes before the plain commands of a pipeline of so many bytes, and what after them.

@@ -180,8 +180,8 @@ impl Link {
     fn may_send(&self) -> bool {
         !self.waiting.is_empty()
             && !self.retiring
-            && self.is_up()
-            && self.flights.len() < self.options.max_in_flight
+            && matches!(&self.state, State::Up(connected) if !connected.has_ended())
+            && self.flights.len() < self.options.pipelines()
             && (self.flights.is_empty() || self.flying_bytes < self.options.max_in_flight_bytes)
     }
 
@@ -189,7 +189,7 @@ impl Link {
     fn batch(&mut self, now: Instant) -> Batch {
         let mut batch = Batch::new(self.layout);
         let mut commands = self.options.batch_commands;
-        if self.flights.is_empty() && self.options.max_in_flight > 1 {
+        if self.flights.is_empty() && self.options.pipelines() > 1 {
             // The server works on the first half while the second is made.
             commands = commands.min(self.waiting.len().div_ceil(2).max(SMALL));
         }

@@ -288,6 +288,34 @@ fn plain_entries_of_one_call_are_one_command_while_they_are_small() {
     assert_eq!(batch(vec![large]).pipeline.len(), 4, "kills, two writes, kills");
 }
 
+/// The server reads 16 KiB at once: what is longer on the wire ends with kills too.
+#[test]
+fn what_is_long_by_its_many_arguments_is_long() {
+    for count in [100, 340, 400, 512] {
+        let keys: Vec<Key> = (0..count).map(|n| key(&format!("k:{n:06}"))).collect();
+        let mut writes: Vec<Write> = keys.iter().map(|key| write(key.as_str(), &[])).collect();
+        for write in &mut writes {
+            (write.ttl, write.value) = (None, Value::from("0123456789"));
+        }
+        let (reply, _written) = Reply::new();
+        let reply = Some(reply);
+        let set = job(Request::SetMany { writes, reply });
+        let (reply, _deleted) = Reply::new();
+        let delete = job(Request::DeleteMany { keys, reply });
+        for changes in [set, delete] {
+            let batch = batch(vec![changes]);
+            let once: Vec<_> = batch.pipeline.cmd_iter().take(2).collect();
+            let wire: usize = once
+                .iter()
+                .map(|command| command.get_packed_command().len())
+                .sum();
+            let twice = batch.pipeline.len() == 3;
+            assert!(twice || wire <= 16 * 1024, "{count}: {wire} bytes");
+            assert!(!twice || wire > 10 * 1024, "{count}: {wire} bytes are not long");
+        }
+    }
+}
+
 #[test]
 fn values_that_are_never_sent_again_are_not_held_until_the_answer() {
     let mut writes = [write("plain", &[]), write("tied", &["x"])];

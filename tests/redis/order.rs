@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 
-use cachestore::{Error, Store};
+use cachestore::{Error, RedisConfig, Store};
 use futures_util::future::join_all;
 
 use crate::harness::opening::{config, open, plain};
@@ -127,4 +127,41 @@ async fn in_more_pipelines_than_a_turn_has() {
         let in_order: Vec<i64> = (1..=1000).map(|n| round * 1000 + n).collect();
         assert_eq!(counts, in_order, "round {round}");
     }
+}
+
+/// A connection that was handed in has little room, and others who take it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_connection_that_others_fill() {
+    let server = RedisServer::start().await;
+    let client = redis::Client::open(server.url()).unwrap();
+    let narrow = redis::AsyncConnectionConfig::new().set_pipeline_buffer_size(2);
+    let connection = client
+        .get_multiplexed_async_connection_with_config(&narrow)
+        .await
+        .unwrap();
+    let others = tokio::spawn({
+        let connection = connection.clone();
+        async move {
+            loop {
+                let pings = (0..8).map(|_| {
+                    let mut connection = connection.clone();
+                    async move { redis::cmd("PING").query_async::<()>(&mut connection).await }
+                });
+                for ping in join_all(pings).await {
+                    ping.unwrap();
+                }
+            }
+        }
+    });
+    let settings = RedisConfig::from_connection(connection)
+        .batch_commands(1)
+        .max_in_flight(8);
+    let store = open(settings).await;
+    for round in 0..40 {
+        let counts = join_all((0..200).map(|_| store.incr("k", 1))).await;
+        let counts: Vec<i64> = counts.into_iter().map(Result::unwrap).collect();
+        let in_order: Vec<i64> = (1..=200).map(|n| round * 200 + n).collect();
+        assert_eq!(counts, in_order, "round {round}");
+    }
+    others.abort();
 }

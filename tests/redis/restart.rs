@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Error, Store};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::opening::{LATE, config, ms, open, soak, was_not_done};
@@ -132,6 +133,34 @@ async fn killed_and_restarted(lasts: Duration, connections: usize) {
     assert!(longest <= DEADLINE + LATE, "a call took {longest:?}");
     assert!(slowest <= ms(2000), "service was back after {slowest:?}");
     assert!(sum.sure > 100 && sum.unknown + sum.refused > 0, "{sum:?}");
+}
+
+/// The last answer and the end of the connection are seen at once: what waits is sent over the next one.
+#[tokio::test]
+async fn what_was_not_sent_when_the_server_hung_up_is_done() {
+    let server = RedisServer::start().await;
+    let settings = config(&server.url()).batch_commands(1).max_in_flight(1);
+    let store = open(settings).await;
+    for round in 0..5 {
+        server.stop();
+        let calls = (0..5).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.incr("n", 1).await })
+        });
+        let calls: Vec<_> = calls.collect();
+        for _ in 0..100 {
+            yield_now().await;
+        }
+        // From here on the engine, which is on this thread, reads nothing until all has happened.
+        server.cont();
+        let first = (5 * round + 1).to_string();
+        while server.command(&["GET", "n"]).bytes() != Some(first.as_bytes()) {}
+        server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        for (n, call) in (1..).zip(calls) {
+            let count = call.await.unwrap();
+            assert_eq!(count.as_ref().ok(), Some(&(5 * round + n)), "{count:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
