@@ -64,19 +64,20 @@ impl Batch {
         self.bytes
     }
 
-    /// Ends the batch: it has its last command, and gets its first.
-    pub(super) fn finish(&mut self) {
+    /// Ends the batch: it has its last command, and gets its first. So many bytes may still be before it on
+    /// their way to the server.
+    pub(super) fn finish(&mut self, before: usize) {
         self.end_gets();
         let commands = std::mem::take(&mut self.sent);
-        let (before, after) = std::mem::take(&mut self.kills).into_commands(self.bytes);
+        let (first, last) = std::mem::take(&mut self.kills).into_commands(before + self.bytes);
         self.pipeline = Pipeline::with_capacity(commands.len() + 2);
-        if before.is_some() {
+        if first.is_some() {
             self.parts.insert(0, Part::Kills);
         }
-        if after.is_some() {
+        if last.is_some() {
             self.parts.push(Part::Kills);
         }
-        for command in before.into_iter().chain(commands).chain(after) {
+        for command in first.into_iter().chain(commands).chain(last) {
             self.pipeline.add_command(command);
         }
     }

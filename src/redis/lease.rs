@@ -92,7 +92,8 @@ impl Kills {
         ARGUMENT + key.as_str().len()
     }
 
-    /// What goes before the plain commands of a pipeline of so many bytes, and what after them.
+    /// What goes before the plain commands of a pipeline, and what after them: the server may have so many
+    /// bytes to read until its end.
     pub(super) fn into_commands(self, bytes: usize) -> (Option<Cmd>, Option<Cmd>) {
         let after = (bytes > READ).then(|| self.0.clone()).flatten();
         (self.0, after)

@@ -214,7 +214,7 @@ impl Link {
                 }
             }
         }
-        batch.finish();
+        batch.finish(self.flying_bytes);
         batch
     }
 

@@ -60,7 +60,7 @@ fn get(name: &str) -> (Job, Receiver<Result<Option<Value>>>) {
 fn batch(jobs: Vec<Job>) -> Batch {
     let mut batch = Batch::new(Layout::new(false));
     jobs.into_iter().for_each(|job| batch.push(job));
-    batch.finish();
+    batch.finish(0);
     batch
 }
 

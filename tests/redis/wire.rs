@@ -303,3 +303,22 @@ async fn a_lock_of_go_is_a_value_under_its_key_and_ours_does_not_free_it() {
         Reply::Error(_)
     ));
 }
+
+/// The server reads 16 KiB at once, and may begin with what was sent before.
+#[tokio::test]
+async fn leases_are_ended_again_behind_what_the_server_may_read_in_two() {
+    let server = RedisServer::start().await;
+    let store = open(config(&server.url()).batch_commands(1)).await;
+    let mut monitor = server.monitor();
+    let ends = |sent: Vec<String>| {
+        sent.iter()
+            .filter(|line| *line == "HDEL cachestore:leases small")
+            .count()
+    };
+    store.set("small", "v").await.unwrap();
+    assert_eq!(ends(monitor.sent()), 1);
+    let (large, small) = tokio::join!(store.set("large", vec![b'v'; 20_000]), store.set("small", "v"));
+    large.unwrap();
+    small.unwrap();
+    assert_eq!(ends(monitor.sent()), 2);
+}
