@@ -40,8 +40,8 @@ pub struct Stats {
     pub entries: u64,
     /// Bytes held now by entries and all that is kept beside them.
     pub bytes: u64,
-    /// Requests that waited in the lane when this was answered.
-    pub lane_depth: u64,
+    /// Requests that waited in the engine's request queue when it answered.
+    pub queue_depth: u64,
 }
 
 /// The engine's part of [`Stats`].

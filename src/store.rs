@@ -110,15 +110,15 @@ impl Store {
             EngineKind::Redis => Stamp::All,
         };
         let bounds = Bounds {
-            length: settings.lane_length,
-            bytes: settings.lane_bytes,
+            length: settings.queue_length,
+            bytes: settings.queue_bytes,
             patience: settings.request_timeout,
         };
         let (lane, receiver) = lane(&bounds, stamp, &home);
         let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
         let (running, ended) = watch::channel(());
-        let (locks, lock_ends) = locking::channel(settings.lane_length, settings.request_timeout);
-        let (loads, load_ends) = loading::channel(settings.lane_length, settings.request_timeout);
+        let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout);
+        let (loads, load_ends) = loading::channel(settings.queue_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
             lane: receiver,
@@ -127,13 +127,13 @@ impl Store {
             sender: lane.clone(),
             locks: lock_ends,
             lock_bounds: locking::Bounds {
-                each: settings.lock_waiters_per_key,
-                all: settings.lock_waiters,
+                each: settings.max_lock_waiters_per_key,
+                all: settings.max_lock_waiters,
             },
             loads: load_ends,
             load_bounds: loading::Bounds {
-                loads: settings.loads,
-                callers: settings.load_waiters,
+                loads: settings.max_loads,
+                callers: settings.max_load_waiters,
             },
         });
         let inner = Inner {

@@ -138,7 +138,7 @@ fn alone<F: Future>(test: impl FnOnce() -> F) -> F::Output {
 
 /// A short lane, so that what waits in it does not blur the figures.
 async fn open(capacity: usize) -> Store {
-    Store::open(MemoryConfig::default().capacity_bytes(capacity).lane_length(64))
+    Store::open(MemoryConfig::default().capacity_bytes(capacity).queue_length(64))
         .await
         .unwrap()
 }

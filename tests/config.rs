@@ -46,8 +46,8 @@ fn both_kinds_of_configuration_take_the_same_settings() {
                 .namespace("n")
                 .max_key_bytes(1)
                 .max_value_bytes(2)
-                .lane_length(3)
-                .lane_bytes(4)
+                .queue_length(3)
+                .queue_bytes(4)
                 .go_compatible()
         };
     }
@@ -141,9 +141,9 @@ async fn settings_that_cannot_be_used_are_refused_by_open() {
         Config::memory().max_key_bytes(65_536),
         Config::memory().max_key_bytes(usize::MAX),
         Config::memory().max_value_bytes(0),
-        Config::memory().lane_length(0),
-        Config::memory().lane_length(usize::MAX),
-        Config::memory().lane_bytes(0),
+        Config::memory().queue_length(0),
+        Config::memory().queue_length(usize::MAX),
+        Config::memory().queue_bytes(0),
         MemoryConfig::default().capacity_bytes(0).into(),
     ] {
         let shown = format!("{config:?}");
@@ -172,8 +172,8 @@ async fn the_largest_settings_are_accepted() {
     let config = MemoryConfig::default()
         .capacity_bytes(usize::MAX)
         .max_value_bytes(usize::MAX)
-        .lane_bytes(usize::MAX)
-        .lane_length(1 << 40)
+        .queue_bytes(usize::MAX)
+        .queue_length(1 << 40)
         .request_timeout(Duration::MAX)
         .default_ttl(CENTURY)
         .namespace("x".repeat(64));

@@ -64,7 +64,7 @@ async fn stopped(callers: usize, lasts: Duration, size: usize) {
     let server = RedisServer::start().await;
     let settings = config(&server.url())
         .request_timeout(deadline)
-        .lane_bytes(8 * MIB as usize);
+        .queue_bytes(8 * MIB as usize);
     let store = open(settings).await;
     let (_, answered) = wave(&store, callers, size).await;
     assert!(answered > 0);

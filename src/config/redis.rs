@@ -22,7 +22,7 @@ const MOST_CONNECTIONS: usize = 64;
 ///
 /// | go-cachestore | here |
 /// |---|---|
-/// | `MaxIdleConnections`, `MaxActiveConnections` | [`connections`](Self::connections): all of them are always open. How much is under way is bounded by [`max_in_flight`](Self::max_in_flight), and how much waits by `lane_length` and `lane_bytes` |
+/// | `MaxIdleConnections`, `MaxActiveConnections` | [`connections`](Self::connections): all of them are always open. How much is under way is bounded by [`max_in_flight`](Self::max_in_flight), and how much waits by `queue_length` and `queue_bytes` |
 /// | `MaxIdleTimeout` | none: an idle connection costs nothing, and [`keep_alive`](Self::keep_alive) finds out if it is dead |
 /// | `MaxConnectionLifetime` | [`max_connection_age`](Self::max_connection_age) |
 ///

@@ -26,19 +26,19 @@ pub struct Settings {
     pub max_key_bytes: usize,
     /// The largest value in bytes. Default: 64 MiB.
     pub max_value_bytes: usize,
-    /// How many requests may wait in the engine's lane. Default: 4,096.
-    pub lane_length: usize,
-    /// How many bytes of requests may wait in the engine's lane, small requests (up to 256 bytes)
-    /// not counted. Default: 64 MiB.
-    pub lane_bytes: usize,
+    /// How many requests may wait in the engine's request queue. Default: 4,096.
+    pub queue_length: usize,
+    /// How many bytes of requests may wait in the engine's request queue, small requests (up to 256
+    /// bytes) not counted. Default: 64 MiB.
+    pub queue_bytes: usize,
     /// How many callers may wait for locks. Default: 250,000.
-    pub lock_waiters: usize,
+    pub max_lock_waiters: usize,
     /// How many callers may wait for one lock. Default: 100,000.
-    pub lock_waiters_per_key: usize,
-    /// How many loads may be under way, those not counted that wait for another. Default: 10,000.
-    pub loads: usize,
+    pub max_lock_waiters_per_key: usize,
+    /// How many loads may run at once. Default: 10,000.
+    pub max_loads: usize,
     /// How many callers may wait for loads. Default: 250,000.
-    pub load_waiters: usize,
+    pub max_load_waiters: usize,
     /// Whether stored data is shared with go-cachestore. Default: no.
     pub go_compatible: bool,
 }
@@ -52,12 +52,12 @@ impl Default for Settings {
             namespace: None,
             max_key_bytes: MAX_KEY_BYTES,
             max_value_bytes: 64 * MIB,
-            lane_length: 4096,
-            lane_bytes: 64 * MIB,
-            lock_waiters: 250_000,
-            lock_waiters_per_key: 100_000,
-            loads: 10_000,
-            load_waiters: 250_000,
+            queue_length: 4096,
+            queue_bytes: 64 * MIB,
+            max_lock_waiters: 250_000,
+            max_lock_waiters_per_key: 100_000,
+            max_loads: 10_000,
+            max_load_waiters: 250_000,
             go_compatible: false,
         }
     }
@@ -88,18 +88,17 @@ impl Settings {
         }
         at_least_one("request_timeout", self.request_timeout.as_nanos())?;
         at_least_one("max_value_bytes", self.max_value_bytes as u128)?;
-        at_least_one("lane_length", self.lane_length as u128)?;
-        at_least_one("lane_bytes", self.lane_bytes as u128)?;
-        at_least_one(
-            "lock_waiters",
-            self.lock_waiters.min(self.lock_waiters_per_key) as u128,
-        )?;
-        at_least_one("loads", self.loads.min(self.load_waiters) as u128)?;
+        at_least_one("queue_length", self.queue_length as u128)?;
+        at_least_one("queue_bytes", self.queue_bytes as u128)?;
+        at_least_one("max_lock_waiters", self.max_lock_waiters as u128)?;
+        at_least_one("max_lock_waiters_per_key", self.max_lock_waiters_per_key as u128)?;
+        at_least_one("max_loads", self.max_loads as u128)?;
+        at_least_one("max_load_waiters", self.max_load_waiters as u128)?;
         if self.max_key_bytes == 0 || self.max_key_bytes > MAX_KEY_BYTES {
             return refuse(format!("max_key_bytes must be from 1 to {MAX_KEY_BYTES}"));
         }
-        if self.lane_length > tokio::sync::Semaphore::MAX_PERMITS {
-            return refuse("lane_length is too large".to_owned());
+        if self.queue_length > tokio::sync::Semaphore::MAX_PERMITS {
+            return refuse("queue_length is too large".to_owned());
         }
         Ok(())
     }
@@ -164,39 +163,52 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How many requests may wait in the engine's lane, over zero. A full lane makes callers
-            /// wait, up to `request_timeout`. Default: 4,096.
+            /// How many requests may wait in the engine's request queue, over zero. A full queue makes
+            /// callers wait, up to `request_timeout`. Default: 4,096.
             #[must_use]
-            pub fn lane_length(mut self, requests: usize) -> Self {
-                self.settings.lane_length = requests;
+            pub fn queue_length(mut self, requests: usize) -> Self {
+                self.settings.queue_length = requests;
                 self
             }
 
-            /// How many bytes of requests may wait in the engine's lane, over zero. Requests of up to
-            /// 256 bytes are not counted: `lane_length` bounds them. Default: 64 MiB.
+            /// How many bytes of requests may wait in the engine's request queue, over zero. Requests of
+            /// up to 256 bytes are not counted: `queue_length` bounds them. Default: 64 MiB.
             #[must_use]
-            pub fn lane_bytes(mut self, bytes: usize) -> Self {
-                self.settings.lane_bytes = bytes;
+            pub fn queue_bytes(mut self, bytes: usize) -> Self {
+                self.settings.queue_bytes = bytes;
                 self
             }
 
-            /// How many callers may wait for locks: in all, and for one lock. Further ones are told
-            /// [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 250,000 and 100,000.
+            /// How many callers may wait for locks, over zero. Further callers get
+            /// [`Unavailable`](crate::Error::Unavailable). Default: 250,000.
             #[must_use]
-            pub fn lock_waiters(mut self, all: usize, per_key: usize) -> Self {
-                self.settings.lock_waiters = all;
-                self.settings.lock_waiters_per_key = per_key;
+            pub fn max_lock_waiters(mut self, callers: usize) -> Self {
+                self.settings.max_lock_waiters = callers;
                 self
             }
 
-            /// How many loads may be under way, and how many callers may wait for them. Who waits for
-            /// another's load, in this process or another, is a caller and no load. Further ones are told
-            /// [`Unavailable`](crate::Error::Unavailable). Both over zero. Default: 10,000 and
-            /// 250,000.
+            /// How many callers may wait for one lock, over zero. Further callers get
+            /// [`Unavailable`](crate::Error::Unavailable). Default: 100,000.
             #[must_use]
-            pub fn loads(mut self, under_way: usize, waiters: usize) -> Self {
-                self.settings.loads = under_way;
-                self.settings.load_waiters = waiters;
+            pub fn max_lock_waiters_per_key(mut self, callers: usize) -> Self {
+                self.settings.max_lock_waiters_per_key = callers;
+                self
+            }
+
+            /// How many loads may run at once, over zero. A caller that waits for the load of another
+            /// caller or process does not count here but in `max_load_waiters`. Further loads get
+            /// [`Unavailable`](crate::Error::Unavailable). Default: 10,000.
+            #[must_use]
+            pub fn max_loads(mut self, loads: usize) -> Self {
+                self.settings.max_loads = loads;
+                self
+            }
+
+            /// How many callers may wait for loads, over zero. Further callers get
+            /// [`Unavailable`](crate::Error::Unavailable). Default: 250,000.
+            #[must_use]
+            pub fn max_load_waiters(mut self, callers: usize) -> Self {
+                self.settings.max_load_waiters = callers;
                 self
             }
 

@@ -343,9 +343,9 @@ impl MemoryEngine {
             }
             Request::Ping { reply } => reply.send(Ok(())),
             Request::Stats { reply } => {
-                let lane_depth = self.lane.depth() as u64;
+                let queue_depth = self.lane.depth() as u64;
                 reply.send(Ok(EngineStats {
-                    lane_depth,
+                    queue_depth,
                     ..table.stats()
                 }));
             }

@@ -179,9 +179,9 @@ impl RedisEngine {
         let link = self.link_of(&request);
         let task = match request {
             Request::Stats { reply } => {
-                let lane_depth = self.lane.depth() + self.links.iter().map(Link::waiting).sum::<usize>();
+                let queue_depth = self.lane.depth() + self.links.iter().map(Link::waiting).sum::<usize>();
                 return reply.send(Ok(Stats {
-                    lane_depth: lane_depth as u64,
+                    queue_depth: queue_depth as u64,
                     ..self.stats
                 }));
             }

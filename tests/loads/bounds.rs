@@ -24,7 +24,10 @@ fn is_refused(outcome: &Outcome) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn a_load_too_many_is_refused_until_one_ends() {
-    let (store, loaders) = (open(Config::memory().loads(3, 100)).await, Loaders::new());
+    let (store, loaders) = (
+        open(Config::memory().max_loads(3).max_load_waiters(100)).await,
+        Loaders::new(),
+    );
     for round in 0..3 {
         let keys = [0, 1, 2].map(|n| format!("{round}:{n}"));
         let under_way: Vec<_> = keys.iter().map(|key| spawn(&store, &loaders, key)).collect();
@@ -57,7 +60,10 @@ async fn a_load_too_many_is_refused_until_one_ends() {
 /// Who waits for a load that is under way starts none.
 #[tokio::test(start_paused = true)]
 async fn a_joiner_is_no_load() {
-    let (store, loaders) = (open(Config::memory().loads(1, 100)).await, Loaders::new());
+    let (store, loaders) = (
+        open(Config::memory().max_loads(1).max_load_waiters(100)).await,
+        Loaders::new(),
+    );
     let lead = spawn(&store, &loaders, "k");
     loaders.called(1).await;
     let joiners: Vec<_> = (0..50).map(|_| spawn(&store, &loaders, "k")).collect();
@@ -71,7 +77,10 @@ async fn a_joiner_is_no_load() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_too_many_is_refused_until_one_has_gone() {
-    let (store, loaders) = (open(Config::memory().loads(100, 3)).await, Loaders::new());
+    let (store, loaders) = (
+        open(Config::memory().max_loads(100).max_load_waiters(3)).await,
+        Loaders::new(),
+    );
     let lead = spawn(&store, &loaders, "k");
     let joiners = [spawn(&store, &loaders, "k"), spawn(&store, &loaders, "other")];
     loaders.called(2).await;
@@ -94,7 +103,10 @@ async fn a_caller_too_many_is_refused_until_one_has_gone() {
 /// Who asks for many keys waits for each.
 #[tokio::test(start_paused = true)]
 async fn a_caller_of_many_keys_is_as_many() {
-    let (store, asked) = (open(Config::memory().loads(100, 3)).await, Asked::default());
+    let (store, asked) = (
+        open(Config::memory().max_loads(100).max_load_waiters(3)).await,
+        Asked::default(),
+    );
     for keys in [&["a", "b", "c", "d"][..], &["a", "b", "c"]] {
         let answer = store.get_or_load_many(keys, asked.gives(1)).await;
         let refused = matches!(answer, Err(LoadError::Store(Error::Unavailable(_))));
@@ -106,7 +118,10 @@ async fn a_caller_of_many_keys_is_as_many() {
 /// All kinds of ends, again and again: were anything left behind, there would be no room in the end.
 #[tokio::test(start_paused = true)]
 async fn nothing_under_way_is_forgotten() {
-    let (store, loaders) = (open(Config::memory().loads(4, 8)).await, Loaders::new());
+    let (store, loaders) = (
+        open(Config::memory().max_loads(4).max_load_waiters(8)).await,
+        Loaders::new(),
+    );
     let dropped = |polls: usize| {
         let mut load = store.get_or_load("dropped", loaders.at_once(1)).into_future();
         async move {
@@ -167,13 +182,18 @@ async fn nothing_under_way_is_forgotten() {
 #[tokio::test]
 async fn the_bounds_are_over_zero() {
     for (loads, callers) in [(0, 1), (1, 0), (0, 0)] {
-        let refused = Store::open(Config::memory().loads(loads, callers)).await;
+        let refused = Store::open(Config::memory().max_loads(loads).max_load_waiters(callers)).await;
         assert!(
             matches!(refused, Err(Error::InvalidConfig { .. })),
             "{loads}, {callers}"
         );
     }
-    let store = open(Config::memory().loads(usize::MAX, usize::MAX)).await;
+    let store = open(
+        Config::memory()
+            .max_loads(usize::MAX)
+            .max_load_waiters(usize::MAX),
+    )
+    .await;
     assert_eq!(
         store
             .get_or_load("k", || async { Ok::<_, String>(1) })

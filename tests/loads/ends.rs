@@ -226,7 +226,7 @@ fn a_store_is_used_from_other_runtimes_and_from_none() {
 #[test]
 fn without_a_runtime_callers_wait_for_room_too() {
     let home = Builder::new_current_thread().enable_all().build().unwrap();
-    let store = home.block_on(open(Config::memory().lane_length(1)));
+    let store = home.block_on(open(Config::memory().queue_length(1)));
     let (sender, answers) = mpsc::channel();
     let callers: Vec<_> = (0..16)
         .map(|n| {

@@ -57,7 +57,7 @@ struct Scene {
 
 impl Scene {
     async fn new(codec: Codec) -> Self {
-        let store = open(Config::memory().codec(codec).loads(6, 40)).await;
+        let store = open(Config::memory().codec(codec).max_loads(6).max_load_waiters(40)).await;
         let loaders = Loaders::new();
         let beside = tokio::spawn({
             let (store, held) = (store.clone(), loaders.held(1));

@@ -186,7 +186,7 @@ async fn a_load_that_works_is_waited_for_and_not_replaced_by_what_is_stale() {
 #[tokio::test(start_paused = true)]
 async fn a_stale_value_stands_in_where_no_load_can_begin() {
     let (store, loaders, clock) = (
-        open(Config::memory().loads(1, 10)).await,
+        open(Config::memory().max_loads(1).max_load_waiters(10)).await,
         Loaders::new(),
         Clock::new(),
     );

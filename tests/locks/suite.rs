@@ -643,7 +643,9 @@ async fn bounds_hold(world: World) {
         Some(server) => Config::redis(&server.url()).unwrap(),
         None => Config::memory(),
     };
-    let store = Store::open(config.lock_waiters(3, 2)).await.unwrap();
+    let store = Store::open(config.max_lock_waiters(3).max_lock_waiters_per_key(2))
+        .await
+        .unwrap();
     let held = [store.lock("a").await.unwrap(), store.lock("b").await.unwrap()];
     let wait = |key: &'static str| {
         let store = store.clone();

@@ -97,7 +97,7 @@ async fn dropped_reads_disturb_no_other_read() {
 /// Tasks that are aborted wherever they stand, among others that count.
 #[tokio::test]
 async fn aborted_tasks_disturb_no_other_task() {
-    let store = open(Config::memory().lane_length(4)).await;
+    let store = open(Config::memory().queue_length(4)).await;
     let mut counting = Vec::new();
     for n in 0..200 {
         let store = store.clone();
@@ -150,7 +150,7 @@ async fn a_dropped_change_is_whole_or_nothing() {
 
 #[tokio::test]
 async fn a_write_dropped_while_the_lane_is_full_is_not_made() {
-    let store = open(Config::memory().lane_length(1)).await;
+    let store = open(Config::memory().queue_length(1)).await;
     for _ in 0..100 {
         store.set("first", "v").await.unwrap();
         assert!(
@@ -168,7 +168,7 @@ async fn a_write_dropped_while_the_lane_is_full_is_not_made() {
 /// Whoever came first goes first, and those who left are not waited for.
 #[tokio::test]
 async fn waiting_writes_enter_in_order() {
-    let store = open(Config::memory().lane_length(1)).await;
+    let store = open(Config::memory().queue_length(1)).await;
     store.set("fills", "v").await.unwrap();
     let mut waiting = Vec::new();
     for n in 0..50 {
@@ -191,7 +191,7 @@ async fn a_dropped_write_of_many_has_written_the_first_of_them() {
     let entries = || (0..3_000).map(|n| (format!("k{n:04}"), "v"));
     let mut partial = false;
     for polls in 0..5 {
-        let store = open(Config::memory().lane_length(1)).await;
+        let store = open(Config::memory().queue_length(1)).await;
         {
             let mut many = pin!(store.set_many(entries()).into_future());
             for _ in 0..polls {
@@ -210,7 +210,7 @@ async fn a_dropped_write_of_many_has_written_the_first_of_them() {
 
 #[tokio::test]
 async fn a_scan_dropped_while_it_waits_disturbs_nobody() {
-    let store = open(Config::memory().lane_length(1)).await;
+    let store = open(Config::memory().queue_length(1)).await;
     store
         .set_many((0..2_000).map(|n| (format!("k{n}"), "v")))
         .await
@@ -227,7 +227,7 @@ async fn a_scan_dropped_while_it_waits_disturbs_nobody() {
 
 #[tokio::test]
 async fn bytes_that_wait_are_bounded() {
-    let store = open(Config::memory().lane_bytes(1_000)).await;
+    let store = open(Config::memory().queue_bytes(1_000)).await;
     store.set("a", vec![0; 900]).await.unwrap();
     assert!(
         poll_and_drop(store.set("b", vec![0; 900])).is_none(),
@@ -246,8 +246,8 @@ async fn bytes_that_wait_are_bounded() {
 async fn no_room_in_the_lane_is_lost() {
     let store = open(
         Config::memory()
-            .lane_bytes(1_000)
-            .lane_length(3)
+            .queue_bytes(1_000)
+            .queue_length(3)
             .request_timeout(secs(60)),
     )
     .await;
@@ -265,13 +265,13 @@ async fn no_room_in_the_lane_is_lost() {
     for _ in 0..3 {
         store.set("k", vec![0; 1_000]).await.unwrap();
     }
-    assert_eq!(store.stats().await.unwrap().lane_depth, 0);
+    assert_eq!(store.stats().await.unwrap().queue_depth, 0);
 }
 
 /// An engine that does not serve makes its callers wait, but not longer than they said.
 #[test]
 fn a_full_lane_is_waited_for_until_the_request_timeout() {
-    let (runtime, store) = stalled(Config::memory().lane_length(1).request_timeout(ms(500)));
+    let (runtime, store) = stalled(Config::memory().queue_length(1).request_timeout(ms(500)));
     let callers = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -311,7 +311,7 @@ fn a_full_lane_is_waited_for_until_the_request_timeout() {
 
 #[test]
 fn bytes_in_the_lane_are_waited_for_until_the_request_timeout() {
-    let (_runtime, store) = stalled(Config::memory().lane_bytes(1_000).request_timeout(ms(500)));
+    let (_runtime, store) = stalled(Config::memory().queue_bytes(1_000).request_timeout(ms(500)));
     let callers = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -365,7 +365,7 @@ fn an_answer_is_waited_for_until_the_request_timeout() {
 /// Whoever waits when the engine's runtime ends waits no longer, nor does anybody who comes later.
 #[test]
 fn every_call_ends_with_the_runtime_of_its_engine() {
-    let (runtime, store) = stalled(Config::memory().lane_length(2).request_timeout(secs(3600)));
+    let (runtime, store) = stalled(Config::memory().queue_length(2).request_timeout(secs(3600)));
     let callers = Builder::new_current_thread().enable_time().build().unwrap();
     callers.block_on(async {
         let mut answer = pin!(store.get("k"));
@@ -416,7 +416,7 @@ async fn the_longest_request_timeout_is_no_overflow() {
     let store = open(
         Config::memory()
             .request_timeout(std::time::Duration::MAX)
-            .lane_length(1),
+            .queue_length(1),
     )
     .await;
     let writes = (0..50).map(|n| store.set(format!("k{n}"), vec![0; 300]).into_future());

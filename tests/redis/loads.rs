@@ -344,9 +344,13 @@ async fn a_load_goes_on_after_its_soft_timeout_while_another_process_loads() {
 #[tokio::test]
 async fn those_who_wait_for_another_process_leave_room_for_loads() {
     let (server, other, _) = two().await;
-    let one = Store::open(Config::from(config(&server.url())).loads(2, 100))
-        .await
-        .unwrap();
+    let one = Store::open(
+        Config::from(config(&server.url()))
+            .max_loads(2)
+            .max_load_waiters(100),
+    )
+    .await
+    .unwrap();
     let (load, running, go) = held(1);
     let leads = tokio::spawn(async move { other.get_or_load("k", load).await });
     running.await.unwrap();

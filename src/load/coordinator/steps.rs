@@ -247,7 +247,7 @@ fn hand<T>(caller: oneshot::Sender<T>, what: T) {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("too many loads are under way, or too many wait for them: see loads and load_waiters")]
+#[error("too many loads are under way, or too many wait for them: see max_loads and max_load_waiters")]
 struct TooMany;
 
 #[derive(Debug, thiserror::Error)]

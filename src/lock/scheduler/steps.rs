@@ -9,7 +9,7 @@ use crate::error::Cause;
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 #[derive(Debug, thiserror::Error)]
-#[error("too many wait for locks: see lock_waiters and lock_waiters_per_key")]
+#[error("too many wait for locks: see max_lock_waiters and max_lock_waiters_per_key")]
 struct TooMany;
 
 impl Scheduler {
