@@ -31,7 +31,7 @@ pub enum Error {
     /// A key is longer than `max_key_bytes`. The namespace does not count.
     #[error("the key has {len} bytes, at most {max} are allowed: shorten or hash it")]
     KeyTooLong {
-        /// The trimmed key's length in bytes.
+        /// The key's length in bytes.
         len: usize,
         /// The limit in bytes.
         max: usize,

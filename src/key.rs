@@ -1,4 +1,4 @@
-//! Keys and namespaces: trimmed, checked once, hashed once.
+//! Keys and namespaces: checked once, hashed once.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -19,8 +19,8 @@ pub(crate) const RESERVED_PREFIX: &str = "cachestore:";
 /// The one namespace whose keys would begin with [`RESERVED_PREFIX`].
 const RESERVED_NAMESPACE: &str = "cachestore";
 
-/// A key as the engine knows it: trimmed, checked, with its namespace in front, and hashed with the
-/// store's own secret so that hostile keys cannot be made to collide.
+/// A key as the engine knows it: checked, with its namespace in front, and hashed with the store's own
+/// secret so that hostile keys cannot be made to collide.
 ///
 /// Up to 24 bytes are kept inline: most keys cost no allocation on their way through the lane.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,64 +66,57 @@ impl fmt::Debug for Key {
 
 /// Makes [`Key`]s for one store: its hash secret and its limit.
 ///
+/// Keys are taken as they are: `"k"` and `"k "` are two keys. A key of white space alone (as Unicode
+/// defines it) is refused.
+///
 /// The hash is SipHash-1-3 under 128 random bits (Aumasson and Bernstein, *SipHash: a fast
 /// short-input PRF*, INDOCRYPT 2012), as the standard library provides it.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyMaker {
     secret: RandomState,
     max_bytes: usize,
-    trim_names: bool,
+    trims_values: bool,
 }
 
 impl KeyMaker {
-    /// `trim_names` is off where dependency names go untrimmed, as go-cachestore sends them.
-    pub(crate) fn new(max_bytes: usize, trim_names: bool) -> Self {
+    /// `trims_values` is on for stores that share their keys with go-cachestore. It trims the keys of
+    /// values, and neither dependency names nor lock keys.
+    pub(crate) fn new(max_bytes: usize, trims_values: bool) -> Self {
         Self {
             secret: RandomState::new(),
             max_bytes,
-            trim_names,
+            trims_values,
         }
     }
 
     /// A value's key.
     pub(crate) fn key(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
-        let trimmed = trim(raw);
-        if trimmed.is_empty() {
-            return Err(Error::KeyRequired);
-        }
-        self.checked(namespace, trimmed)
+        self.unreserved(namespace, if self.trims_values { raw.trim() } else { raw })
     }
 
     /// A dependency's name: a key too.
     pub(crate) fn name(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
-        if self.trim_names {
-            return self.key(namespace, raw);
-        }
-        if raw.trim().is_empty() {
-            return Err(Error::KeyRequired);
-        }
+        self.unreserved(namespace, raw)
+    }
+
+    /// A lock's key. None is reserved, for locks have a place of their own.
+    pub(crate) fn lock(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
         self.checked(namespace, raw)
     }
 
-    /// A lock's key: trimmed where dependency names are. None is reserved, for locks have a place of their
-    /// own.
-    pub(crate) fn lock(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
-        let key = if self.trim_names { trim(raw) } else { raw };
-        if key.trim().is_empty() {
-            return Err(Error::KeyRequired);
+    fn unreserved(&self, namespace: &Namespace, key: &str) -> Result<Key> {
+        // A key that is too long is refused for its length first.
+        let checked = self.checked(namespace, key)?;
+        if namespace.prefix().is_empty() && key.starts_with(RESERVED_PREFIX) {
+            return Err(Error::KeyReserved);
         }
-        self.named(namespace, key)
+        Ok(checked)
     }
 
     fn checked(&self, namespace: &Namespace, key: &str) -> Result<Key> {
-        if namespace.prefix().is_empty() && key.starts_with(RESERVED_PREFIX) {
-            // A key that is too long is told so first.
-            return self.named(namespace, key).and(Err(Error::KeyReserved));
+        if is_blank(key) {
+            return Err(Error::KeyRequired);
         }
-        self.named(namespace, key)
-    }
-
-    fn named(&self, namespace: &Namespace, key: &str) -> Result<Key> {
         if key.len() > self.max_bytes {
             return Err(Error::KeyTooLong {
                 len: key.len(),
@@ -149,12 +142,9 @@ impl KeyMaker {
     }
 }
 
-/// As [`str::trim`], which decodes characters at both ends, with a short cut for most keys.
-fn trim(raw: &str) -> &str {
-    match raw.as_bytes() {
-        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => raw,
-        _ => raw.trim(),
-    }
+/// Whether a key is empty or made of white space alone. Most keys are told by their first byte.
+fn is_blank(key: &str) -> bool {
+    !key.bytes().next().is_some_and(|first| first.is_ascii_graphic()) && key.trim_start().is_empty()
 }
 
 /// Where a handle's keys live: `""` for the root, else `path:`, whose path cannot contain a colon.
@@ -213,30 +203,48 @@ mod tests {
     use super::*;
 
     fn maker() -> KeyMaker {
-        KeyMaker::new(10, true)
+        KeyMaker::new(10, false)
     }
 
     #[test]
-    fn keys_are_trimmed_and_measured_without_their_namespace() {
+    fn keys_are_taken_as_they_are_and_measured_without_their_namespace() {
         let root = Namespace::default();
         let tenant = root.nested("tenant-1").unwrap();
-        assert_eq!(maker().key(&root, "  a b \n").unwrap().as_str(), "a b");
+        assert_eq!(maker().key(&root, "  a b \n").unwrap().as_str(), "  a b \n");
         assert_eq!(
-            maker().key(&tenant, " 0123456789 ").unwrap().as_str(),
+            maker().key(&tenant, "0123456789").unwrap().as_str(),
             "tenant-1:0123456789"
         );
         assert!(matches!(
-            maker().key(&root, "01234567890"),
+            maker().key(&root, " 0123456789"),
             Err(Error::KeyTooLong { len: 11, max: 10 })
         ));
-        assert!(matches!(maker().key(&root, " \t"), Err(Error::KeyRequired)));
+    }
+
+    #[test]
+    fn blank_keys_are_refused_wherever_a_key_is_named() {
+        let (root, maker) = (Namespace::default(), KeyMaker::new(100, false));
+        // U+200B and U+FEFF are no white space to Unicode.
+        for (raw, is_key) in [
+            ("", false),
+            (" \t\r\n\u{b}\u{c}", false),
+            ("\u{85}\u{a0}\u{1680}\u{2003}\u{2028}\u{3000}", false),
+            ("\u{200b}", true),
+            ("\u{feff}", true),
+            (" \u{0}", true),
+        ] {
+            assert_eq!(maker.key(&root, raw).is_ok(), is_key, "{raw:?}");
+            assert_eq!(maker.name(&root, raw).is_ok(), is_key, "{raw:?}");
+            assert_eq!(maker.lock(&root, raw).is_ok(), is_key, "{raw:?}");
+        }
     }
 
     #[test]
     fn the_same_text_has_the_same_hash_in_one_store_and_another_in_the_next() {
         let root = Namespace::default();
         let one = maker();
-        assert_eq!(one.key(&root, "a").unwrap(), one.key(&root, " a").unwrap());
+        assert_eq!(one.key(&root, "a").unwrap(), one.key(&root, "a").unwrap());
+        assert_ne!(one.key(&root, "a").unwrap(), one.key(&root, "a ").unwrap());
         assert_ne!(
             one.key(&root, "a").unwrap().hash(),
             maker().key(&root, "a").unwrap().hash()
@@ -244,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn names_go_untrimmed_only_where_asked() {
+    fn go_trims_the_keys_of_values_alone() {
         let root = Namespace::default();
-        let go = KeyMaker::new(10, false);
+        let go = KeyMaker::new(10, true);
+        assert_eq!(go.key(&root, " a\u{a0}").unwrap().as_str(), "a");
         assert_eq!(go.name(&root, " a ").unwrap().as_str(), " a ");
-        assert_eq!(go.key(&root, " a ").unwrap().as_str(), "a");
-        assert_eq!(maker().name(&root, " a ").unwrap().as_str(), "a");
-        assert!(matches!(go.name(&root, "  "), Err(Error::KeyRequired)));
+        assert_eq!(go.lock(&root, " a ").unwrap().as_str(), " a ");
+        assert!(matches!(go.key(&root, " \t"), Err(Error::KeyRequired)));
     }
 
     #[test]
@@ -278,11 +286,16 @@ mod tests {
     #[test]
     fn reserved_keys_are_refused_at_the_root_only() {
         let root = Namespace::default();
-        let long = KeyMaker::new(100, true);
-        assert!(matches!(
-            long.key(&root, " cachestore:x"),
-            Err(Error::KeyReserved)
-        ));
+        let long = KeyMaker::new(100, false);
+        for refused in [
+            long.key(&root, "cachestore:x"),
+            long.name(&root, "cachestore:x"),
+            KeyMaker::new(100, true).key(&root, " cachestore:x"),
+        ] {
+            assert!(matches!(refused, Err(Error::KeyReserved)));
+        }
+        assert!(long.key(&root, " cachestore:x").is_ok());
+        assert!(long.lock(&root, "cachestore:x").is_ok());
         assert!(long.key(&root, "cachestorex").is_ok());
         assert!(long.key(&root.nested("a").unwrap(), "cachestore:x").is_ok());
     }

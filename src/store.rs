@@ -115,7 +115,7 @@ impl Store {
             patience: settings.request_timeout,
         };
         let (lane, receiver) = lane(&bounds, stamp, &home);
-        let keys = KeyMaker::new(settings.max_key_bytes, !settings.go_compatible);
+        let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
         let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout);
         let (loads, load_ends) = loading::channel(settings.queue_length, settings.request_timeout);

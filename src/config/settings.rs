@@ -22,7 +22,7 @@ pub struct Settings {
     pub default_ttl: Option<Duration>,
     /// The namespace that the opened store is in. Default: none, the root.
     pub namespace: Option<String>,
-    /// The longest key in bytes, trimmed, without its namespace. Default and most: 65,535.
+    /// The longest key in bytes, without its namespace. Default and most: 65,535.
     pub max_key_bytes: usize,
     /// The largest value in bytes. Default: 64 MiB.
     pub max_value_bytes: usize,
@@ -149,7 +149,7 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// The longest key in bytes, trimmed, without its namespace: 1 to 65,535, the default.
+            /// The longest key in bytes, without its namespace: 1 to 65,535, the default.
             #[must_use]
             pub fn max_key_bytes(mut self, bytes: usize) -> Self {
                 self.settings.max_key_bytes = bytes;
@@ -212,8 +212,8 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// Shares stored data with go-cachestore: models are JSON whatever the codec, and the
-            /// names of dependencies are not trimmed. Default: off.
+            /// Shares stored data with go-cachestore: models are JSON whatever the codec, and the keys of
+            /// values are trimmed, but neither the names of dependencies nor the keys of locks. Default: off.
             #[must_use]
             pub fn go_compatible(mut self) -> Self {
                 self.settings.go_compatible = true;

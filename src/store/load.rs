@@ -1,5 +1,6 @@
 //! Loads: the builders, and what a call does with what it finds.
 
+mod asked;
 mod future;
 mod many;
 mod options;

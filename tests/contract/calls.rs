@@ -79,6 +79,20 @@ pub(crate) async fn with_name(store: &Store, name: &str) -> Vec<Outcome> {
     }
 }
 
+/// What each call that takes the key of a lock answers to this one.
+pub(crate) async fn with_lock(store: &Store, key: &str) -> Vec<Outcome> {
+    outcomes! {
+        "lock": store.lock(key),
+        "write_lock": store.write_lock(key, secs(1)),
+        "write_lock_with_secret": store.write_lock_with_secret(key, "s", secs(1)),
+        "wait_write_lock": store.wait_write_lock(key, secs(1), secs(1)),
+        "release_lock": store.release_lock(key, "s"),
+        "extend_lock": store.extend_lock(key, "s", secs(1)),
+        "lock_info": store.lock_info(key),
+        "force_release": store.force_release(key),
+    }
+}
+
 /// What each call that takes a TTL answers to this one, for a key that holds `held`.
 pub(crate) async fn with_ttl(store: &Store, ttl: std::time::Duration) -> Vec<Outcome> {
     outcomes! {

@@ -1,4 +1,6 @@
-//! Keys and namespaces: trimmed, bounded, apart.
+//! Keys and namespaces: taken as they are, bounded, apart.
+
+use std::collections::HashMap;
 
 use cachestore::{Error, Store};
 
@@ -8,13 +10,103 @@ use crate::support::keys;
 /// The longest key that any setting allows.
 const LONGEST: usize = 65_535;
 
-pub(crate) async fn keys_are_trimmed(store: Store) {
+/// One name with different white space around it. The last ones look empty or blank, and are neither:
+/// Unicode does not count them as white space.
+const ALIKE: [&str; 15] = [
+    "k",
+    " k",
+    "k ",
+    " k ",
+    "k\t",
+    "\tk",
+    "k\n",
+    "k\r\n",
+    "\u{a0}k",
+    "k\u{a0}",
+    "\u{3000}k\u{2003}",
+    "k\u{85}",
+    "\u{200b}k",
+    "k\u{200b}",
+    "\u{200b}",
+];
+
+pub(crate) async fn keys_are_taken_as_they_are(store: Store) {
+    for key in ALIKE {
+        assert!(store.add(key, key).await.unwrap(), "{key:?} is a key of its own");
+    }
+    let values = store.get_many(ALIKE).await.unwrap();
+    for (key, value) in ALIKE.iter().zip(values) {
+        assert_eq!(value.as_deref(), Some(key.as_bytes()), "{key:?}");
+        assert_eq!(store.get_string(key).await.unwrap().as_deref(), Some(*key));
+    }
+    let mut expected = ALIKE;
+    expected.sort_unstable();
+    assert_eq!(keys(&store, "").await, expected);
+    assert_eq!(keys(&store, "k ").await, ["k "], "a prefix is taken as it is too");
+    for (left, key) in (0..ALIKE.len() as u64).rev().zip(ALIKE) {
+        assert!(store.delete(key).await.unwrap(), "{key:?}");
+        assert_eq!(keys(&store, "").await.len() as u64, left);
+    }
+}
+
+pub(crate) async fn lock_keys_are_taken_as_they_are(store: Store) {
+    let mut guards = Vec::new();
+    for key in ALIKE {
+        let guard = store.lock(key).await.unwrap();
+        assert_eq!(guard.key(), key);
+        guards.push(guard);
+    }
+    for (key, guard) in ALIKE.iter().zip(guards) {
+        assert!(store.lock_info(key).await.unwrap().is_some(), "{key:?}");
+        guard.release().await.unwrap();
+        assert!(store.lock_info(key).await.unwrap().is_none(), "{key:?}");
+    }
+}
+
+pub(crate) async fn loads_answer_under_the_keys_that_were_asked_for(store: Store) {
+    let load = |missing: Vec<String>| async move {
+        let lengths = missing.into_iter().map(|key| (key.clone(), key.len()));
+        Ok::<HashMap<String, usize>, String>(lengths.collect())
+    };
+    for _ in 0..2 {
+        let loaded = store.get_or_load_many(ALIKE, load).await.unwrap();
+        assert_eq!(loaded.len(), ALIKE.len());
+        for key in ALIKE {
+            assert_eq!(loaded.get(key), Some(&key.len()), "{key:?}");
+        }
+    }
+    for key in ALIKE {
+        let load = || async { Ok::<usize, String>(0) };
+        assert_eq!(store.get_or_load(key, load).await.unwrap(), key.len(), "{key:?}");
+    }
+}
+
+/// Settings: as go-cachestore has it. Go trims the keys of values, and neither names nor lock keys.
+pub(crate) async fn go_trims_the_keys_of_values_alone(store: Store) {
     store.set(" \t\u{3000}k \r\n", "v").await.unwrap();
     for same in ["k", " k", "k\n", "\u{a0}k\u{2003}"] {
         assert!(store.exists(same).await.unwrap(), "{same:?}");
     }
+    assert!(!store.exists("\u{200b}k").await.unwrap());
     assert_eq!(keys(&store, "").await, ["k"]);
-    assert!(store.delete("  k").await.unwrap());
+    let load = |missing: Vec<String>| async move {
+        Ok::<HashMap<String, u8>, String>(missing.into_iter().map(|key| (key, 1)).collect())
+    };
+    for _ in 0..2 {
+        let loaded = store.get_or_load_many(["b ", " c"], load).await.unwrap();
+        assert_eq!((loaded.len(), loaded["b "], loaded[" c"]), (2, 1, 1));
+    }
+    assert_eq!(store.get_model::<u8>("b").await.unwrap(), Some(1));
+    assert_eq!(store.delete_many(["  k", "b", "c"]).await.unwrap(), 3);
+
+    store.set("page", "v").depends_on([" u "]).await.unwrap();
+    assert_eq!(store.invalidate(["u"]).await.unwrap(), 0);
+    assert_eq!(store.invalidate([" u "]).await.unwrap(), 1);
+
+    let (plain, spaced) = (store.lock("l").await.unwrap(), store.lock(" l ").await.unwrap());
+    assert_eq!((plain.key(), spaced.key()), ("l", " l "));
+    plain.release().await.unwrap();
+    spaced.release().await.unwrap();
 }
 
 pub(crate) async fn white_space_inside_a_key_stays(store: Store) {
@@ -25,7 +117,16 @@ pub(crate) async fn white_space_inside_a_key_stays(store: Store) {
 }
 
 pub(crate) async fn every_call_requires_a_key(store: Store) {
-    for blank in ["", " ", "\t\r\n", "\u{3000}\u{2003}"] {
+    for blank in [
+        "",
+        " ",
+        "\t\r\n",
+        "\u{3000}\u{2003}",
+        "\u{a0}",
+        "\u{85}",
+        "\u{b}\u{c}",
+        "\u{2028}",
+    ] {
         for (call, outcome) in calls::with_key(&store, blank).await {
             assert!(
                 matches!(outcome, Err(Error::KeyRequired)),
@@ -33,6 +134,12 @@ pub(crate) async fn every_call_requires_a_key(store: Store) {
             );
         }
         for (call, outcome) in calls::with_name(&store, blank).await {
+            assert!(
+                matches!(outcome, Err(Error::KeyRequired)),
+                "{call} {blank:?}: {outcome:?}"
+            );
+        }
+        for (call, outcome) in calls::with_lock(&store, blank).await {
             assert!(
                 matches!(outcome, Err(Error::KeyRequired)),
                 "{call} {blank:?}: {outcome:?}"
@@ -50,11 +157,7 @@ pub(crate) async fn a_key_has_its_length(store: Store) {
             let refused = matches!(outcome, Err(Error::KeyTooLong { .. } | Error::KeyRequired));
             assert!(!refused, "{call}: {outcome:?}");
         }
-        handle
-            .set(format!("  {longest} "), "v")
-            .depends_on([&longest])
-            .await
-            .unwrap();
+        handle.set(&longest, "v").depends_on([&longest]).await.unwrap();
         assert_eq!(handle.get_string(&longest).await.unwrap().unwrap(), "v");
         assert_eq!(handle.invalidate([&longest]).await.unwrap(), 1);
     }
@@ -76,14 +179,19 @@ pub(crate) async fn a_longer_key_is_refused_by_every_call(store: Store) {
 }
 
 /// Settings: at most 10 bytes a key.
-pub(crate) async fn the_length_of_a_key_counts_trimmed_and_without_its_namespace(store: Store) {
+pub(crate) async fn the_length_of_a_key_counts_without_its_namespace(store: Store) {
     let inner = store.namespace("a-long-name").unwrap();
     for handle in [&store, &inner] {
         handle
-            .set("  0123456789  ", "v")
-            .depends_on(["  0123456789  "])
+            .set("0123456789", "v")
+            .depends_on(["0123456789"])
             .await
             .unwrap();
+        let spaced = handle.set(" 0123456789", "v").await;
+        assert!(
+            matches!(spaced, Err(Error::KeyTooLong { len: 11, max: 10 })),
+            "white space counts: {spaced:?}"
+        );
         let long = handle.set("01234567890", "v").await;
         assert!(
             matches!(long, Err(Error::KeyTooLong { len: 11, max: 10 })),
@@ -125,7 +233,6 @@ pub(crate) async fn hostile_keys_do_not_collide(store: Store) {
         "\\x00",
         "%00",
         "\u{7f}",
-        "\u{ff}",
         "\u{fe}\u{ff}",
         "ÿ",
         "\u{feff}k",
@@ -144,7 +251,8 @@ pub(crate) async fn hostile_keys_do_not_collide(store: Store) {
         "k;k",
         "\u{1b}[31mk",
     ];
-    let distinct: std::collections::BTreeSet<&str> = hostile.iter().map(|key| key.trim()).collect();
+    let distinct: std::collections::BTreeSet<&str> = hostile.into_iter().collect();
+    assert_eq!(distinct.len(), hostile.len());
     for key in &distinct {
         store.set(key, *key).await.unwrap();
     }
@@ -286,7 +394,7 @@ pub(crate) async fn inside_a_namespace_no_key_is_reserved(store: Store) {
 
 /// For a store at the root.
 pub(crate) async fn at_the_root_the_librarys_own_keys_are_reserved(store: Store) {
-    for reserved in ["cachestore:", "cachestore:lock:k", "  cachestore:k"] {
+    for reserved in ["cachestore:", "cachestore:lock:k", "cachestore: "] {
         let mut outcomes = calls::with_key(&store, reserved).await;
         outcomes.extend(calls::with_name(&store, reserved).await);
         for (call, outcome) in outcomes {
@@ -297,7 +405,14 @@ pub(crate) async fn at_the_root_the_librarys_own_keys_are_reserved(store: Store)
         }
     }
     assert!(keys(&store, "").await.is_empty(), "nothing was written");
-    for free in ["cachestore", "cachestore2:k", "Cachestore:k", "a:cachestore:k"] {
+    for free in [
+        "cachestore",
+        "cachestore2:k",
+        "Cachestore:k",
+        "a:cachestore:k",
+        " cachestore:k",
+        "\u{200b}cachestore:k",
+    ] {
         store.set(free, "v").depends_on([free]).await.unwrap();
         assert_eq!(store.invalidate([free]).await.unwrap(), 1, "{free}");
     }

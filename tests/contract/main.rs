@@ -90,7 +90,9 @@ macro_rules! everywhere {
                 clear_removes_all_and_counts,
                 clear_of_a_namespace_leaves_all_others,
                 a_scan_of_a_closed_store_is_an_error_and_its_end;
-            keys: keys_are_trimmed,
+            keys: keys_are_taken_as_they_are,
+                lock_keys_are_taken_as_they_are,
+                loads_answer_under_the_keys_that_were_asked_for,
                 white_space_inside_a_key_stays,
                 every_call_requires_a_key,
                 a_key_has_its_length,
@@ -114,7 +116,7 @@ macro_rules! everywhere {
                 a_chain_that_is_gone_still_connects,
                 deleting_a_key_leaves_its_dependents,
                 an_expired_dependent_is_not_counted,
-                names_are_trimmed,
+                names_are_taken_as_they_are,
                 an_invalidation_is_refused_whole,
                 names_belong_to_their_namespace,
                 thousands_are_invalidated_at_once,
@@ -188,7 +190,12 @@ macro_rules! contract {
             mod with_limits {
                 tests! { $open, |config| config.max_value_bytes(1000).max_key_bytes(10);
                     values: a_value_over_the_limit_is_refused;
-                    keys: the_length_of_a_key_counts_trimmed_and_without_its_namespace;
+                    keys: the_length_of_a_key_counts_without_its_namespace;
+                }
+            }
+            mod as_go_has_it {
+                tests! { $open, |config| config.go_compatible();
+                    keys: go_trims_the_keys_of_values_alone;
                 }
             }
             mod with_a_default_ttl {

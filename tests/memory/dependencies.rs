@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
 
-use cachestore::{Config, MemoryConfig, Store};
+use cachestore::{MemoryConfig, Store};
 use tokio::time::sleep;
 
 use crate::support::{keys, memory, ms, open, secs};
@@ -245,17 +245,4 @@ async fn others_are_served_during_a_large_invalidation() {
         1,
         "what was written meanwhile depends anew"
     );
-}
-
-/// What go-cachestore calls a dependency is not trimmed, and so it is found only as it was written.
-#[tokio::test]
-async fn in_go_compatible_stores_names_are_not_trimmed() {
-    let store = open(Config::memory().go_compatible()).await;
-    store.set("page", "v").depends_on([" u "]).await.unwrap();
-    assert_eq!(store.invalidate(["u"]).await.unwrap(), 0);
-    assert_eq!(store.invalidate([" u "]).await.unwrap(), 1);
-    assert!(matches!(
-        store.invalidate(["  "]).await,
-        Err(cachestore::Error::KeyRequired)
-    ));
 }

@@ -54,10 +54,9 @@ proptest! {
             let mut model: BTreeMap<Vec<&str>, BTreeMap<String, String>> = BTreeMap::new();
             for (n, (path, key)) in writes.iter().enumerate() {
                 let outcome = enter(&root, path).set(key, n.to_string()).await;
-                let trimmed = key.trim().to_owned();
-                assert_eq!(outcome.is_ok(), !trimmed.is_empty(), "{key:?}");
+                assert_eq!(outcome.is_ok(), !key.trim().is_empty(), "{key:?}");
                 if outcome.is_ok() {
-                    model.entry(path.clone()).or_default().insert(trimmed, n.to_string());
+                    model.entry(path.clone()).or_default().insert(key.clone(), n.to_string());
                 }
             }
             for (path, held) in &model {
@@ -87,7 +86,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let store = memory().await.namespace("n").unwrap();
-            let held: BTreeSet<&str> = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+            let held: BTreeSet<&str> = texts.iter().map(String::as_str).filter(|text| !text.trim().is_empty()).collect();
             for key in &held {
                 store.set(key, "v").await.unwrap();
             }

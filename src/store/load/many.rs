@@ -1,6 +1,6 @@
 //! Many keys: read them in one request, and load those that are missing with one call of the loader.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
@@ -14,6 +14,7 @@ use tracing::Instrument;
 
 use super::super::Store;
 use super::super::options::Lifetime;
+use super::asked::{Asked, Names};
 use super::options::{LoadOptions, load_options};
 use super::plan::{Plan, told};
 use crate::error::{Cause, Error, Result};
@@ -24,7 +25,7 @@ impl Store {
     /// The values of many keys, those that are missing loaded with one call of the loader.
     ///
     /// All keys are read in one request (512 to a request). Keys that somebody loads already are waited
-    /// for; the loader is called once, with the rest, trimmed and without the namespace, in no order. A key
+    /// for; the loader is called once, with the rest, as they were given and in no order. A key
     /// that it leaves out is absent from the answer, and is not stored. Else as
     /// [`get_or_load`](Self::get_or_load). Without keys, nothing is called.
     ///
@@ -65,7 +66,7 @@ impl Store {
     {
         LoadMany {
             options: LoadOptions::new(self),
-            keys: self.keys(keys),
+            asked: Asked::new(self, keys),
             loader,
         }
     }
@@ -75,7 +76,7 @@ impl Store {
 #[must_use = "a load does nothing until it is awaited"]
 pub struct LoadMany<'a, T, F> {
     options: LoadOptions<'a, T>,
-    keys: Result<Vec<Key>>,
+    asked: Result<Asked>,
     loader: F,
 }
 
@@ -85,7 +86,7 @@ impl<T, F> fmt::Debug for LoadMany<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadMany")
             .field("options", &self.options)
-            .field("keys", &self.keys)
+            .field("keys", &self.asked.as_ref().map(|asked| &asked.keys))
             .finish_non_exhaustive()
     }
 }
@@ -104,17 +105,15 @@ where
         Box::pin(async move {
             self.options.check()?;
             let plan = self.options.plan()?;
-            let mut keys = self.keys?;
-            let mut seen = HashSet::new();
-            keys.retain(|key| seen.insert(key.clone()));
-            let loader = loader(self.loader, &plan);
-            load(plan, keys, loader).await
+            let asked = self.asked?;
+            let loader = loader(self.loader, &plan, asked.names.clone());
+            load(plan, asked, loader).await
         })
     }
 }
 
 /// The loader that the coordinator calls.
-fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>) -> Loader
+fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>, names: Names) -> Loader
 where
     F: FnOnce(Vec<String>) -> Fut + Send + 'static,
     Fut: Future<Output = std::result::Result<HashMap<String, T>, E>> + Send + 'static,
@@ -123,16 +122,15 @@ where
 {
     let seal = plan.seal.clone();
     let span = tracing::Span::current();
-    let prefix = plan.prefix();
     Loader::new(move |keys| {
         let load = async move {
-            let names = keys.iter().map(|key| name(key, prefix)).collect();
+            let missing = keys.iter().map(|key| names.of(key).to_owned()).collect();
             let began = Instant::now();
-            let loaded = load(names).await;
+            let loaded = load(missing).await;
             let values = loaded.map_err(|error| Failure::Loader(SharedError::new(error)))?;
             let cost = began.elapsed();
             let made = keys.into_iter().filter_map(|key| {
-                let value = values.get(&key.as_str()[prefix..])?;
+                let value = values.get(names.of(&key))?;
                 let made = seal.seal(&key, value, cost);
                 Some(made.map(|made| (key, made)))
             });
@@ -142,21 +140,17 @@ where
     })
 }
 
-/// A key as its caller knows it.
-fn name(key: &Key, prefix: usize) -> String {
-    key.as_str()[prefix..].to_owned()
-}
-
 async fn load<T, E>(
     plan: Plan<'_, T>,
-    mut keys: Vec<Key>,
+    asked: Asked,
     loader: Loader,
 ) -> std::result::Result<HashMap<String, T>, LoadError<E>>
 where
     T: DeserializeOwned,
     E: Send + Sync + 'static,
 {
-    let (store, prefix) = (plan.store, plan.prefix());
+    let store = plan.store;
+    let Asked { mut keys, names } = asked;
     let mut loader = Some(loader);
     let mut values = HashMap::with_capacity(keys.len());
     loop {
@@ -168,11 +162,11 @@ where
             let found = plan.judge(&entry);
             match found.value {
                 Some((value, Verdict::Fresh, _)) => {
-                    values.insert(name(&key, prefix), value);
+                    values.insert(names.of(&key).to_owned(), value);
                 }
                 Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), age)) => {
                     let value = plan.served(value, verdict, age).value;
-                    values.insert(name(&key, prefix), value);
+                    values.insert(names.of(&key).to_owned(), value);
                     refreshed.push((key, found.seen));
                 }
                 spare => {
@@ -190,7 +184,7 @@ where
         let Some(own) = loader.take() else {
             for ((key, _), spare) in missing.iter().zip(spares) {
                 let given_up = Error::Unavailable(Cause::new(GivenUp));
-                values.insert(name(key, prefix), plan.instead(spare, given_up.into())?);
+                values.insert(names.of(key).to_owned(), plan.instead(spare, given_up.into())?);
             }
             return Ok(values);
         };
@@ -199,7 +193,10 @@ where
             Ok(waiting) => waiting,
             Err(error) => {
                 for ((key, _), spare) in missing.iter().zip(spares) {
-                    values.insert(name(key, prefix), plan.instead(spare, error.clone().into())?);
+                    values.insert(
+                        names.of(key).to_owned(),
+                        plan.instead(spare, error.clone().into())?,
+                    );
                 }
                 return Ok(values);
             }
@@ -218,7 +215,7 @@ where
                 Ok(Answer::Failed(failure)) => plan.instead(spare, told(failure))?,
                 Err(failure) => plan.instead(spare, failure)?,
             };
-            values.insert(name(&key, prefix), value);
+            values.insert(names.of(&key).to_owned(), value);
         }
         if keys.is_empty() {
             return Ok(values);

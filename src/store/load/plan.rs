@@ -198,11 +198,6 @@ impl<T> Plan<'_, T> {
         Ok(self.served(value, Verdict::Spare, age).value)
     }
 
-    /// How many bytes of a key are its namespace.
-    pub(super) fn prefix(&self) -> usize {
-        self.store.namespace.prefix().len()
-    }
-
     /// A value that is not simply fresh, as it is served.
     pub(super) fn served(&self, value: T, verdict: Verdict, age: Duration) -> Loaded<T> {
         let origin = if verdict == Verdict::FreshButDue {
