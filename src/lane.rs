@@ -26,22 +26,49 @@ const GRACE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Envelope {
     pub(crate) request: Request,
-    /// When the call was made, for those that need it; see [`Stamp`].
-    pub(crate) made: Option<Instant>,
+    /// The time that the request carries, if it needs one; see [`Stamp`].
+    pub(crate) time: Option<Time>,
     /// Held while the request waits: its drop makes room for others.
     pub(crate) room: Option<Room>,
+}
+
+impl Envelope {
+    /// When the call was made, if a TTL counts from there.
+    pub(crate) fn made(&self) -> Option<Instant> {
+        match self.time {
+            Some(Time::Made(at)) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The deadline of the call, if the engine keeps it.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.time {
+            Some(Time::Deadline(at)) => Some(at),
+            _ => None,
+        }
+    }
+}
+
+/// The time that a request carries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Time {
+    /// When the call was made.
+    Made(Instant),
+    /// When the call must be answered.
+    Deadline(Instant),
 }
 
 /// Room in the lane.
 pub(crate) type Room = OwnedSemaphorePermit;
 
-/// Which requests carry the time at which they were made. Reading a clock is a tenth of a request to
-/// an engine that answers in its turn.
+/// Which requests carry a time. Reading a clock is a tenth of a request to an engine that answers in
+/// its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stamp {
-    /// Those that are complete when enqueued and have a TTL, which counts from the call.
+    /// Writes that are complete when enqueued and have a TTL, which counts from the call.
     TimedWrites,
-    /// All, and the engine answers them in time: it may have to wait for a server.
+    /// All requests carry the deadline of their call, and the engine keeps it: it may have to wait for a server.
     All,
 }
 
@@ -73,7 +100,6 @@ pub(crate) fn lane(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (LaneSender,
     };
     let receiver = LaneReceiver {
         receiver,
-        patience,
         batch: VecDeque::new(),
         buffer: Vec::new(),
     };
@@ -99,38 +125,47 @@ impl LaneSender {
         self.sender.is_closed()
     }
 
-    /// Puts `request` into the lane, if need be after waiting for room.
-    ///
-    /// Cancel safe: the request is in the lane when this resolves, and not before.
-    pub(crate) async fn send(&self, request: Request) -> Result<()> {
-        match self.try_send(request) {
-            Ok(()) => Ok(()),
-            Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(envelope)) => self.send_refused(envelope).await,
+    /// Begins a call, which ends by `request_timeout`.
+    pub(crate) fn call(&self) -> Call<'_> {
+        Call {
+            lane: self,
+            deadline: None,
         }
     }
 
-    /// Goes on with a request that found no room.
-    pub(crate) async fn send_refused(&self, envelope: Box<Envelope>) -> Result<()> {
-        self.wait_and_send(*envelope, self.limit()).await
+    /// Makes a call of one request: see [`Call::ask`].
+    pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        self.call().ask(make).await
+    }
+
+    /// Makes a call of one request that has no reply: see [`Call::send`].
+    pub(crate) async fn send(&self, request: Request) -> Result<()> {
+        self.call().send(request).await
     }
 
     /// Puts `request` into the lane if there is room for it now.
     pub(crate) fn try_send(&self, request: Request) -> std::result::Result<(), Refused> {
-        let stamped = self.stamp == Stamp::All || request.counts_from_the_call();
-        let made = stamped.then(Instant::now);
+        self.call().try_send(request)
+    }
+
+    /// Waits for room for a request that found none.
+    pub(crate) async fn send_refused(&self, envelope: Box<Envelope>) -> Result<()> {
+        self.wait_and_send(*envelope, self.limit()).await
+    }
+
+    fn try_enter(&self, request: Request, time: Option<Time>) -> std::result::Result<(), Refused> {
         let room = match request.weight() {
             0 => None,
             weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
                 Ok(room) => Some(room),
                 Err(_) => {
                     let room = None;
-                    return Err(Refused::Full(Box::new(Envelope { request, made, room })));
+                    return Err(Refused::Full(Box::new(Envelope { request, time, room })));
                 }
             },
         };
         self.sender
-            .try_send(Envelope { request, made, room })
+            .try_send(Envelope { request, time, room })
             .map_err(|refused| match refused {
                 TrySendError::Full(envelope) => Refused::Full(Box::new(envelope)),
                 TrySendError::Closed(_) => Refused::Closed,
@@ -158,75 +193,6 @@ impl LaneSender {
         u32::try_from(weight).unwrap_or(u32::MAX).min(self.most)
     }
 
-    /// Sends the request that `make` builds around its reply, and waits for the answer.
-    ///
-    /// On the engine's own runtime, once there was room, that wait has no timer: whatever keeps the
-    /// engine from its turn there is a turn away itself, and a timer for each request would cost a
-    /// third of it.
-    pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        self.begin(make).await?.wait().await
-    }
-
-    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
-    pub(crate) async fn ask_for_long<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        let limit = match self.stamp {
-            Stamp::TimedWrites => Some(self.limit()),
-            Stamp::All => self.limit_abroad(),
-        };
-        self.begin_until(limit, make).await?.wait().await
-    }
-
-    /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. What
-    /// `make` captured is lost if there is not.
-    pub(crate) fn try_begin<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Option<Answer<'_, T>> {
-        if self.is_abroad() {
-            return None;
-        }
-        let (reply, answer) = Reply::new();
-        let request = make(reply);
-        let changes = request.changes();
-        self.try_send(request).ok()?;
-        Some(Answer {
-            lane: self,
-            answer,
-            changes,
-            limit: None,
-        })
-    }
-
-    /// Sends the request that `make` builds around its reply: its answer, to be waited for later.
-    pub(crate) async fn begin<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<Answer<'_, T>> {
-        self.begin_until(self.limit_abroad(), make).await
-    }
-
-    async fn begin_until<T>(
-        &self,
-        mut limit: Option<Instant>,
-        make: impl FnOnce(Reply<T>) -> Request,
-    ) -> Result<Answer<'_, T>> {
-        let (reply, answer) = Reply::new();
-        let request = make(reply);
-        let changes = request.changes();
-        // Most requests find room at once, and never become part of this future's state.
-        match self.try_send(request) {
-            Ok(()) => {}
-            Err(Refused::Closed) => return Err(Error::Closed),
-            Err(Refused::Full(envelope)) => {
-                let until = *limit.get_or_insert_with(|| self.limit());
-                Box::pin(self.wait_and_send(*envelope, until)).await?;
-                if self.stamp == Stamp::All {
-                    limit = self.limit_abroad();
-                }
-            }
-        }
-        Ok(Answer {
-            lane: self,
-            answer,
-            changes,
-            limit,
-        })
-    }
-
     /// Why a reply was dropped.
     fn dropped(&self, changes: bool) -> Error {
         if self.sender.is_closed() {
@@ -239,7 +205,7 @@ impl LaneSender {
         }
     }
 
-    /// When a caller who comes now has waited long enough.
+    /// The deadline of a call that begins now.
     pub(crate) fn limit(&self) -> Instant {
         Instant::now() + self.patience
     }
@@ -248,13 +214,104 @@ impl LaneSender {
     fn is_abroad(&self) -> bool {
         Handle::try_current().is_ok_and(|here| here.id() != self.home)
     }
+}
 
-    /// As [`limit`](Self::limit), for a caller on another runtime than the engine's.
-    fn limit_abroad(&self) -> Option<Instant> {
-        self.is_abroad().then(|| match self.stamp {
-            Stamp::TimedWrites => self.limit(),
-            Stamp::All => self.limit() + GRACE,
+/// One call of a caller. All requests that it is split into share its deadline.
+#[derive(Debug, Clone)]
+pub(crate) struct Call<'a> {
+    lane: &'a LaneSender,
+    /// `None` until a request needs it, which saves most calls a look at the clock.
+    deadline: Option<Instant>,
+}
+
+impl<'a> Call<'a> {
+    /// When the call must have ended.
+    pub(crate) fn deadline(&mut self) -> Instant {
+        *self.deadline.get_or_insert_with(|| self.lane.limit())
+    }
+
+    /// Sends the request that `make` builds around its reply, and waits for the answer.
+    ///
+    /// On the engine's own runtime, once there was room, that wait has no timer: whatever keeps the
+    /// engine from its turn there is a turn away itself, and a timer for each request would cost a
+    /// third of it.
+    pub(crate) async fn ask<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        self.begin(make).await?.wait().await
+    }
+
+    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
+    pub(crate) async fn ask_for_long<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+        if self.lane.stamp == Stamp::TimedWrites {
+            // Known, the deadline holds for the answer too.
+            self.deadline();
+        }
+        self.ask(make).await
+    }
+
+    /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. What
+    /// `make` captured is lost if there is not.
+    pub(crate) fn try_begin<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Option<Answer<'a, T>> {
+        if self.lane.is_abroad() {
+            return None;
+        }
+        let (reply, answer) = Reply::new();
+        let request = make(reply);
+        let changes = request.changes();
+        self.try_send(request).ok()?;
+        Some(Answer {
+            lane: self.lane,
+            answer,
+            changes,
+            limit: None,
         })
+    }
+
+    /// Sends the request that `make` builds around its reply. Returns its answer, to be waited for later.
+    pub(crate) async fn begin<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Result<Answer<'a, T>> {
+        let (reply, answer) = Reply::new();
+        let request = make(reply);
+        let changes = request.changes();
+        self.send(request).await?;
+        Ok(Answer {
+            lane: self.lane,
+            answer,
+            changes,
+            limit: self.limit_of_answer(),
+        })
+    }
+
+    /// Puts `request` into the lane, if need be after waiting for room.
+    ///
+    /// Cancel safe: the request is in the lane when this resolves, and not before.
+    pub(crate) async fn send(&mut self, request: Request) -> Result<()> {
+        // Most requests find room at once, and never become part of this future's state.
+        match self.try_send(request) {
+            Ok(()) => Ok(()),
+            Err(Refused::Closed) => Err(Error::Closed),
+            Err(Refused::Full(envelope)) => {
+                let deadline = self.deadline();
+                Box::pin(self.lane.wait_and_send(*envelope, deadline)).await
+            }
+        }
+    }
+
+    fn try_send(&mut self, request: Request) -> std::result::Result<(), Refused> {
+        let time = match self.lane.stamp {
+            Stamp::All => Some(Time::Deadline(self.deadline())),
+            Stamp::TimedWrites if request.counts_from_the_call() => Some(Time::Made(Instant::now())),
+            Stamp::TimedWrites => None,
+        };
+        self.lane.try_enter(request, time)
+    }
+
+    /// Until when the caller waits for an answer; `None` if the engine keeps the deadline, or answers
+    /// in its turn.
+    fn limit_of_answer(&mut self) -> Option<Instant> {
+        match self.lane.stamp {
+            Stamp::TimedWrites if self.lane.is_abroad() => Some(self.deadline()),
+            Stamp::TimedWrites => self.deadline,
+            Stamp::All => self.lane.is_abroad().then(|| self.deadline() + GRACE),
+        }
     }
 }
 
@@ -317,7 +374,6 @@ pub(crate) enum Refused {
 #[derive(Debug)]
 pub(crate) struct LaneReceiver {
     receiver: mpsc::Receiver<Envelope>,
-    patience: Duration,
     /// Received and not yet served.
     batch: VecDeque<Envelope>,
     /// Empty: where the next batch is received.
@@ -342,11 +398,6 @@ impl LaneReceiver {
         self.batch.pop_front()
     }
 
-    /// How long a caller waits for the answer to a request, from when it was made.
-    pub(crate) fn patience(&self) -> Duration {
-        self.patience
-    }
-
     /// Refuses every further request; those in the lane stay.
     pub(crate) fn close(&mut self) {
         self.receiver.close();
@@ -355,5 +406,41 @@ impl LaneReceiver {
     /// Requests that wait, the batch included.
     pub(crate) fn depth(&self) -> usize {
         self.receiver.len() + self.batch.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ping() -> Request {
+        let (reply, _) = Reply::new();
+        Request::Ping { reply }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_waits_for_room_of_one_call_share_its_deadline() {
+        let bounds = Bounds {
+            length: 1,
+            bytes: 1024,
+            patience: Duration::from_secs(1),
+        };
+        let (sender, mut receiver) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
+        let began = Instant::now();
+        let mut call = sender.call();
+        call.send(ping()).await.unwrap();
+        let serve_one = async {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+            receiver.receiver.recv().await
+        };
+        let (sent, _) = tokio::join!(call.send(ping()), serve_one);
+        sent.unwrap();
+        let late = call.send(ping()).await;
+        assert!(
+            matches!(late, Err(Error::Timeout { phase: Phase::Queue })),
+            "{late:?}"
+        );
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(1010), "the call took {took:?}");
     }
 }

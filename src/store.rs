@@ -2,6 +2,7 @@
 
 mod batch;
 mod cache;
+mod chunks;
 mod entry;
 mod load;
 mod lock;
@@ -214,6 +215,7 @@ impl Store {
         let began = Instant::now();
         self.inner
             .lane
+            .call()
             .ask_for_long(|reply| Request::Ping { reply })
             .await?;
         Ok(began.elapsed())
@@ -242,6 +244,7 @@ impl Store {
         let engine = self
             .inner
             .lane
+            .call()
             .ask_for_long(|reply| Request::Stats { reply })
             .await?;
         let mut stats = Stats {

@@ -18,7 +18,7 @@ use super::operation;
 use super::sweep::Sweep;
 use super::table::Table;
 use crate::error::Error;
-use crate::lane::{Envelope, LaneReceiver};
+use crate::lane::LaneReceiver;
 use crate::request::{LeaseRequest, Reply, Request};
 use crate::stats::EngineStats;
 
@@ -201,11 +201,11 @@ impl MemoryEngine {
     fn serve_batch(&mut self) {
         let now = self.now();
         while self.served < TURN
-            && let Some(Envelope { request, made, .. }) = self.lane.next()
+            && let Some(envelope) = self.lane.next()
         {
-            self.served += request.keys();
-            let made = made.map_or(now, |made| self.moment(made));
-            self.serve(request, made, now);
+            self.served += envelope.request.keys();
+            let made = envelope.made().map_or(now, |made| self.moment(made));
+            self.serve(envelope.request, made, now);
         }
     }
 

@@ -174,8 +174,9 @@ impl RedisEngine {
     }
 
     fn accept(&mut self, envelope: Envelope, now: Instant) {
-        let Envelope { request, made, room } = envelope;
-        let deadline = made.unwrap_or(now) + self.lane.patience();
+        // This engine's lane stamps every request with its deadline.
+        let deadline = envelope.deadline().unwrap_or(now);
+        let Envelope { request, room, .. } = envelope;
         let link = self.link_of(&request);
         let task = match request {
             Request::Stats { reply } => {

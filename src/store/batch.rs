@@ -2,14 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{Scan, SetMany, Store};
+use super::{Scan, SetMany, Store, chunks};
 use crate::error::Result;
 use crate::key::Key;
+use crate::lane::Call;
 use crate::request::Request;
 use crate::value::{Value, pack};
-
-/// The most keys that travel in one request, so that none holds the engine for long.
-const CHUNK: usize = 512;
 
 impl Store {
     /// The values of many keys, in the order asked.
@@ -38,20 +36,12 @@ impl Store {
         &self,
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Bytes>>> {
-        Ok(pack(self.get_values(self.keys(keys)?).await?))
+        let keys = self.keys(keys)?;
+        Ok(pack(self.get_values(&mut self.lane().call(), keys).await?))
     }
 
-    pub(super) async fn get_values(&self, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {
-        if keys.len() <= CHUNK {
-            return self.lane().ask(|reply| Request::GetMany { keys, reply }).await;
-        }
-        let mut values = Vec::with_capacity(keys.len());
-        let mut keys = keys.into_iter();
-        while keys.len() > 0 {
-            let keys = keys.by_ref().take(CHUNK).collect();
-            values.extend(self.lane().ask(|reply| Request::GetMany { keys, reply }).await?);
-        }
-        Ok(values)
+    pub(super) async fn get_values(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {
+        chunks::read(call, keys, |keys, reply| Request::GetMany { keys, reply }).await
     }
 
     /// Writes many entries, with the same TTL and dependencies. It is refused whole or taken whole;
@@ -105,16 +95,8 @@ impl Store {
     ///
     /// Once polled, some or all of the keys may be removed even if the future is dropped.
     pub async fn delete_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Result<u64> {
-        let mut keys = self.keys(keys)?.into_iter();
-        let mut deleted = 0;
-        while keys.len() > 0 {
-            let keys = keys.by_ref().take(CHUNK).collect();
-            deleted += self
-                .lane()
-                .ask(|reply| Request::DeleteMany { keys, reply })
-                .await?;
-        }
-        Ok(deleted)
+        let keys = self.keys(keys)?;
+        chunks::delete(&mut self.lane().call(), keys).await
     }
 
     /// Removes the entries of these keys, and all entries that depend on them, directly or through
@@ -149,6 +131,7 @@ impl Store {
             .map(|name| self.name(name.as_ref()))
             .collect::<Result<_>>()?;
         self.lane()
+            .call()
             .ask_for_long(|reply| Request::Invalidate { names, reply })
             .await
     }
@@ -205,6 +188,7 @@ impl Store {
     pub async fn clear(&self) -> Result<u64> {
         let prefix = self.namespace.prefix().to_owned();
         self.lane()
+            .call()
             .ask_for_long(|reply| Request::Clear { prefix, reply })
             .await
     }

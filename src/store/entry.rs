@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use super::Store;
+use super::{Store, chunks};
 use crate::envelope::{Head, Stored, open};
 use crate::error::Result;
 use crate::key::Key;
+use crate::lane::Call;
 use crate::request::{Aged, Request};
 use crate::value::Value;
-
-/// The most keys that travel in one request, so that none holds the engine for long.
-const CHUNK: usize = 512;
 
 /// What a key holds.
 #[derive(Debug)]
@@ -87,41 +85,42 @@ pub(super) fn model_of(value: &Value) -> Option<&[u8]> {
 
 impl Store {
     /// What a key holds. `aged` says that its age matters.
-    pub(super) async fn entry_of(&self, key: &Key, aged: bool) -> Result<Entry> {
-        if !aged && let Some(entry) = Entry::from_value(self.get_value(key.clone()).await?) {
-            return Ok(entry);
+    pub(super) async fn entry_of(&self, call: &mut Call<'_>, key: &Key, aged: bool) -> Result<Entry> {
+        if !aged {
+            let key = key.clone();
+            let value = call.ask(|reply| Request::Get { key, reply }).await?;
+            if let Some(entry) = Entry::from_value(value) {
+                return Ok(entry);
+            }
         }
-        self.aged_entry(key.clone()).await
+        self.aged_entry(call, key.clone()).await
     }
 
-    pub(super) async fn aged_entry(&self, key: Key) -> Result<Entry> {
-        let aged = self.lane().ask(|reply| Request::GetAged { key, reply }).await?;
+    pub(super) async fn aged_entry(&self, call: &mut Call<'_>, key: Key) -> Result<Entry> {
+        let aged = call.ask(|reply| Request::GetAged { key, reply }).await?;
         Ok(Entry::from_aged(aged))
     }
 
     /// As [`entry_of`](Self::entry_of) for many keys, in their order.
-    pub(super) async fn entries(&self, keys: &[Key], aged: bool) -> Result<Vec<Entry>> {
+    pub(super) async fn entries(&self, call: &mut Call<'_>, keys: &[Key], aged: bool) -> Result<Vec<Entry>> {
         if aged {
-            return self.aged_entries(keys.to_vec()).await;
+            return self.aged_entries(call, keys.to_vec()).await;
         }
-        let values = self.get_values(keys.to_vec()).await?;
+        let values = self.get_values(call, keys.to_vec()).await?;
         let mut entries: Vec<Option<Entry>> = values.into_iter().map(Entry::from_value).collect();
         let unsure = entries.iter().zip(keys).filter(|(entry, _)| entry.is_none());
         let unsure: Vec<Key> = unsure.map(|(_, key)| key.clone()).collect();
-        let mut sure = self.aged_entries(unsure).await?.into_iter();
+        let mut sure = self.aged_entries(call, unsure).await?.into_iter();
         let places = entries.iter_mut().filter(|entry| entry.is_none());
         places.for_each(|entry| *entry = sure.next());
         Ok(entries.into_iter().flatten().collect())
     }
 
-    async fn aged_entries(&self, keys: Vec<Key>) -> Result<Vec<Entry>> {
-        let mut entries = Vec::with_capacity(keys.len());
-        let mut keys = keys.into_iter();
-        while keys.len() > 0 {
-            let keys = keys.by_ref().take(CHUNK).collect();
-            let aged = self.lane().ask(|reply| Request::GetManyAged { keys, reply });
-            entries.extend(aged.await?.into_iter().map(Entry::from_aged));
+    async fn aged_entries(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Entry>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(entries)
+        let aged = chunks::read(call, keys, |keys, reply| Request::GetManyAged { keys, reply }).await?;
+        Ok(aged.into_iter().map(Entry::from_aged).collect())
     }
 }

@@ -61,12 +61,9 @@ impl Store {
     ///
     /// If the model's own `Deserialize` does. Nobody else notices.
     pub async fn get_model<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>> {
-        let raw = key.as_ref();
-        let value = self.get_value(self.key(raw)?).await?;
-        match Entry::from_value(value) {
-            Some(entry) => self.fresh_model(&entry),
-            None => self.fresh_model(&self.aged_entry(self.key(raw)?).await?),
-        }
+        let key = self.key(key.as_ref())?;
+        let entry = self.entry_of(&mut self.lane().call(), &key, false).await?;
+        self.fresh_model(&entry)
     }
 
     fn fresh_model<T: DeserializeOwned>(&self, entry: &Entry) -> Result<Option<T>> {
@@ -130,7 +127,7 @@ impl Store {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>> {
         let keys = self.keys(keys)?;
-        let entries = self.entries(&keys, false).await?;
+        let entries = self.entries(&mut self.lane().call(), &keys, false).await?;
         entries.iter().map(|entry| self.fresh_model(entry)).collect()
     }
 

@@ -6,16 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::Store;
 use super::options::{Lifetime, Options};
+use super::{Store, chunks};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Refused;
 use crate::request::{Condition, Request, Write};
 use crate::value::Value;
-
-/// The most writes that travel in one request, so that none holds the engine for long.
-const CHUNK: usize = 512;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
@@ -218,40 +215,13 @@ impl<'a> IntoFuture for SetMany<'a> {
             for (key, value) in &entries {
                 store.check_size(key, value.len(), &depends_on)?;
             }
-            let mut entries = entries.into_iter();
-            let mut answers = Vec::new();
-            while entries.len() > 0 {
-                let chunk = entries.by_ref().take(CHUNK);
-                let writes = chunk
-                    .map(|(key, value)| Write {
-                        key,
-                        value,
-                        ttl,
-                        depends_on: depends_on.clone(),
-                    })
-                    .collect();
-                if store.completes_on_enqueue() {
-                    store
-                        .lane()
-                        .send(Request::SetMany { writes, reply: None })
-                        .await?;
-                } else {
-                    let make = |reply| Request::SetMany {
-                        writes,
-                        reply: Some(reply),
-                    };
-                    let answer = store.lane().begin(make).await?;
-                    if store.keeps_order() {
-                        answers.push(answer);
-                    } else {
-                        answer.wait().await?;
-                    }
-                }
-            }
-            for answer in answers {
-                answer.wait().await?;
-            }
-            Ok(())
+            let writes = entries.into_iter().map(|(key, value)| Write {
+                key,
+                value,
+                ttl,
+                depends_on: depends_on.clone(),
+            });
+            chunks::write(store, &mut store.lane().call(), writes.collect()).await
         })
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
 mod cross_talk;
+mod deadlines;
 mod dependencies;
 #[path = "../support/redis/mod.rs"]
 mod harness;

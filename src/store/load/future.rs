@@ -11,7 +11,7 @@ use super::super::entry::Entry;
 use super::plan::Found;
 use super::single::Load;
 use crate::error::Result;
-use crate::lane::Answer;
+use crate::lane::{Answer, Call};
 use crate::load::{LoadError, Loaded, Verdict};
 use crate::request::{Aged, Request};
 use crate::value::Value;
@@ -23,6 +23,8 @@ type Slow<'a, T, E> = Pin<Box<dyn Future<Output = std::result::Result<Loaded<T>,
 pub struct LoadFuture<'a, T, E, F> {
     /// Until there is more to do than to read. It stays where it is: it is large.
     load: Option<Load<'a, T, F>>,
+    /// What is read: at first and, if need be, once more.
+    call: Call<'a>,
     state: State<'a, T, E>,
 }
 
@@ -51,6 +53,7 @@ impl Reading<'_> {
 impl<'a, T, E, F> LoadFuture<'a, T, E, F> {
     pub(super) fn new(load: Load<'a, T, F>) -> Self {
         Self {
+            call: load.options.store().lane().call(),
             load: Some(load),
             state: State::New,
         }
@@ -58,15 +61,14 @@ impl<'a, T, E, F> LoadFuture<'a, T, E, F> {
 }
 
 /// Sends the request that reads the key: `None` if that has to wait for room, or needs a timer.
-fn read<'a, T, F>(load: &Load<'a, T, F>) -> Result<Option<Reading<'a>>> {
+fn read<'a, T, F>(load: &Load<'a, T, F>, call: &mut Call<'a>) -> Result<Option<Reading<'a>>> {
     load.options.check()?;
     let key = load.key.clone()?;
-    let lane = load.options.store().lane();
     Ok(if load.options.needs_age() {
-        lane.try_begin(|reply| Request::GetAged { key, reply })
+        call.try_begin(|reply| Request::GetAged { key, reply })
             .map(Reading::Aged)
     } else {
-        lane.try_begin(|reply| Request::Get { key, reply })
+        call.try_begin(|reply| Request::Get { key, reply })
             .map(Reading::Plain)
     })
 }
@@ -90,14 +92,14 @@ where
                 State::Slow(slow) => return slow.as_mut().poll(cx).map_ok(|loaded| loaded.value),
                 State::New => {
                     let Some(load) = &this.load else { return ended() };
-                    if let Some(reading) = read(load)? {
+                    if let Some(reading) = read(load, &mut this.call)? {
                         this.state = State::Reading(reading);
                         continue;
                     }
                     let Some(load) = this.load.take() else {
                         return ended();
                     };
-                    Box::pin(load.run(false))
+                    Box::pin(load.run(this.call.clone(), false))
                 }
                 State::Reading(reading) => {
                     let Poll::Ready(entry) = reading.poll(cx) else {
@@ -119,7 +121,7 @@ where
                     };
                     match found {
                         Some(found) => Box::pin(load.go_on(found)),
-                        None => Box::pin(load.run(true)),
+                        None => Box::pin(load.run(this.call.clone(), true)),
                     }
                 }
             };

@@ -157,7 +157,9 @@ where
         let mut missing: Vec<(Key, Seen)> = Vec::new();
         let mut spares = Vec::new();
         let mut refreshed = Vec::new();
-        let entries = store.entries(&keys, plan.serving.needs_age()).await?;
+        let entries = store
+            .entries(&mut store.lane().call(), &keys, plan.serving.needs_age())
+            .await?;
         for (key, entry) in keys.drain(..).zip(entries) {
             let found = plan.judge(&entry);
             match found.value {

@@ -18,6 +18,7 @@ use super::options::{LoadOptions, load_options};
 use super::plan::{Found, Plan, judge, told};
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::lane::Call;
 use crate::load::{Answer, Failure, Fate, LoadError, Loaded, Loader, Origin, SharedError, Verdict};
 
 impl Store {
@@ -139,10 +140,16 @@ impl<T, F> Load<'_, T, F> {
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + Sync + 'static,
     {
-        self.run(true).await
+        let call = self.options.store().lane().call();
+        self.run(call, true).await
     }
 
-    pub(super) async fn run<E, Fut>(self, aged: bool) -> std::result::Result<Loaded<T>, LoadError<E>>
+    /// Reads the key as a part of `call`, and goes on with what is there.
+    pub(super) async fn run<E, Fut>(
+        self,
+        mut call: Call<'_>,
+        aged: bool,
+    ) -> std::result::Result<Loaded<T>, LoadError<E>>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
@@ -153,7 +160,7 @@ impl<T, F> Load<'_, T, F> {
         let key = self.key.clone()?;
         let aged = aged || self.options.needs_age();
         let store = self.options.store();
-        let entry = store.entry_of(&key, aged).await?;
+        let entry = store.entry_of(&mut call, &key, aged).await?;
         let found = self.judge(&entry);
         match found.value {
             Some((value, Verdict::Fresh, age)) => Ok(Loaded {
@@ -268,7 +275,11 @@ where
             }
             // Absent is what a loader of many keys says of one: this call's own may know better.
             Ok(Answer::LookAgain | Answer::Absent) => match unused.await {
-                Ok(back) => match plan.store.aged_entry(key.clone()).await {
+                Ok(back) => match plan
+                    .store
+                    .aged_entry(&mut plan.store.lane().call(), key.clone())
+                    .await
+                {
                     Ok(entry) => {
                         loader = back;
                         waited = true;

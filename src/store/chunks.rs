@@ -1,0 +1,116 @@
+//! Calls about many keys, which are split into several requests so that none holds the engine for long.
+
+use std::collections::VecDeque;
+
+use super::Store;
+use crate::error::{Cause, Error, Result};
+use crate::key::Key;
+use crate::lane::{Answer, Call};
+use crate::request::{Reply, Request, Write};
+
+/// The most keys that travel in one request.
+const CHUNK: usize = 512;
+
+/// How many requests of one call may be under way at once. With several, the call waits for one round
+/// trip and not for one a chunk; with a bound, requests of other callers get their turn in between.
+const AHEAD: usize = 8;
+
+/// Reads keys in chunks. Returns the answers in the order of the keys.
+pub(super) async fn read<T>(
+    call: &mut Call<'_>,
+    keys: Vec<Key>,
+    make: impl Fn(Vec<Key>, Reply<Vec<T>>) -> Request,
+) -> Result<Vec<T>> {
+    if keys.len() <= CHUNK {
+        return call.ask(|reply| make(keys, reply)).await;
+    }
+    let mut found = Vec::with_capacity(keys.len());
+    let mut keys = keys.into_iter();
+    let mut answers = VecDeque::with_capacity(AHEAD);
+    loop {
+        while keys.len() > 0 && answers.len() < AHEAD {
+            let chunk = keys.by_ref().take(CHUNK).collect();
+            answers.push_back(call.begin(|reply| make(chunk, reply)).await?);
+        }
+        let Some(answer) = answers.pop_front() else {
+            return Ok(found);
+        };
+        found.extend(answer.wait().await?);
+    }
+}
+
+/// Removes keys in chunks. Returns how many held a value.
+pub(super) async fn delete(call: &mut Call<'_>, keys: Vec<Key>) -> Result<u64> {
+    let mut deleted = 0;
+    let make = |keys, reply| Request::DeleteMany { keys, reply };
+    change(call, keys, AHEAD, make, |count| deleted += count).await?;
+    Ok(deleted)
+}
+
+/// Writes entries in chunks, in their order.
+pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>) -> Result<()> {
+    if store.completes_on_enqueue() {
+        let mut writes = writes.into_iter();
+        let mut begun = false;
+        while writes.len() > 0 {
+            let writes = writes.by_ref().take(CHUNK).collect();
+            let request = Request::SetMany { writes, reply: None };
+            call.send(request).await.map_err(|error| told(error, begun))?;
+            begun = true;
+        }
+        return Ok(());
+    }
+    let make = |writes, reply| {
+        let reply = Some(reply);
+        Request::SetMany { writes, reply }
+    };
+    // Chunks may overtake each other where connections do, and one key may be in two of them.
+    let ahead = if store.keeps_order() { AHEAD } else { 1 };
+    change(call, writes, ahead, make, |()| {}).await
+}
+
+/// Changes what `items` name in chunks, and passes the answer to each chunk to `done`. After a failure no
+/// further chunk is sent, but the answers to all that were sent are waited for.
+async fn change<I, T>(
+    call: &mut Call<'_>,
+    items: Vec<I>,
+    ahead: usize,
+    make: impl Fn(Vec<I>, Reply<T>) -> Request,
+    mut done: impl FnMut(T),
+) -> Result<()> {
+    let mut items = items.into_iter();
+    let mut answers: VecDeque<Answer<'_, T>> = VecDeque::new();
+    let mut failure: Option<Error> = None;
+    // Whether a chunk was, or may have been, carried out.
+    let mut partly = false;
+    loop {
+        while failure.is_none() && items.len() > 0 && answers.len() < ahead {
+            let chunk = items.by_ref().take(CHUNK).collect();
+            match call.begin(|reply| make(chunk, reply)).await {
+                Ok(answer) => answers.push_back(answer),
+                Err(error) => failure = Some(error),
+            }
+        }
+        let Some(answer) = answers.pop_front() else { break };
+        match answer.wait().await {
+            Ok(answer) => {
+                partly = true;
+                done(answer);
+            }
+            Err(error) => {
+                partly |= matches!(error, Error::OutcomeUnknown(_));
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    failure.map_or(Ok(()), |error| Err(told(error, partly)))
+}
+
+/// The error of a call of which some chunks may have been carried out.
+fn told(error: Error, partly: bool) -> Error {
+    match error {
+        Error::OutcomeUnknown(_) => error,
+        error if partly => Error::OutcomeUnknown(Cause::new(error)),
+        error => error,
+    }
+}
