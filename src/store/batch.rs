@@ -12,7 +12,8 @@ use crate::value::{Value, pack};
 impl Store {
     /// The values of many keys, in the order asked.
     ///
-    /// Up to 512 keys are read at one point in time; more are read in several requests. Values of up
+    /// Up to 512 keys are read at one point in time. More are read in several requests, which share one
+    /// `request_timeout`. Values of up
     /// to 256 bytes share allocations of at most 4 KiB: one that is kept keeps that much alive.
     ///
     /// ```
@@ -56,14 +57,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). One entry that is refused refuses the call, and nothing is written. On
-    /// Redis, [`OutcomeUnknown`](crate::Error::OutcomeUnknown) also if the server took some of the
-    /// entries and not others.
+    /// As [`set`](Self::set). One entry that is refused refuses the call, and nothing is written.
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown) also if some of the entries were written and others not:
+    /// more than 512 travel in several requests, which share one `request_timeout`.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready, it has written the first 512 entries, or twice as many, and so on,
-    /// or none. On Redis, once polled, some or all of them may be written.
+    /// On the memory engine, a future that is dropped before it is ready has written the first 512 entries, or
+    /// twice as many, and so on, or none. On Redis, once polled, some or all of them may be written.
     pub fn set_many<K: AsRef<str>, V: Into<Value>>(
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
@@ -90,6 +91,8 @@ impl Store {
     /// # Errors
     ///
     /// As [`delete`](Self::delete). One key that is refused refuses the call, and nothing is removed.
+    /// More than 512 keys travel in several requests, which share one `request_timeout`:
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if some of them may have been carried out and others not.
     ///
     /// # Cancel safety
     ///
