@@ -1,7 +1,13 @@
-//! What a store is opened with: data, defaults, validation.
+//! What a store is opened with: settings, their defaults and bounds, and how text says them.
 
+mod options;
 mod redis;
+mod setting;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod text;
+mod units;
 mod url;
 
 use std::fmt;
@@ -10,17 +16,33 @@ use std::time::Duration;
 use crate::codec::Codec;
 use crate::error::Result;
 
+pub(crate) use self::options::{RedisOptions, Target, Tls};
 pub use self::redis::RedisConfig;
-pub(crate) use self::redis::{RedisOptions, Target, Tls};
+use self::setting::{Field, Kind, Setting};
 pub use self::settings::Settings;
-use self::settings::{at_least_one, refuse, shared_settings};
-use self::url::StoreUrl;
+use self::settings::{SHARED, refuse, shared_settings};
 pub(crate) use self::url::{Address, Place};
 
 /// The environment variable that [`Config::from_env`] reads.
 pub(crate) const URL_VARIABLE: &str = "CACHESTORE_URL";
 
 const MIB: usize = 1024 * 1024;
+
+/// Settings by their names, as a URL or a map gives them.
+type Parameters = Vec<(String, String)>;
+
+/// The settings of the memory engine, by their setters' names.
+static MEMORY: &[Setting<usize>] = &[Setting::new(
+    "capacity_bytes",
+    Kind::Size(
+        1..=usize::MAX,
+        Field {
+            get: |capacity_bytes| Some(*capacity_bytes),
+            set: |capacity_bytes, bytes| *capacity_bytes = bytes,
+        },
+    ),
+)
+.or("capacity")];
 
 /// Which engine serves a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,7 +143,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL. The message never contains the URL.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig), as [`RedisConfig::new`].
     pub fn redis(url: &str) -> Result<Self> {
         RedisConfig::new(url).map(Self::from)
     }
@@ -129,30 +151,25 @@ impl Config {
     /// The configuration that a URL names: `memory://`, `memory://?capacity=64MiB`,
     /// `redis://localhost:6379/0` and the others of [`RedisConfig::new`].
     ///
-    /// Parameters of `memory://`: `capacity`, in bytes, or with `KiB`, `MiB` or `GiB` behind the
-    /// number; `namespace`; `codec`, `messagepack` or `json`.
+    /// Settings are parameters, by the names of their setters: `redis://host?connections=4&ttl=5m`. Each is
+    /// given once at most. A byte that means something in a URL is percent-encoded: `%26` for `&`.
+    ///
+    #[doc = include_str!("config/settings.md")]
     ///
     /// ```
     /// use cachestore::Config;
     ///
-    /// assert!(Config::from_url("memory://?capacity=64MiB").is_ok());
+    /// assert!(Config::from_url("memory://?capacity=64MiB&ttl=5s").is_ok());
     /// assert!(Config::from_url("memory://?capacity=lots").is_err());
     /// ```
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL. The message never contains the URL.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL, or if a parameter is unknown,
+    /// given twice, or out of its bounds. The message names the setting, and repeats no other part of the
+    /// URL.
     pub fn from_url(url: &str) -> Result<Self> {
-        let named = match url::parse(url)? {
-            StoreUrl::Redis(named) => return Ok(RedisConfig::named(named).into()),
-            StoreUrl::Memory(named) => named,
-        };
-        let mut config = MemoryConfig::default();
-        if let Some(bytes) = named.what {
-            config = config.capacity_bytes(bytes);
-        }
-        config.settings.name(named.namespace, named.codec);
-        Ok(config.into())
+        Self::read(url, Parameters::new())
     }
 
     /// The configuration that the environment names: the URL in `CACHESTORE_URL`. If it is unset or
@@ -180,6 +197,24 @@ impl Config {
         }
     }
 
+    /// How much memory entries may hold, as [`MemoryConfig::capacity_bytes`]. A configuration of Redis
+    /// with a capacity is refused when it is opened: the server has its own `maxmemory`.
+    ///
+    /// ```
+    /// use cachestore::Config;
+    ///
+    /// let config = Config::memory().capacity_bytes(8 * 1024 * 1024);
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        match &mut self.engine {
+            EngineConfig::Memory { capacity_bytes } => *capacity_bytes = bytes,
+            EngineConfig::Redis(options) => options.capacity_bytes = true,
+        }
+        self
+    }
+
     /// Which engine this opens.
     #[must_use]
     pub fn engine(&self) -> EngineKind {
@@ -198,9 +233,7 @@ impl Config {
     pub(crate) fn validate(&self) -> Result<()> {
         self.settings.validate()?;
         match &self.engine {
-            EngineConfig::Memory { capacity_bytes } => {
-                at_least_one("capacity_bytes", *capacity_bytes as u128)
-            }
+            EngineConfig::Memory { capacity_bytes } => setting::check(capacity_bytes, MEMORY),
             EngineConfig::Redis(options) => options.validate(),
         }
     }

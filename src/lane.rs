@@ -87,7 +87,7 @@ pub(crate) struct Bounds {
 pub(crate) fn lane(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (LaneSender, LaneReceiver) {
     let (sender, receiver) = mpsc::channel(bounds.length);
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
-    let most = u32::try_from(bounds.bytes).unwrap_or(u32::MAX);
+    let most = u32::try_from(bounds.bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
     let patience = bounds.patience.min(LONGEST);
     let sender = LaneSender {

@@ -1,19 +1,15 @@
 //! The Redis engine's configuration. What it holds may be secret: `Debug` shows none of it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::Settings;
-use super::settings::{at_least_one, refuse};
-use super::url::{self, Address, Named};
+use super::options::{ClientCertificate, REDIS, RedisOptions, Target};
+use super::setting::apply;
+use super::url::{self, Address};
+use super::{Parameters, Settings};
 use crate::error::Result;
-
-const MIB: usize = 1024 * 1024;
-/// More connections than this to one server are a mistake.
-const MOST_CONNECTIONS: usize = 64;
 
 /// The Redis engine's configuration: [`RedisConfig::new`], then the setters.
 ///
@@ -40,151 +36,8 @@ const MOST_CONNECTIONS: usize = 64;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct RedisConfig {
-    pub(crate) settings: Settings,
-    pub(crate) options: RedisOptions,
-}
-
-/// What the engine itself needs.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct RedisOptions {
-    pub(crate) target: Target,
-    pub(crate) tls: Tls,
-    pub(crate) client_name: Option<String>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) response_timeout: Duration,
-    pub(crate) keep_alive: Duration,
-    pub(crate) reconnect_min: Duration,
-    pub(crate) reconnect_max: Duration,
-    pub(crate) batch_commands: usize,
-    pub(crate) batch_bytes: usize,
-    pub(crate) max_in_flight: usize,
-    pub(crate) max_in_flight_bytes: usize,
-    pub(crate) connections: usize,
-    pub(crate) max_connection_age: Option<Duration>,
-}
-
-/// What to connect to.
-#[derive(Clone)]
-pub(crate) enum Target {
-    Address(Address),
-    Client(Arc<redis::Client>),
-    Connection(Arc<MultiplexedConnection>),
-}
-
-/// Certificates in PEM form.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tls {
-    pub(crate) ca: Option<Arc<[u8]>>,
-    pub(crate) client: Option<ClientCertificate>,
-}
-
-/// What this client shows of itself.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct ClientCertificate {
-    pub(crate) chain: Arc<[u8]>,
-    pub(crate) key: Arc<[u8]>,
-}
-
-impl PartialEq for Target {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Target::Address(a), Target::Address(b)) => a == b,
-            (Target::Client(a), Target::Client(b)) => Arc::ptr_eq(a, b),
-            (Target::Connection(a), Target::Connection(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Address(address) => {
-                write!(
-                    f,
-                    "{:?}, tls {}, database {}",
-                    address.place, address.tls, address.db
-                )
-            }
-            Target::Client(_) => f.write_str("an existing client"),
-            Target::Connection(_) => f.write_str("an existing connection"),
-        }
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("private_ca", &self.ca.is_some())
-            .field("client_certificate", &self.client.is_some())
-            .finish()
-    }
-}
-
-impl RedisOptions {
-    fn new(target: Target) -> Self {
-        Self {
-            target,
-            tls: Tls::default(),
-            client_name: None,
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_secs(1),
-            keep_alive: Duration::from_secs(15),
-            reconnect_min: Duration::from_millis(20),
-            reconnect_max: Duration::from_secs(1),
-            batch_commands: 512,
-            batch_bytes: MIB / 4,
-            max_in_flight: 4,
-            max_in_flight_bytes: 64 * MIB,
-            connections: 1,
-            max_connection_age: None,
-        }
-    }
-
-    /// How many pipelines may be under way on one connection. Where others send too, there may be no room
-    /// for one, and the next would overtake it.
-    pub(crate) fn pipelines(&self) -> usize {
-        match self.target {
-            Target::Connection(_) => 1,
-            _ => self.max_in_flight,
-        }
-    }
-
-    pub(crate) fn validate(&self) -> Result<()> {
-        at_least_one("connect_timeout", self.connect_timeout.as_nanos())?;
-        at_least_one("response_timeout", self.response_timeout.as_nanos())?;
-        at_least_one("keep_alive", self.keep_alive.as_secs().into())?;
-        at_least_one("reconnect_backoff", self.reconnect_min.as_nanos())?;
-        at_least_one("batch_commands", self.batch_commands as u128)?;
-        at_least_one("batch_bytes", self.batch_bytes as u128)?;
-        at_least_one("max_in_flight", self.max_in_flight as u128)?;
-        at_least_one("max_in_flight_bytes", self.max_in_flight_bytes as u128)?;
-        if self.max_in_flight > tokio::sync::Semaphore::MAX_PERMITS {
-            return refuse("max_in_flight is too large".to_owned());
-        }
-        if let Some(age) = self.max_connection_age {
-            at_least_one("max_connection_age", age.as_nanos())?;
-        }
-        if self.connections == 0 || self.connections > MOST_CONNECTIONS {
-            return refuse(format!("connections must be from 1 to {MOST_CONNECTIONS}"));
-        }
-        if self.reconnect_max < self.reconnect_min {
-            return refuse("reconnect_backoff ends below where it begins".to_owned());
-        }
-        let Target::Address(address) = &self.target else {
-            if matches!(self.target, Target::Connection(_)) && self.connections > 1 {
-                return refuse("one existing connection cannot be several connections".to_owned());
-            }
-            if self.tls != Tls::default() {
-                return refuse("an existing client or connection brings its own TLS settings".to_owned());
-            }
-            return Ok(());
-        };
-        if self.tls != Tls::default() && !address.tls {
-            return refuse("certificates are for rediss:// URLs".to_owned());
-        }
-        Ok(())
-    }
+    pub(super) settings: Settings,
+    pub(super) options: RedisOptions,
 }
 
 impl RedisConfig {
@@ -195,16 +48,19 @@ impl RedisConfig {
     /// * `rediss://…`, with TLS. The server's certificate and name are always verified.
     /// * `unix:///path/to/socket?db=1&user=…&pass=…`.
     ///
-    /// Parameters of each: `protocol=resp3` or `resp2` (the default), `namespace`, `codec`
-    /// (`messagepack` or `json`). What is not a letter or digit in a user or password is
-    /// percent-encoded, as URLs have it.
+    /// Each takes `protocol=resp3` or `resp2` (the default), and the settings as parameters, which
+    /// [`Config::from_url`](crate::Config::from_url) lists:
+    /// `redis://host?connections=4&response_timeout=500ms`. Percent-encode everything but letters and
+    /// digits in a user, a password or a parameter.
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL. The message never
-    /// contains any part of it.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL, or if a parameter is unknown,
+    /// given twice, or out of its bounds. The message names the setting, and repeats no other part of the
+    /// URL.
     pub fn new(url: &str) -> Result<Self> {
-        url::redis(url).map(Self::named)
+        let (address, given) = url::redis(url)?;
+        Self::named(address, &given)
     }
 
     /// The server that a [`redis::Client`] knows, with all its own settings, TLS included. The engine
@@ -224,11 +80,11 @@ impl RedisConfig {
         Self::of(Target::Connection(Arc::new(connection)))
     }
 
-    /// What a URL names.
-    pub(super) fn named(named: Named<Address>) -> Self {
-        let mut config = Self::of(Target::Address(named.what));
-        config.settings.name(named.namespace, named.codec);
-        config
+    /// A server, and the settings that a URL or a map gives.
+    pub(super) fn named(address: Address, given: &Parameters) -> Result<Self> {
+        let mut config = Self::of(Target::Address(address));
+        apply(given, &mut config.settings, &mut config.options, REDIS)?;
+        Ok(config)
     }
 
     fn of(target: Target) -> Self {
@@ -239,7 +95,7 @@ impl RedisConfig {
     }
 
     /// How long opening a connection may take, from name resolution to the answer to a first `PING`.
-    /// Over zero. Default: 2 s.
+    /// From 1 ms to 24 hours. Default: 2 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.options.connect_timeout = timeout;
@@ -249,7 +105,7 @@ impl RedisConfig {
     /// How long the server may be silent while it owes an answer. The engine then looks twice more,
     /// each after half of this time; if there is still nothing, the connection is dropped and opened
     /// anew. So a hung connection is replaced within twice this time. It ends no call by itself:
-    /// `request_timeout` does. Over zero. Default: 1 s.
+    /// `request_timeout` does. From 1 ms to 24 hours. Default: 1 s.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.options.response_timeout = timeout;
@@ -257,20 +113,21 @@ impl RedisConfig {
     }
 
     /// After how long of silence the operating system asks the other side for a sign of life, in
-    /// whole seconds, at least one. Default: 15 s.
+    /// whole seconds: 1 second to 9 hours, which every operating system takes. Default: 15 s.
     #[must_use]
     pub fn keep_alive(mut self, idle: Duration) -> Self {
         self.options.keep_alive = idle;
         self
     }
 
-    /// How long to wait before a connection that failed is tried again: from `min`, over zero,
-    /// doubled with each failure, up to `max`; each time between half of it and all of it, at
-    /// random. Default: 20 ms to 1 s. It is tried whether or not a request waits.
+    /// How long to wait before a connection that failed is tried again: from `min`, doubled with each
+    /// failure, up to `max`; each time between half of it and all of it, at random. It is tried whether
+    /// or not a request waits. Both are from 1 ms to 24 hours, and `max` is not below `min`. In a URL they
+    /// are `reconnect_backoff_min` and `reconnect_backoff_max`. Default: 20 ms to 1 s.
     #[must_use]
     pub fn reconnect_backoff(mut self, min: Duration, max: Duration) -> Self {
-        self.options.reconnect_min = min;
-        self.options.reconnect_max = max;
+        self.options.reconnect_backoff_min = min;
+        self.options.reconnect_backoff_max = max;
         self
     }
 
@@ -293,7 +150,7 @@ impl RedisConfig {
     /// The most pipelines that wait for their answers on one connection, over zero. What is asked
     /// meanwhile gathers into the next pipeline, so few make large batches: high throughput; many
     /// help where the server is far away. On a connection of your own ([`from_connection`](Self::from_connection)),
-    /// which others may fill, it is one. Default: 4.
+    /// which others may fill, it is one. At most 65,536. Default: 4.
     #[must_use]
     pub fn max_in_flight(mut self, pipelines: usize) -> Self {
         self.options.max_in_flight = pipelines;
@@ -317,15 +174,17 @@ impl RedisConfig {
         self
     }
 
-    /// After how long a connection is replaced, between two answers, over zero. Of use where a load
-    /// balancer or a name's change should be followed. Default: never.
+    /// After how long a connection is replaced, between two answers, at least 10 ms. Of use where a load
+    /// balancer or a name's change should be followed. A time over 100 years counts as 100 years.
+    /// Default: never.
     #[must_use]
     pub fn max_connection_age(mut self, age: Duration) -> Self {
-        self.options.max_connection_age = Some(age);
+        self.options.set_max_connection_age(age);
         self
     }
 
-    /// The name that `CLIENT LIST` shows for the connections. Default: none.
+    /// The name that `CLIENT LIST` shows for the connections: 1 to 128 printable ASCII characters without
+    /// spaces, as the server takes them. Default: none.
     #[must_use]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.options.client_name = Some(name.into());

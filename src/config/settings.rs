@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
+use super::MIB;
+use super::setting::{self, Field, GRAIN, Kind, OVER_ZERO, Setting, Text, field};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::{MAX_KEY_BYTES, Namespace};
-use crate::ttl::Ttl;
-
-const MIB: usize = 1024 * 1024;
+use crate::ttl::{LONGEST, Ttl};
 
 /// The settings that every engine shares. Read them with [`Config::settings`](crate::Config::settings); set
 /// them with the methods of [`Config`](crate::Config) or of an engine's own configuration.
@@ -16,7 +18,7 @@ const MIB: usize = 1024 * 1024;
 pub struct Settings {
     /// How models are encoded. Default: [`Codec::MessagePack`].
     pub codec: Codec,
-    /// How long a call may wait for the engine. Default: 5 s.
+    /// How long a call may wait for the engine, at most 100 years. Default: 5 s.
     pub request_timeout: Duration,
     /// The TTL of a write that names none. Default: none, entries are persistent.
     pub default_ttl: Option<Duration>,
@@ -73,12 +75,12 @@ impl Settings {
         }
     }
 
-    /// What a URL says of any store.
-    pub(super) fn name(&mut self, namespace: Option<String>, codec: Option<Codec>) {
-        self.namespace = namespace;
-        self.codec = codec.unwrap_or_default();
+    /// A longer time than [`LONGEST`] counts as that: the clock cannot reckon with any.
+    pub(super) fn set_request_timeout(&mut self, timeout: Duration) {
+        self.request_timeout = timeout.min(LONGEST);
     }
 
+    /// Refuses the first setting that cannot be used.
     pub(super) fn validate(&self) -> Result<()> {
         if let Some(name) = &self.namespace {
             Namespace::default().nested(name)?;
@@ -86,34 +88,95 @@ impl Settings {
         if let Some(ttl) = self.default_ttl {
             Ttl::checked(ttl)?;
         }
-        at_least_one("request_timeout", self.request_timeout.as_nanos())?;
-        at_least_one("max_value_bytes", self.max_value_bytes as u128)?;
-        at_least_one("queue_length", self.queue_length as u128)?;
-        at_least_one("queue_bytes", self.queue_bytes as u128)?;
-        at_least_one("max_lock_waiters", self.max_lock_waiters as u128)?;
-        at_least_one("max_lock_waiters_per_key", self.max_lock_waiters_per_key as u128)?;
-        at_least_one("max_loads", self.max_loads as u128)?;
-        at_least_one("max_load_waiters", self.max_load_waiters as u128)?;
-        if self.max_key_bytes == 0 || self.max_key_bytes > MAX_KEY_BYTES {
-            return refuse(format!("max_key_bytes must be from 1 to {MAX_KEY_BYTES}"));
-        }
-        if self.queue_length > tokio::sync::Semaphore::MAX_PERMITS {
-            return refuse("queue_length is too large".to_owned());
-        }
-        Ok(())
+        setting::check(self, SHARED)
     }
 }
+
+type Row = Setting<Settings>;
+
+/// The settings of every engine, by their setters' names.
+pub(super) static SHARED: &[Row] = &[
+    Row::new(
+        "codec",
+        Kind::Word(
+            &["messagepack", "json"],
+            Field {
+                get: |settings| Some((settings.codec == Codec::Json).into()),
+                set: |settings, place| {
+                    settings.codec = if place == 1 {
+                        Codec::Json
+                    } else {
+                        Codec::MessagePack
+                    };
+                },
+            },
+        ),
+    ),
+    Row::new(
+        "request_timeout",
+        Kind::Time(
+            GRAIN..=Duration::MAX,
+            Field {
+                get: |settings| Some(settings.request_timeout),
+                set: Settings::set_request_timeout,
+            },
+        ),
+    ),
+    Row::new(
+        "default_ttl",
+        Kind::Time(OVER_ZERO..=LONGEST, field!(default_ttl?)),
+    )
+    .or("ttl"),
+    Row::new(
+        "namespace",
+        Kind::Text(
+            Text {
+                rule: "1 to 64 of A-Z a-z 0-9 . _ - and not `cachestore`",
+                holds: |name| Namespace::default().nested(name).is_ok(),
+            },
+            field!(namespace?),
+        ),
+    ),
+    Row::new(
+        "max_key_bytes",
+        Kind::Size(1..=MAX_KEY_BYTES, field!(max_key_bytes)),
+    ),
+    Row::new(
+        "max_value_bytes",
+        Kind::Size(1..=usize::MAX, field!(max_value_bytes)),
+    ),
+    Row::new(
+        "queue_length",
+        Kind::Number(1..=Semaphore::MAX_PERMITS, field!(queue_length)),
+    ),
+    Row::new("queue_bytes", Kind::Size(1..=usize::MAX, field!(queue_bytes))),
+    Row::new(
+        "max_lock_waiters",
+        Kind::Number(1..=usize::MAX, field!(max_lock_waiters)),
+    ),
+    Row::new(
+        "max_lock_waiters_per_key",
+        Kind::Number(1..=usize::MAX, field!(max_lock_waiters_per_key)),
+    ),
+    Row::new("max_loads", Kind::Number(1..=usize::MAX, field!(max_loads))),
+    Row::new(
+        "max_load_waiters",
+        Kind::Number(1..=usize::MAX, field!(max_load_waiters)),
+    ),
+    Row::new(
+        "go_compatible",
+        Kind::Word(
+            &["false", "true"],
+            Field {
+                get: |settings| Some(settings.go_compatible.into()),
+                set: |settings, place| settings.go_compatible = place == 1,
+            },
+        ),
+    ),
+];
 
 pub(super) fn refuse<T>(reason: String) -> Result<T> {
     Err(Error::InvalidConfig { reason })
-}
-
-pub(super) fn at_least_one(name: &str, value: u128) -> Result<()> {
-    if value == 0 {
-        refuse(format!("{name} must be over zero"))
-    } else {
-        Ok(())
-    }
 }
 
 /// Setters of the shared settings, the same on every configuration type.
@@ -127,10 +190,11 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How long a call may wait for the engine, over zero. Default: 5 s.
+            /// How long a call may wait for the engine, at least 1 ms. A time over 100 years counts as
+            /// 100 years. Default: 5 s.
             #[must_use]
             pub fn request_timeout(mut self, timeout: Duration) -> Self {
-                self.settings.request_timeout = timeout;
+                self.settings.set_request_timeout(timeout);
                 self
             }
 
@@ -156,15 +220,16 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// The largest value in bytes, over zero. Default: 64 MiB.
+            /// The largest value in bytes, over zero. Default: 64 MiB. A Redis server has a limit of its
+            /// own, by default 512 MiB for one value.
             #[must_use]
             pub fn max_value_bytes(mut self, bytes: usize) -> Self {
                 self.settings.max_value_bytes = bytes;
                 self
             }
 
-            /// How many requests may wait in the engine's request queue, over zero. A full queue makes
-            /// callers wait, up to `request_timeout`. Default: 4,096.
+            /// How many requests may wait in the engine's request queue, over zero and at most 2^61 - 1. A
+            /// full queue makes callers wait, up to `request_timeout`. Default: 4,096.
             #[must_use]
             pub fn queue_length(mut self, requests: usize) -> Self {
                 self.settings.queue_length = requests;
@@ -172,7 +237,8 @@ macro_rules! shared_settings {
             }
 
             /// How many bytes of requests may wait in the engine's request queue, over zero. Requests of
-            /// up to 256 bytes are not counted: `queue_length` bounds them. Default: 64 MiB.
+            /// up to 256 bytes are not counted: `queue_length` bounds them. More than 4 GiB counts as
+            /// 4 GiB. Default: 64 MiB.
             #[must_use]
             pub fn queue_bytes(mut self, bytes: usize) -> Self {
                 self.settings.queue_bytes = bytes;

@@ -1,31 +1,20 @@
-//! Reading a store's URL. The URL may hold a password: no error here repeats any part of it but
-//! the names of parameters that are known.
+//! Reading a store's URL. The URL may hold a password: no error here repeats any part of it.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 
-use super::{MIB, refuse};
-use crate::codec::Codec;
+use super::{Parameters, refuse};
 use crate::error::{Error, Result};
 
 /// The schemes of Redis URLs.
 const SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
-const KIB: usize = 1024;
-const GIB: usize = 1024 * MIB;
 
-/// What a URL says, and what it says of any store.
-pub(super) struct Named<T> {
-    pub(super) what: T,
-    pub(super) namespace: Option<String>,
-    pub(super) codec: Option<Codec>,
-}
-
-/// What a store's URL names.
-pub(super) enum StoreUrl {
-    /// The memory engine, and its capacity in bytes.
-    Memory(Named<Option<usize>>),
-    Redis(Named<Address>),
+/// Which engine a store's URL names.
+pub(super) enum Engine {
+    Memory,
+    Redis(Address),
 }
 
 /// Where a server is, and who wants to be let in.
@@ -45,22 +34,34 @@ pub(crate) enum Place {
     Unix(PathBuf),
 }
 
-pub(super) fn parse(url: &str) -> Result<StoreUrl> {
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Place::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Place::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The engine that a URL names, and its parameters that are settings.
+pub(super) fn parse(url: &str) -> Result<(Engine, Parameters)> {
     let Some((scheme, rest)) = url.trim().split_once("://") else {
-        return refuse("a store's URL looks like memory://?capacity=64MiB".to_owned());
+        return refuse("a store's URL looks like memory://?capacity=64MiB or redis://host:6379/0".to_owned());
     };
     if scheme.eq_ignore_ascii_case("memory") {
-        return memory(rest).map(StoreUrl::Memory);
+        return Ok((Engine::Memory, memory(rest)?));
     }
     if SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return redis(url).map(StoreUrl::Redis);
+        let (address, given) = redis(url)?;
+        return Ok((Engine::Redis(address), given));
     }
     refuse("the URL's scheme names no engine: memory://, redis://, rediss:// and unix:// do".to_owned())
 }
 
 /// Reads a Redis URL. The `redis` crate does the reading; its messages may quote the URL, so they are
 /// not passed on.
-pub(super) fn redis(url: &str) -> Result<Named<Address>> {
+pub(super) fn redis(url: &str) -> Result<(Address, Parameters)> {
     let invalid = || Error::InvalidConfig {
         reason: "a Redis URL looks like redis://user:password@host:6379/0, rediss:// with TLS, or \
                  unix:///path?db=0"
@@ -73,21 +74,18 @@ pub(super) fn redis(url: &str) -> Result<Named<Address>> {
     if url.fragment().is_some() {
         return refuse("a Redis URL takes no fragment: certificates are always verified".to_owned());
     }
-    let unix = url.scheme() == "unix";
-    let (mut namespace, mut named_codec) = (None, None);
-    for (name, value) in url.query_pairs() {
-        match &*name {
-            "protocol" => {}
-            "db" | "user" | "pass" if unix => {}
-            "namespace" => namespace = Some(value.into_owned()),
-            "codec" => named_codec = Some(codec(&value)?),
-            _ => {
-                let reason = "a Redis URL takes the parameters protocol, namespace and codec; unix:// \
-                              also db, user and pass";
-                return refuse(reason.to_owned());
-            }
+    let mut given = parameters(url.query().unwrap_or_default());
+    let reserved: &[&str] = match url.scheme() {
+        "unix" => &["protocol", "db", "user", "pass"],
+        _ => &["protocol"],
+    };
+    for name in reserved {
+        if given.iter().filter(|(given, _)| given == name).count() > 1 {
+            return refuse(format!("{name} is given twice"));
         }
     }
+    // The crate reads these.
+    given.retain(|(name, _)| !reserved.contains(&name.as_str()));
     let tls = url.scheme() == "rediss";
     if tls {
         // The engine brings its own TLS: the crate's is off, and it would refuse the scheme.
@@ -95,87 +93,78 @@ pub(super) fn redis(url: &str) -> Result<Named<Address>> {
     }
     let info = url.into_connection_info().map_err(|_| invalid())?;
     let place = match info.addr() {
+        ConnectionAddr::Tcp(_, 0) => return refuse("a server has no port 0".to_owned()),
         ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
         ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
         _ => return Err(invalid()),
     };
-    let given = info.redis_settings();
-    if given.db() < 0 {
+    let settings = info.redis_settings();
+    if settings.db() < 0 {
         return Err(invalid());
     }
-    let what = Address {
+    let address = Address {
         place,
         tls,
-        username: given.username().map(str::to_owned),
-        password: given.password().map(str::to_owned),
-        db: given.db(),
-        resp3: given.protocol() == ProtocolVersion::RESP3,
+        username: settings.username().map(str::to_owned),
+        password: settings.password().map(str::to_owned),
+        db: settings.db(),
+        resp3: settings.protocol() == ProtocolVersion::RESP3,
     };
-    Ok(Named {
-        what,
-        namespace,
-        codec: named_codec,
-    })
+    Ok((address, given))
 }
 
-fn memory(rest: &str) -> Result<Named<Option<usize>>> {
+fn memory(rest: &str) -> Result<Parameters> {
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !place.trim_end_matches('/').is_empty() {
         return refuse("memory:// takes no host, user or path".to_owned());
     }
-    let mut named = Named {
-        what: None,
-        namespace: None,
-        codec: None,
-    };
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        match name {
-            "capacity" => named.what = Some(bytes(value)?),
-            "namespace" => named.namespace = Some(value.to_owned()),
-            "codec" => named.codec = Some(codec(value)?),
-            _ => {
-                return refuse("memory:// takes the parameters capacity, namespace and codec".to_owned());
-            }
-        }
-    }
-    Ok(named)
+    Ok(parameters(query))
 }
 
-fn codec(value: &str) -> Result<Codec> {
-    match value {
-        "messagepack" => Ok(Codec::MessagePack),
-        "json" => Ok(Codec::Json),
-        _ => refuse("codec is messagepack or json".to_owned()),
-    }
+/// The parameters of a URL's query, decoded as forms are: `+` is a space, `%2B` a plus.
+fn parameters(query: &str) -> Parameters {
+    let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
+    parameters
+        .map(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            (decoded(name), decoded(value))
+        })
+        .collect()
 }
 
-/// A number of bytes: `1048576`, `1024KiB`, `1MiB`.
-fn bytes(value: &str) -> Result<usize> {
-    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &value[digits.len()..] {
-        "" => 1,
-        "KiB" => KIB,
-        "MiB" => MIB,
-        "GiB" => GIB,
-        _ => return refuse("capacity is a number of bytes, or of KiB, MiB or GiB".to_owned()),
-    };
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    match digits
-        .parse::<usize>()
-        .ok()
-        .filter(|_| plain)
-        .and_then(|number| number.checked_mul(unit))
-    {
-        Some(bytes) if bytes > 0 => Ok(bytes),
-        _ => refuse("capacity is a whole number over zero, such as 64MiB".to_owned()),
+/// A `%` that no two hexadecimal digits follow stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        bytes.push(match (*first, tail) {
+            (b'+', _) => b' ',
+            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    rest = tail;
+                    high << 4 | low
+                }
+                _ => b'%',
+            },
+            (byte, _) => byte,
+        });
     }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    // A digit of base 16 is under 16.
+    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, EngineConfig, RedisConfig};
+    use super::super::{Config, EngineConfig, MIB, RedisConfig};
     use super::*;
+    use crate::codec::Codec;
+
+    const KIB: usize = 1024;
 
     fn capacity(url: &str) -> Option<usize> {
         match Config::from_url(url).ok()?.engine {
@@ -191,7 +180,7 @@ mod tests {
         assert_eq!(capacity("MEMORY://?capacity=1000"), Some(1000));
         assert_eq!(capacity("memory://?capacity=3KiB"), Some(3 * KIB));
         assert_eq!(capacity(" memory://?capacity=64MiB "), Some(64 * MIB));
-        assert_eq!(capacity("memory://?capacity=2GiB"), Some(2 * GIB));
+        assert_eq!(capacity("memory://?capacity=2GiB"), Some(2048 * MIB));
     }
 
     #[test]
@@ -229,7 +218,7 @@ mod tests {
     }
 
     fn address(url: &str) -> Address {
-        redis(url).unwrap().what
+        redis(url).unwrap().0
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub(super) fn unopened(error: &RedisError) -> Error {
         ErrorKind::AuthenticationFailed => Error::Unauthorized,
         ErrorKind::Server(_) | ErrorKind::Extension => match error.code() {
             Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Error::Unauthorized,
+            _ if error.detail().is_some_and(|words| words.contains("DB index")) => Error::InvalidConfig {
+                reason: "the server has no database of this number: see its `databases` setting".to_owned(),
+            },
             // Of a refused `SELECT` the crate keeps the words, but not the code.
             _ if error
                 .detail()

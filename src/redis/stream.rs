@@ -60,6 +60,11 @@ impl Stream {
 
 /// What the operating system and the TLS library say names hosts and certificates at most.
 fn unavailable(error: io::Error) -> Error {
+    // A path that is too long, a name with a zero byte: no other attempt will do better.
+    if error.kind() == io::ErrorKind::InvalidInput {
+        let reason = "the operating system takes no such host or path".to_owned();
+        return Error::InvalidConfig { reason };
+    }
     Error::Unavailable(Cause::new(error))
 }
 

@@ -270,9 +270,9 @@ impl Subscriber {
         self.channels.lost();
         let wait = self
             .options
-            .reconnect_min
+            .reconnect_backoff_min
             .saturating_mul(1 << u32::min(self.failures, 20))
-            .min(self.options.reconnect_max);
+            .min(self.options.reconnect_backoff_max);
         self.failures += 1;
         self.line = Line::Down {
             retry: Instant::now() + wait.mul_f64(0.5 + rand::random::<f64>() / 2.0),

@@ -17,6 +17,7 @@ mod loads;
 mod opening;
 mod order;
 mod restart;
+mod settings;
 mod smoke;
 mod tls;
 mod ttl;

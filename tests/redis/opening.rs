@@ -55,7 +55,7 @@ async fn the_database_is_the_one_that_was_named() {
     let error = Store::open(config(&format!("{}/99", server.url())))
         .await
         .unwrap_err();
-    println!("no such database: {error:?}");
+    assert!(matches!(error, Error::InvalidConfig { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -95,10 +95,10 @@ impl Link {
 
     /// The time before the next attempt: longer with each failure, at random within its upper half.
     fn backoff(&self) -> Duration {
-        let longest = self.options.reconnect_max;
+        let longest = self.options.reconnect_backoff_max;
         let whole = self
             .options
-            .reconnect_min
+            .reconnect_backoff_min
             .saturating_mul(1 << self.failures.min(20))
             .min(longest);
         whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)

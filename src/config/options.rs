@@ -1,0 +1,226 @@
+//! What the Redis engine is opened with. What it holds may be secret: `Debug` shows none of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+
+use super::setting::{self, Field, GRAIN, Kind, Setting, Text, field};
+use super::url::Address;
+use super::{MIB, refuse};
+use crate::error::Result;
+use crate::ttl::LONGEST;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Linux takes up to 32,767 s between two probes.
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(9 * 60 * 60);
+/// A shorter age would do nothing but connect.
+const SHORTEST_AGE: Duration = Duration::from_millis(10);
+/// More connections than this to one server are a mistake.
+const MOST_CONNECTIONS: usize = 64;
+/// More pipelines than this on one connection are a mistake.
+const MOST_IN_FLIGHT: usize = 65_536;
+
+type Row = Setting<RedisOptions>;
+
+/// The settings of the Redis engine, by their setters' names.
+pub(super) static REDIS: &[Row] = &[
+    Row::new(
+        "connections",
+        Kind::Number(1..=MOST_CONNECTIONS, field!(connections)),
+    ),
+    Row::new(
+        "connect_timeout",
+        Kind::Time(GRAIN..=DAY, field!(connect_timeout)),
+    ),
+    Row::new(
+        "response_timeout",
+        Kind::Time(GRAIN..=DAY, field!(response_timeout)),
+    ),
+    Row::new(
+        "keep_alive",
+        Kind::Time(Duration::from_secs(1)..=LONGEST_KEEP_ALIVE, field!(keep_alive)),
+    ),
+    Row::new(
+        "reconnect_backoff_min",
+        Kind::Time(GRAIN..=DAY, field!(reconnect_backoff_min)),
+    ),
+    Row::new(
+        "reconnect_backoff_max",
+        Kind::Time(GRAIN..=DAY, field!(reconnect_backoff_max)),
+    ),
+    Row::new(
+        "max_connection_age",
+        Kind::Time(
+            SHORTEST_AGE..=Duration::MAX,
+            Field {
+                get: |options| options.max_connection_age,
+                set: RedisOptions::set_max_connection_age,
+            },
+        ),
+    ),
+    Row::new(
+        "batch_commands",
+        Kind::Number(1..=usize::MAX, field!(batch_commands)),
+    ),
+    Row::new("batch_bytes", Kind::Size(1..=usize::MAX, field!(batch_bytes))),
+    Row::new(
+        "max_in_flight",
+        Kind::Number(1..=MOST_IN_FLIGHT, field!(max_in_flight)),
+    ),
+    Row::new(
+        "max_in_flight_bytes",
+        Kind::Size(1..=usize::MAX, field!(max_in_flight_bytes)),
+    ),
+    Row::new(
+        "client_name",
+        Kind::Text(
+            Text {
+                rule: "1 to 128 printable ASCII characters without spaces",
+                holds: |name| (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()),
+            },
+            field!(client_name?),
+        ),
+    ),
+];
+
+/// What the engine itself needs.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RedisOptions {
+    pub(crate) target: Target,
+    pub(crate) tls: Tls,
+    pub(crate) client_name: Option<String>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) response_timeout: Duration,
+    pub(crate) keep_alive: Duration,
+    pub(crate) reconnect_backoff_min: Duration,
+    pub(crate) reconnect_backoff_max: Duration,
+    pub(crate) batch_commands: usize,
+    pub(crate) batch_bytes: usize,
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_in_flight_bytes: usize,
+    pub(crate) connections: usize,
+    pub(crate) max_connection_age: Option<Duration>,
+    /// Whether a capacity was set, which is for the memory engine. `validate` refuses it.
+    pub(super) capacity_bytes: bool,
+}
+
+/// What to connect to.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Address(Address),
+    Client(Arc<redis::Client>),
+    Connection(Arc<MultiplexedConnection>),
+}
+
+/// Certificates in PEM form.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) ca: Option<Arc<[u8]>>,
+    pub(crate) client: Option<ClientCertificate>,
+}
+
+/// What this client shows of itself.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ClientCertificate {
+    pub(crate) chain: Arc<[u8]>,
+    pub(crate) key: Arc<[u8]>,
+}
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Target::Address(a), Target::Address(b)) => a == b,
+            (Target::Client(a), Target::Client(b)) => Arc::ptr_eq(a, b),
+            (Target::Connection(a), Target::Connection(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Address(address) => {
+                write!(
+                    f,
+                    "{:?}, tls {}, database {}",
+                    address.place, address.tls, address.db
+                )
+            }
+            Target::Client(_) => f.write_str("an existing client"),
+            Target::Connection(_) => f.write_str("an existing connection"),
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("private_ca", &self.ca.is_some())
+            .field("client_certificate", &self.client.is_some())
+            .finish()
+    }
+}
+
+impl RedisOptions {
+    pub(super) fn new(target: Target) -> Self {
+        Self {
+            target,
+            tls: Tls::default(),
+            client_name: None,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(1),
+            keep_alive: Duration::from_secs(15),
+            reconnect_backoff_min: Duration::from_millis(20),
+            reconnect_backoff_max: Duration::from_secs(1),
+            batch_commands: 512,
+            batch_bytes: MIB / 4,
+            max_in_flight: 4,
+            max_in_flight_bytes: 64 * MIB,
+            connections: 1,
+            max_connection_age: None,
+            capacity_bytes: false,
+        }
+    }
+
+    /// How many pipelines may be under way on one connection. Where others send too, there may be no room
+    /// for one, and the next would overtake it.
+    pub(crate) fn pipelines(&self) -> usize {
+        match self.target {
+            Target::Connection(_) => 1,
+            _ => self.max_in_flight,
+        }
+    }
+
+    /// A longer time than [`LONGEST`] counts as that: the clock cannot reckon with any.
+    pub(super) fn set_max_connection_age(&mut self, age: Duration) {
+        self.max_connection_age = Some(age.min(LONGEST));
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        if self.capacity_bytes {
+            return refuse(
+                "capacity_bytes is a setting of the memory engine: Redis has its maxmemory".to_owned(),
+            );
+        }
+        setting::check(self, REDIS)?;
+        if self.reconnect_backoff_max < self.reconnect_backoff_min {
+            return refuse("reconnect_backoff must not end below where it begins".to_owned());
+        }
+        let Target::Address(address) = &self.target else {
+            if matches!(self.target, Target::Connection(_)) && self.connections > 1 {
+                return refuse("one existing connection cannot be several connections".to_owned());
+            }
+            if self.tls != Tls::default() {
+                return refuse("an existing client or connection brings its own TLS settings".to_owned());
+            }
+            return Ok(());
+        };
+        if self.tls != Tls::default() && !address.tls {
+            return refuse("certificates are for rediss:// URLs".to_owned());
+        }
+        Ok(())
+    }
+}
