@@ -77,7 +77,7 @@ pub enum Error {
     /// The lock is another's: the secret is not that of its holder. Nothing was changed.
     #[error("the lock is held with another secret")]
     LockMismatch,
-    /// `incr` found a value that is not a decimal integer of 64 bits.
+    /// `incr` or `counter` found a value that is not a decimal integer of 64 bits.
     #[error("the value is not a decimal integer of 64 bits")]
     NotAnInteger,
     /// `incr` would leave the range of a 64-bit integer. The value is unchanged.

@@ -142,6 +142,6 @@ pub use load::{LoadError, Loaded, Origin};
 pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub use secret::Secret;
 pub use stats::Stats;
-pub use store::{Load, LoadFuture, LoadMany, Lock, Scan, Set, SetFuture, SetIf, SetMany, Store};
+pub use store::{Incr, Load, LoadFuture, LoadMany, Lock, Scan, Set, SetFuture, SetIf, SetMany, Store};
 pub use ttl::Ttl;
 pub use value::Value;

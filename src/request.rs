@@ -89,9 +89,11 @@ pub(crate) enum Request {
         ttl: Option<Duration>,
         reply: Reply<bool>,
     },
+    /// Adds to an integer. `ttl` is for an entry that this creates.
     Incr {
         key: Key,
         by: i64,
+        ttl: Option<Duration>,
         reply: Reply<i64>,
     },
     Scan {

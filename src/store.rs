@@ -3,6 +3,7 @@
 mod batch;
 mod cache;
 mod chunks;
+mod counter;
 mod entry;
 mod load;
 mod lock;
@@ -22,6 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+pub use self::counter::Incr;
 pub use self::load::{Load, LoadFuture, LoadMany};
 pub use self::lock::Lock;
 pub use self::scan::Scan;

@@ -48,6 +48,16 @@ impl Value {
     }
 }
 
+impl Value {
+    /// The value as a decimal integer, in the one form that Redis takes too: no sign but `-`, no leading
+    /// zeros, no blanks.
+    pub(crate) fn to_integer(&self) -> Option<i64> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        let number: i64 = text.parse().ok()?;
+        (number.to_string() == text).then_some(number)
+    }
+}
+
 impl AsRef<[u8]> for Value {
     fn as_ref(&self) -> &[u8] {
         &self.0

@@ -63,7 +63,7 @@ async fn what_was_sent_before_the_drop_is_carried_out() {
         let mut calls = tokio::task::JoinSet::new();
         for n in 0..50 {
             let store = store.clone();
-            calls.spawn(async move { store.incr(&format!("n{n}"), 1).await });
+            calls.spawn(async move { store.incr(format!("n{n}"), 1).await });
         }
         drop(store);
         while let Some(call) = calls.join_next().await {

@@ -324,7 +324,7 @@ fn what_was_acknowledged_before_a_close_is_done() {
                 // These are in the lane before the close, so they are served before it.
                 let mut sent = Vec::new();
                 for _ in 0..100 {
-                    let mut call = Box::pin(maybe_done(store.incr("sent", 1)));
+                    let mut call = Box::pin(maybe_done(store.incr("sent", 1).into_future()));
                     let _ = poll!(&mut call);
                     sent.push(call);
                 }

@@ -313,7 +313,9 @@ impl MemoryEngine {
             Request::Exists { key, reply } => reply.send(Ok(table.contains(&key, now))),
             Request::Ttl { key, reply } => reply.send(Ok(table.ttl(&key, now))),
             Request::Expire { key, ttl, reply } => reply.send(Ok(operation::expire(table, &key, ttl, now))),
-            Request::Incr { key, by, reply } => reply.send(operation::incr(table, key, by, now)),
+            Request::Incr { key, by, ttl, reply } => {
+                reply.send(operation::incr(table, key, by, ttl, now));
+            }
             Request::Scan {
                 prefix,
                 cursor,

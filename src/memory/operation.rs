@@ -36,10 +36,10 @@ pub(super) fn expire(table: &mut Table, key: &Key, ttl: Option<Duration>, now: M
     }
 }
 
-/// The sum, which is stored: in an entry that keeps the rest, or in a new persistent one.
-pub(super) fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<i64> {
+/// The sum, which is stored: in an entry that keeps the rest, or in a new one that has this TTL.
+pub(super) fn incr(table: &mut Table, key: Key, by: i64, ttl: Option<Duration>, now: Moment) -> Result<i64> {
     let held = match table.peek(&key, now) {
-        Some(value) => Some(integer(value).ok_or(Error::NotAnInteger)?),
+        Some(value) => Some(value.to_integer().ok_or(Error::NotAnInteger)?),
         None => None,
     };
     let sum = held.unwrap_or(0).checked_add(by).ok_or(Error::Overflow)?;
@@ -51,19 +51,11 @@ pub(super) fn incr(table: &mut Table, key: Key, by: i64, now: Moment) -> Result<
             Write {
                 key,
                 value,
-                ttl: None,
+                ttl,
                 depends_on: Names::default(),
             },
             now,
         );
     }
     Ok(sum)
-}
-
-/// A decimal integer in the one form that Redis takes too: no sign but `-`, no leading zeros, no
-/// blanks.
-fn integer(value: &Value) -> Option<i64> {
-    let text = std::str::from_utf8(value.as_bytes()).ok()?;
-    let number: i64 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
 }

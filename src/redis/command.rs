@@ -187,6 +187,16 @@ impl Batch {
                 };
                 self.add(command);
             }
+            Request::Incr {
+                key,
+                by: count,
+                ttl: Some(ttl),
+                ..
+            } => {
+                let mut command = Script::Incr.call(by, 1);
+                command.arg(key.as_str()).arg(*count).arg(millis(*ttl));
+                self.add(command);
+            }
             Request::Incr { key, by, .. } => {
                 let mut command = keyed("INCRBY", [key]);
                 command.arg(*by);

@@ -75,6 +75,7 @@ impl Task {
             Task::Request(Request::SetIf { write, condition, .. }) => {
                 tied(write) || matches!(condition, Condition::Holds(_))
             }
+            Task::Request(Request::Incr { ttl, .. }) => ttl.is_some(),
             Task::Request(Request::Expire { .. } | Request::Lease(_)) => true,
             _ => false,
         }

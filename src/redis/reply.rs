@@ -8,7 +8,7 @@ use redis::Value as Wire;
 use tokio::time::Instant;
 
 pub(super) use self::decode::remaining;
-use self::decode::{aged, flag, number, page, refuse_errors, ttl, unexpected, value, values};
+use self::decode::{aged, flag, integer, number, page, refuse_errors, ttl, unexpected, value, values};
 pub(super) use self::lost::{expire, fail, late, lose};
 use self::read::{answer_many, count_read, settle_doubt, settle_gets, settle_many_aged};
 use super::fault;
@@ -142,7 +142,7 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         }
         Request::Exists { reply, .. } | Request::Expire { reply, .. } => reply.send(flag(got)),
         Request::Ttl { reply, .. } => reply.send(number(got).map(ttl)),
-        Request::Incr { reply, .. } => reply.send(number(got)),
+        Request::Incr { reply, .. } => reply.send(integer(got)),
         Request::Scan { reply, .. } => reply.send(page(got)),
         Request::Lock(request) => {
             let answer = refuse_errors(got)

@@ -9,6 +9,7 @@ use redis::Cmd;
 pub(super) enum Script {
     Write,
     Expire,
+    Incr,
     Condemn,
     Drain,
     ClearLeases,
@@ -26,9 +27,10 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 16] = [
+    pub(super) const ALL: [Script; 17] = [
         Script::Write,
         Script::Expire,
+        Script::Incr,
         Script::Condemn,
         Script::Drain,
         Script::ClearLeases,
@@ -56,6 +58,7 @@ impl Script {
                 include_str!("scripts/extend.lua"),
                 include_str!("scripts/expire.lua")
             ),
+            Script::Incr => include_str!("scripts/incr.lua"),
             Script::Condemn => include_str!("scripts/condemn.lua"),
             Script::Drain => include_str!("scripts/drain.lua"),
             Script::ClearLeases => concat!(

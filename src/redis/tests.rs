@@ -342,6 +342,7 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
     let (question, mut asked) = get("a");
     let (reply, mut changed) = Reply::new();
     let change = job(Request::Incr {
+        ttl: None,
         key: key("n"),
         by: 1,
         reply,

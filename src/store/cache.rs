@@ -12,9 +12,6 @@ use crate::request::{Condition, Request};
 use crate::ttl::Ttl;
 use crate::value::Value;
 
-/// The bytes of `i64::MIN`, the longest integer there is.
-const LONGEST_INTEGER: usize = 20;
-
 impl Store {
     /// The value of a key, `None` if there is none.
     ///
@@ -309,32 +306,6 @@ impl Store {
                 reply,
             })
             .await
-    }
-
-    /// Adds to a decimal integer: the sum. A key without a value counts as 0, and becomes a
-    /// persistent entry whatever `default_ttl` says; an entry keeps its TTL and its dependencies.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
-    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
-    /// assert_eq!(store.incr("n", 5).await?, 5);
-    /// assert_eq!(store.incr("n", -2).await?, 3);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// As [`take`](Self::take); [`NotAnInteger`](crate::Error::NotAnInteger) if the value is none,
-    /// and [`Overflow`](crate::Error::Overflow) if the sum is past `i64`. The value then stays as it
-    /// is.
-    ///
-    /// # Cancel safety
-    ///
-    /// Once polled, the change may be made even if the future is dropped.
-    pub async fn incr(&self, key: impl AsRef<str>, by: i64) -> Result<i64> {
-        let key = self.key(key.as_ref())?;
-        self.check_size(&key, LONGEST_INTEGER, &[])?;
-        self.lane().ask(|reply| Request::Incr { key, by, reply }).await
     }
 
     fn entry(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Result<(Key, Value)> {

@@ -14,7 +14,7 @@ use crate::lane::Refused;
 use crate::request::{Condition, Request, Write};
 use crate::value::Value;
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 /// The options of a write, the same on every builder of one.
 macro_rules! write_options {

@@ -50,6 +50,8 @@ pub(crate) async fn with_key(store: &Store, key: &str) -> Vec<Outcome> {
         "expire": store.expire(key, secs(1)),
         "persist": store.persist(key),
         "incr": store.incr(key, 1),
+        "incr with a TTL": store.incr(key, 1).ttl(secs(1)),
+        "counter": store.counter(key),
         "get_many": store.get_many(["other", key]),
         "set_many": store.set_many([("other", "v"), (key, "v")]),
         "delete_many": store.delete_many(["other", key]),
@@ -106,6 +108,7 @@ pub(crate) async fn with_ttl(store: &Store, ttl: std::time::Duration) -> Vec<Out
         "get_or_load": of_store(store.get_or_load("held", one).ttl(ttl)),
         "get_or_load_many": of_store(store.get_or_load_many(["held", "absent"], each).ttl(ttl)),
         "expire": store.expire("held", ttl),
+        "incr": store.incr("absent count", 1).ttl(ttl),
     }
 }
 

@@ -59,7 +59,12 @@ macro_rules! everywhere {
                 other_forms_of_a_number_are_none,
                 a_sum_past_64_bits_is_refused,
                 counting_keeps_ttl_and_dependencies,
-                no_count_is_lost;
+                no_count_is_lost,
+                the_call_that_creates_a_counter_sets_its_ttl,
+                a_rate_limiter_opens_again,
+                counting_with_a_ttl_is_counting,
+                no_count_is_lost_and_one_call_creates_the_counter,
+                a_counter_is_read_as_the_integer_that_it_is;
             lifetimes: an_entry_without_a_ttl_is_persistent,
                 ttl_tells_what_is_left_in_whole_milliseconds,
                 every_write_takes_a_ttl,

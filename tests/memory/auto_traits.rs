@@ -7,7 +7,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use cachestore::{
     Cause, Codec, Config, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, EngineKind, Error,
-    MemoryConfig, Phase, Scan, Set, SetFuture, SetIf, SetMany, Settings, Stats, Store, Ttl, Value,
+    Incr, MemoryConfig, Phase, Scan, Set, SetFuture, SetIf, SetMany, Settings, Stats, Store, Ttl, Value,
 };
 use futures_util::{Stream, TryStreamExt};
 
@@ -56,6 +56,7 @@ fn builders_and_streams_are_sent() {
     is_sent::<SetFuture<'static>>();
     is_sent::<SetIf<'static>>();
     is_sent::<SetMany<'static>>();
+    is_sent::<Incr<'static>>();
     fn is_stream<T: Stream<Item = cachestore::Result<String>> + Debug + Send + Unpin + 'static>() {}
     is_stream::<Scan>();
 }
@@ -114,7 +115,8 @@ async fn every_future_is_sent() {
     sent(store.take("k")).await.unwrap();
     sent(store.delete("k")).await.unwrap();
     sent(store.delete_many(["k"])).await.unwrap();
-    sent(store.incr("n", 1)).await.unwrap();
+    built(store.incr("n", 1).ttl(secs(9))).await.unwrap();
+    sent(store.counter("n")).await.unwrap();
     sent(store.invalidate(["k"])).await.unwrap();
     sent(store.scan("").try_collect::<Vec<_>>()).await.unwrap();
     sent(store.clear()).await.unwrap();

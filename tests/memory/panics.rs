@@ -165,7 +165,7 @@ async fn a_task_that_panics_between_its_calls_takes_nothing_with_it() {
         let task = tokio::spawn(async move {
             store.set(format!("k{n}"), "v").await.unwrap();
             // Futures that are under way are dropped by the unwinding.
-            let mut under_way: Vec<_> = (0..20).map(|_| Box::pin(store.incr("n", 1))).collect();
+            let mut under_way: Vec<_> = (0..20).map(|_| store.incr("n", 1).into_future()).collect();
             for future in &mut under_way {
                 let _ = future.now_or_never();
             }

@@ -282,6 +282,7 @@ async fn scripts_that_the_server_has_forgotten_are_sent_again() {
             assert_eq!(store.take("k").await.unwrap().unwrap(), next);
             store.set("k", "1").depends_on(["d"]).await.unwrap();
             assert_eq!(store.incr("k", 1).await.unwrap(), 2);
+            assert_eq!(store.incr("k", 1).ttl(ms(60_000)).await.unwrap(), 3);
             assert!(store.expire("k", ms(60_000)).await.unwrap());
             assert_eq!(store.invalidate(["d"]).await.unwrap(), 1, "round {round}");
             if restart {

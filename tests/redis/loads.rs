@@ -91,6 +91,10 @@ async fn a_change_by_another_process_supersedes_what_is_being_loaded() {
         |s| async move { assert_eq!(s.incr("k", 7).await.unwrap(), 7) },
     )
     .await;
+    supersedes("incr with a TTL", |s| async move {
+        assert_eq!(s.incr("k", 7).ttl(Duration::from_secs(60)).await.unwrap(), 7)
+    })
+    .await;
     supersedes(
         "delete",
         |s| async move { assert!(!s.delete("k").await.unwrap()) },

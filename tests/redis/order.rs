@@ -122,7 +122,7 @@ async fn in_more_pipelines_than_a_turn_has() {
     let server = RedisServer::start().await;
     let store = open(config(&server.url()).batch_commands(1).max_in_flight(10_000)).await;
     for round in 0..5 {
-        let counts = join_all((0..1000).map(|_| store.incr("k", 1))).await;
+        let counts = join_all((0..1000).map(|_| store.incr("k", 1).into_future())).await;
         let counts: Vec<i64> = counts.into_iter().map(Result::unwrap).collect();
         let in_order: Vec<i64> = (1..=1000).map(|n| round * 1000 + n).collect();
         assert_eq!(counts, in_order, "round {round}");
@@ -158,7 +158,7 @@ async fn on_a_connection_that_others_fill() {
         .max_in_flight(8);
     let store = open(settings).await;
     for round in 0..40 {
-        let counts = join_all((0..200).map(|_| store.incr("k", 1))).await;
+        let counts = join_all((0..200).map(|_| store.incr("k", 1).into_future())).await;
         let counts: Vec<i64> = counts.into_iter().map(Result::unwrap).collect();
         let in_order: Vec<i64> = (1..=200).map(|n| round * 200 + n).collect();
         assert_eq!(counts, in_order, "round {round}");

@@ -62,6 +62,14 @@ pub(super) fn number(got: Wire) -> Result<i64> {
     }
 }
 
+/// A number, or one as text: a script's numbers have 53 bits.
+pub(super) fn integer(got: Wire) -> Result<i64> {
+    match got {
+        Wire::BulkString(text) => Value::from(text).to_integer().ok_or_else(unexpected),
+        got => number(got),
+    }
+}
+
 /// What `PTTL` answers for a key that is not there.
 pub(super) const ABSENT: i64 = -2;
 /// And for one without an end.
