@@ -2,15 +2,41 @@
 
 /// Counters and sizes of a store since it was opened.
 ///
-/// All handles of a store share them, namespaces included. On Redis they are what this store has done,
+/// All handles of a store share them, namespaces included. On Redis they count what this store has done,
 /// not what other processes did; what only the server knows (`expired`, `evicted`, `entries`, `bytes`)
 /// is 0: ask it with `INFO` and `DBSIZE`, through `redis_command`.
+///
+/// # What each call counts
+///
+/// Both engines count alike. One read of one key is one hit or one miss, however many requests it takes.
+///
+/// | call | counts |
+/// |---|---|
+/// | `get`, `get_string`, `counter` | a hit if the key holds a value, else a miss |
+/// | `get_model` | a hit if it answers a model, a miss if it answers `None`: a loaded value past its fresh time is a miss |
+/// | `get_many`, `get_models` | the same for each key asked, a key that is given twice included |
+/// | a read that ends in `Decode` or in another error for what the key holds | a hit if the value was read |
+/// | `exists`, `ttl`, `scan` | nothing: they do not read values |
+/// | `set`, `set_many`, and those of models | a set for each entry |
+/// | `add`, `replace`, `compare_and_set` | a set if the value is written, else nothing |
+/// | `incr` | a set, unless it fails |
+/// | `expire`, `persist` | nothing |
+/// | `take` | a hit and a delete, or a miss |
+/// | `delete`, `delete_many`, `clear` | a delete for each entry that they remove |
+/// | `invalidate` | an invalidated entry for each that it removes |
+/// | `get_or_load` | a hit if a stored value answers it, fresh or stale; a miss if a loader does, its own or another's, and if it fails |
+/// | `get_or_load_many` | the same for each key, a key that is given twice counting once |
+/// | a load, one for each call of a loader | `loads`, and `load_failures` if it fails; a set for each value stored |
+/// | a call that is refused for its arguments | `refused` and nothing else |
+///
+/// A call that ends in `Timeout`, `Unavailable` or `Closed`, or whose future is dropped, may have been counted or not.
+/// Stale values count in `stale_answers` too, and callers of one load but the first in `load_joins`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Reads that found their key.
+    /// Reads that were answered with a stored value.
     pub hits: u64,
-    /// Reads that did not.
+    /// Reads that were not.
     pub misses: u64,
     /// Values written.
     pub sets: u64,

@@ -10,6 +10,7 @@ mod lock;
 mod model;
 mod native;
 mod options;
+mod reads;
 mod scan;
 mod write;
 
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 pub use self::counter::Incr;
 pub use self::load::{Load, LoadFuture, LoadMany};
 pub use self::lock::Lock;
+use self::reads::Reads;
 pub use self::scan::Scan;
 pub use self::write::{Set, SetFuture, SetIf, SetMany};
 use crate::config::{Config, EngineConfig, EngineKind};
@@ -66,6 +68,7 @@ struct Inner {
     keys: KeyMaker,
     config: Config,
     refused: AtomicU64,
+    reads: Reads,
     supervisor: ActorRef<Supervisor>,
     /// Closed when all actors have ended.
     ended: watch::Receiver<()>,
@@ -144,6 +147,7 @@ impl Store {
             keys,
             config,
             refused: AtomicU64::new(0),
+            reads: Reads::default(),
             supervisor,
             ended,
             locks,
@@ -243,6 +247,7 @@ impl Store {
     ///
     /// Safe: it changes nothing.
     pub async fn stats(&self) -> Result<Stats> {
+        let corrections = self.inner.reads.corrections();
         let engine = self
             .inner
             .lane
@@ -253,6 +258,7 @@ impl Store {
             refused: self.inner.refused.load(Ordering::Relaxed),
             ..engine
         };
+        corrections.apply(&mut stats);
         self.inner.loads.counters.report(&mut stats);
         Ok(stats)
     }

@@ -142,7 +142,11 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         }
         Request::Exists { reply, .. } | Request::Expire { reply, .. } => reply.send(flag(got)),
         Request::Ttl { reply, .. } => reply.send(number(got).map(ttl)),
-        Request::Incr { reply, .. } => reply.send(integer(got)),
+        Request::Incr { reply, .. } => {
+            let answer = integer(got);
+            stats.sets += u64::from(answer.is_ok());
+            reply.send(answer);
+        }
         Request::Scan { reply, .. } => reply.send(page(got)),
         Request::Lock(request) => {
             let answer = refuse_errors(got)

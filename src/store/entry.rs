@@ -55,6 +55,10 @@ impl Entry {
         }
     }
 
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Entry::Absent)
+    }
+
     /// The encoded model, if there is one and it is fresh.
     pub(super) fn fresh_model(&self) -> Option<&[u8]> {
         match self {
@@ -84,7 +88,7 @@ pub(super) fn model_of(value: &Value) -> Option<&[u8]> {
 }
 
 impl Store {
-    /// What a key holds. `aged` says that its age matters.
+    /// What a key holds: one read. `aged` says that its age matters.
     pub(super) async fn entry_of(&self, call: &mut Call<'_>, key: &Key, aged: bool) -> Result<Entry> {
         if !aged {
             let key = key.clone();
@@ -92,6 +96,7 @@ impl Store {
             if let Some(entry) = Entry::from_value(value) {
                 return Ok(entry);
             }
+            self.inner.reads.look_again(1);
         }
         self.aged_entry(call, key.clone()).await
     }
@@ -99,6 +104,13 @@ impl Store {
     pub(super) async fn aged_entry(&self, call: &mut Call<'_>, key: Key) -> Result<Entry> {
         let aged = call.ask(|reply| Request::GetAged { key, reply }).await?;
         Ok(Entry::from_aged(aged))
+    }
+
+    /// As [`aged_entry`](Self::aged_entry), for a read that has been counted.
+    pub(super) async fn uncounted_entry(&self, call: &mut Call<'_>, key: Key) -> Result<Entry> {
+        let entry = self.aged_entry(call, key).await?;
+        self.inner.reads.uncount(!entry.is_absent());
+        Ok(entry)
     }
 
     /// As [`entry_of`](Self::entry_of) for many keys, in their order.
@@ -110,6 +122,7 @@ impl Store {
         let mut entries: Vec<Option<Entry>> = values.into_iter().map(Entry::from_value).collect();
         let unsure = entries.iter().zip(keys).filter(|(entry, _)| entry.is_none());
         let unsure: Vec<Key> = unsure.map(|(_, key)| key.clone()).collect();
+        self.inner.reads.look_again(unsure.len());
         let mut sure = self.aged_entries(call, unsure).await?.into_iter();
         let places = entries.iter_mut().filter(|entry| entry.is_none());
         places.for_each(|entry| *entry = sure.next());

@@ -68,6 +68,9 @@ impl Store {
 
     fn fresh_model<T: DeserializeOwned>(&self, entry: &Entry) -> Result<Option<T>> {
         let model = entry.fresh_model();
+        if model.is_none() && !entry.is_absent() {
+            self.inner.reads.hit_is_miss();
+        }
         Ok(model.map(|model| self.codec().decode(model)).transpose()?)
     }
 

@@ -8,6 +8,7 @@
 
 mod calls;
 mod counters;
+mod counts;
 mod dependencies;
 mod keys;
 mod lifecycle;
@@ -65,6 +66,12 @@ macro_rules! everywhere {
                 counting_with_a_ttl_is_counting,
                 no_count_is_lost_and_one_call_creates_the_counter,
                 a_counter_is_read_as_the_integer_that_it_is;
+            counts: of_reads,
+                of_changes,
+                of_loads,
+                of_loads_with_windows,
+                of_stale_values,
+                of_joined_loads;
             lifetimes: an_entry_without_a_ttl_is_persistent,
                 ttl_tells_what_is_left_in_whole_milliseconds,
                 every_write_takes_a_ttl,

@@ -165,6 +165,36 @@ async fn what_another_process_loads_is_waited_for() {
     assert_eq!(loading.await.unwrap().unwrap(), 1);
 }
 
+/// The second look, at what the other process has stored, is part of the same read.
+#[tokio::test]
+async fn a_read_that_waits_for_another_process_is_one_miss() {
+    let (server, one, other) = two().await;
+    let (load, running, go) = held(1);
+    let loading = tokio::spawn(async move { one.get_or_load("k", load).await });
+    running.await.unwrap();
+    let single = tokio::spawn({
+        let other = other.clone();
+        async move { other.get_or_load("k", || async { Ok::<u64, String>(2) }).await }
+    });
+    let many = tokio::spawn({
+        let other = other.clone();
+        let load =
+            |keys: Vec<String>| async { Ok::<_, String>(keys.into_iter().map(|key| (key, 3)).collect()) };
+        async move { other.get_or_load_many(["k"], load).await }
+    });
+    let listens = || server.command(&["PUBSUB", "CHANNELS"]).array().len() == 1;
+    assert!(eventually(Duration::from_secs(5), listens).await);
+    while other.stats().await.unwrap().misses < 2 {
+        tokio::task::yield_now().await;
+    }
+    go.send(()).unwrap();
+    assert_eq!(single.await.unwrap().unwrap(), 1);
+    assert_eq!(many.await.unwrap().unwrap()["k"], 1);
+    assert_eq!(loading.await.unwrap().unwrap(), 1);
+    let stats = other.stats().await.unwrap();
+    assert_eq!((stats.hits, stats.misses, stats.sets, stats.loads), (0, 2, 0, 0));
+}
+
 #[tokio::test]
 async fn when_another_process_fails_this_one_loads() {
     let (_server, one, other) = two().await;

@@ -121,7 +121,10 @@ where
                     };
                     match found {
                         Some(found) => Box::pin(load.go_on(found)),
-                        None => Box::pin(load.run(this.call.clone(), true)),
+                        None => {
+                            load.options.store().inner.reads.look_again(1);
+                            Box::pin(load.run(this.call.clone(), true))
+                        }
                     }
                 }
             };

@@ -153,6 +153,7 @@ where
     let Asked { mut keys, names } = asked;
     let mut loader = Some(loader);
     let mut values = HashMap::with_capacity(keys.len());
+    let mut counted = false;
     loop {
         let mut missing: Vec<(Key, Seen)> = Vec::new();
         let mut spares = Vec::new();
@@ -162,6 +163,11 @@ where
             .await?;
         for (key, entry) in keys.drain(..).zip(entries) {
             let found = plan.judge(&entry);
+            if counted {
+                store.inner.reads.uncount(!entry.is_absent());
+            } else {
+                plan.count(&found);
+            }
             match found.value {
                 Some((value, Verdict::Fresh, _)) => {
                     values.insert(names.of(&key).to_owned(), value);
@@ -177,6 +183,7 @@ where
                 }
             }
         }
+        counted = true;
         if missing.is_empty() {
             if let Some(loader) = loader.filter(|_| !refreshed.is_empty()) {
                 store.inner.loads.refresh(refreshed, plan.work(loader).0);

@@ -131,6 +131,16 @@ pub(super) fn judge<T: DeserializeOwned>(entry: &Entry, serving: &Serving, codec
     }
 }
 
+impl<T> Found<T> {
+    /// Whether the call is answered without a load.
+    fn is_served(&self) -> bool {
+        matches!(
+            self.value,
+            Some((_, Verdict::Fresh | Verdict::FreshButDue | Verdict::Stale, _))
+        )
+    }
+}
+
 impl<T: DeserializeOwned> Plan<'_, T> {
     pub(super) fn judge(&self, entry: &Entry) -> Found<T> {
         judge(entry, &self.serving, self.seal.codec)
@@ -143,6 +153,13 @@ impl<T: DeserializeOwned> Plan<'_, T> {
 }
 
 impl<T> Plan<'_, T> {
+    /// Counts what was found as a miss if it does not serve. The engine has counted it as a hit.
+    pub(super) fn count(&self, found: &Found<T>) {
+        if found.seen != Seen::Nothing && !found.is_served() {
+            self.store.inner.reads.hit_is_miss();
+        }
+    }
+
     /// The work for the coordinator, and where the loader comes back if it was not needed.
     pub(super) fn work(&self, loader: Loader) -> (Work, oneshot::Receiver<Loader>) {
         let (unused, back) = oneshot::channel();
@@ -204,6 +221,9 @@ impl<T> Plan<'_, T> {
             Origin::Fresh
         } else {
             self.store.inner.loads.counters.served_stale();
+            if verdict == Verdict::Spare {
+                self.store.inner.reads.miss_is_hit();
+            }
             Origin::Stale
         };
         Loaded { value, origin, age }

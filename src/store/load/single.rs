@@ -231,6 +231,7 @@ where
     E: Send + Sync + 'static,
 {
     let loads = &plan.store.inner.loads;
+    plan.count(&found);
     // Whether another process has loaded it while this call waited.
     let mut waited = false;
     loop {
@@ -277,7 +278,7 @@ where
             Ok(Answer::LookAgain | Answer::Absent) => match unused.await {
                 Ok(back) => match plan
                     .store
-                    .aged_entry(&mut plan.store.lane().call(), key.clone())
+                    .uncounted_entry(&mut plan.store.lane().call(), key.clone())
                     .await
                 {
                     Ok(entry) => {
