@@ -230,6 +230,14 @@ impl Config {
         &self.settings
     }
 
+    /// Where the server is, if there is one.
+    pub(crate) fn server(&self) -> Option<String> {
+        match &self.engine {
+            EngineConfig::Memory { .. } => None,
+            EngineConfig::Redis(options) => Some(options.target.to_string()),
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         self.settings.validate()?;
         match &self.engine {

@@ -4,6 +4,7 @@
 
 mod command;
 mod connect;
+mod connection_log;
 mod engine;
 mod fault;
 mod job;

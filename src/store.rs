@@ -92,7 +92,8 @@ impl Store {
     /// [`Error::InvalidConfig`] or another error that names the setting which cannot be used, and
     /// [`Error::InvalidConfig`] outside a Tokio runtime. Over Redis, which is connected to and pinged
     /// first, also [`Error::Unavailable`] if there is no server, [`Error::Timeout`] if it is silent, and
-    /// [`Error::Unauthorized`] if it does not let this client in.
+    /// [`Error::Unauthorized`] if it does not let this client in. The source of `Unavailable` names the
+    /// server and the cause. A `tracing` warning names them for each of these errors.
     ///
     /// # Cancel safety
     ///
@@ -159,7 +160,12 @@ impl Store {
         };
         match store.ping().await {
             Err(Error::Closed) => Err(unfit("the Tokio runtime needs its timer: `enable_time`")),
-            Err(error) => Err(error),
+            Err(error) => {
+                let server = store.config().server();
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(server, %error, cause, "the store could not be opened");
+                Err(error)
+            }
             Ok(_) => Ok(store),
         }
     }

@@ -139,6 +139,17 @@ impl PartialEq for Target {
     }
 }
 
+/// Where the server is.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Address(address) => fmt::Display::fmt(&address.place, f),
+            Target::Client(client) => fmt::Display::fmt(client.get_connection_info().addr(), f),
+            Target::Connection(_) => f.write_str("the connection that was handed in"),
+        }
+    }
+}
+
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -150,7 +161,7 @@ impl fmt::Debug for Target {
                 )
             }
             Target::Client(_) => f.write_str("an existing client"),
-            Target::Connection(_) => f.write_str("an existing connection"),
+            Target::Connection(_) => f.write_str("the connection that was handed in"),
         }
     }
 }

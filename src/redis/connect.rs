@@ -83,11 +83,18 @@ impl Connected {
 
 /// Connects, introduces itself, and waits for a first answer, within `connect_timeout`.
 pub(super) async fn connect(options: Arc<RedisOptions>) -> Result<Connected> {
-    tokio::time::timeout(options.connect_timeout, open(&options))
-        .await
-        .unwrap_or(Err(Error::Timeout {
+    in_time(&options, open(&options)).await
+}
+
+/// Waits for a connection, for `connect_timeout` at most. An error names the server.
+pub(super) async fn in_time<T>(options: &RedisOptions, open: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::time::timeout(options.connect_timeout, open).await {
+        Ok(Err(Error::Unavailable(cause))) => Err(fault::unreachable(&options.target, &cause)),
+        Ok(opened) => opened,
+        Err(_) => Err(Error::Timeout {
             phase: Phase::Connect,
-        }))
+        }),
+    }
 }
 
 async fn open(options: &RedisOptions) -> Result<Connected> {
@@ -157,6 +164,12 @@ async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) ->
         .send_packed_commands(&pipeline, 0, pipeline.len())
         .await
         .map_err(|error| fault::unopened(&error))?;
+    if options.client_name.is_some()
+        && let Some(Wire::ServerError(error)) = replies.first()
+    {
+        let error = fault::answered(error);
+        tracing::debug!(%error, "the server refused the connection's name");
+    }
     match replies.last() {
         Some(Wire::ServerError(error)) => Err(fault::answered(error)),
         _ => Ok(()),

@@ -1,8 +1,11 @@
 //! What a failure means to a caller. The server's own words may quote arguments, values among them:
 //! only their first, the code, is passed on.
 
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError, ServerError};
 
+use crate::config::Target;
 use crate::error::{Cause, Error};
 
 /// What the server said, as far as it may be told.
@@ -67,6 +70,11 @@ pub(super) fn lost(error: &RedisError) -> Cause {
     Cause::new(Lost(described(error)))
 }
 
+/// The cause of a connection that could not be opened, with the server's name before it.
+pub(super) fn unreachable(server: &Target, cause: &Cause) -> Error {
+    Error::Unavailable(Cause::new(Lost(format!("cannot connect to {server}: {cause}"))))
+}
+
 /// What a connection that could not be opened means.
 pub(super) fn unopened(error: &RedisError) -> Error {
     match error.kind() {
@@ -93,10 +101,12 @@ pub(super) fn unopened(error: &RedisError) -> Error {
 }
 
 fn described(error: &RedisError) -> String {
-    use std::error::Error as _;
+    use std::error::Error as StdError;
 
+    // The crate shares what it gives as its source.
     let io = error
         .source()
+        .and_then(|source| source.downcast_ref::<Arc<dyn StdError + Send + Sync>>())
         .and_then(|source| source.downcast_ref::<std::io::Error>());
     match io {
         Some(io) => io.to_string(),
@@ -146,6 +156,12 @@ mod tests {
         assert!(is_forgotten_script(&server_error(
             b"-NOSCRIPT No matching script.\r\n"
         )));
+    }
+
+    #[test]
+    fn what_the_operating_system_says_is_passed_on() {
+        let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        assert_eq!(lost(&error).to_string(), "connection refused");
     }
 
     #[test]

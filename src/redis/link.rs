@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::command::Batch;
 use super::connect::Connected;
+use super::connection_log::ConnectionLog;
 use super::fault;
 use super::job::{Busy, Job, Part, Task};
 use super::layout::Layout;
@@ -41,8 +42,9 @@ pub(super) struct Link {
     busy: Busy,
     /// Whether it has ever been open: until then a failure is told at once.
     proven: bool,
-    /// Attempts that failed in a row.
+    /// Attempts that failed, and connections that did not live long, in a row.
     failures: u32,
+    log: ConnectionLog,
     /// Why it is not open.
     trouble: Option<Error>,
     /// When the server last answered, or was last asked while it owed nothing.
@@ -71,6 +73,7 @@ struct Flight {
 
 impl Link {
     pub(super) fn new(options: Arc<RedisOptions>, layout: Layout, now: Instant) -> Self {
+        let log = ConnectionLog::new("requests", &options.target);
         Self {
             options,
             layout,
@@ -81,6 +84,7 @@ impl Link {
             busy: Busy::default(),
             proven: false,
             failures: 0,
+            log,
             trouble: None,
             heard: now,
             strikes: 0,

@@ -21,11 +21,13 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use redis::Msg;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, Sleep};
 
 use self::channels::{Change, Channels};
 use self::listener::Listener;
-use super::connect::introduction;
+use super::connect::{in_time, introduction};
+use super::connection_log::{ConnectionLog, why};
+use super::fault;
 use super::layout::Layout;
 use super::stream::Stream;
 use crate::config::{RedisOptions, Target};
@@ -34,6 +36,8 @@ use crate::request::{News, Topic, Watch};
 /// How often the connection is asked for a sign of life while somebody waits, and how long that and every
 /// other answer may take.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// A connection that lives as long begins with the shortest wait again when it is lost.
+const LASTING: Duration = Duration::from_secs(1);
 /// How much is done before others have their turn.
 const TURN: usize = 256;
 
@@ -58,6 +62,7 @@ pub(crate) struct Subscriber {
     line: Line,
     /// Connections that came to nothing, one after the other.
     failures: u32,
+    log: ConnectionLog,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -70,12 +75,14 @@ enum Line {
     Up(Session),
 }
 
-type Opening = Pin<Box<dyn Future<Output = Option<(PubSubSink, PubSubStream)>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = crate::Result<(PubSubSink, PubSubStream)>> + Send>>;
 
 struct Session {
     sink: PubSubSink,
     stream: PubSubStream,
     command: Option<Command>,
+    /// When the server confirmed its first command.
+    proven: Option<Instant>,
     /// The last sign of life.
     heard: Instant,
 }
@@ -105,6 +112,7 @@ impl Actor for Subscriber {
     async fn on_start(start: Subscriptions, _: ActorRef<Self>) -> Result<Self, Infallible> {
         let now = Instant::now();
         Ok(Self {
+            log: ConnectionLog::new("notifications", &start.options.target),
             options: Arc::new(*start.options),
             watches: start.watches,
             locks: Listener::new(start.locks),
@@ -131,7 +139,7 @@ impl Actor for Subscriber {
         panic: PanicError,
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
         tracing::error!(%panic, "the subscriber panicked: it goes on over a new connection");
-        self.lose();
+        self.lose(&"the subscriber failed");
         Ok(ControlFlow::Continue(()))
     }
 }
@@ -202,15 +210,16 @@ impl Subscriber {
                     return false;
                 };
                 match opened {
-                    Some((sink, stream)) => {
+                    Ok((sink, stream)) => {
                         self.line = Line::Up(Session {
                             sink,
                             stream,
                             command: None,
+                            proven: None,
                             heard: now,
                         });
                     }
-                    None => self.lose(),
+                    Err(error) => self.lose(why(&error)),
                 }
                 true
             }
@@ -229,7 +238,7 @@ impl Subscriber {
                 return true;
             }
             Poll::Ready(None) => {
-                self.lose();
+                self.lose(&"the connection was closed");
                 return true;
             }
             Poll::Pending => {}
@@ -241,13 +250,16 @@ impl Subscriber {
                 Poll::Pending => return false,
             };
             if !confirmed {
-                self.lose();
+                self.lose(&"the server did not confirm a subscription or a sign of life");
                 return true;
             }
             let topics = std::mem::take(&mut command.topics);
             session.command = None;
             session.heard = now;
-            self.failures = 0;
+            if session.proven.is_none() {
+                session.proven = Some(now);
+                self.log.opened(now);
+            }
             for topic in self.channels.confirmed(topics, now) {
                 self.watching(&topic, now);
             }
@@ -265,17 +277,29 @@ impl Subscriber {
     }
 
     /// The connection is lost, or could not be opened: it is opened anew after a while.
-    fn lose(&mut self) {
-        tracing::debug!("no connection that tells of released locks");
+    fn lose(&mut self, cause: &dyn fmt::Display) {
+        let now = Instant::now();
+        let proven = match &self.line {
+            Line::Up(session) => session.proven,
+            Line::Down { .. } | Line::Opening(_) => None,
+        };
+        match proven {
+            Some(_) if self.channels.are_wanted() => self.log.lost(cause, now),
+            Some(_) => tracing::debug!(%cause, "the connection for notifications ended while nobody waited"),
+            None => self.log.not_opened(cause, now),
+        }
+        if proven.is_some_and(|since| now - since >= LASTING) {
+            self.failures = 0;
+        }
         self.channels.lost();
         let wait = self
             .options
             .reconnect_backoff_min
             .saturating_mul(1 << u32::min(self.failures, 20))
             .min(self.options.reconnect_backoff_max);
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         self.line = Line::Down {
-            retry: Instant::now() + wait.mul_f64(0.5 + rand::random::<f64>() / 2.0),
+            retry: now + wait.mul_f64(0.5 + rand::random::<f64>() / 2.0),
         };
     }
 
@@ -328,23 +352,23 @@ impl Subscriber {
 }
 
 /// Opens the connection, within `connect_timeout`.
-async fn open_line(options: Arc<RedisOptions>) -> Option<(PubSubSink, PubSubStream)> {
-    let connect = async {
-        match &options.target {
-            Target::Address(address) => {
-                let stream = Stream::open(address, &options).await.ok()?;
-                PubSub::new(&introduction(address), stream).await.ok()
-            }
-            Target::Client(client) => client.get_async_pubsub().await.ok(),
-            // It is shared with others, and there is no way to open another.
-            Target::Connection(_) => None,
-        }
-    };
+async fn open_line(options: Arc<RedisOptions>) -> crate::Result<(PubSubSink, PubSubStream)> {
     if matches!(options.target, Target::Connection(_)) {
+        // It is shared with others, and there is no way to open another.
         return pending().await;
     }
-    let connected = timeout(options.connect_timeout, connect).await;
-    Some(connected.ok().flatten()?.split())
+    let open = async {
+        let opened = match &options.target {
+            Target::Address(address) => {
+                let stream = Stream::open(address, &options).await?;
+                PubSub::new(&introduction(address), stream).await
+            }
+            Target::Client(client) => client.get_async_pubsub().await,
+            Target::Connection(_) => pending().await,
+        };
+        opened.map_err(|error| fault::unopened(&error))
+    };
+    Ok(in_time(&options, open).await?.split())
 }
 
 fn carry_out(mut sink: PubSubSink, change: Change, now: Instant) -> Command {

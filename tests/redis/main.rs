@@ -14,6 +14,7 @@ mod keys;
 mod lineage;
 mod linearizability;
 mod loads;
+mod logging;
 mod opening;
 mod order;
 mod restart;

@@ -9,6 +9,7 @@ use super::{Link, State};
 use crate::config::Target;
 use crate::error::{Cause, Error};
 use crate::redis::connect::{Connected, connect};
+use crate::redis::connection_log::why;
 use crate::redis::fault;
 use crate::redis::job::Busy;
 use crate::redis::reply;
@@ -60,12 +61,9 @@ impl Link {
     }
 
     fn opened(&mut self, connected: Connected, now: Instant) {
-        if self.failures > 0 || !self.proven {
-            tracing::debug!(failures = self.failures, "the connection to Redis is open");
-        }
+        self.log.opened(now);
         self.state = State::Up(connected);
         self.proven = true;
-        self.failures = 0;
         self.trouble = None;
         self.heard = now;
         self.strikes = 0;
@@ -73,12 +71,7 @@ impl Link {
     }
 
     fn not_opened(&mut self, error: Error, now: Instant) {
-        let failures = self.failures;
-        if failures == 0 {
-            tracing::warn!(%error, "the connection to Redis could not be opened");
-        } else {
-            tracing::debug!(%error, failures, "the connection to Redis could not be opened");
-        }
+        self.log.not_opened(why(&error), now);
         let hopeless = matches!(error, Error::Unauthorized | Error::InvalidConfig { .. })
             || matches!(self.options.target, Target::Connection(_));
         if !self.proven || hopeless {
@@ -106,7 +99,7 @@ impl Link {
 
     /// The connection is gone: questions are asked again, changes have an unknown outcome.
     pub(super) fn lose(&mut self, cause: &Cause, now: Instant) {
-        tracing::warn!(error = %cause, "the connection to Redis is lost");
+        self.log.lost(cause, now);
         let mut again = Vec::new();
         for flight in self.flights.drain(..) {
             reply::lose(flight.parts, cause, &mut again);
@@ -121,8 +114,11 @@ impl Link {
         // A connection that does not live long is not opened again at once.
         let young =
             matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
+        if !young {
+            self.failures = 0;
+        }
         let wait = if young { self.backoff() } else { Duration::ZERO };
-        self.failures = if young { self.failures.saturating_add(1) } else { 0 };
+        self.failures = self.failures.saturating_add(young.into());
         self.state = State::Down { until: now + wait };
     }
 

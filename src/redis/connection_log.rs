@@ -1,0 +1,89 @@
+//! What the log says of one connection: each loss and each recovery once, however often opening is tried.
+
+use std::fmt;
+
+use tokio::time::Instant;
+
+use crate::config::Target;
+use crate::error::Error;
+
+/// The log of one connection.
+#[derive(Debug)]
+pub(super) struct ConnectionLog {
+    /// What the connection is for.
+    purpose: &'static str,
+    server: String,
+    down: Option<Down>,
+}
+
+#[derive(Debug)]
+struct Down {
+    since: Instant,
+    /// Attempts to open it that have failed.
+    failures: u32,
+}
+
+impl ConnectionLog {
+    pub(super) fn new(purpose: &'static str, target: &Target) -> Self {
+        Self {
+            purpose,
+            server: target.to_string(),
+            down: None,
+        }
+    }
+
+    /// An open connection is lost.
+    pub(super) fn lost(&mut self, cause: &dyn fmt::Display, now: Instant) {
+        let Self { purpose, server, .. } = self;
+        tracing::warn!(%server, purpose, %cause, "the connection to Redis is lost");
+        self.down = Some(Down {
+            since: now,
+            failures: 0,
+        });
+    }
+
+    /// An attempt to open it has failed. The first one after it was up is told at the level of a loss.
+    pub(super) fn not_opened(&mut self, cause: &dyn fmt::Display, now: Instant) {
+        let Self {
+            purpose,
+            server,
+            down,
+        } = self;
+        let down = down.get_or_insert(Down {
+            since: now,
+            failures: 0,
+        });
+        down.failures = down.failures.saturating_add(1);
+        if down.failures == 1 {
+            tracing::warn!(%server, purpose, %cause, "the connection to Redis cannot be opened");
+        } else {
+            let failures = down.failures;
+            tracing::debug!(%server, purpose, %cause, failures, "the connection to Redis cannot be opened");
+        }
+    }
+
+    /// It is open. After a failure that is told at the level of a loss, so that a log which shows the one
+    /// shows the other.
+    pub(super) fn opened(&mut self, now: Instant) {
+        let Self {
+            purpose,
+            server,
+            down,
+        } = self;
+        match down.take() {
+            Some(Down { since, failures }) => {
+                let away = now.saturating_duration_since(since);
+                tracing::warn!(%server, purpose, ?away, failures, "the connection to Redis has recovered");
+            }
+            None => tracing::debug!(%server, purpose, "the connection to Redis is open"),
+        }
+    }
+}
+
+/// Why opening has failed, in one line.
+pub(super) fn why(error: &Error) -> &dyn fmt::Display {
+    match error {
+        Error::Unavailable(cause) => cause,
+        other => other,
+    }
+}
