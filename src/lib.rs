@@ -116,6 +116,7 @@ mod config;
 mod envelope;
 mod error;
 mod footprint;
+mod inbox;
 mod key;
 mod lane;
 mod load;

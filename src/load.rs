@@ -12,17 +12,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
+use tokio::sync::oneshot;
 
 pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
 use self::flight::{CallerId, LoadId, Wanted};
 pub use self::outcome::{LoadError, Loaded, Origin};
 pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
 pub(crate) use self::work::{Answer, Failure, Fate, Loader, Made, SharedError, Work};
-use crate::error::{Error, Phase, Result};
+use crate::error::{Error, Result};
+use crate::inbox::{InboxReceiver, InboxSender, inbox};
 use crate::key::Key;
-use crate::lane::until;
 use crate::stats::Stats;
 
 /// What the coordinator is asked.
@@ -78,24 +77,16 @@ fn count(counter: &AtomicU64) {
 /// What talks to the coordinator: part of every handle of a store.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    commands: mpsc::Sender<Command>,
-    left: mpsc::UnboundedSender<Left>,
+    inbox: InboxSender<Command, Left>,
     numbers: Arc<AtomicU64>,
-    patience: Duration,
     pub(crate) counters: Arc<Counters>,
 }
 
-/// The coordinator's ends of what its handles hold.
+/// The coordinator's end of what its handles hold.
+#[derive(Debug)]
 pub(crate) struct Ends {
-    commands: mpsc::Receiver<Command>,
-    left: mpsc::UnboundedReceiver<Left>,
+    inbox: InboxReceiver<Command, Left>,
     counters: Arc<Counters>,
-}
-
-impl fmt::Debug for Ends {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ends")
-    }
 }
 
 impl fmt::Debug for Handle {
@@ -104,21 +95,17 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A handle and its ends: at most `length` commands wait, each for `patience` at most.
+/// A handle and its end: at most `length` commands wait, each for `patience` at most.
 pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
-    let (command_sender, commands) = mpsc::channel(length);
-    let (left_sender, left) = mpsc::unbounded_channel();
+    let (sender, receiver) = inbox(length, patience);
     let counters = Arc::new(Counters::default());
     let handle = Handle {
-        commands: command_sender,
-        left: left_sender,
+        inbox: sender,
         numbers: Arc::new(AtomicU64::new(0)),
-        patience,
         counters: counters.clone(),
     };
     let ends = Ends {
-        commands,
-        left,
+        inbox: receiver,
         counters,
     };
     (handle, ends)
@@ -150,20 +137,16 @@ impl Handle {
             callers.push(sender);
             waiting.push(Waiting {
                 handle: self,
-                place: Some((key, caller)),
+                key,
+                caller,
+                in_line: false,
                 answer,
             });
         }
         wanted.extend(refreshed.into_iter().map(idle));
         let command = self.command(wanted, callers, work);
-        match self.commands.try_send(command) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::Closed),
-            Err(mpsc::error::TrySendError::Full(command)) => {
-                let enter = async { self.commands.send(command).await.map_err(|_| Error::Closed) };
-                until(Instant::now() + self.patience, Phase::Queue, enter).await?;
-            }
-        }
+        let line_up = || waiting.iter_mut().for_each(|waiting| waiting.in_line = true);
+        self.inbox.call(command, line_up).await?;
         Ok(waiting)
     }
 
@@ -171,7 +154,7 @@ impl Handle {
     /// will ask.
     pub(crate) fn refresh(&self, keys: impl IntoIterator<Item = (Key, Seen)>, work: Work) {
         let wanted = keys.into_iter().map(idle).collect();
-        drop(self.commands.try_send(self.command(wanted, Vec::new(), work)));
+        drop(self.inbox.try_call(self.command(wanted, Vec::new(), work)));
     }
 
     fn command(&self, wanted: Vec<Wanted>, callers: Vec<oneshot::Sender<Answer>>, work: Work) -> Command {
@@ -196,7 +179,10 @@ fn idle((key, seen): (Key, Seen)) -> Wanted {
 #[derive(Debug)]
 pub(crate) struct Waiting<'a> {
     handle: &'a Handle,
-    place: Option<(Key, CallerId)>,
+    key: Key,
+    caller: CallerId,
+    /// The coordinator has been asked, and waits for this caller to be answered or to leave.
+    in_line: bool,
     answer: oneshot::Receiver<Answer>,
 }
 
@@ -206,21 +192,21 @@ impl Waiting<'_> {
     /// Cancel safe: it can be waited for again.
     pub(crate) async fn answer(&mut self) -> Answer {
         let answer = (&mut self.answer).await;
-        self.place = None;
+        self.in_line = false;
         answer.unwrap_or(Answer::Failed(Failure::Store(Error::Closed)))
     }
 
     /// Lets the load go on as if the caller still waited.
     pub(crate) fn let_go(mut self) {
-        self.place = None;
+        self.in_line = false;
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some((key, caller)) = self.place.take() {
-            // Without a coordinator there is no line to leave.
-            let _ = self.handle.left.send(Left { key, caller });
+        if self.in_line {
+            let (key, caller) = (self.key.clone(), self.caller);
+            self.handle.inbox.notify(Left { key, caller });
         }
     }
 }

@@ -15,13 +15,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kameo::actor::Recipient;
-use tokio::sync::{mpsc, oneshot};
+use kameo::error::SendError;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use self::guard::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub(crate) use self::queue::Bounds;
 pub(crate) use self::scheduler::{Scheduler, Start};
 use crate::error::{Cause, Error, Phase, Result};
+use crate::inbox::{InboxReceiver, InboxSender, Refused, inbox};
 use crate::key::Key;
 use crate::request::{LockAction, LockAnswer};
 use crate::secret::Secret;
@@ -78,8 +80,8 @@ enum Command {
     Panic,
 }
 
-/// What comes back, without waiting: at most one for each waiter and one for each guard.
-enum Return {
+/// What the scheduler is told of: at most once by each waiter and once by each guard.
+enum Notification {
     /// The caller of a wish has gone.
     Left(u64),
     /// A guard was dropped, or released by a caller who waits for the answer.
@@ -93,24 +95,16 @@ enum Return {
 pub(crate) struct Handle(Arc<Door>);
 
 struct Door {
-    commands: mpsc::Sender<Command>,
-    returns: mpsc::UnboundedSender<Return>,
+    inbox: InboxSender<Command, Notification>,
     /// Numbers of waiters; a guard keeps that of the waiter it was granted to.
     numbers: AtomicU64,
-    patience: Duration,
 }
 
-/// The scheduler's ends of what its handles hold.
+/// The scheduler's end of what its handles hold.
+#[derive(Debug)]
 pub(crate) struct Ends {
-    commands: mpsc::Receiver<Command>,
-    returns: mpsc::UnboundedReceiver<Return>,
+    inbox: InboxReceiver<Command, Notification>,
     patience: Duration,
-}
-
-impl fmt::Debug for Ends {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ends")
-    }
 }
 
 impl fmt::Debug for Handle {
@@ -119,20 +113,16 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A handle and its ends: at most `length` commands wait, each for `patience` at most.
+/// A handle and its end: at most `length` commands wait, each for `patience` at most.
 pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
-    let (command_sender, commands) = mpsc::channel(length);
-    let (return_sender, returns) = mpsc::unbounded_channel();
+    let (sender, receiver) = inbox(length, patience);
     let door = Door {
-        commands: command_sender,
-        returns: return_sender,
+        inbox: sender,
         numbers: AtomicU64::new(0),
-        patience,
     };
     let handle = Handle(Arc::new(door));
     let ends = Ends {
-        commands,
-        returns,
+        inbox: receiver,
         patience,
     };
     (handle, ends)
@@ -141,18 +131,6 @@ pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
 impl Handle {
     fn number(&self) -> u64 {
         self.0.numbers.fetch_add(1, Ordering::Relaxed)
-    }
-
-    async fn send(&self, command: Command) -> Result<()> {
-        let command = match self.0.commands.try_send(command) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(Error::Closed),
-            Err(mpsc::error::TrySendError::Full(command)) => command,
-        };
-        match tokio::time::timeout(self.0.patience, self.0.commands.send(command)).await {
-            Ok(sent) => sent.map_err(|_| Error::Closed),
-            Err(_) => Err(Error::Timeout { phase: Phase::Queue }),
-        }
     }
 
     /// Waits for a lock. Dropped at any time, it leaves nothing behind.
@@ -166,11 +144,11 @@ impl Handle {
             sink: Sink::Caller(sender),
             handle,
         };
-        self.send(command).await?;
         let mut place = PlaceInLine {
             handle: self,
-            id: Some(id),
+            id: None,
         };
+        self.0.inbox.call(command, || place.id = Some(id)).await?;
         let granted = receiver.await;
         place.id = None;
         granted.unwrap_or(Err(Error::Closed))
@@ -184,15 +162,13 @@ impl Handle {
             sink: Sink::Actor(recipient),
             handle: self.clone(),
         };
-        let (error, command) = match self.0.commands.try_send(command) {
+        let (error, command) = match self.0.inbox.try_call(command) {
             Ok(()) => return,
-            Err(mpsc::error::TrySendError::Closed(command)) => (Error::Closed, command),
-            Err(mpsc::error::TrySendError::Full(command)) => {
-                (Error::Timeout { phase: Phase::Queue }, command)
-            }
+            Err(Refused::Closed(command)) => (Error::Closed, command),
+            Err(Refused::Full(command)) => (Error::Timeout { phase: Phase::Queue }, command),
         };
         if let Command::Lock { sink, .. } = command {
-            sink.send(Err(error));
+            let _ = sink.send(Err(error));
         }
     }
 
@@ -213,17 +189,17 @@ impl Handle {
         make: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
     ) -> Result<T> {
         let (sender, receiver) = oneshot::channel();
-        self.send(make(sender)).await?;
+        self.0.inbox.call(make(sender), || {}).await?;
         match receiver.await {
             Ok(answer) => answer,
-            Err(_) if changes && !self.0.commands.is_closed() => Err(Error::OutcomeUnknown(failed())),
+            Err(_) if changes && !self.0.inbox.is_closed() => Err(Error::OutcomeUnknown(failed())),
             Err(_) => Err(Error::Closed),
         }
     }
 
-    fn give_back(&self, what: Return) {
-        // Without a scheduler there is nothing to give back to: the lock ends with its TTL.
-        let _ = self.0.returns.send(what);
+    /// Without a scheduler nobody is told: the lock ends with its TTL.
+    fn notify(&self, notification: Notification) {
+        self.0.inbox.notify(notification);
     }
 }
 
@@ -236,7 +212,7 @@ struct PlaceInLine<'a> {
 impl Drop for PlaceInLine<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.handle.give_back(Return::Left(id));
+            self.handle.notify(Notification::Left(id));
         }
     }
 }
@@ -249,18 +225,22 @@ impl Sink {
         }
     }
 
-    /// Hands out the grant. If nobody takes it, the guard's drop hands the lock on.
-    fn send(self, granted: Result<LockGuard>) {
+    /// Answers the caller. Returns the guard if nobody takes it.
+    fn send(self, granted: Result<LockGuard>) -> Option<LockGuard> {
         match self {
-            Sink::Caller(caller) => drop(caller.send(granted)),
+            Sink::Caller(caller) => caller.send(granted).err()?.ok(),
             Sink::Actor(actor) => match actor.tell(LockOutcome(granted)).try_send() {
-                Err(kameo::error::SendError::MailboxFull(outcome)) => {
+                Ok(()) => None,
+                Err(SendError::MailboxFull(outcome)) => {
                     // A task waits for room in the actor's mailbox, until the actor ends.
                     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
                         runtime.spawn(async move { drop(actor.tell(outcome).await) });
                     }
+                    None
                 }
-                sent => drop(sent),
+                Err(SendError::ActorNotRunning(outcome)) => outcome.0.ok(),
+                // Nothing comes back: if a guard was sent, its drop notifies the scheduler.
+                Err(_) => None,
             },
         }
     }

@@ -22,9 +22,10 @@ use tokio::time::{Instant, Sleep, timeout};
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Told};
 use super::policy::calls_for_load;
 use super::work::{Answer, Failure, Loader, Made, Work, contained};
-use super::{Command, Ends, count};
+use super::{Command, Ends, Left, count};
 use crate::asker::Asker;
 use crate::error::{Cause, Error, Result};
+use crate::inbox::Received;
 use crate::key::Key;
 use crate::lane::LaneSender;
 use crate::request::{
@@ -145,7 +146,7 @@ impl Actor for Coordinator {
         _: WeakActorRef<Self>,
         reason: ActorStopReason,
     ) -> std::result::Result<(), Infallible> {
-        self.ends.commands.close();
+        drop(self.ends.inbox.close());
         self.tasks.abort_all();
         for (load, key) in self.flights.leases() {
             self.end(load, key, Given::No);
@@ -165,11 +166,10 @@ impl Coordinator {
         mailbox: &mut MailboxReceiver<Self>,
     ) -> Poll<Option<Signal<Self>>> {
         for _ in 0..TURN {
-            let mut progress = self.poll_left(cx);
-            progress |= self.poll_engine(cx);
+            let mut progress = self.poll_engine(cx);
             progress |= self.poll_tasks(cx);
             progress |= self.poll_news(cx);
-            progress |= self.poll_commands(cx);
+            progress |= self.poll_inbox(cx);
             if progress {
                 continue;
             }
@@ -185,16 +185,6 @@ impl Coordinator {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        while let Poll::Ready(Some(left)) = self.ends.left.poll_recv(cx) {
-            self.callers.remove(&left.caller);
-            self.change(|flights, _, effects| flights.left(&left.key, left.caller, effects));
-            progress = true;
-        }
-        progress
     }
 
     fn poll_engine(&mut self, cx: &mut Context<'_>) -> bool {
@@ -246,15 +236,19 @@ impl Coordinator {
         true
     }
 
-    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
-        // Whoever waits for room in the engine's lane waits in ours.
+    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
+        // While the engine's queue has no room, calls and notifications wait in ours, in their order.
         if self.asker.is_held_up() {
             return false;
         }
-        let Poll::Ready(Some(command)) = self.ends.commands.poll_recv(cx) else {
-            return false;
-        };
-        self.begin(command);
+        match self.ends.inbox.poll(cx) {
+            Poll::Ready(Some(Received::Call(command))) => self.begin(command),
+            Poll::Ready(Some(Received::Notification(Left { key, caller }))) => {
+                self.callers.remove(&caller);
+                self.change(|flights, _, effects| flights.left(&key, caller, effects));
+            }
+            Poll::Ready(None) | Poll::Pending => return false,
+        }
         true
     }
 

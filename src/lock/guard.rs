@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::lease::View;
-use super::{Handle, Keep, Return};
+use super::{Handle, Keep, Notification};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::ttl::Ttl;
@@ -180,7 +180,7 @@ impl LockGuard {
         if self.at_drop.take().is_none() {
             return Ok(Release::NotHeld);
         }
-        self.handle.give_back(Return::Released(self.id, Some(sender)));
+        self.handle.notify(Notification::Released(self.id, Some(sender)));
         receiver.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -223,10 +223,15 @@ impl LockGuard {
         }
     }
 
+    /// Ends the guard. Returns what its drop would have done.
+    pub(super) fn disarm(mut self) -> Option<AtDrop> {
+        self.at_drop.take()
+    }
+
     /// Ends the guard and leaves the lock held: its secret is what releases it now.
     pub(crate) fn into_secret(mut self) -> Secret {
         self.at_drop = None;
-        self.handle.give_back(Return::Forgotten(self.id));
+        self.handle.notify(Notification::Forgotten(self.id));
         self.secret.clone()
     }
 }
@@ -234,8 +239,8 @@ impl LockGuard {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         match self.at_drop.take() {
-            Some(AtDrop::Release) => self.handle.give_back(Return::Released(self.id, None)),
-            Some(AtDrop::Forget) => self.handle.give_back(Return::Forgotten(self.id)),
+            Some(AtDrop::Release) => self.handle.notify(Notification::Released(self.id, None)),
+            Some(AtDrop::Forget) => self.handle.notify(Notification::Forgotten(self.id)),
             None => {}
         }
     }

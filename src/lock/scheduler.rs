@@ -28,8 +28,9 @@ use super::keeper::Keeper;
 use super::lease::Lease;
 use super::name::Name;
 use super::queue::{Bounds, Effect, Queues, Waiter};
-use super::{Command, Ends, Handle, Return, Sink, Wish};
+use super::{Command, Ends, Handle, Notification, Sink, Wish};
 use crate::error::{Error, Result};
+use crate::inbox::Received;
 use crate::lane::LaneSender;
 use crate::request::{LockAction, LockAnswer, News, Topic, Watch, Watcher};
 use crate::secret::Secret;
@@ -188,14 +189,12 @@ impl Actor for Scheduler {
         reason: ActorStopReason,
     ) -> std::result::Result<(), Infallible> {
         self.look_at_the_clock();
-        self.ends.commands.close();
-        while let Ok(back) = self.ends.returns.try_recv() {
-            self.take_back(back);
-        }
-        while let Ok(command) = self.ends.commands.try_recv() {
-            // The others are told by their replies' end.
-            if let Command::Lock { sink, .. } = command {
-                sink.send(Err(Error::Closed));
+        for received in self.ends.inbox.close() {
+            match received {
+                Received::Notification(notification) => self.notified(notification),
+                Received::Call(Command::Lock { sink, .. }) => drop(sink.send(Err(Error::Closed))),
+                // The others are told by their replies' end.
+                Received::Call(_) => {}
             }
         }
         let waiters: Vec<Waiter> = self.wishes.keys().copied().collect();
@@ -232,11 +231,9 @@ impl Scheduler {
     ) -> Poll<Option<Signal<Self>>> {
         self.look_at_the_clock();
         for _ in 0..TURN {
-            // What frees locks goes first, and all of it.
-            self.poll_returns(cx);
             self.poll_keeper(cx);
             let mut progress = self.poll_news(cx);
-            progress |= self.poll_commands(cx);
+            progress |= self.poll_inbox(cx);
             if progress {
                 continue;
             }
@@ -255,25 +252,17 @@ impl Scheduler {
         Poll::Pending
     }
 
-    /// Takes all that comes back: who drops a guard and asks again finds the lock free.
-    fn poll_returns(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(back)) = self.ends.returns.poll_recv(cx) {
-            self.take_back(back);
-        }
-    }
-
-    fn poll_commands(&mut self, cx: &mut Context<'_>) -> bool {
-        // Whoever waits for room in the engine's lane waits in ours.
+    fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
+        // While the engine's queue has no room, calls and notifications wait in ours, in their order.
         if self.keeper.is_held_up() {
             return false;
         }
-        match self.ends.commands.poll_recv(cx) {
-            Poll::Ready(Some(command)) => {
-                self.begin(command);
-                true
-            }
-            _ => false,
+        match self.ends.inbox.poll(cx) {
+            Poll::Ready(Some(Received::Call(command))) => self.begin(command),
+            Poll::Ready(Some(Received::Notification(notification))) => self.notified(notification),
+            Poll::Ready(None) | Poll::Pending => return false,
         }
+        true
     }
 
     fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {

@@ -16,6 +16,7 @@ mod lifetimes;
 mod loads;
 mod many;
 mod models;
+mod order;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweeping;
@@ -25,9 +26,12 @@ use cachestore::{Config, Store};
 
 /// One test for each case, whose store `$open` opens with these settings.
 macro_rules! tests {
-    ($open:ident, $settings:expr; $($module:ident: $($case:ident),+;)+) => {$(
+    ($open:ident, $settings:expr; $($cases:tt)+) => {
+        tests! { #[tokio::test], $open, $settings; $($cases)+ }
+    };
+    (#[$test:meta], $open:ident, $settings:expr; $($module:ident: $($case:ident),+;)+) => {$(
         mod $module {$(
-            #[tokio::test]
+            #[$test]
             async fn $case() {
                 let store = crate::$open($settings).await;
                 crate::$module::$case(store).await;
@@ -215,6 +219,22 @@ macro_rules! contract {
                     lifetimes: the_default_ttl_holds_for_writes_that_name_none,
                         the_default_ttl_can_be_overruled,
                         the_default_ttl_is_not_for_counters;
+                }
+            }
+            mod on_two_workers {
+                tests! { #[tokio::test(flavor = "multi_thread", worker_threads = 2)],
+                    $open, |config| config;
+                    order: a_dropped_guard_is_released_for_the_next_lock,
+                        a_dropped_guard_is_released_for_calls_by_secret,
+                        a_dropped_extension_does_not_outlive_its_guard,
+                        a_dropped_release_is_made_before_the_next_lock,
+                        a_dropped_waiter_is_in_nobodys_way;
+                }
+                mod with_room_for_one {
+                    tests! { #[tokio::test(flavor = "multi_thread", worker_threads = 2)],
+                        $open, |config| config.max_load_waiters(1);
+                        order: a_dropped_load_makes_room_for_the_next;
+                    }
                 }
             }
             mod in_message_pack {

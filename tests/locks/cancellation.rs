@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use cachestore::{Config, Store};
+use cachestore::{Config, EngineKind, Store};
 use tokio::time::{Instant, timeout};
 
 use crate::harness::{RedisServer, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const TTL: Duration = Duration::from_secs(60);
-/// What the next may wait for, at most: far less than the TTL.
-const SOON: Duration = Duration::from_millis(50);
+/// How long the next waits, at most. A lock that was not given back is held for the TTL, twelve times as long;
+/// less than this would only measure how busy the machine is.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Polls a future so often, as it is woken, and drops it. Its answer if it is ready before.
 async fn polled<F: Future>(future: F, times: usize, give_up: Duration) -> Option<F::Output> {
@@ -34,20 +35,17 @@ async fn polled<F: Future>(future: F, times: usize, give_up: Duration) -> Option
     timeout(give_up, poll).await.ok().flatten()
 }
 
-/// The lock can be had: how long that takes.
-async fn wait_for(store: &Store, what: &str) -> Duration {
+/// The lock can be had soon, and at once on the paused clock of the memory engine. Returns how long it took.
+async fn is_free(store: &Store, what: &str) -> Duration {
     let began = Instant::now();
-    let next = store.lock("k").ttl(TTL).wait(TTL / 12).await;
+    let next = store.lock("k").ttl(TTL).wait(SOON).await;
     let took = began.elapsed();
     assert!(next.is_ok(), "{what}: {next:?}");
+    if store.engine() == EngineKind::Memory {
+        assert_eq!(took, Duration::ZERO, "{what}");
+    }
     next.unwrap().release().await.unwrap();
     took
-}
-
-/// The lock can be had soon.
-async fn is_free(store: &Store, what: &str) {
-    let took = wait_for(store, what).await;
-    assert!(took <= SOON, "{what}: {took:?}");
 }
 
 async fn each_poll(store: Store) {
@@ -110,20 +108,18 @@ async fn at_random(store: Store, drops: usize, seed: u64) {
         held += got;
         drop(granted);
         if round % 16 == 0 {
-            waits.push(wait_for(&store, &format!("round {round}")).await);
+            waits.push(is_free(&store, &format!("round {round}")).await);
         }
     }
-    waits.push(wait_for(&store, "at last").await);
+    waits.push(is_free(&store, "at last").await);
     assert_eq!(store.lock_info("k").await.unwrap(), None);
     waits.sort();
     let (most, longest) = (waits[waits.len() * 19 / 20], waits[waits.len() - 1]);
     println!("{dropped} futures dropped, {held} guards; the next waited {most:?}, {longest:?} at most");
-    // A machine may stall now and then; a lock that is not given back is held for a minute.
-    assert!(most <= SOON, "{most:?}");
     assert!(held > dropped / 100, "some came to hold it");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn memory_dropped_at_each_poll() {
     each_poll(Store::open(Config::memory()).await.unwrap()).await;
 }
@@ -146,7 +142,7 @@ async fn redis_dropped_at_random() {
     at_random(store, 2_000, 7).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 #[ignore = "long: tests/soak.sh runs it"]
 async fn soak_memory_dropped_at_random() {
     at_random(Store::open(Config::memory()).await.unwrap(), 100_000, 11).await;

@@ -147,7 +147,7 @@ impl Scheduler {
         }
     }
 
-    /// Makes a guard of a wish, and sends it. If nobody takes it, its drop comes back as a release.
+    /// Makes a guard of a wish, and sends it. If nobody takes it, the lock is released.
     fn grant(&mut self, waiter: Waiter, fence: u64, renewed: bool, sent: Instant) {
         let Some(pending) = self.wishes.remove(&waiter) else {
             return;
@@ -203,7 +203,14 @@ impl Scheduler {
             lease.renewal = Some(renewal);
         }
         self.leases.insert(waiter, lease);
-        sink.send(Ok(guard));
+        // Released here and not by the guard's drop, which calls that are in the inbox would overtake.
+        if let Some(guard) = sink.send(Ok(guard)) {
+            match guard.disarm() {
+                Some(AtDrop::Release) => self.release(waiter, None),
+                Some(AtDrop::Forget) => drop(self.forget(waiter)),
+                None => {}
+            }
+        }
     }
 
     fn extend_answered(&mut self, id: u64, deadline: Instant, answer: Result<LockAnswer>) -> Result<()> {

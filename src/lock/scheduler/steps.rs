@@ -21,7 +21,7 @@ impl Scheduler {
                 sink,
                 handle,
             } => {
-                // Its caller may have gone while it was in the lane.
+                // Its caller may have gone while it was in the queue.
                 if sink.is_closed() {
                     return;
                 }
@@ -133,7 +133,7 @@ impl Scheduler {
             return;
         };
         let uncertain = pending.uncertain && answer.is_err();
-        pending.sink.send(answer);
+        drop(pending.sink.send(answer));
         self.release_uncertain(uncertain, pending.name, &pending.wish);
     }
 
@@ -144,16 +144,16 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn take_back(&mut self, back: Return) {
-        match back {
-            Return::Left(waiter) => {
+    pub(super) fn notified(&mut self, notification: Notification) {
+        match notification {
+            Notification::Left(waiter) => {
                 if let Some(pending) = self.wishes.remove(&waiter) {
                     self.release_uncertain(pending.uncertain, pending.name, &pending.wish);
                 }
                 self.leave(waiter);
             }
-            Return::Released(lease, reply) => self.release(lease, reply),
-            Return::Forgotten(lease) => drop(self.forget(lease)),
+            Notification::Released(lease, reply) => self.release(lease, reply),
+            Notification::Forgotten(lease) => drop(self.forget(lease)),
         }
     }
 
@@ -162,7 +162,7 @@ impl Scheduler {
     }
 
     /// Takes a lease off the books.
-    fn forget(&mut self, id: u64) -> Option<Lease> {
+    pub(super) fn forget(&mut self, id: u64) -> Option<Lease> {
         let lease = self.leases.remove(&id)?;
         if let Some(renewal) = lease.renewal {
             self.renewals.remove(&(renewal.next, id));

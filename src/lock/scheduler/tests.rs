@@ -269,7 +269,7 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
         async move { handle.lock(wish).await }
     });
     tokio::task::yield_now().await;
-    handle.send(Command::Panic).await.unwrap();
+    handle.0.inbox.call(Command::Panic, || {}).await.unwrap();
     let refused = handle.lock(wish(&keys, Duration::ZERO)).await;
     assert!(matches!(refused, Err(Error::LockHeld)), "{refused:?}");
     assert!(guard.remaining() > TTL / 2 && !waiter.is_finished());
