@@ -4,8 +4,8 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use cachestore::kameo::prelude::*;
 use cachestore::{Config, LockOutcome, Store};
-use kameo::prelude::*;
 
 struct Worker {
     name: &'static str,
@@ -28,16 +28,17 @@ impl Message<LockOutcome> for Worker {
     type Reply = ();
 
     async fn handle(&mut self, outcome: LockOutcome, ctx: &mut Context<Self, ()>) {
-        match outcome.0 {
+        let LockOutcome { key, result } = outcome;
+        match result {
             Ok(guard) => {
                 let count = self.store.incr("reports", 1).await;
                 println!(
-                    "{} holds the lock with fence {}: report {count:?}",
+                    "{} holds {key} with fence {}: report {count:?}",
                     self.name,
                     guard.fence()
                 );
             }
-            Err(error) => println!("{} got no lock: {error}", self.name),
+            Err(error) => println!("{} does not hold {key}: {error}", self.name),
         }
         // The guard has been dropped: the next worker is told.
         ctx.stop();

@@ -135,6 +135,10 @@ mod ttl;
 mod value;
 
 pub use bytes::Bytes;
+/// The [`kameo`](https://docs.rs/kameo) crate, re-exported: its actors take locks by
+/// [`Lock::send_to`].
+#[doc(no_inline)]
+pub use kameo;
 
 pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MAX_DEPTH};
 pub use config::{Config, EngineKind, MemoryConfig, RedisConfig, Settings};

@@ -50,10 +50,18 @@ pub(crate) struct Wish {
     pub(crate) keep: Keep,
 }
 
+/// The key as its caller gave it: without the `prefix` bytes of its namespace.
+pub(crate) fn own_part(key: &Key, prefix: usize) -> &str {
+    key.as_str().get(prefix..).unwrap_or_default()
+}
+
 /// Where a grant goes.
 enum Sink {
     Caller(oneshot::Sender<Result<LockGuard>>),
-    Actor(Recipient<LockOutcome>),
+    Actor {
+        recipient: Recipient<LockOutcome>,
+        key: String,
+    },
 }
 
 /// What the scheduler is asked.
@@ -155,11 +163,11 @@ impl Handle {
     }
 
     /// Asks for a lock on behalf of an actor, which is told.
-    pub(crate) fn lock_for(&self, wish: Wish, recipient: Recipient<LockOutcome>) {
+    pub(crate) fn lock_for(&self, wish: Wish, key: String, recipient: Recipient<LockOutcome>) {
         let command = Command::Lock {
             id: self.number(),
             wish: Box::new(wish),
-            sink: Sink::Actor(recipient),
+            sink: Sink::Actor { recipient, key },
             handle: self.clone(),
         };
         let (error, command) = match self.0.inbox.try_call(command) {
@@ -221,7 +229,7 @@ impl Sink {
     fn is_closed(&self) -> bool {
         match self {
             Sink::Caller(caller) => caller.is_closed(),
-            Sink::Actor(actor) => !actor.is_alive(),
+            Sink::Actor { recipient, .. } => !recipient.is_alive(),
         }
     }
 
@@ -229,19 +237,21 @@ impl Sink {
     fn send(self, granted: Result<LockGuard>) -> Option<LockGuard> {
         match self {
             Sink::Caller(caller) => caller.send(granted).err()?.ok(),
-            Sink::Actor(actor) => match actor.tell(LockOutcome(granted)).try_send() {
-                Ok(()) => None,
-                Err(SendError::MailboxFull(outcome)) => {
-                    // A task waits for room in the actor's mailbox, until the actor ends.
-                    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                        runtime.spawn(async move { drop(actor.tell(outcome).await) });
+            Sink::Actor { recipient, key } => {
+                match recipient.tell(LockOutcome { key, result: granted }).try_send() {
+                    Ok(()) => None,
+                    Err(SendError::MailboxFull(outcome)) => {
+                        // A task waits for room in the actor's mailbox, until the actor ends.
+                        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                            runtime.spawn(async move { drop(recipient.tell(outcome).await) });
+                        }
+                        None
                     }
-                    None
+                    Err(SendError::ActorNotRunning(outcome)) => outcome.result.ok(),
+                    // Nothing comes back: if a guard was sent, its drop notifies the scheduler.
+                    Err(_) => None,
                 }
-                Err(SendError::ActorNotRunning(outcome)) => outcome.0.ok(),
-                // Nothing comes back: if a guard was sent, its drop notifies the scheduler.
-                Err(_) => None,
-            },
+            }
         }
     }
 }

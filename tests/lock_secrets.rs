@@ -83,7 +83,10 @@ async fn exercise(store: &Store, server: Option<(RedisServer, Proxy)>) -> (Strin
     all += &shown(&store.lock("k").secret(" ").await.unwrap_err());
     all += &shown(&store.release_lock("k", MINE).await.unwrap_err());
     all += &shown(&store.extend_lock("random", MINE, SECOND).await.unwrap_err());
-    let outcome = LockOutcome(store.lock("told").secret(MINE).await);
+    let outcome = LockOutcome {
+        key: "told".to_owned(),
+        result: store.lock("told").secret(MINE).await,
+    };
     all += &format!("{outcome:?}");
     drop(outcome);
     if let Some((mut server, proxy)) = server {

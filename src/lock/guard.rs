@@ -40,9 +40,32 @@ pub struct LockInfo {
     pub remaining: Duration,
 }
 
-/// The answer to [`Lock::send_to`](crate::Lock::send_to), as a message: the grant, or why there is none.
+/// The message that answers [`Lock::send_to`](crate::Lock::send_to).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+/// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+/// use cachestore::LockOutcome;
+///
+/// fn describe(outcome: &LockOutcome) -> String {
+///     match &outcome.result {
+///         Ok(guard) => format!("{} is held, fence {}", outcome.key, guard.fence()),
+///         Err(error) => format!("{} is not held: {error}", outcome.key),
+///     }
+/// }
+///
+/// let (key, result) = ("report".to_owned(), store.lock("report").await);
+/// assert!(describe(&LockOutcome { key, result }).starts_with("report is held"));
+/// # store.close().await
+/// # }
+/// ```
 #[derive(Debug)]
-pub struct LockOutcome(pub Result<LockGuard>);
+pub struct LockOutcome {
+    /// The key of the lock, as the caller gave it: without the namespace, and also if it was refused.
+    pub key: String,
+    /// The guard, or why the lock was not granted.
+    pub result: Result<LockGuard>,
+}
 
 /// A held lock. Its drop releases it, without blocking.
 ///

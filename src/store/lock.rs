@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Store;
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
-use crate::lock::{LockGuard, LockOutcome, Wish};
+use crate::lock::{LockGuard, LockOutcome, Wish, own_part};
 use crate::secret::Secret;
 use crate::ttl::{LONGEST, Ttl};
 
@@ -28,6 +28,8 @@ const TTL: Duration = Duration::from_secs(30);
 pub struct Lock<'a> {
     store: &'a Store,
     key: Result<Key>,
+    /// The key as the caller gave it, if it was refused; else empty.
+    refused_key: String,
     ttl: Duration,
     wait: Duration,
     secret: Option<Result<Secret>>,
@@ -65,13 +67,15 @@ impl Lock<'_> {
         self
     }
 
-    /// Asks for the lock and returns at once: the grant, or the error, comes as a message to
-    /// `recipient`, so that an actor need not block its mailbox to wait for a lock. If the actor has
-    /// ended by then, the lock goes to the next.
+    /// Asks for the lock on behalf of an actor and returns at once.
+    ///
+    /// The guard or the error comes to `recipient` as a [`LockOutcome`], which names the key. So an actor need
+    /// not block its mailbox to wait for a lock, and can wait for several. If the actor has ended by then, the
+    /// lock goes to the next caller.
     ///
     /// ```
+    /// use cachestore::kameo::prelude::*;
     /// use cachestore::{Config, LockOutcome, Store};
-    /// use kameo::prelude::*;
     ///
     /// struct Worker;
     /// impl Actor for Worker {
@@ -83,9 +87,9 @@ impl Lock<'_> {
     /// }
     /// impl Message<LockOutcome> for Worker {
     ///     type Reply = ();
-    ///     async fn handle(&mut self, granted: LockOutcome, ctx: &mut Context<Self, ()>) {
-    ///         let guard = granted.0.unwrap();
-    ///         assert_eq!(guard.key(), "report");
+    ///     async fn handle(&mut self, outcome: LockOutcome, ctx: &mut Context<Self, ()>) {
+    ///         assert_eq!(outcome.key, "report");
+    ///         assert!(outcome.result.is_ok());
     ///         ctx.stop();
     ///     }
     /// }
@@ -97,12 +101,24 @@ impl Lock<'_> {
     /// worker.wait_for_shutdown().await;
     /// # Ok(()) }
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// The outcome holds those of [`Store::lock`]. If the store's queue is full, it is
+    /// [`Timeout`](Error::Timeout) at once.
     pub fn send_to(self, recipient: Recipient<LockOutcome>) {
         let store = self.store;
+        let key = match &self.key {
+            Ok(key) => own_part(key, store.namespace.prefix().len()).to_owned(),
+            Err(_) => self.refused_key.clone(),
+        };
         match self.checked() {
-            Ok(wish) => store.inner.locks.lock_for(wish, recipient),
-            // What cannot be delivered is of no use to anybody.
-            Err(error) => drop(recipient.tell(LockOutcome(Err(error))).try_send()),
+            Ok(wish) => store.inner.locks.lock_for(wish, key, recipient),
+            Err(error) => {
+                let result = Err(error);
+                // An actor that has ended, or whose mailbox is full, is not told.
+                drop(recipient.tell(LockOutcome { key, result }).try_send());
+            }
         }
     }
 
@@ -183,9 +199,17 @@ impl Store {
     ///
     /// Safe: a caller who goes leaves its place at once, and what was granted meanwhile is released.
     pub fn lock(&self, key: impl AsRef<str>) -> Lock<'_> {
+        let given = key.as_ref();
+        let key = self.lock_key(given);
+        let refused_key = if key.is_err() {
+            given.to_owned()
+        } else {
+            String::new()
+        };
         Lock {
             store: self,
-            key: self.lock_key(key.as_ref()),
+            key,
+            refused_key,
             ttl: TTL,
             wait: Duration::ZERO,
             secret: None,

@@ -85,6 +85,7 @@ on_both_engines! {
     a_guard_keeps_its_store_open
     a_dropped_waiter_leaves_its_place
     actors_are_told
+    an_outcome_names_its_key
     an_actor_that_has_gone_hands_the_lock_on
     bounds_hold
     secrets_are_not_shown
@@ -612,9 +613,13 @@ async fn actors_are_told(world: World) {
     let listener = Listener::spawn(Listener(sender));
     let guard = world.store.lock("k").await.unwrap();
     world.store.lock("").send_to(listener.clone().recipient());
-    assert!(matches!(told.recv().await.unwrap().0, Err(Error::KeyRequired)));
+    let outcome = told.recv().await.unwrap();
+    assert_eq!(outcome.key, "");
+    assert!(matches!(outcome.result, Err(Error::KeyRequired)));
     world.store.lock("k").send_to(listener.clone().recipient());
-    assert!(matches!(told.recv().await.unwrap().0, Err(Error::LockHeld)));
+    let outcome = told.recv().await.unwrap();
+    assert_eq!(outcome.key, "k");
+    assert!(matches!(outcome.result, Err(Error::LockHeld)));
     world
         .store
         .lock("k")
@@ -622,9 +627,34 @@ async fn actors_are_told(world: World) {
         .send_to(listener.clone().recipient());
     sleep(20 * MS).await;
     drop(guard);
-    let granted = told.recv().await.unwrap().0.unwrap();
+    let granted = told.recv().await.unwrap().result.unwrap();
     assert!(matches!(world.store.lock("k").await, Err(Error::LockHeld)));
     granted.release().await.unwrap();
+}
+
+/// Of several requests that an actor has made, each outcome says which it answers.
+async fn an_outcome_names_its_key(world: World) {
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let listener = Listener::spawn(Listener(sender));
+    let tenant = world.store.namespace("tenant").unwrap();
+    let held = tenant.lock(" k ").await.unwrap();
+    tenant.lock(" k ").send_to(listener.clone().recipient());
+    tenant
+        .lock("l")
+        .ttl(Duration::ZERO)
+        .send_to(listener.clone().recipient());
+    tenant.lock("m").send_to(listener.clone().recipient());
+    tenant.lock("\t").send_to(listener.clone().recipient());
+    let mut results = std::collections::HashMap::new();
+    while results.len() < 4 {
+        let LockOutcome { key, result } = told.recv().await.unwrap();
+        results.insert(key, result);
+    }
+    assert!(matches!(results[" k "], Err(Error::LockHeld)));
+    assert!(matches!(results["l"], Err(Error::InvalidTtl { .. })));
+    assert_eq!(results["m"].as_ref().unwrap().key(), "m");
+    assert!(matches!(results["\t"], Err(Error::KeyRequired)));
+    drop(held);
 }
 
 async fn an_actor_that_has_gone_hands_the_lock_on(world: World) {
@@ -682,7 +712,10 @@ async fn secrets_are_not_shown(world: World) {
     let mismatch = world.store.release_lock("k", "another-secret").await.unwrap_err();
     shown += &format!(
         "{held:?} {held} {mismatch:?} {mismatch} {:?}",
-        LockOutcome(Ok(guard))
+        LockOutcome {
+            key: "k".to_owned(),
+            result: Ok(guard)
+        }
     );
     assert!(
         !shown.contains("nobody-may-see") && !shown.contains("another-secret"),

@@ -6,6 +6,7 @@ use super::steps::SHORTEST_PAUSE;
 use super::*;
 use crate::lock::guard::{AtDrop, Parts};
 use crate::lock::lease::Renewal;
+use crate::lock::own_part;
 use crate::lock::queue::Answer;
 
 /// The longest pause before a holder who announces nothing is asked for again.
@@ -181,7 +182,7 @@ impl Scheduler {
             }
         }
         let mut lease = Lease::new(name, wish.secret.clone(), fence, self.origin, deadline);
-        let key = wish.key.as_str().get(wish.prefix..).unwrap_or_default().into();
+        let key = own_part(&wish.key, wish.prefix).into();
         let guard = LockGuard::new(Parts {
             id: waiter,
             key,

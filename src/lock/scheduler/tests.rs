@@ -221,7 +221,7 @@ impl Message<LockOutcome> for Listener {
     type Reply = ();
 
     async fn handle(&mut self, outcome: LockOutcome, _: &mut kameo::message::Context<Self, ()>) {
-        self.0.send(outcome.0).unwrap();
+        self.0.send(outcome.result).unwrap();
     }
 }
 
@@ -240,9 +240,11 @@ async fn all_in_the_lane_are_told_of_the_end() {
     });
     let steps: Vec<_> = steps.collect();
     tokio::task::yield_now().await;
-    world
-        .handle
-        .lock_for(wish(&world.keys, TTL), listener.clone().recipient());
+    world.handle.lock_for(
+        wish(&world.keys, TTL),
+        "k".to_owned(),
+        listener.clone().recipient(),
+    );
     tokio::task::yield_now().await;
     world.actor.stop_gracefully().await.unwrap();
     for step in steps {
