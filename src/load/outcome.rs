@@ -33,9 +33,37 @@ pub enum Origin {
     Superseded,
 }
 
+impl Origin {
+    /// Whether the value was stored already, so that this call waited for no loader: it is
+    /// [`Fresh`](Self::Fresh) or [`Stale`](Self::Stale).
+    ///
+    /// ```
+    /// use cachestore::Origin;
+    ///
+    /// assert!(Origin::Fresh.is_hit() && Origin::Stale.is_hit());
+    /// assert!(!Origin::Loaded.is_hit() && !Origin::Joined.is_hit());
+    /// ```
+    #[must_use]
+    pub const fn is_hit(self) -> bool {
+        matches!(self, Origin::Fresh | Origin::Stale)
+    }
+}
+
 /// Why a load gave no value.
 ///
-/// All callers who waited for one load get the same.
+/// All callers who waited for one load get the same error. It is a [`std::error::Error`] if the loader's error
+/// can be shown (`Debug` and `Display`), so that `?` works:
+///
+/// ```
+/// # use cachestore::Store;
+/// async fn name(store: &Store) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok(store.get_or_load("user:1:name", || async { find_name().await }).await?)
+/// }
+///
+/// async fn find_name() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok("Ada".to_owned())
+/// }
+/// ```
 ///
 /// ```
 /// use cachestore::{Config, LoadError, Store};
@@ -70,6 +98,26 @@ impl<E> LoadError<E> {
             LoadError::Store(error) => error.is_retryable(),
         }
     }
+
+    /// The loader's own error, `None` if the load failed for another reason.
+    ///
+    /// It is shared by all callers who waited for the load.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cachestore::LoadError;
+    ///
+    /// let failed = LoadError::Loader(Arc::new("no such user"));
+    /// assert_eq!(failed.into_loader().as_deref(), Some(&"no such user"));
+    /// assert_eq!(LoadError::<String>::Timeout.into_loader(), None);
+    /// ```
+    #[must_use]
+    pub fn into_loader(self) -> Option<Arc<E>> {
+        match self {
+            LoadError::Loader(error) => Some(error),
+            LoadError::Panicked | LoadError::Timeout | LoadError::Store(_) => None,
+        }
+    }
 }
 
 impl<E> From<Error> for LoadError<E> {
@@ -101,22 +149,28 @@ impl<E: fmt::Debug> fmt::Debug for LoadError<E> {
     }
 }
 
-impl<E> fmt::Display for LoadError<E> {
+/// A message that includes the loader's own, or the store's. The alternate form (`{:#}`) is passed on to the
+/// loader's error, which for some types of errors shows all causes.
+impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LoadError::Loader(_) => f.write_str("the loader failed"),
+            LoadError::Loader(error) if f.alternate() => write!(f, "the loader failed: {error:#}"),
+            LoadError::Loader(error) => write!(f, "the loader failed: {error}"),
             LoadError::Panicked => f.write_str("the loader panicked"),
             LoadError::Timeout => f.write_str("the value was not loaded in time"),
-            LoadError::Store(_) => f.write_str("the store could not serve the load"),
+            LoadError::Store(error) => write!(f, "the store could not serve the load: {error}"),
         }
     }
 }
 
-impl<E: std::error::Error + 'static> std::error::Error for LoadError<E> {
+/// For every error type that can be shown, also for one that is no [`Error`](std::error::Error) itself, such as
+/// `anyhow::Error` or `Box<dyn Error + Send + Sync>`: so `?` works on a load in a function that returns one.
+impl<E: fmt::Debug + fmt::Display> std::error::Error for LoadError<E> {
+    /// The store's error for [`Store`](LoadError::Store). `None` for [`Loader`](LoadError::Loader): the message
+    /// includes that error, and [`into_loader`](LoadError::into_loader) returns it.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            LoadError::Loader(error) => Some(&**error),
-            LoadError::Panicked | LoadError::Timeout => None,
+            LoadError::Loader(_) | LoadError::Panicked | LoadError::Timeout => None,
             LoadError::Store(error) => Some(error),
         }
     }

@@ -8,6 +8,7 @@
 
 mod bounds;
 mod ends;
+mod errors;
 mod flights;
 #[path = "../support/redis/mod.rs"]
 mod harness;
