@@ -3,39 +3,59 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0 | `0xC1`, with which neither MessagePack nor JSON can begin |
-//! | 1 | the version of this form, 1; others, up to 31, are other forms |
-//! | 2..10 | how long it is fresh, in milliseconds, `u64`, big-endian; all ones for ever |
-//! | 10..18 | how long it is kept, fresh and stale, likewise |
-//! | 18..22 | how long it took to load, in microseconds, `u32`, big-endian; all ones for longer |
-//! | 22.. | the model |
+//! | 1 | the version of this form, 2; others, up to 31, are other forms |
+//! | 2..10 | how long it is fresh from the writing of this head on, in milliseconds, `u64`, big-endian; all ones for ever |
+//! | 10..18 | how long it is kept after that, likewise: the longest of its stale windows |
+//! | 18..26 | how old the value was when this head was written, likewise |
+//! | 26..30 | how long it took to load, in microseconds, `u32`, big-endian; all ones for longer |
+//! | 30.. | the model |
 //!
-//! There is no point in time in it: how old the value is follows from how long its entry still has, which
-//! the engine alone counts. So no clocks of different machines are compared.
+//! The head holds no point in time. An entry's TTL is its fresh time and its window. So the TTL that is left,
+//! which the engine alone counts, tells how long ago the head was written, and no clocks of different machines
+//! are compared. `expire` and `persist` write a new head together with the new TTL.
+//!
+//! On Redis, scripts read and write this head too: see `redis/scripts/loaded.lua`.
 
 use std::time::Duration;
 
+use crate::ttl::{LONGEST, Ttl};
 use crate::value::Value;
 
 /// The first byte.
 const MARK: u8 = 0xC1;
 /// The one version that is read.
-const VERSION: u8 = 1;
-/// The last that there will ever be: what has another second byte is no envelope, but garbage.
+const VERSION: u8 = 2;
+/// The last version there will ever be. What has a greater second byte is no envelope, but garbage.
 const LAST_VERSION: u8 = 31;
 /// The length of the head in bytes.
-pub(crate) const HEAD: usize = 22;
+pub(crate) const HEAD: usize = 30;
 /// What stands for "for ever".
 const EVER: u64 = u64::MAX;
+/// A `None` as MessagePack and JSON write it. Neither is a whole model in the other codec.
+const NOTHING: [&[u8]; 2] = [&[0xC0], b"null"];
 
 /// The times of a loaded value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// How long it is fresh, in whole milliseconds; `None` for ever.
+    /// How long it is fresh from the writing of this head on, in whole milliseconds; `None` for ever.
     pub(crate) fresh: Option<Duration>,
-    /// How long it is kept; never shorter.
-    pub(crate) kept: Option<Duration>,
+    /// How long it is kept after its fresh time.
+    pub(crate) window: Duration,
+    /// How old the value was when this head was written.
+    pub(crate) age: Duration,
     /// How long it took to load.
     pub(crate) cost: Duration,
+}
+
+/// How far a loaded value has come in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// How long ago it was loaded.
+    pub(crate) age: Duration,
+    /// How long ago its fresh time began.
+    pub(crate) elapsed: Duration,
+    /// How long it is still fresh. Zero if it is stale.
+    pub(crate) fresh_for: Duration,
 }
 
 /// What stored bytes are.
@@ -54,24 +74,67 @@ impl Head {
     pub(crate) fn seal(&self, model: &[u8]) -> Value {
         let mut bytes = Vec::with_capacity(HEAD + model.len());
         bytes.extend([MARK, VERSION]);
-        bytes.extend(millis(self.fresh).to_be_bytes());
-        bytes.extend(millis(self.kept).to_be_bytes());
+        for time in [self.fresh, Some(self.window), Some(self.age)] {
+            bytes.extend(millis(time).to_be_bytes());
+        }
         let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
         bytes.extend(cost.to_be_bytes());
         bytes.extend(model);
         Value::from(bytes)
     }
 
-    /// How old a value is that its engine keeps for `remaining` yet; `None` if it is kept for ever, which
-    /// does not tell.
-    pub(crate) fn age(&self, remaining: Option<Duration>) -> Option<Duration> {
-        Some(self.kept?.saturating_sub(remaining?))
+    /// The TTL of its entry when this head is written; `None` for ever.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        Some(self.fresh?.saturating_add(self.window).min(LONGEST))
     }
 
-    /// Whether it can be there and not be fresh.
-    pub(crate) fn turns_stale(&self) -> bool {
-        self.fresh != self.kept
+    /// How far the value has come whose entry has `remaining` of its TTL left. `None` if it is fresh for ever.
+    pub(crate) fn life(&self, remaining: Option<Duration>) -> Option<Life> {
+        let elapsed = self.ttl()?.saturating_sub(remaining?);
+        Some(Life {
+            age: self.age.saturating_add(elapsed),
+            elapsed,
+            fresh_for: self.fresh?.saturating_sub(elapsed),
+        })
     }
+
+    /// Whether its entry can be there and not be fresh.
+    pub(crate) fn turns_stale(&self) -> bool {
+        self.fresh.is_some() && !self.window.is_zero()
+    }
+
+    /// The head of the same value with a fresh time that begins now.
+    pub(crate) fn renewed(&self, fresh: Option<Duration>, remaining: Option<Duration>) -> Self {
+        let age = self.life(remaining).map_or(self.age, |life| life.age);
+        Self { fresh, age, ..*self }
+    }
+}
+
+impl Stored<'_> {
+    /// How long it lives if its entry has `remaining` of its TTL left. A loaded value lives while it is fresh.
+    /// `None` if its life is over, or its form is not known.
+    pub(crate) fn ttl(&self, remaining: Option<Duration>) -> Option<Ttl> {
+        let left = match self {
+            Stored::Plain(_) => remaining,
+            Stored::Loaded(head, _) => match head.life(remaining) {
+                Some(life) if life.fresh_for.is_zero() => return None,
+                Some(life) => Some(life.fresh_for),
+                None => remaining,
+            },
+            Stored::Foreign => return None,
+        };
+        Some(left.map_or(Ttl::Persistent, Ttl::Remaining))
+    }
+
+    /// Whether `add` may write over it: its life is over, or it is a cached `None`.
+    pub(crate) fn is_vacant(&self, remaining: Option<Duration>) -> bool {
+        self.ttl(remaining).is_none() || matches!(self, Stored::Loaded(_, model) if is_nothing(model))
+    }
+}
+
+/// Whether a model is a `None`.
+pub(crate) fn is_nothing(model: &[u8]) -> bool {
+    NOTHING.contains(&model)
 }
 
 /// Reads what is stored, or the first [`HEAD`] bytes of it.
@@ -85,33 +148,19 @@ pub(crate) fn open(bytes: &[u8]) -> Stored<'_> {
     let Some((head, model)) = bytes.split_first_chunk::<HEAD>() else {
         return Stored::Plain(bytes);
     };
-    let [_, _, times @ ..] = head;
-    let [
-        f0,
-        f1,
-        f2,
-        f3,
-        f4,
-        f5,
-        f6,
-        f7,
-        k0,
-        k1,
-        k2,
-        k3,
-        k4,
-        k5,
-        k6,
-        k7,
-        c0,
-        c1,
-        c2,
-        c3,
-    ] = *times;
+    let mut rest = &head[2..];
+    let mut time = || {
+        let (number, after) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
+        rest = after;
+        duration(u64::from_be_bytes(*number))
+    };
+    let (fresh, window, age) = (time(), time(), time());
+    let cost = rest.first_chunk().copied().unwrap_or_default();
     let head = Head {
-        fresh: duration(u64::from_be_bytes([f0, f1, f2, f3, f4, f5, f6, f7])),
-        kept: duration(u64::from_be_bytes([k0, k1, k2, k3, k4, k5, k6, k7])),
-        cost: Duration::from_micros(u32::from_be_bytes([c0, c1, c2, c3]).into()),
+        fresh,
+        window: window.unwrap_or_default(),
+        age: age.unwrap_or_default(),
+        cost: Duration::from_micros(u32::from_be_bytes(cost).into()),
     };
     Stored::Loaded(head, model)
 }
@@ -131,24 +180,30 @@ mod tests {
     use super::*;
 
     fn time() -> impl Strategy<Value = Option<Duration>> {
-        proptest::option::of((0..4_000_000_000_000u64).prop_map(Duration::from_millis))
+        proptest::option::of(span())
+    }
+
+    fn span() -> impl Strategy<Value = Duration> {
+        (0..4_000_000_000_000u64).prop_map(Duration::from_millis)
     }
 
     proptest! {
         #[test]
-        fn what_is_sealed_is_opened(fresh in time(), kept in time(), cost in any::<u32>(), model: Vec<u8>) {
-            let head = Head { fresh, kept, cost: Duration::from_micros(cost.into()) };
+        fn what_is_sealed_is_opened(
+            fresh in time(), window in span(), age in span(), cost in any::<u32>(), model: Vec<u8>,
+        ) {
+            let head = Head { fresh, window, age, cost: Duration::from_micros(cost.into()) };
             let sealed = head.seal(&model);
             prop_assert_eq!(open(sealed.as_bytes()), Stored::Loaded(head, &model));
             prop_assert_eq!(open(&sealed.as_bytes()[..HEAD]), Stored::Loaded(head, &[]));
         }
 
         #[test]
-        fn another_version_is_foreign_and_a_torn_head_no_envelope(version in 2..=LAST_VERSION, len in 0..HEAD, rest: Vec<u8>) {
+        fn another_version_is_foreign_and_a_torn_head_no_envelope(version in 3..=LAST_VERSION, len in 0..HEAD, rest: Vec<u8>) {
             let mut bytes = vec![MARK, version];
             bytes.extend(&rest);
             prop_assert_eq!(open(&bytes), Stored::Foreign);
-            let sealed = Head { fresh: None, kept: None, cost: Duration::ZERO }.seal(&rest);
+            let sealed = loaded(None, 0).seal(&rest);
             let torn = &sealed.as_bytes()[..len];
             prop_assert_eq!(open(torn), Stored::Plain(torn));
         }
@@ -160,23 +215,69 @@ mod tests {
                 prop_assert_eq!(open(&bytes), Stored::Plain(&bytes));
             }
         }
+
+        /// Whatever is renewed and when: the value ages by the time that passes, and is fresh for as long as was
+        /// said last.
+        #[test]
+        fn a_renewal_moves_the_fresh_time_and_not_the_age(
+            window in 0..100u64, steps in proptest::collection::vec((1..50u64, 0..50u64), 1..10),
+        ) {
+            let mut head = loaded(Some(1000), window);
+            let (mut age, mut since) = (0, 0);
+            for (fresh, waits) in steps {
+                let left = head.ttl().map(|ttl| ttl - SECOND * since);
+                head = head.renewed(Some(SECOND * fresh as u32), left);
+                age += u64::from(since);
+                since = waits.min(fresh + window) as u32;
+                let life = head.life(head.ttl().map(|ttl| ttl - SECOND * since)).unwrap();
+                prop_assert_eq!(life.age, Duration::from_secs(age + u64::from(since)));
+                prop_assert_eq!(life.fresh_for, Duration::from_secs(fresh.saturating_sub(since.into())));
+            }
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn loaded(fresh: Option<u64>, window: u64) -> Head {
+        Head {
+            fresh: fresh.map(Duration::from_secs),
+            window: Duration::from_secs(window),
+            age: Duration::ZERO,
+            cost: SECOND,
+        }
     }
 
     #[test]
-    fn age_is_what_has_passed_of_the_time_it_is_kept() {
-        let second = Duration::from_secs(1);
-        let head = Head {
-            fresh: Some(second),
-            kept: Some(second * 10),
-            cost: second,
+    fn a_life_follows_from_the_ttl_that_is_left() {
+        let head = loaded(Some(2), 8);
+        let life = |left: u32| head.life(Some(SECOND * left)).unwrap();
+        assert_eq!((life(10).age, life(10).fresh_for), (Duration::ZERO, SECOND * 2));
+        assert_eq!((life(3).age, life(3).fresh_for), (SECOND * 7, Duration::ZERO));
+        assert_eq!(life(99).age, Duration::ZERO, "its TTL was extended by others");
+        let stored = Stored::Loaded(head, b"5");
+        assert_eq!(stored.ttl(Some(SECOND * 9)), Some(Ttl::Remaining(SECOND)));
+        assert_eq!(stored.ttl(Some(SECOND * 8)), None, "it is stale");
+        assert_eq!(head.life(None), None);
+        assert_eq!(head.renewed(None, Some(SECOND * 9)).ttl(), None);
+        let longest = Head {
+            fresh: Some(LONGEST),
+            ..head
         };
-        assert_eq!(head.age(Some(second * 10)), Some(Duration::ZERO));
-        assert_eq!(head.age(Some(second * 3)), Some(second * 7));
-        assert_eq!(
-            head.age(Some(second * 99)),
-            Some(Duration::ZERO),
-            "its TTL was extended"
-        );
-        assert_eq!(head.age(None), None);
+        assert_eq!(longest.ttl(), Some(LONGEST));
+        assert!(Stored::Loaded(longest, b"5").ttl(Some(SECOND)).is_some() && longest.turns_stale());
+    }
+
+    #[test]
+    fn only_what_is_over_or_nothing_is_vacant() {
+        let head = loaded(Some(2), 8);
+        let (fresh, stale) = (Some(SECOND * 9), Some(SECOND));
+        assert!(!Stored::Loaded(head, b"5").is_vacant(fresh) && Stored::Loaded(head, b"5").is_vacant(stale));
+        assert!(Stored::Foreign.ttl(None).is_none() && Stored::Foreign.is_vacant(None));
+        assert!(!Stored::Plain(b"null").is_vacant(None), "it was not loaded");
+        for codec in [crate::Codec::MessagePack, crate::Codec::Json] {
+            let nothing = codec.encode(&None::<u32>).unwrap();
+            let loaded = Stored::Loaded(head, &nothing);
+            assert!(loaded.is_vacant(fresh) && loaded.ttl(fresh).is_some());
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::envelope::{Head, Stored, open};
+use crate::envelope::{Head, Life, Stored, open};
 use crate::request::Aged;
 use crate::ttl::LONGEST;
 
@@ -48,15 +48,17 @@ impl Serving {
         self.ahead.is_some() || !self.window().is_zero()
     }
 
-    /// What a value of this age is good for; `roll` gives random numbers from 0 to 1. A value whose age
-    /// nobody can tell is one that nobody wants to age.
-    pub(crate) fn judge(&self, head: &Head, age: Option<Duration>, roll: impl FnOnce() -> f64) -> Verdict {
-        let (Some(fresh), Some(age)) = (head.fresh, age) else {
+    /// What a value with this head is good for; `roll` gives random numbers from 0 to 1. A value without an end
+    /// to its life is fresh.
+    pub(crate) fn judge(&self, head: &Head, life: Option<Life>, roll: impl FnOnce() -> f64) -> Verdict {
+        let (Some(fresh), Some(life)) = (head.fresh, life) else {
             return Verdict::Fresh;
         };
-        match age.checked_sub(fresh) {
+        match life.elapsed.checked_sub(fresh) {
             None => match self.ahead {
-                Some(from) if is_due_early(fresh, age, head.cost, from, roll()) => Verdict::FreshButDue,
+                Some(from) if is_due_early(fresh, life.elapsed, head.cost, from, roll()) => {
+                    Verdict::FreshButDue
+                }
                 _ => Verdict::Fresh,
             },
             Some(past) if past < self.revalidate => Verdict::Stale,
@@ -72,20 +74,24 @@ impl Serving {
 ///
 /// The paper's lead is the cost of a load. Here it is at least a quarter of the window that the caller asked
 /// for: a value that loads in a millisecond would else never be refreshed ahead.
-fn is_due_early(fresh: Duration, age: Duration, cost: Duration, from: f64, roll: f64) -> bool {
+fn is_due_early(fresh: Duration, elapsed: Duration, cost: Duration, from: f64, roll: f64) -> bool {
     let begin = fresh.mul_f64(from.clamp(0.0, 1.0));
-    if age < begin {
+    if elapsed < begin {
         return false;
     }
     let lead = cost.max(fresh.saturating_sub(begin) / LEADS);
-    let left = fresh.saturating_sub(age);
+    let left = fresh.saturating_sub(elapsed);
     left.as_secs_f64() <= -roll.max(f64::MIN_POSITIVE).ln() * lead.as_secs_f64()
 }
 
 /// The times of a value that was loaded just now.
 pub(crate) fn head(fresh: Option<Duration>, window: Duration, cost: Duration) -> Head {
-    let kept = fresh.map(|fresh| fresh.saturating_add(window).min(LONGEST));
-    Head { fresh, kept, cost }
+    Head {
+        fresh,
+        window,
+        age: Duration::ZERO,
+        cost,
+    }
 }
 
 /// A fresh time within ± `fraction` of what was asked for, in whole milliseconds; `roll` is a random number
@@ -116,8 +122,9 @@ pub(crate) fn calls_for_load(seen: Seen, present: Option<&Aged>) -> bool {
         (Stored::Foreign, _) => true,
         (Stored::Plain(_), seen) => seen == Seen::Plain,
         (Stored::Loaded(head, _), seen) => {
-            let age = head.age(present.remaining);
-            let stale = head.fresh.zip(age).is_some_and(|(fresh, age)| age >= fresh);
+            let life = head.life(present.remaining);
+            let stale = life.is_some_and(|life| life.fresh_for.is_zero());
+            let age = life.map(|life| life.age);
             let same = match seen {
                 Seen::Loaded(seen) => age.is_none() || age >= seen,
                 Seen::Nothing | Seen::Plain => false,
@@ -152,7 +159,8 @@ mod tests {
         ) {
             let head = head(Some(Duration::from_secs(fresh)), SECOND * 40, SECOND);
             let age = Duration::from_millis(age);
-            let verdict = serving(revalidate, on_error, None).judge(&head, Some(age), || 0.5);
+            let life = Life { age, elapsed: age, fresh_for: Duration::ZERO };
+            let verdict = serving(revalidate, on_error, None).judge(&head, Some(life), || 0.5);
             let seconds = age.as_millis() as f64 / 1000.0;
             let expected = if seconds < fresh as f64 {
                 Verdict::Fresh
@@ -243,7 +251,7 @@ mod tests {
     fn what_has_no_end_stays_fresh() {
         let serving = serving(5, 5, Some(0.0));
         let head = head(None, SECOND, SECOND);
-        assert_eq!(head.kept, None);
+        assert_eq!(head.ttl(), None);
         assert_eq!(serving.judge(&head, None, || 0.0), Verdict::Fresh);
     }
 }

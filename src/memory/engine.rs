@@ -311,7 +311,7 @@ impl MemoryEngine {
                 reply.send(Ok(deleted as u64));
             }
             Request::Exists { key, reply } => reply.send(Ok(table.contains(&key, now))),
-            Request::Ttl { key, reply } => reply.send(Ok(table.ttl(&key, now))),
+            Request::Ttl { key, reply } => reply.send(Ok(operation::ttl(table, &key, now))),
             Request::Expire { key, ttl, reply } => reply.send(Ok(operation::expire(table, &key, ttl, now))),
             Request::Incr { key, by, ttl, reply } => {
                 reply.send(operation::incr(table, key, by, ttl, now));

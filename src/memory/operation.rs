@@ -4,33 +4,50 @@ use std::time::Duration;
 
 use super::expiry::Moment;
 use super::table::Table;
+use crate::envelope::{Stored, open};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::request::{Condition, Names, Write};
 use crate::ttl::Ttl;
 use crate::value::Value;
 
-/// Writes if the condition holds: whether it did.
+/// Writes if the condition holds: whether it did. A loaded value that is stale counts as absent.
 pub(super) fn set_if(table: &mut Table, write: Write, condition: &Condition, now: Moment) -> bool {
-    let held = table.peek(&write.key, now);
+    let held = table.peek_aged(&write.key, now);
+    let vacant = held.is_none_or(|(value, remaining)| open(value.as_bytes()).is_vacant(remaining));
     let met = match condition {
-        Condition::Absent => held.is_none(),
-        Condition::Present => held.is_some(),
-        Condition::Holds(expected) => held == Some(expected),
+        Condition::Absent => vacant,
+        Condition::Present => !vacant,
+        Condition::Holds(expected) => held.is_some_and(|(value, _)| value == expected),
     };
-    match (met, held.is_some()) {
-        (true, true) => table.overwrite(write, now),
-        (true, false) => table.write(write, now),
-        (false, _) => {}
+    match condition {
+        _ if !met => {}
+        Condition::Absent => table.write(write, now),
+        Condition::Present | Condition::Holds(_) => table.overwrite(write, now),
     }
     met
 }
 
-/// A new TTL, or none: taking away a TTL that is not there changes nothing.
+/// How long an entry still lives; a loaded value lives while it is fresh.
+pub(super) fn ttl(table: &Table, key: &Key, now: Moment) -> Option<Ttl> {
+    let (value, remaining) = table.peek_aged(key, now)?;
+    open(value.as_bytes()).ttl(remaining)
+}
+
+/// A new TTL, or none: taking away a TTL that is not there changes nothing. A loaded value that is fresh gets a
+/// new fresh time, which its window follows; one that is stale stays as it is.
 pub(super) fn expire(table: &mut Table, key: &Key, ttl: Option<Duration>, now: Moment) -> bool {
-    let was_persistent = table.ttl(key, now) == Some(Ttl::Persistent);
-    if ttl.is_none() && was_persistent {
-        false
+    let Some((value, remaining)) = table.peek_aged(key, now) else {
+        return false;
+    };
+    let stored = open(value.as_bytes());
+    if stored.ttl(remaining).is_none() || (ttl.is_none() && remaining.is_none()) {
+        return false;
+    }
+    if let Stored::Loaded(head, model) = stored {
+        let head = head.renewed(ttl, remaining);
+        let value = head.seal(model);
+        table.renew(key, value, head.ttl(), now)
     } else {
         table.expire(key, ttl, now)
     }

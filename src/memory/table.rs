@@ -20,7 +20,6 @@ use crate::footprint;
 use crate::key::Key;
 use crate::request::Write;
 use crate::stats::EngineStats;
-use crate::ttl::{Ttl, whole_millis};
 use crate::value::Value;
 
 #[derive(Debug)]
@@ -171,12 +170,10 @@ impl Table {
         self.find(key, now).map(|slot| &self.entries[slot].value)
     }
 
-    pub(crate) fn ttl(&self, key: &Key, now: Moment) -> Option<Ttl> {
+    /// As [`peek`](Self::peek), with the time that is left; `None` for ever.
+    pub(crate) fn peek_aged(&self, key: &Key, now: Moment) -> Option<(&Value, Option<Duration>)> {
         let slot = self.find(key, now)?;
-        Some(match self.entries[slot].due {
-            Moment::NEVER => Ttl::Persistent,
-            due => Ttl::Remaining(whole_millis(due.left(now))),
-        })
+        Some((&self.entries[slot].value, self.remaining(slot, now)))
     }
 
     /// Writes an entry, with its TTL and dependencies or without any, whatever was there.
@@ -236,6 +233,18 @@ impl Table {
         let Some(slot) = self.find(key, now) else {
             return false;
         };
+        self.set_due(slot, due(ttl, now));
+        self.make_room();
+        true
+    }
+
+    /// Gives an entry a new TTL and the value in which that is noted, which is no change of what it holds: false
+    /// if there is no entry.
+    pub(crate) fn renew(&mut self, key: &Key, value: Value, ttl: Option<Duration>, now: Moment) -> bool {
+        let Some(slot) = self.find(key, now) else {
+            return false;
+        };
+        self.replace_value(slot, value);
         self.set_due(slot, due(ttl, now));
         self.make_room();
         true

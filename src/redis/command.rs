@@ -10,7 +10,7 @@ use super::layout::{Layout, pattern};
 use super::lease::{self, Kills};
 use super::script::{By, Script};
 use crate::key::Key;
-use crate::request::{Condition, Request, Write};
+use crate::request::{Condition, PREFIX, Request, Write};
 use crate::value::Value;
 
 /// How many keys one page of a scan looks at.
@@ -177,7 +177,13 @@ impl Batch {
             Request::Delete { key, .. } => self.add(keyed("DEL", [key])),
             Request::DeleteMany { keys, .. } => self.add(keyed("DEL", keys)),
             Request::Exists { key, .. } => self.add(keyed("EXISTS", [key])),
-            Request::Ttl { key, .. } => self.add(keyed("PTTL", [key])),
+            // Of a loaded value, its head tells how much of the TTL it is fresh.
+            Request::Ttl { key, .. } => {
+                self.add(keyed("PTTL", [key]));
+                let mut command = keyed("GETRANGE", [key]);
+                command.arg(0).arg(PREFIX - 1);
+                self.add(command);
+            }
             Request::Expire { key, ttl, .. } => {
                 let mut command = Script::Expire.call(by, 1);
                 command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
@@ -279,18 +285,14 @@ fn plain_set(write: &Write) -> Cmd {
     command
 }
 
+/// Always a script: only it can tell a loaded value that is stale, which counts as absent.
 fn set_if(write: &Write, condition: &Condition, layout: Layout, by: By) -> Cmd {
     let (word, expected) = match condition {
         Condition::Absent => ("NX", None),
         Condition::Present => ("XX", None),
-        Condition::Holds(expected) => return scripted_set(write, "EQ", Some(expected), layout, by),
+        Condition::Holds(expected) => ("EQ", Some(expected)),
     };
-    if !write.depends_on.is_empty() {
-        return scripted_set(write, word, expected, layout, by);
-    }
-    let mut command = plain_set(write);
-    command.arg(word);
-    command
+    scripted_set(write, word, expected, layout, by)
 }
 
 /// `expected` is what the condition compares with.

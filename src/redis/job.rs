@@ -6,7 +6,7 @@ use super::script::By;
 use super::walk::Walk;
 use crate::key::Key;
 use crate::lane::Room;
-use crate::request::{Aged, Condition, Reply, Request, Write};
+use crate::request::{Aged, Reply, Request, Write};
 use crate::spread::Map;
 use crate::value::Value;
 
@@ -72,11 +72,8 @@ impl Task {
         match self {
             Task::Request(Request::Set { write, .. }) => tied(write),
             Task::Request(Request::SetMany { writes, .. }) => writes.first().is_some_and(tied),
-            Task::Request(Request::SetIf { write, condition, .. }) => {
-                tied(write) || matches!(condition, Condition::Holds(_))
-            }
             Task::Request(Request::Incr { ttl, .. }) => ttl.is_some(),
-            Task::Request(Request::Expire { .. } | Request::Lease(_)) => true,
+            Task::Request(Request::SetIf { .. } | Request::Expire { .. } | Request::Lease(_)) => true,
             _ => false,
         }
     }
@@ -88,7 +85,6 @@ impl Task {
             Task::Request(
                 Request::Set { .. }
                     | Request::SetMany { .. }
-                    | Request::SetIf { .. }
                     | Request::Take { .. }
                     | Request::Delete { .. }
                     | Request::DeleteMany { .. }
@@ -104,7 +100,6 @@ impl Task {
         }
         match self {
             Task::Request(Request::Set { write, .. }) => write.value = Value::default(),
-            Task::Request(Request::SetIf { write, .. }) => write.value = Value::default(),
             Task::Request(Request::SetMany { writes, .. }) => {
                 writes.iter_mut().for_each(|write| write.value = Value::default());
             }

@@ -141,7 +141,7 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
             reply.send(answer);
         }
         Request::Exists { reply, .. } | Request::Expire { reply, .. } => reply.send(flag(got)),
-        Request::Ttl { reply, .. } => reply.send(number(got).map(ttl)),
+        Request::Ttl { reply, .. } => reply.send(ttl(replies.pop().unwrap_or_default(), &got)),
         Request::Incr { reply, .. } => {
             let answer = integer(got);
             stats.sets += u64::from(answer.is_ok());

@@ -52,10 +52,12 @@ impl Script {
             Script::Write => concat!(
                 include_str!("scripts/extend.lua"),
                 include_str!("scripts/lease.lua"),
+                include_str!("scripts/loaded.lua"),
                 include_str!("scripts/write.lua")
             ),
             Script::Expire => concat!(
                 include_str!("scripts/extend.lua"),
+                include_str!("scripts/loaded.lua"),
                 include_str!("scripts/expire.lua")
             ),
             Script::Incr => include_str!("scripts/incr.lua"),

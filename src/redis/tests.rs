@@ -176,9 +176,8 @@ fn conditions_and_dependencies_on_the_wire() {
         }),
     ];
     let wanted = [
-        "HDEL cachestore:leases a a".to_owned(),
-        "SET a v PX 1500 NX".to_owned(),
-        "SET a v PX 1500 XX".to_owned(),
+        format!("EVALSHA 1 a {depend} NX "),
+        format!("EVALSHA 1 a {depend} XX "),
         format!("EVALSHA 1 a {depend} EQ w"),
         format!("EVALSHA 1 a {depend} NX  x y"),
         format!("EVALSHA 1 a {depend}   x"),

@@ -98,7 +98,10 @@ impl Store {
         Set::new(self, self.entry(key, value))
     }
 
-    /// Writes a value only if the key holds none: whether it did.
+    /// Writes a value if the key is absent. Returns `true` if it was written.
+    ///
+    /// A loaded value that is stale, or a cached `None`, counts as absent: see
+    /// [*Loaded values in other calls*](Self::get_or_load#loaded-values-in-other-calls).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -120,7 +123,8 @@ impl Store {
         SetIf::new(self, self.entry(key, value), Condition::Absent)
     }
 
-    /// Writes a value only if the key holds one: whether it did.
+    /// Writes a value if the key holds one. Returns `true` if it was written: exactly where [`add`](Self::add)
+    /// would not write.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -237,6 +241,9 @@ impl Store {
 
     /// How long a key still lives: `None` if it holds no value.
     ///
+    /// For a loaded value this is how long it is still fresh, and `None` once it is stale: see
+    /// [*Loaded values in other calls*](Self::get_or_load#loaded-values-in-other-calls).
+    ///
     /// ```
     /// # use cachestore::Ttl;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -260,6 +267,9 @@ impl Store {
 
     /// Lets a key live for `ttl` from now: whether it holds a value. Its dependencies stay.
     ///
+    /// For a loaded value this sets its fresh time, which the stale windows follow. A stale value stays stale, and
+    /// the answer is `false`.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -282,6 +292,8 @@ impl Store {
     }
 
     /// Takes a key's TTL away: whether it held a value that had one. Its dependencies stay.
+    ///
+    /// A loaded value becomes fresh for ever. A stale value stays stale, and the answer is `false`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

@@ -1,9 +1,7 @@
 //! What keys hold, as models: whether it was loaded, and how old it is.
 
-use std::time::Duration;
-
 use super::{Store, chunks};
-use crate::envelope::{Head, Stored, open};
+use crate::envelope::{Head, Life, Stored, is_nothing, open};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Call;
@@ -16,11 +14,11 @@ pub(super) enum Entry {
     Absent,
     /// A value that was not loaded.
     Plain(Value),
-    /// A loaded value. Its age is `None` if it does not matter, for it is fresh as long as it is there.
+    /// A loaded value. Its life is `None` if it does not matter, for it is fresh as long as it is there.
     Loaded {
         value: Value,
         head: Head,
-        age: Option<Duration>,
+        life: Option<Life>,
     },
     /// A loaded value in a form that this version cannot read.
     Foreign,
@@ -49,8 +47,8 @@ impl Entry {
             Stored::Plain(_) => Entry::Plain(value),
             Stored::Foreign => Entry::Foreign,
             Stored::Loaded(head, _) => {
-                let age = head.age(remaining);
-                Entry::Loaded { value, head, age }
+                let life = head.life(remaining);
+                Entry::Loaded { value, head, life }
             }
         }
     }
@@ -62,12 +60,14 @@ impl Entry {
     /// The encoded model, if there is one and it is fresh.
     pub(super) fn fresh_model(&self) -> Option<&[u8]> {
         match self {
-            Entry::Loaded { head, age, .. } => {
-                let stale = head.fresh.zip(*age).is_some_and(|(fresh, age)| age >= fresh);
-                if stale { None } else { self.model() }
-            }
+            Entry::Loaded { life: Some(life), .. } if life.fresh_for.is_zero() => None,
             _ => self.model(),
         }
+    }
+
+    /// Whether a load of an `Option` has stored that there is nothing.
+    pub(super) fn is_cached_none(&self) -> bool {
+        matches!(self, Entry::Loaded { .. }) && self.model().is_some_and(is_nothing)
     }
 
     /// The encoded model, if there is one.

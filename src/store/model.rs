@@ -44,7 +44,8 @@ impl Store {
 
     /// The model of a key, `None` if there is none.
     ///
-    /// A loaded value ([`get_or_load`](Self::get_or_load)) is a model too, while it is fresh.
+    /// A loaded value ([`get_or_load`](Self::get_or_load)) is a model too, while it is fresh. Where a load of an
+    /// `Option` gave `None`, the model of type `T` is `None`, and that of type `Option<T>` is `Some(None)`.
     ///
     /// See [`set_model`](Self::set_model) for an example.
     ///
@@ -67,11 +68,15 @@ impl Store {
     }
 
     fn fresh_model<T: DeserializeOwned>(&self, entry: &Entry) -> Result<Option<T>> {
-        let model = entry.fresh_model();
+        let model = entry.fresh_model().map(|model| self.codec().decode(model));
+        let model = match model {
+            Some(Err(_)) if entry.is_cached_none() => None,
+            model => model.transpose()?,
+        };
         if model.is_none() && !entry.is_absent() {
             self.inner.reads.hit_is_miss();
         }
-        Ok(model.map(|model| self.codec().decode(model)).transpose()?)
+        Ok(model)
     }
 
     /// Writes many models, as [`set_many`](Self::set_many) writes values.

@@ -13,6 +13,7 @@ mod dependencies;
 mod keys;
 mod lifecycle;
 mod lifetimes;
+mod loaded;
 mod loads;
 mod many;
 mod models;
@@ -158,6 +159,14 @@ macro_rules! everywhere {
                 a_load_goes_on_without_its_callers,
                 a_load_is_refused_before_its_loader_runs,
                 what_another_version_has_stored_is_a_miss;
+            loaded: ttl_tells_how_long_a_value_is_fresh,
+                expire_sets_the_fresh_time_and_its_windows_follow,
+                expire_leaves_the_age_as_it_is,
+                a_stale_value_stays_stale,
+                persist_makes_a_value_fresh_for_ever,
+                add_writes_over_what_is_stale,
+                expire_keeps_the_dependencies,
+                the_form_of_another_version_counts_as_absent;
         }
     };
 }
@@ -177,6 +186,7 @@ macro_rules! every_model {
                 a_model_nests_to_64_levels,
                 a_model_that_refuses_is_an_encode_error,
                 a_decode_error_tells_nothing_of_the_value;
+            loaded: a_cached_none_is_no_model;
         }
     };
 }

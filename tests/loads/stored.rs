@@ -11,7 +11,7 @@ use crate::support::{CENTURY, memory, ms, open, secs};
 
 const ZERO: Duration = Duration::ZERO;
 /// The length of what comes before the model.
-const HEAD: usize = 22;
+const HEAD: usize = 30;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct User {
@@ -46,18 +46,19 @@ async fn a_loaded_value_is_its_model_behind_a_head() {
             store.get("k").await.unwrap().unwrap(),
             store.get("model").await.unwrap().unwrap(),
         );
-        assert_eq!(stored[..2], [0xC1, 1], "no codec writes this");
+        assert_eq!(stored[..2], [0xC1, 2], "no codec writes this");
         assert_eq!(stored[2..10], 10_000_u64.to_be_bytes(), "fresh, in milliseconds");
-        assert_eq!(stored[10..18], 15_000_u64.to_be_bytes(), "kept");
+        assert_eq!(stored[10..18], 5_000_u64.to_be_bytes(), "its window");
+        assert_eq!(stored[18..26], [0; 8], "its age");
         assert_eq!(
-            stored[18..HEAD],
+            stored[26..HEAD],
             250_000_u32.to_be_bytes(),
             "its cost in microseconds"
         );
         assert_eq!(stored[HEAD..], model[..]);
         store.get_or_load("ever", loaders.at_once(ada())).await.unwrap();
         let stored = store.get("ever").await.unwrap().unwrap();
-        assert_eq!(stored[2..18], [0xFF; 16], "for ever");
+        assert_eq!(stored[2..10], [0xFF; 8], "for ever");
         // Bytes that are written back are a loaded value again, with the TTL that they are given.
         store.set("copy", stored).await.unwrap();
         assert_eq!(store.get_model::<User>("copy").await.unwrap(), Some(ada()));
@@ -116,7 +117,7 @@ async fn what_this_version_cannot_read_is_a_miss() {
             .await
             .unwrap();
         let good = store.get("good").await.unwrap().unwrap();
-        let foreign: Vec<Vec<u8>> = [0, 2, 31]
+        let foreign: Vec<Vec<u8>> = [0, 1, 3, 31]
             .map(|version| {
                 let mut bytes = good.to_vec();
                 bytes[1] = version;
@@ -203,7 +204,7 @@ async fn a_hostile_head_harms_nobody() {
                 let mut bytes = good.to_vec();
                 bytes[2..10].copy_from_slice(&fresh.to_be_bytes());
                 bytes[10..18].copy_from_slice(&kept.to_be_bytes());
-                bytes[18..HEAD].copy_from_slice(&cost.to_be_bytes());
+                bytes[26..HEAD].copy_from_slice(&cost.to_be_bytes());
                 for ttl in [None, Some(ms(1)), Some(CENTURY)] {
                     let set = store.set("k", bytes.clone());
                     match ttl {
@@ -276,10 +277,19 @@ async fn the_ttl_of_a_loaded_value_can_be_changed() {
         load.stale_if_error(secs(20)).outcome()
     };
     load(1).await.unwrap();
+    clock.at(secs(4)).await;
     assert!(store.expire("k", secs(100)).await.unwrap());
-    clock.at(secs(80) - ms(1)).await;
-    assert_eq!(seen(load(2).await).1, Origin::Fresh);
-    clock.at(secs(80)).await;
+    clock.at(secs(104) - ms(1)).await;
+    assert_eq!(seen(load(2).await), (1, Origin::Fresh, secs(104) - ms(1)));
+    clock.at(secs(124) - ms(1)).await;
+    assert_eq!(
+        store.ttl("k").await.unwrap(),
+        None,
+        "it is stale, and kept for its window"
+    );
+    assert!(store.exists("k").await.unwrap());
+    clock.at(secs(124)).await;
+    assert!(!store.exists("k").await.unwrap());
     assert_eq!(seen(load(2).await), (2, Origin::Loaded, ZERO));
     assert!(store.persist("k").await.unwrap());
     clock.at(secs(10_000)).await;

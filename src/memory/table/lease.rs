@@ -117,7 +117,7 @@ impl Table {
         self.make_room();
     }
 
-    fn remaining(&self, slot: u32, now: Moment) -> Option<Duration> {
+    pub(super) fn remaining(&self, slot: u32, now: Moment) -> Option<Duration> {
         match self.entries[slot].due {
             Moment::NEVER => None,
             due => Some(whole_millis(due.left(now))),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::super::expiry::Moment;
+use super::super::operation;
 use super::super::sweep::Sweep;
 use super::super::table::Table;
 use super::Lcg;
@@ -230,7 +231,11 @@ impl Pair {
         for key in 0..KEYS {
             let text = self.universe.key(key);
             assert_eq!(self.table.peek(text, now), self.model.get(key, now), "{text:?}");
-            assert_eq!(self.table.ttl(text, now), self.model.ttl(key, now), "{text:?}");
+            assert_eq!(
+                operation::ttl(&self.table, text, now),
+                self.model.ttl(key, now),
+                "{text:?}"
+            );
         }
         for prefix in Universe::PREFIXES {
             let page = self.table.scan(prefix, 0, now);

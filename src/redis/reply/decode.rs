@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::Value as Wire;
 
+use crate::envelope::open;
 use crate::error::{Cause, Error, Result};
 use crate::redis::fault;
 use crate::redis::layout::Layout;
@@ -75,12 +76,18 @@ pub(super) const ABSENT: i64 = -2;
 /// And for one without an end.
 const PERSISTENT: i64 = -1;
 
-pub(super) fn ttl(millis: i64) -> Option<Ttl> {
-    match millis {
-        ABSENT => None,
-        PERSISTENT => Some(Ttl::Persistent),
-        left => Some(Ttl::Remaining(left_of(left))),
-    }
+/// How long an entry still lives, from its `PTTL` and the first bytes of its value. Data of another type has a
+/// TTL, but no bytes.
+pub(super) fn ttl(left: Wire, first: &Wire) -> Result<Option<Ttl>> {
+    let remaining = match number(left)? {
+        ABSENT => return Ok(None),
+        left => remaining(left),
+    };
+    let first = match first {
+        Wire::BulkString(first) => first.as_slice(),
+        _ => &[],
+    };
+    Ok(open(first).ttl(remaining))
 }
 
 /// What has less than a millisecond left is still there.

@@ -1,23 +1,39 @@
 -- KEYS: the entry. ARGV: how a dependency set's name begins and ends, and the TTL in milliseconds, or
 -- '' to make the entry persistent. 1 if it was changed.
-local key, ttl = KEYS[1], ARGV[3]
+--
+-- The TTL of a loaded value is its fresh time: its window follows, and the head is written anew. What is stale
+-- stays as it is.
+local key, ttl = KEYS[1], tonumber(ARGV[3])
+local left = redis.call('PTTL', key)
+local head = left ~= -2 and head_of(key)
+if head then
+  if is_over(head, left) then return 0 end
+  local elapsed = elapsed_of(head, left)
+  head.fresh, head.age = ttl, head.age + (elapsed or 0)
+  ttl = whole_ttl(head)
+end
+
 local changed
-if ttl == '' then
-  changed = redis.call('PERSIST', key)
+if ttl then
+  changed = redis.call('PEXPIRE', key, string.format('%.0f', ttl))
 else
-  changed = redis.call('PEXPIRE', key, ttl)
+  changed = redis.call('PERSIST', key)
 end
-if changed == 1 then
-  local mine = parents .. key .. '}'
-  local names = redis.call('SMEMBERS', mine)
-  if names[1] then
-    local whole = longest(key, tonumber(ttl))
-    local extended = {}
-    for _, name in ipairs(names) do
-      if extend(depend .. name .. close, whole, false) then extended[#extended + 1] = name end
-    end
-    extend(mine, whole, false)
-    extend_above(extended, whole)
+if changed == 0 then return 0 end
+if head then
+  -- After the TTL: a server that is full lets a script take up room once it has written what takes none.
+  redis.call('SETRANGE', key, 2, packed(head.fresh) .. packed(head.window) .. packed(head.age))
+end
+
+local mine = parents .. key .. '}'
+local names = redis.call('SMEMBERS', mine)
+if names[1] then
+  local whole = longest(key, ttl)
+  local extended = {}
+  for _, name in ipairs(names) do
+    if extend(depend .. name .. close, whole, false) then extended[#extended + 1] = name end
   end
+  extend(mine, whole, false)
+  extend_above(extended, whole)
 end
-return changed
+return 1

@@ -1,6 +1,7 @@
 -- KEYS: the entry. ARGV: how a dependency set's name begins and ends, the value, the TTL in
 -- milliseconds or '', the condition ('', 'NX', 'XX', 'EQ', or 'LEASE'), what 'EQ' expects or the token of
 -- 'LEASE', and the names that the entry depends on. 1 if it was written, 0 if the condition did not hold.
+-- 'NX' and 'XX' are those of `SET`, but for loaded values whose life is over: they count as absent.
 local key, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5]
 
 local flight = condition == 'LEASE' and flight_of()
@@ -21,12 +22,12 @@ if condition == 'EQ' then
   if type(held) == 'table' and held.err then return held end
   if held ~= ARGV[6] then return 0 end
 end
+if (condition == 'NX' or condition == 'XX') and is_vacant(key) ~= (condition == 'NX') then return 0 end
 local set = { 'SET', key, value }
 if ttl ~= '' then
   set[4], set[5] = 'PX', ttl
 end
-if condition == 'NX' or condition == 'XX' then set[#set + 1] = condition end
-if not redis.call(unpack(set)) then return 0 end
+redis.call(unpack(set))
 
 -- The value comes first: a server that is full refuses it only as long as the script has changed nothing.
 if flight then

@@ -63,7 +63,7 @@ impl<T: Serialize> Seal<T> {
             (Value::from(model), fresh)
         } else {
             let head = head(fresh, self.window, cost);
-            (head.seal(&model), head.kept)
+            (head.seal(&model), head.ttl())
         };
         let stored = self.limits.check(key, value.len(), &self.names).is_ok();
         Ok(Made { value, ttl, stored })
@@ -119,8 +119,9 @@ pub(super) fn judge<T: DeserializeOwned>(entry: &Entry, serving: &Serving, codec
         Entry::Absent => (Seen::Nothing, Verdict::Gone, None),
         Entry::Plain(_) => (Seen::Plain, Verdict::Fresh, None),
         Entry::Foreign => (Seen::Plain, Verdict::Gone, None),
-        Entry::Loaded { head, age, .. } => {
-            (Seen::Loaded(*age), serving.judge(head, *age, rand::random), *age)
+        Entry::Loaded { head, life, .. } => {
+            let age = life.map(|life| life.age);
+            (Seen::Loaded(age), serving.judge(head, *life, rand::random), age)
         }
     };
     let model = entry.model().filter(|_| verdict != Verdict::Gone);

@@ -51,6 +51,25 @@ impl Store {
     /// # Ok(()) }
     /// ```
     ///
+    /// # Loaded values in other calls
+    ///
+    /// The life of a loaded value is its fresh time. Its bytes are there until the stale windows end too.
+    ///
+    /// | call | fresh | stale, within its windows |
+    /// |---|---|---|
+    /// | `get_model`, `get_models` | the model | `None` |
+    /// | `ttl` | how long it is still fresh | `None` |
+    /// | `expire(d)` | fresh for `d` from now on, and then its windows; its age stays | `false`; it stays stale |
+    /// | `persist` | fresh for ever | `false`; it stays stale |
+    /// | `add` | `false`; a cached `None` is written over | writes |
+    /// | `replace` | writes; `false` for a cached `None` | `false` |
+    /// | `get`, `exists`, `take`, `delete`, `scan` | its stored bytes, which begin with `0xC1` | the same |
+    /// | `compare_and_set` | compares its stored bytes, which `expire` and `persist` change | the same |
+    /// | `incr` | [`NotAnInteger`](Error::NotAnInteger) | the same |
+    ///
+    /// Where a load of an `Option<T>` gave `None`, `get_model::<T>` is `None` and `get_model::<Option<T>>` is
+    /// `Some(None)`.
+    ///
     /// # Errors
     ///
     /// [`LoadError::Loader`], [`Panicked`](LoadError::Panicked) and [`Timeout`](LoadError::Timeout) from
