@@ -101,7 +101,7 @@ impl Store {
     /// Writes a value if the key is absent. Returns `true` if it was written.
     ///
     /// A loaded value that is stale, or a cached `None`, counts as absent: see
-    /// [*Loaded values in other calls*](Self::get_or_load#loaded-values-in-other-calls).
+    /// *Loaded values in other calls* at [`get_or_load`](Self::get_or_load).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -242,7 +242,7 @@ impl Store {
     /// How long a key still lives: `None` if it holds no value.
     ///
     /// For a loaded value this is how long it is still fresh, and `None` once it is stale: see
-    /// [*Loaded values in other calls*](Self::get_or_load#loaded-values-in-other-calls).
+    /// *Loaded values in other calls* at [`get_or_load`](Self::get_or_load).
     ///
     /// ```
     /// # use cachestore::Ttl;

@@ -194,7 +194,9 @@ pub(crate) async fn of_changes(store: Store) {
         .unwrap();
     let timed = store.incr("t", 5).ttl(secs(60));
     book.row("incr, with a TTL", timed, &written).await.unwrap();
-    book.row("counter", store.counter("t"), &[("hits", 1)]).await.unwrap();
+    book.row("counter", store.counter("t"), &[("hits", 1)])
+        .await
+        .unwrap();
     let not_a_number = book.row("incr, no integer", store.incr("k", 5), &[]).await;
     assert!(matches!(not_a_number, Err(Error::NotAnInteger)));
     book.row("expire", store.expire("k", secs(60)), &[])

@@ -1,7 +1,7 @@
 //! What the log says: an opening that fails, and each loss and recovery of a connection once.
 
-use std::io;
 use std::sync::{Arc, Mutex};
+use std::{fmt, io};
 
 use cachestore::{Error, Phase, Store};
 use tokio::net::TcpListener;
@@ -11,7 +11,7 @@ use crate::harness::opening::{config, eventually, ms, open, told};
 use crate::harness::{Proxy, RedisServer};
 
 /// All that this thread logs. The tests have one thread each, and the store's actors run on it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
@@ -25,7 +25,17 @@ impl io::Write for Log {
     }
 }
 
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
+    }
+}
+
 impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     fn begin() -> (Self, DefaultGuard) {
         let log = Self::default();
         let writer = log.clone();
@@ -39,8 +49,8 @@ impl Log {
 
     /// The warnings that contain all of these.
     fn warnings(&self, parts: &[&str]) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines()
+        self.text()
+            .lines()
             .filter(|line| line.contains(" WARN ") && parts.iter().all(|part| line.contains(part)))
             .map(str::to_owned)
             .collect()
