@@ -177,6 +177,7 @@ macro_rules! every_model {
         tests! { $open, $settings;
             models: a_model_is_read_as_it_was_written,
                 anything_that_serializes_is_a_model,
+                floats_come_back_bit_for_bit,
                 a_model_can_change_its_fields,
                 a_model_is_a_value_too,
                 a_model_takes_a_ttl_and_dependencies,

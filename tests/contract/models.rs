@@ -243,3 +243,42 @@ pub(crate) async fn a_decode_error_tells_nothing_of_the_value(store: Store) {
         assert!(!told(&error).contains("hunter2"), "{key}: {}", told(&error));
     }
 }
+
+pub(crate) async fn floats_come_back_bit_for_bit(store: Store) {
+    // A fixed sequence over all exponents, by the steps of a linear congruence.
+    let next = |state: u64| {
+        state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407)
+    };
+    let states: Vec<u64> = std::iter::successors(Some(1), |state| Some(next(*state)))
+        .take(4000)
+        .collect();
+    let wide: Vec<f64> = states
+        .iter()
+        .map(|bits| f64::from_bits(*bits))
+        .filter(|float| float.is_finite())
+        .collect();
+    let narrow: Vec<f32> = states
+        .iter()
+        .map(|bits| f32::from_bits((bits >> 32) as u32))
+        .filter(|float| float.is_finite())
+        .collect();
+    assert!(wide.len() > 3000 && narrow.len() > 3000);
+    store.set_model("wide", &wide).await.unwrap();
+    store.set_model("narrow", &narrow).await.unwrap();
+    let read = store.get_model::<Vec<f64>>("wide").await.unwrap().unwrap();
+    let differ = wide
+        .iter()
+        .zip(&read)
+        .filter(|(a, b)| a.to_bits() != b.to_bits())
+        .count();
+    assert_eq!((differ, read.len()), (0, wide.len()));
+    let read = store.get_model::<Vec<f32>>("narrow").await.unwrap().unwrap();
+    let differ = narrow
+        .iter()
+        .zip(&read)
+        .filter(|(a, b)| a.to_bits() != b.to_bits())
+        .count();
+    assert_eq!((differ, read.len()), (0, narrow.len()));
+}
