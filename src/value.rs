@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Up to this length a reader gets a copy of its own; longer values are shared with the engine.
 /// A copy of this size costs less than the reference count it saves.
@@ -16,7 +17,7 @@ const COPIED: usize = 1024;
 /// accounts for is what it holds: a small [`Bytes`] cut from a large buffer does not keep the
 /// buffer alive.
 ///
-/// `Debug` shows the length, never the bytes.
+/// `Debug` shows the length, never the bytes. In a model it is bytes, see [`Codec`](crate::Codec#bytes).
 ///
 /// ```
 /// use cachestore::Value;
@@ -67,6 +68,20 @@ impl AsRef<[u8]> for Value {
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Value({} bytes)", self.0.len())
+    }
+}
+
+/// As bytes, like [`Bytes`].
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+/// From bytes, a string, or a sequence of numbers, like [`Bytes`].
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Bytes::deserialize(deserializer).map(Self::from)
     }
 }
 

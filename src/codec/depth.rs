@@ -1,8 +1,8 @@
 //! Depth and lengths, settled without recursion.
 //!
-//! Stored bytes are scanned before serde sees them. Bytes being written are watched, so that the
-//! serializer is stopped at the level that is one too many: MessagePack by the same scan, which
-//! walks on with every write, and JSON by its formatter, which is told of every bracket.
+//! Stored bytes are scanned before serde sees them. The serializer is stopped at the level that is one
+//! too many: that of MessagePack is ours and counts levels, and that of JSON has a formatter which is
+//! told of every bracket.
 
 use std::io;
 
@@ -17,8 +17,14 @@ pub(super) const FIRST_CAPACITY: usize = 128;
 /// After this every claimed length is known to be backed by bytes.
 pub(crate) fn check_message_pack(bytes: &[u8]) -> Result<(), DecodeError> {
     let mut scan = MessagePackScan::new();
-    scan.advance(bytes)?;
-    scan.finish(bytes.len())
+    scan.advance_value(bytes)?;
+    if scan.left > 0 || scan.at > bytes.len() {
+        return Err(DecodeError::new(DecodeErrorKind::Truncated, Some(bytes.len())));
+    }
+    if scan.at < bytes.len() {
+        return Err(scan.fault(DecodeErrorKind::TrailingBytes));
+    }
+    Ok(())
 }
 
 /// Refuses JSON of more than [`MAX_DEPTH`] levels; all else is left to the parser.
@@ -60,9 +66,9 @@ fn walk_json(bytes: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// A resumable walk over MessagePack: headers are read, strings and binaries are skipped by length.
+/// A walk over MessagePack: it reads headers, and skips strings and binaries by their length.
 pub(super) struct MessagePackScan {
-    /// The next header. It lies past the end while a skipped string is still being written.
+    /// The next header. It lies past the end if a string claims more bytes than there are.
     at: usize,
     /// Values that the innermost open level still lacks; a map's entry is two.
     left: u64,
@@ -126,24 +132,6 @@ impl MessagePackScan {
         }
         // A length that ends past the address space ends past the bytes just as well.
         self.at = self.at.saturating_add(header.size);
-        Ok(())
-    }
-
-    /// Walks on over `bytes`, which are those of the call before and whatever has been added, as far
-    /// as whole headers reach.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        self.advance_value(bytes)?;
-        if self.left == 0 && self.at < bytes.len() {
-            return Err(self.fault(DecodeErrorKind::TrailingBytes));
-        }
-        Ok(())
-    }
-
-    /// Whether the `len` bytes that were walked over are the whole value.
-    pub(super) fn finish(&self, len: usize) -> Result<(), DecodeError> {
-        if self.left > 0 || self.at > len {
-            return Err(DecodeError::new(DecodeErrorKind::Truncated, Some(len)));
-        }
         Ok(())
     }
 
@@ -230,76 +218,6 @@ fn be16(bytes: &[u8]) -> Option<u16> {
 
 fn be32(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|chunk| u32::from_be_bytes(*chunk))
-}
-
-/// Where MessagePack is written to: it keeps the bytes, scans them, and refuses more after a fault.
-///
-/// What it lets pass is exactly what the check before decoding lets pass. rmp-serde writes
-/// sequences and maps of unknown length (`#[serde(flatten)]`) in one piece when they end, so their
-/// depth is found then, not while they are built.
-pub(super) struct ScannedOutput {
-    bytes: Vec<u8>,
-    scan: MessagePackScan,
-    fault: Option<DecodeError>,
-}
-
-impl ScannedOutput {
-    pub(super) fn new() -> Self {
-        Self {
-            bytes: Vec::with_capacity(FIRST_CAPACITY),
-            scan: MessagePackScan::new(),
-            fault: None,
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The fault that the scan found so far. It comes before the serializer's own verdict: a
-    /// `Serialize` can hide a writer's error from its serializer.
-    pub(super) fn fault(&self) -> Option<&DecodeError> {
-        self.fault.as_ref()
-    }
-
-    /// The bytes, if they are a whole value.
-    pub(super) fn finish(self) -> Result<Vec<u8>, DecodeError> {
-        self.scan.finish(self.bytes.len())?;
-        Ok(self.bytes)
-    }
-
-    #[cold]
-    fn refuse(&self) -> io::Result<()> {
-        Err(io::ErrorKind::InvalidData.into())
-    }
-}
-
-impl io::Write for ScannedOutput {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    #[inline]
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.fault.is_some() {
-            return self.refuse();
-        }
-        self.bytes.extend_from_slice(bytes);
-        // Payloads, which are most writes, tell the scan nothing.
-        if self.scan.at < self.bytes.len()
-            && let Err(fault) = self.scan.advance(&self.bytes)
-        {
-            self.fault = Some(fault);
-            return self.refuse();
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A formatter of compact JSON that fails at the level that is one too many.

@@ -3,19 +3,20 @@
 //! Why not rmp-serde's: in a debug build it needs 320 KiB of stack for a plain recursive struct of
 //! 64 levels, which has to be read on 256 KiB, and its errors are texts that quote values. Here the
 //! frames that a level repeats are small, scalars are read in a leaf, and no error is formatted.
-//! What rmp-serde writes with field names is what this reads.
+//! It reads what rmp-serde writes with field names, too.
 
 mod access;
 mod failure;
 
 use serde::Deserialize;
 use serde::de::Visitor;
-use serde::de::value::{BorrowedStrDeserializer, SeqAccessDeserializer, SeqDeserializer};
+use serde::de::value::{BorrowedStrDeserializer, SeqAccessDeserializer};
 
-use self::access::{Elements, Entries, Extension, Variant};
+use self::access::{Elements, Entries, Extension, Octets, Variant};
 use self::failure::Failure;
 use super::depth::MessagePackScan;
 use super::error::{DecodeError, DecodeErrorKind};
+use super::write::EXTENSION;
 
 /// Reads a model from bytes that passed [`check_message_pack`](super::depth::check_message_pack).
 ///
@@ -141,7 +142,9 @@ impl<'de> Reader<'de> {
             0xc0 => visitor.visit_unit(),
             0xc2 => visitor.visit_bool(false),
             0xc3 => visitor.visit_bool(true),
-            0xc4..=0xc6 => visitor.visit_borrowed_bytes(self.payload(marker)?),
+            0xc4 | 0xc5 => visitor.visit_borrowed_bytes(self.payload(marker)?),
+            // A sequence of `u8`, or bytes that are as long: whoever can take any value takes a sequence.
+            0xc6 => self.octets(marker, visitor),
             0xca => visitor.visit_f32(f32::from_be_bytes(self.chunk()?)),
             0xcb => visitor.visit_f64(f64::from_be_bytes(self.chunk()?)),
             0xcc => visitor.visit_u8(u8::from_be_bytes(self.chunk()?)),
@@ -169,6 +172,16 @@ impl<'de> Reader<'de> {
         };
         let mut result = visitor.visit_seq(&mut elements);
         if elements.left > 0 && result.is_ok() {
+            result = Err(Failure::new(DecodeErrorKind::InvalidLength));
+        }
+        result
+    }
+
+    /// The bytes of a binary as a sequence.
+    fn octets<V: Visitor<'de>>(&mut self, marker: u8, visitor: V) -> Result<V::Value, Failure> {
+        let mut octets = Octets(self.payload(marker)?.iter());
+        let mut result = visitor.visit_seq(&mut octets);
+        if !octets.0.as_slice().is_empty() && result.is_ok() {
             result = Err(Failure::new(DecodeErrorKind::InvalidLength));
         }
         result
@@ -217,9 +230,10 @@ macro_rules! forward {
 impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
     type Error = Failure;
 
+    /// As in serde's own buffers behind `tag`, `untagged` and `flatten`, which cannot be told otherwise.
     #[inline]
     fn is_human_readable(&self) -> bool {
-        false
+        true
     }
 
     #[inline]
@@ -233,10 +247,18 @@ impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        if let Some(0xc4..=0xc6) = self.rest.first() {
-            let [marker] = self.chunk()?;
-            let bytes = self.payload(marker)?.iter().copied();
-            return visitor.visit_seq(SeqDeserializer::new(bytes));
+        if let Some(marker @ 0xc4..=0xc6) = self.rest.first() {
+            let [_] = self.chunk()?;
+            return self.octets(*marker, visitor);
+        }
+        self.deserialize_any(visitor)
+    }
+
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        if let Some(marker @ 0xc4..=0xc6) = self.rest.first() {
+            let [_] = self.chunk()?;
+            return visitor.visit_borrowed_bytes(self.payload(*marker)?);
         }
         self.deserialize_any(visitor)
     }
@@ -299,7 +321,7 @@ impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Failure> {
-        if name == rmp_serde::MSGPACK_EXT_STRUCT_NAME {
+        if name == EXTENSION {
             return self.deserialize_any(visitor);
         }
         visitor.visit_newtype_struct(self)
@@ -352,11 +374,12 @@ impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
         deserialize_char() => deserialize_str;
         deserialize_string() => deserialize_str;
         deserialize_identifier() => deserialize_str;
+        deserialize_byte_buf() => deserialize_bytes;
         deserialize_tuple(usize) => deserialize_seq;
         deserialize_tuple_struct(&'static str, usize) => deserialize_seq;
     }
 
     serde::forward_to_deserialize_any! {
-        bytes byte_buf unit map
+        unit map
     }
 }

@@ -1,11 +1,15 @@
+mod attributes;
 mod depth;
 mod hostile;
+mod octets;
 mod place;
 mod round_trip;
 mod secrecy;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Codec;
@@ -80,4 +84,22 @@ fn user() -> User {
             number: 12,
         },
     }
+}
+
+/// Writes and reads `model` with both codecs.
+fn assert_same<T>(model: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    for codec in BOTH {
+        let bytes = codec.encode(model).expect("a plain model");
+        let read = codec.decode::<T>(&bytes);
+        assert_eq!(&read.expect("as written"), model, "{codec:?} {bytes:x?}");
+    }
+}
+
+/// What rmp-serde reads.
+fn by_rmp_serde<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    T::deserialize(&mut reader.with_human_readable()).ok()
 }

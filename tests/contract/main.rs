@@ -178,6 +178,8 @@ macro_rules! every_model {
             models: a_model_is_read_as_it_was_written,
                 anything_that_serializes_is_a_model,
                 floats_come_back_bit_for_bit,
+                models_with_serde_attributes_come_back,
+                sequences_of_bytes_come_back,
                 a_model_can_change_its_fields,
                 a_model_is_a_value_too,
                 a_model_takes_a_ttl_and_dependencies,

@@ -1,8 +1,12 @@
 //! Models, whatever the codec: each case runs once over each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Debug;
+use std::net::{IpAddr, SocketAddr};
 
+use bytes::Bytes;
 use cachestore::{Error, Store};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::support::{secs, told};
@@ -244,6 +248,84 @@ pub(crate) async fn a_decode_error_tells_nothing_of_the_value(store: Store) {
     }
 }
 
+async fn assert_comes_back<T>(store: &Store, model: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    store.set_model("k", model).await.unwrap();
+    assert_eq!(store.get_model::<T>("k").await.unwrap().as_ref(), Some(model));
+}
+
+/// Behind these attributes serde reads into a buffer of its own, which is always human-readable.
+pub(crate) async fn models_with_serde_attributes_come_back(store: Store) {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "type")]
+    enum Event {
+        Login { ip: IpAddr, session: Session },
+        Logout,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Peer {
+        Socket(SocketAddr),
+        Address { ip: IpAddr },
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Request {
+        id: u64,
+        #[serde(flatten)]
+        from: Origin,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "origin")]
+    enum Origin {
+        Direct(IpAddr),
+        Proxied(SocketAddr, Vec<Session>),
+    }
+    let (ip, socket) = (IpAddr::from([10, 0, 0, 1]), SocketAddr::from(([0; 16], 443)));
+    let session = Session([7; 4]);
+    assert_comes_back(&store, &Event::Login { ip, session }).await;
+    assert_comes_back(&store, &Event::Logout).await;
+    assert_comes_back(&store, &Peer::Socket(socket)).await;
+    assert_comes_back(&store, &Peer::Address { ip }).await;
+    let from = Origin::Direct(ip);
+    assert_comes_back(&store, &Request { id: 1, from }).await;
+    let from = Origin::Proxied(socket, vec![Session([0; 4]), Session([255; 4])]);
+    assert_comes_back(&store, &Request { id: 2, from }).await;
+}
+
+/// An identifier that is text where people read it and bytes elsewhere, as `uuid` has it.
+#[derive(Debug, PartialEq)]
+struct Session([u8; 4]);
+
+impl Serialize for Session {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(&u32::from_be_bytes(self.0)),
+            false => serializer.serialize_bytes(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Session {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            return text
+                .parse()
+                .map(u32::to_be_bytes)
+                .map(Self)
+                .map_err(D::Error::custom);
+        }
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        bytes
+            .try_into()
+            .map(Self)
+            .map_err(|_| D::Error::custom("not four bytes"))
+    }
+}
+
 pub(crate) async fn floats_come_back_bit_for_bit(store: Store) {
     // A fixed sequence over all exponents, by the steps of a linear congruence.
     let next = |state: u64| {
@@ -281,4 +363,35 @@ pub(crate) async fn floats_come_back_bit_for_bit(store: Store) {
         .filter(|(a, b)| a.to_bits() != b.to_bits())
         .count();
     assert_eq!((differ, read.len()), (0, narrow.len()));
+}
+
+pub(crate) async fn sequences_of_bytes_come_back(store: Store) {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Buffered {
+        Bytes(Vec<u8>),
+        File { content: Vec<u8>, shared: Bytes },
+    }
+    for len in [0, 1, 31, 32, 255, 256, 70_000] {
+        let bytes: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+        assert_comes_back(&store, &bytes).await;
+        assert_comes_back(&store, &VecDeque::from(bytes.clone())).await;
+        assert_comes_back(&store, &Bytes::from(bytes.clone())).await;
+        assert_comes_back(
+            &store,
+            &bytes.iter().map(|byte| byte.cast_signed()).collect::<Vec<i8>>(),
+        )
+        .await;
+        assert_comes_back(&store, &bytes.iter().map(|byte| Some(*byte)).collect::<Vec<_>>()).await;
+        assert_comes_back(&store, &Buffered::Bytes(bytes.clone())).await;
+        let shared = Bytes::from(bytes.clone());
+        assert_comes_back(
+            &store,
+            &Buffered::File {
+                content: bytes,
+                shared,
+            },
+        )
+        .await;
+    }
 }

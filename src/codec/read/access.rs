@@ -2,6 +2,8 @@
 //!
 //! Errors get their place here: the innermost part that failed is where they happened.
 
+use std::slice;
+
 use serde::Deserialize;
 use serde::de::value::BorrowedBytesDeserializer;
 use serde::de::{
@@ -43,6 +45,61 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     #[inline]
     fn size_hint(&self) -> Option<usize> {
         usize::try_from(self.left.min(MAX_SIZE_HINT)).ok()
+    }
+}
+
+/// The elements of a sequence that is stored as one binary.
+pub(super) struct Octets<'de>(pub(super) slice::Iter<'de, u8>);
+
+impl<'de> SeqAccess<'de> for Octets<'de> {
+    type Error = Failure;
+
+    #[inline]
+    fn next_element_seed<T>(&mut self, seed: T) -> Result<Option<T::Value>, Failure>
+    where
+        T: DeserializeSeed<'de>,
+    {
+        match self.0.next() {
+            Some(octet) => seed.deserialize(Octet(*octet)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// All of them, for all of them are there.
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
+}
+
+/// One of them.
+struct Octet(u8);
+
+impl<'de> serde::Deserializer<'de> for Octet {
+    type Error = Failure;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        visitor.visit_u8(self.0)
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        visitor.visit_some(self)
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Failure> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
     }
 }
 
