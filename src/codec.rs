@@ -8,6 +8,7 @@ mod error;
 mod read;
 #[cfg(test)]
 mod tests;
+mod text;
 mod write;
 
 use serde::Serialize;
@@ -53,6 +54,12 @@ pub const MAX_DEPTH: usize = 64;
 #[non_exhaustive]
 pub enum Codec {
     /// [MessagePack](https://msgpack.org), structs as maps from field names: compact and fast.
+    ///
+    /// No model decodes from text, so that what [`set`](crate::Store::set) and
+    /// [`incr`](crate::Store::incr) wrote is never taken for a number that was not stored: `"5"` would be
+    /// 53. For that, a model that is a number by itself is read only from the form that is written for its
+    /// type, and one below 128 is stored in two bytes. What remains are texts which are, byte for byte,
+    /// what the model's type writes: the two bytes of `"\u{410}"` are those of the `i8` -112.
     #[default]
     MessagePack,
     /// JSON, which other languages and people read. Map keys must be strings, numbers, booleans or
@@ -68,7 +75,11 @@ impl Codec {
         T: Serialize + ?Sized,
     {
         match self {
-            Self::MessagePack => write::to_bytes(model),
+            Self::MessagePack => {
+                let mut bytes = write::to_bytes(model)?;
+                text::keep_apart(&mut bytes);
+                Ok(bytes)
+            }
             Self::Json => {
                 let mut bytes = Vec::with_capacity(depth::FIRST_CAPACITY);
                 let formatter = depth::LevelFormatter::default();
@@ -90,6 +101,9 @@ impl Codec {
         match self {
             Self::MessagePack => {
                 depth::check_message_pack(bytes)?;
+                if text::is_text(bytes) {
+                    return Err(DecodeError::new(DecodeErrorKind::TypeMismatch, Some(0)));
+                }
                 read::from_scanned(bytes)
             }
             Self::Json => {

@@ -7,6 +7,7 @@
 
 mod access;
 mod failure;
+mod top;
 
 use serde::Deserialize;
 use serde::de::Visitor;
@@ -26,7 +27,7 @@ where
     T: Deserialize<'de>,
 {
     let mut reader = Reader::new(bytes);
-    match T::deserialize(&mut reader) {
+    match T::deserialize(top::Top(&mut reader)) {
         Ok(model) => Ok(model),
         Err(mut failure) => {
             failure.set_offset(0);

@@ -5,6 +5,7 @@ mod octets;
 mod place;
 mod round_trip;
 mod secrecy;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -219,3 +219,15 @@ pub(crate) async fn a_counter_is_read_as_the_integer_that_it_is(store: Store) {
         );
     }
 }
+
+/// One ASCII digit is an integer in MessagePack, and its value is not the counter's.
+pub(crate) async fn a_counter_is_not_a_model(store: Store) {
+    for n in [0, 5, 9, 10, -1, 127, i64::MAX, i64::MIN] {
+        store.delete("n").await.unwrap();
+        store.incr("n", n).await.unwrap();
+        let outcome = store.get_model::<i64>("n").await;
+        assert!(matches!(outcome, Err(Error::Decode(_))), "{n}: {outcome:?}");
+        let outcome = store.get_model::<Option<f64>>("n").await;
+        assert!(matches!(outcome, Err(Error::Decode(_))), "{n}: {outcome:?}");
+    }
+}

@@ -51,6 +51,7 @@ macro_rules! everywhere {
                 an_empty_value_is_a_value,
                 text_that_is_not_utf8_is_a_decode_error,
                 the_last_set_wins,
+                a_text_is_not_a_model,
                 add_writes_only_where_there_is_nothing,
                 replace_writes_only_where_there_is_something,
                 compare_and_set_writes_only_over_what_is_expected,
@@ -62,6 +63,7 @@ macro_rules! everywhere {
                 compare_and_set_loses_no_update;
             counters: counting_begins_at_zero,
                 counting_goes_on_from_what_was_set,
+                a_counter_is_not_a_model,
                 other_forms_of_a_number_are_none,
                 a_sum_past_64_bits_is_refused,
                 counting_keeps_ttl_and_dependencies,

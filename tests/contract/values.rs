@@ -205,3 +205,24 @@ pub(crate) async fn a_value_over_the_limit_is_refused(store: Store) {
     store.set("held", &large[..1000]).await.unwrap();
     assert_eq!(store.get("held").await.unwrap().unwrap().len(), 1000);
 }
+
+/// What the texts below read as in MessagePack: a small integer, an integer of two bytes, a float of
+/// another width, and bytes whose length is the second character.
+pub(crate) async fn a_text_is_not_a_model(store: Store) {
+    store.set("five", "5").await.unwrap();
+    let outcome = store.get_model::<u32>("five").await;
+    assert!(matches!(outcome, Err(Error::Decode(_))), "{outcome:?}");
+    let load = || async { Ok::<_, String>(5) };
+    assert_eq!(store.get_or_load::<u32, _, _, _>("five", load).await.unwrap(), 5);
+
+    let title = format!("\u{0130}{}", "a".repeat(0xb0));
+    for text in ["7", "x", "\0", "\u{410}", "\u{280}abc", "\u{3c0}1234567", &title] {
+        store.set("text", text).await.unwrap();
+        let outcome = store.get_model::<f64>("text").await;
+        assert!(matches!(outcome, Err(Error::Decode(_))), "{text}: {outcome:?}");
+        let outcome = store.get_model::<String>("text").await;
+        assert!(matches!(outcome, Err(Error::Decode(_))), "{text}: {outcome:?}");
+        let outcome = store.get_model::<Vec<u8>>("text").await;
+        assert!(matches!(outcome, Err(Error::Decode(_))), "{text}: {outcome:?}");
+    }
+}
