@@ -222,15 +222,15 @@ impl RedisOptions {
         }
         let Target::Address(address) = &self.target else {
             if matches!(self.target, Target::Connection(_)) && self.connections > 1 {
-                return refuse("one existing connection cannot be several connections".to_owned());
+                return refuse("connections must be 1 over an existing connection".to_owned());
             }
             if self.tls != Tls::default() {
-                return refuse("an existing client or connection brings its own TLS settings".to_owned());
+                return refuse("tls_ca_pem and tls_client_pem are for URLs: an existing client or connection brings its own TLS settings".to_owned());
             }
             return Ok(());
         };
         if self.tls != Tls::default() && !address.tls {
-            return refuse("certificates are for rediss:// URLs".to_owned());
+            return refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned());
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ fn tls_config(tls: &Tls) -> Result<ClientConfig> {
     let Some(client) = &tls.client else {
         return Ok(builder.with_no_client_auth());
     };
-    let refused = || invalid("the client certificate is no PEM certificate chain");
+    let refused = || invalid("tls_client_pem: the certificate is no PEM certificate chain");
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&client.chain)
         .collect::<std::result::Result<_, _>>()
         .map_err(|_| refused())?;
@@ -111,10 +111,10 @@ fn tls_config(tls: &Tls) -> Result<ClientConfig> {
         return Err(refused());
     }
     let key = PrivateKeyDer::from_pem_slice(&client.key)
-        .map_err(|_| invalid("the client certificate's key is no PEM private key"))?;
+        .map_err(|_| invalid("tls_client_pem: the key is no PEM private key"))?;
     builder
         .with_client_auth_cert(chain, key)
-        .map_err(|_| invalid("the client certificate and its key do not belong together"))
+        .map_err(|_| invalid("tls_client_pem: the certificate and the key do not belong together"))
 }
 
 fn roots(tls: &Tls) -> Result<RootCertStore> {
@@ -126,7 +126,7 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
                     .ok()
                     .and_then(|certificate| roots.add(certificate).ok());
                 if added.is_none() {
-                    let reason = "the certificate authority is no PEM certificate".to_owned();
+                    let reason = "tls_ca_pem is no PEM certificate".to_owned();
                     return Err(Error::InvalidConfig { reason });
                 }
             }
