@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::codec::{DecodeError, EncodeError};
 
 /// What a call of this library answers.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
 ///
@@ -83,6 +83,10 @@ pub enum Error {
     /// `incr` would leave the range of a 64-bit integer. The value is unchanged.
     #[error("the increment would leave the range of a 64-bit integer")]
     Overflow,
+    /// Other writes came between at every try of `update_model` or `compare_and_set_model`. Nothing was
+    /// changed.
+    #[error("other writes came between at every try: try again, or take a lock for this key")]
+    Conflict,
     /// A key holds something that is no value: a list, a set, or another type of another program's.
     #[error("the key holds another type of data than a value")]
     WrongType,
@@ -126,7 +130,8 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed if it is made again, without a change to its arguments.
     ///
-    /// `true` for [`Timeout`](Error::Timeout) and [`Unavailable`](Error::Unavailable).
+    /// `true` for [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) and
+    /// [`Conflict`](Error::Conflict).
     /// [`OutcomeUnknown`](Error::OutcomeUnknown) is not: the change may have been made already, and
     /// only the caller knows whether making it twice does harm.
     ///
@@ -137,7 +142,10 @@ impl Error {
     /// ```
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Timeout { .. } | Error::Unavailable(_))
+        matches!(
+            self,
+            Error::Timeout { .. } | Error::Unavailable(_) | Error::Conflict
+        )
     }
 }
 
@@ -207,6 +215,7 @@ mod tests {
         assert!(Error::Timeout { phase: Phase::Queue }.is_retryable());
         assert!(Error::Unavailable(cause.clone()).is_retryable());
         assert!(!Error::OutcomeUnknown(cause).is_retryable());
+        assert!(Error::Conflict.is_retryable());
         assert!(!Error::Closed.is_retryable());
     }
 

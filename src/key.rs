@@ -101,19 +101,34 @@ impl KeyMaker {
 
     /// A lock's key. None is reserved, for locks have a place of their own.
     pub(crate) fn lock(&self, namespace: &Namespace, raw: &str) -> Result<Key> {
-        self.checked(namespace, raw)
+        self.check(raw)?;
+        Ok(self.make(namespace, raw))
+    }
+
+    /// The name by which a value's whole key is reached in this namespace. `None` if no call can name it: another
+    /// program wrote a key that is blank, too long or reserved, or that is not in this namespace.
+    pub(crate) fn name_of<'k>(&self, namespace: &Namespace, whole: &'k str) -> Option<&'k str> {
+        let name = whole.strip_prefix(namespace.prefix())?;
+        let is_named_so = !self.trims_values || name.trim() == name;
+        (is_named_so && self.refusal(namespace, name).is_none()).then_some(name)
     }
 
     fn unreserved(&self, namespace: &Namespace, key: &str) -> Result<Key> {
-        // A key that is too long is refused for its length first.
-        let checked = self.checked(namespace, key)?;
-        if namespace.prefix().is_empty() && key.starts_with(RESERVED_PREFIX) {
-            return Err(Error::KeyReserved);
+        match self.refusal(namespace, key) {
+            Some(error) => Err(error),
+            None => Ok(self.make(namespace, key)),
         }
-        Ok(checked)
     }
 
-    fn checked(&self, namespace: &Namespace, key: &str) -> Result<Key> {
+    /// Why this is no key of a value or name of a dependency.
+    fn refusal(&self, namespace: &Namespace, key: &str) -> Option<Error> {
+        let is_reserved = || namespace.prefix().is_empty() && key.starts_with(RESERVED_PREFIX);
+        // A key that is too long is refused for its length first.
+        let refused = self.check(key).err();
+        refused.or_else(|| is_reserved().then_some(Error::KeyReserved))
+    }
+
+    fn check(&self, key: &str) -> Result<()> {
         if is_blank(key) {
             return Err(Error::KeyRequired);
         }
@@ -123,6 +138,10 @@ impl KeyMaker {
                 max: self.max_bytes,
             });
         }
+        Ok(())
+    }
+
+    fn make(&self, namespace: &Namespace, key: &str) -> Key {
         let prefix = namespace.prefix();
         let text = if prefix.is_empty() {
             CompactString::new(key)
@@ -135,10 +154,10 @@ impl KeyMaker {
         // One whole text is hashed: there is nothing that its length must keep it apart from.
         let mut hasher = self.secret.build_hasher();
         hasher.write(text.as_bytes());
-        Ok(Key {
+        Key {
             hash: hasher.finish(),
             text,
-        })
+        }
     }
 }
 
@@ -259,6 +278,42 @@ mod tests {
         assert_eq!(go.name(&root, " a ").unwrap().as_str(), " a ");
         assert_eq!(go.lock(&root, " a ").unwrap().as_str(), " a ");
         assert!(matches!(go.key(&root, " \t"), Err(Error::KeyRequired)));
+    }
+
+    /// Whatever a server answers to a scan.
+    #[test]
+    fn a_whole_key_has_a_name_only_if_a_call_can_reach_it() {
+        let root = Namespace::default();
+        let tenant = root.nested("t").unwrap();
+        let (plain, go) = (maker(), KeyMaker::new(10, true));
+        let of = |keys: &KeyMaker, whole: &str| {
+            let names = [keys.name_of(&root, whole), keys.name_of(&tenant, whole)];
+            names.map(|name| name.map(str::to_owned))
+        };
+        let some = |name: &str| Some(name.to_owned());
+        for (whole, expected) in [
+            ("t:a", [some("t:a"), some("a")]),
+            ("t: a", [some("t: a"), some(" a")]),
+            ("t:", [some("t:"), None]),
+            ("t: ", [some("t: "), None]),
+            ("t", [some("t"), None]),
+            ("", [None, None]),
+            ("\u{a0}", [None, None]),
+            ("é", [some("é"), None]),
+            ("t:0123456789", [None, some("0123456789")]),
+            ("t:01234567890", [None, None]),
+            ("t/n:a", [some("t/n:a"), None]),
+        ] {
+            assert_eq!(of(&plain, whole), expected, "{whole:?}");
+        }
+        let long = KeyMaker::new(100, false);
+        assert_eq!(of(&long, "cachestore:x"), [None, None]);
+        assert_eq!(
+            of(&long, "t:cachestore:x"),
+            [some("t:cachestore:x"), some("cachestore:x")]
+        );
+        assert_eq!(of(&go, "t: a"), [some("t: a"), None], "it would be trimmed");
+        assert_eq!(of(&go, "t:a "), [None, None]);
     }
 
     #[test]

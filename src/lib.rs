@@ -147,6 +147,9 @@ pub use load::{LoadError, Loaded, Origin};
 pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub use secret::Secret;
 pub use stats::Stats;
-pub use store::{Incr, Load, LoadFuture, LoadMany, Lock, Scan, Set, SetFuture, SetIf, SetMany, Store};
+pub use store::{
+    CompareAndSetModel, Incr, IntoNames, Load, LoadFuture, LoadMany, Lock, Many, One, Scan, ScanEntries, Set,
+    SetFuture, SetIf, SetMany, Store, UpdateModel,
+};
 pub use ttl::Ttl;
 pub use value::Value;

@@ -44,8 +44,10 @@ pub(crate) enum Request {
         key: Key,
         reply: Reply<Option<Value>>,
     },
+    /// With `peek` it is no use of the entries, is not counted, and finds what is no value absent.
     GetMany {
         keys: Vec<Key>,
+        peek: bool,
         reply: Reply<Vec<Option<Value>>>,
     },
     /// Where enqueueing completes it, it has no reply: whoever reads later comes after it in the lane.
@@ -69,6 +71,12 @@ pub(crate) enum Request {
     },
     Delete {
         key: Key,
+        reply: Reply<bool>,
+    },
+    /// Deletes the key if it holds this value.
+    DeleteIf {
+        key: Key,
+        expected: Value,
         reply: Reply<bool>,
     },
     DeleteMany {
@@ -157,6 +165,7 @@ impl Request {
             | Request::Ttl { key, .. }
             | Request::Expire { key, .. }
             | Request::Incr { key, .. } => key.heap_bytes(),
+            Request::DeleteIf { key, expected, .. } => key.heap_bytes() + expected.len(),
             Request::Set { write, .. } => write.bytes(),
             Request::SetIf { write, condition, .. } => {
                 let expected = if let Condition::Holds(value) = condition {
@@ -201,6 +210,7 @@ impl Request {
             | Request::GetAged { key, .. }
             | Request::Take { key, .. }
             | Request::Delete { key, .. }
+            | Request::DeleteIf { key, .. }
             | Request::Exists { key, .. }
             | Request::Ttl { key, .. }
             | Request::Expire { key, .. }
@@ -245,6 +255,7 @@ impl Request {
             | Request::SetIf { .. }
             | Request::Take { .. }
             | Request::Delete { .. }
+            | Request::DeleteIf { .. }
             | Request::DeleteMany { .. }
             | Request::Expire { .. }
             | Request::Incr { .. }

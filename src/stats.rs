@@ -16,9 +16,10 @@
 /// | `get_model` | a hit if it answers a model, a miss if it answers `None`: a loaded value past its fresh time is a miss |
 /// | `get_many`, `get_models` | the same for each key asked, a key that is given twice included |
 /// | a read that ends in `Decode` or in another error for what the key holds | a hit if the value was read |
-/// | `exists`, `ttl`, `scan` | nothing: they do not read values |
+/// | `exists`, `ttl`, `scan`, `scan_entries` | nothing |
+/// | `update_model`, `compare_and_set_model` | one read, as `get_model`; a set if they write, a delete if `update_model` deletes |
 /// | `set`, `set_many`, and those of models | a set for each entry |
-/// | `add`, `replace`, `compare_and_set` | a set if the value is written, else nothing |
+/// | `add`, `replace`, `compare_and_set`, `add_model` | a set if the value is written, else nothing |
 /// | `incr` | a set, unless it fails |
 /// | `expire`, `persist` | nothing |
 /// | `take` | a hit and a delete, or a miss |

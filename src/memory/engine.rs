@@ -276,7 +276,15 @@ impl MemoryEngine {
         let table = &mut self.table;
         match request {
             Request::Get { key, reply } => reply.send(Ok(table.get(&key, now))),
-            Request::GetMany { keys, reply } => {
+            Request::GetMany {
+                keys,
+                peek: true,
+                reply,
+            } => {
+                let peek = |key| table.peek(key, now).cloned();
+                reply.send(Ok(keys.iter().map(peek).collect()));
+            }
+            Request::GetMany { keys, reply, .. } => {
                 reply.send(Ok(table.get_many(&keys, now)));
             }
             Request::Set { write, reply } => {
@@ -306,6 +314,9 @@ impl MemoryEngine {
                 reply.send(Ok(value));
             }
             Request::Delete { key, reply } => reply.send(Ok(table.delete(&key, now).is_some())),
+            Request::DeleteIf { key, expected, reply } => {
+                reply.send(Ok(operation::delete_if(table, &key, &expected, now)))
+            }
             Request::DeleteMany { keys, reply } => {
                 let deleted = keys.iter().filter(|key| table.delete(key, now).is_some()).count();
                 reply.send(Ok(deleted as u64));

@@ -28,6 +28,11 @@ pub(super) fn set_if(table: &mut Table, write: Write, condition: &Condition, now
     met
 }
 
+/// Deletes the key if it holds this value: whether it did.
+pub(super) fn delete_if(table: &mut Table, key: &Key, expected: &Value, now: Moment) -> bool {
+    table.peek(key, now) == Some(expected) && table.delete(key, now).is_some()
+}
+
 /// How long an entry still lives; a loaded value lives while it is fresh.
 pub(super) fn ttl(table: &Table, key: &Key, now: Moment) -> Option<Ttl> {
     let (value, remaining) = table.peek_aged(key, now)?;

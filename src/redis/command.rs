@@ -175,6 +175,11 @@ impl Batch {
             Request::SetIf { write, condition, .. } => self.add(set_if(write, condition, layout, by)),
             Request::Take { key, .. } => self.add(keyed("GETDEL", [key])),
             Request::Delete { key, .. } => self.add(keyed("DEL", [key])),
+            Request::DeleteIf { key, expected, .. } => {
+                let mut command = Script::DeleteIf.call(by, 1);
+                command.arg(key.as_str()).arg(expected.as_bytes());
+                self.add(command);
+            }
             Request::DeleteMany { keys, .. } => self.add(keyed("DEL", keys)),
             Request::Exists { key, .. } => self.add(keyed("EXISTS", [key])),
             // Of a loaded value, its head tells how much of the TTL it is fresh.

@@ -193,7 +193,7 @@ impl RedisEngine {
                 Task::Walk(Walk::invalidation(&names, reply))
             }
             Request::Clear { prefix, reply } => Task::Walk(Walk::clearing(prefix, reply)),
-            Request::GetMany { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
+            Request::GetMany { keys, reply, .. } if keys.is_empty() => return reply.send(Ok(Vec::new())),
             Request::GetManyAged { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
             request => Task::Request(request),
         };

@@ -73,7 +73,9 @@ impl Task {
             Task::Request(Request::Set { write, .. }) => tied(write),
             Task::Request(Request::SetMany { writes, .. }) => writes.first().is_some_and(tied),
             Task::Request(Request::Incr { ttl, .. }) => ttl.is_some(),
-            Task::Request(Request::SetIf { .. } | Request::Expire { .. } | Request::Lease(_)) => true,
+            Task::Request(
+                Request::SetIf { .. } | Request::DeleteIf { .. } | Request::Expire { .. } | Request::Lease(_),
+            ) => true,
             _ => false,
         }
     }

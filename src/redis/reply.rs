@@ -101,7 +101,12 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
             count_read(&answer, stats);
             reply.send(answer);
         }
-        Request::GetMany { keys, reply } => match values(got, keys.len()) {
+        Request::GetMany {
+            keys,
+            peek: true,
+            reply,
+        } => reply.send(values(got, keys.len())),
+        Request::GetMany { keys, reply, .. } => match values(got, keys.len()) {
             Ok(found) if found.contains(&None) => {
                 let task = Task::Doubt(Box::new(Doubt::GetMany { keys, found, reply }));
                 outcome.again.push(Job::new(task, deadline));
@@ -130,7 +135,7 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
             stats.deletes += u64::from(matches!(answer, Ok(Some(_))));
             reply.send(answer);
         }
-        Request::Delete { reply, .. } => {
+        Request::Delete { reply, .. } | Request::DeleteIf { reply, .. } => {
             let answer = flag(got);
             stats.deletes += u64::from(matches!(answer, Ok(true)));
             reply.send(answer);

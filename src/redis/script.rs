@@ -10,6 +10,7 @@ pub(super) enum Script {
     Write,
     Expire,
     Incr,
+    DeleteIf,
     Condemn,
     Drain,
     ClearLeases,
@@ -27,10 +28,11 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 17] = [
+    pub(super) const ALL: [Script; 18] = [
         Script::Write,
         Script::Expire,
         Script::Incr,
+        Script::DeleteIf,
         Script::Condemn,
         Script::Drain,
         Script::ClearLeases,
@@ -61,6 +63,7 @@ impl Script {
                 include_str!("scripts/expire.lua")
             ),
             Script::Incr => include_str!("scripts/incr.lua"),
+            Script::DeleteIf => include_str!("scripts/delete_if.lua"),
             Script::Condemn => include_str!("scripts/condemn.lua"),
             Script::Drain => include_str!("scripts/drain.lua"),
             Script::ClearLeases => concat!(

@@ -211,6 +211,7 @@ fn each_caller_gets_the_value_of_its_own_key() {
 fn absent_keys_of_a_get_many_are_checked_together_first() {
     let (reply, mut answer) = Reply::new();
     let many = job(Request::GetMany {
+        peek: false,
         keys: vec![key("a"), key("b"), key("c")],
         reply,
     });

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Scan, SetMany, Store, chunks};
+use super::{IntoNames, Scan, ScanEntries, SetMany, Store, chunks};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Call;
@@ -42,7 +42,12 @@ impl Store {
     }
 
     pub(super) async fn get_values(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {
-        chunks::read(call, keys, |keys, reply| Request::GetMany { keys, reply }).await
+        let make = |keys, reply| Request::GetMany {
+            keys,
+            peek: false,
+            reply,
+        };
+        chunks::read(call, keys, make).await
     }
 
     /// Writes many entries, with the same TTL and dependencies. It is refused whole or taken whole;
@@ -115,7 +120,8 @@ impl Store {
     /// store.set("user:1", "Ada").await?;
     /// store.set("page:1", "<html>").depends_on(["user:1"]).await?;
     /// store.set("index", "<html>").depends_on(["page:1"]).await?;
-    /// assert_eq!(store.invalidate(["user:1"]).await?, 3);
+    /// assert_eq!(store.invalidate("user:1").await?, 3);
+    /// assert_eq!(store.invalidate(["user:1", "user:2"]).await?, 0);
     /// # Ok(()) }
     /// ```
     ///
@@ -128,22 +134,24 @@ impl Store {
     /// # Cancel safety
     ///
     /// Once polled, all is removed even if the future is dropped, if the connection lasts.
-    pub async fn invalidate<K: AsRef<str>>(&self, names: impl IntoIterator<Item = K>) -> Result<u64> {
-        let names = names
-            .into_iter()
-            .map(|name| self.name(name.as_ref()))
-            .collect::<Result<_>>()?;
+    pub async fn invalidate<M>(&self, names: impl IntoNames<M>) -> Result<u64> {
+        let names = names.each(|name| self.name(name))?;
         self.lane()
             .call()
             .ask_for_long(|reply| Request::Invalidate { names, reply })
             .await
     }
 
-    /// The keys that begin with `prefix`, in no order, without this handle's namespace.
+    /// Streams the keys that begin with `prefix`, in no order, without this handle's namespace.
     ///
-    /// A key that is there all the while comes at least once; one that is written or removed
-    /// meanwhile may come or not. A page of keys at a time is held in memory. A namespace sees its
-    /// own keys, not those of namespaces nested in it; the root sees all, with their namespaces.
+    /// A key that is there all the while comes at least once, and on Redis it may come twice. One that is
+    /// written or removed meanwhile may come or not. A page of keys at a time is held in memory. A namespace
+    /// sees its own keys, not those of namespaces nested in it. The root sees all, with their namespaces.
+    ///
+    /// Every key that comes can be given back to this handle. So keys of other programs on the same server do
+    /// not come if no call can name them: those that are blank, longer than
+    /// [`max_key_bytes`](crate::Settings::max_key_bytes), reserved, no text, or no values. Nor do keys that
+    /// `go_compatible` would trim.
     ///
     /// ```
     /// use futures_util::TryStreamExt;
@@ -152,15 +160,56 @@ impl Store {
     /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
     /// store.set_many([("user:1", "a"), ("user:2", "b"), ("page:1", "c")]).await?;
     /// let users: Vec<String> = store.scan("user:").try_collect().await?;
-    /// assert_eq!(users.len(), 2);
+    /// assert_eq!(store.delete_many(users).await?, 2);
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// An item is an error if the engine answers one, as [`get`](Self::get) does; it is the last.
+    /// An item is [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    /// [`Closed`](crate::Error::Closed) if the engine answers so, and on Redis
+    /// [`Unauthorized`](crate::Error::Unauthorized) if the user may not scan. It is the last item.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing. The stream can be dropped at any time.
     pub fn scan(&self, prefix: impl AsRef<str>) -> Scan {
         Scan::new(self, prefix.as_ref())
+    }
+
+    /// Streams the keys that begin with `prefix` and their values, in no order.
+    ///
+    /// Which keys come, and how they are named, is as for [`scan`](Self::scan). A key that is gone when its
+    /// value is read does not come. A loaded value comes in its stored form, as [`get`](Self::get) shows it.
+    /// These reads are no use of the entries: they count neither as hits nor as misses, and they do not keep
+    /// an entry from being evicted.
+    ///
+    /// A page of keys and at most 64 values at a time are held in memory; of large values fewer, down to one.
+    ///
+    /// ```
+    /// use futures_util::TryStreamExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set_many([("user:1", "a"), ("user:2", "b"), ("page:1", "c")]).await?;
+    /// let mut users = store.scan_entries("user:");
+    /// while let Some((key, value)) = users.try_next().await? {
+    ///     println!("{key}: {} bytes", value.len());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An item is [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    /// [`Closed`](crate::Error::Closed) if the engine answers so, and on Redis
+    /// [`Unauthorized`](crate::Error::Unauthorized) if the user may not scan or read. It is the last item.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: it changes nothing. The stream can be dropped at any time.
+    pub fn scan_entries(&self, prefix: impl AsRef<str>) -> ScanEntries {
+        ScanEntries::new(self, prefix.as_ref())
     }
 
     /// Removes every entry of this namespace, not those of namespaces nested in it; at the root,

@@ -67,7 +67,7 @@ impl Store {
         self.fresh_model(&entry)
     }
 
-    fn fresh_model<T: DeserializeOwned>(&self, entry: &Entry) -> Result<Option<T>> {
+    pub(super) fn fresh_model<T: DeserializeOwned>(&self, entry: &Entry) -> Result<Option<T>> {
         let model = entry.fresh_model().map(|model| self.codec().decode(model));
         let model = match model {
             Some(Err(_)) if entry.is_cached_none() => None,
@@ -143,9 +143,12 @@ impl Store {
         self.config().settings().model_codec()
     }
 
-    fn encoded<T: Serialize + ?Sized>(&self, key: &str, model: &T) -> Result<(Key, Value)> {
-        let key = self.key(key)?;
-        let bytes = self.count(self.codec().encode(model).map_err(Error::from))?;
-        Ok((key, Value::from(bytes)))
+    pub(super) fn encoded<T: Serialize + ?Sized>(&self, key: &str, model: &T) -> Result<(Key, Value)> {
+        Ok((self.key(key)?, self.encode(model)?))
+    }
+
+    pub(super) fn encode<T: Serialize + ?Sized>(&self, model: &T) -> Result<Value> {
+        let bytes = self.codec().encode(model).map_err(Error::from);
+        Ok(Value::from(self.count(bytes)?))
     }
 }

@@ -1,5 +1,7 @@
 //! The caller's own commands.
 
+use std::borrow::Borrow;
+
 use redis::{Cmd, FromRedisValue};
 
 use super::Store;
@@ -9,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::request::Request;
 
 impl Store {
-    /// Sends a command of your own over the engine's connection, in order with this store's calls and
+    /// Sends a command of your own, owned or by reference, over the engine's connection, in order with this store's calls and
     /// within `request_timeout`. Keys are sent as they are, without this handle's namespace.
     ///
     /// The connection is shared, so commands that would make others wait or change what they see are
@@ -23,7 +25,8 @@ impl Store {
     /// let store = Store::open(Config::redis("redis://localhost:6379")?).await?;
     /// let mut command = redis::cmd("HSET");
     /// command.arg("h").arg("field").arg("value");
-    /// let added: u64 = store.redis_command(command).await?;
+    /// let added: u64 = store.redis_command(&command).await?;
+    /// let pong: String = store.redis_command(redis::cmd("PING")).await?;
     /// # Ok(()) }
     /// ```
     ///
@@ -38,16 +41,17 @@ impl Store {
     /// # Cancel safety
     ///
     /// Once polled, the command may be carried out even if the future is dropped.
-    pub async fn redis_command<T: FromRedisValue>(&self, command: Cmd) -> Result<T> {
+    pub async fn redis_command<T: FromRedisValue>(&self, command: impl Borrow<Cmd>) -> Result<T> {
+        let command = command.borrow();
         if self.engine() != EngineKind::Redis {
             return self.count(Err(Error::Unsupported {
                 operation: "redis_command",
             }));
         }
-        if let Some(operation) = crate::request::unshareable(&command) {
+        if let Some(operation) = crate::request::unshareable(command) {
             return self.count(Err(Error::Unsupported { operation }));
         }
-        let command = Box::new(command);
+        let command = Box::new(command.clone());
         let value = self.lane().ask(|reply| Request::Redis { command, reply }).await?;
         // The crate's own message quotes the reply.
         let mismatch = |_| Error::Decode(DecodeError::new(DecodeErrorKind::TypeMismatch, None));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Store;
+use super::{IntoNames, Store};
 use crate::error::Result;
 use crate::key::Key;
 use crate::request::Names;
@@ -33,16 +33,11 @@ impl<'a> Options<'a> {
         }
     }
 
-    pub(super) fn depends_on<D: AsRef<str>>(&mut self, names: impl IntoIterator<Item = D>) {
+    pub(super) fn depends_on<M>(&mut self, names: impl IntoNames<M>) {
         let Ok(known) = &mut self.names else { return };
-        for name in names {
-            match self.store.name(name.as_ref()) {
-                Ok(name) => known.push(name),
-                Err(error) => {
-                    self.names = Err(error);
-                    return;
-                }
-            }
+        match names.each(|name| self.store.name(name)) {
+            Ok(names) => known.extend(names),
+            Err(error) => self.names = Err(error),
         }
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::options::{Lifetime, Options};
-use super::{Store, chunks};
+use super::{IntoNames, Store, chunks};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Refused;
@@ -18,8 +18,8 @@ pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send
 
 /// The options of a write, the same on every builder of one.
 macro_rules! write_options {
-    ($builder:ident) => {
-        impl<'a> $builder<'a> {
+    ($builder:ident $(<$($generic:ident),+>)?) => {
+        impl<'a $(, $($generic),+)?> $builder<'a $(, $($generic),+)?> {
             /// How long the entry lives: over zero, at most 100 years, in whole milliseconds, rounded
             /// up. Without it, `default_ttl` holds.
             pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -33,17 +33,19 @@ macro_rules! write_options {
                 self
             }
 
-            /// Ties the entry to other keys, which need not exist:
-            /// [`invalidate`](Store::invalidate) of any of them removes it. Further calls add to the
+            /// Ties the entry to other keys, one or many, which need not exist:
+            /// [`invalidate`](crate::Store::invalidate) of any of them removes it. Further calls add to the
             /// names. A write without it clears what the entry depended on; on Redis, an invalidation
             /// of a former name may still remove the entry.
-            pub fn depends_on<D: AsRef<str>>(mut self, names: impl IntoIterator<Item = D>) -> Self {
+            pub fn depends_on<M>(mut self, names: impl IntoNames<M>) -> Self {
                 self.options.depends_on(names);
                 self
             }
         }
     };
 }
+
+pub(super) use write_options;
 
 write_options!(Set);
 write_options!(SetIf);

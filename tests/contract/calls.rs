@@ -34,6 +34,10 @@ async fn each(keys: Vec<String>) -> std::result::Result<HashMap<String, u8>, Str
     Ok(keys.into_iter().map(|key| (key, 1)).collect())
 }
 
+fn plus_one(old: Option<u8>) -> Option<u8> {
+    Some(old.unwrap_or(0) + 1)
+}
+
 /// What each call that takes a key answers to this one.
 pub(crate) async fn with_key(store: &Store, key: &str) -> Vec<Outcome> {
     outcomes! {
@@ -59,6 +63,9 @@ pub(crate) async fn with_key(store: &Store, key: &str) -> Vec<Outcome> {
         "get_model": store.get_model::<u8>(key),
         "set_models": store.set_models([("other", &1), (key, &1)]),
         "get_models": store.get_models::<u8>(["other", key]),
+        "add_model": store.add_model(key, &1),
+        "compare_and_set_model": store.compare_and_set_model(key, &1, &2),
+        "update_model": store.update_model(key, plus_one),
         "get_or_load": of_store(store.get_or_load(key, one)),
         "get_or_load_many": of_store(store.get_or_load_many(["other", key], each)),
     }
@@ -76,6 +83,9 @@ pub(crate) async fn with_name(store: &Store, name: &str) -> Vec<Outcome> {
         "set_many": store.set_many([("k", "v")]).depends_on(names),
         "set_model": store.set_model("k", &1).depends_on(names),
         "set_models": store.set_models([("k", &1)]).depends_on(names),
+        "add_model": store.add_model("k", &1).depends_on(names),
+        "compare_and_set_model": store.compare_and_set_model("k", &1, &2).depends_on(names),
+        "update_model": store.update_model("k", plus_one).depends_on(names),
         "get_or_load": of_store(store.get_or_load("k", one).depends_on(names)),
         "get_or_load_many": of_store(store.get_or_load_many(["k"], each).depends_on(names)),
     }
@@ -105,6 +115,9 @@ pub(crate) async fn with_ttl(store: &Store, ttl: std::time::Duration) -> Vec<Out
         "set_many": store.set_many([("held", "v"), ("absent", "v")]).ttl(ttl),
         "set_model": store.set_model("held", &1).ttl(ttl),
         "set_models": store.set_models([("held", &1)]).ttl(ttl),
+        "add_model": store.add_model("absent", &1).ttl(ttl),
+        "compare_and_set_model": store.compare_and_set_model("held model", &1, &2).ttl(ttl),
+        "update_model": store.update_model("held model", plus_one).ttl(ttl),
         "get_or_load": of_store(store.get_or_load("held", one).ttl(ttl)),
         "get_or_load_many": of_store(store.get_or_load_many(["held", "absent"], each).ttl(ttl)),
         "expire": store.expire("held", ttl),
@@ -119,6 +132,7 @@ pub(crate) async fn all(store: &Store) -> Vec<Outcome> {
     all.extend(with_ttl(store, secs(1)).await);
     all.extend(outcomes! {
         "scan": store.scan("").try_collect::<Vec<_>>(),
+        "scan_entries": store.scan_entries("").try_collect::<Vec<_>>(),
         "clear": store.clear(),
         "ping": store.ping(),
         "stats": store.stats(),

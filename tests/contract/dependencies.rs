@@ -3,6 +3,10 @@
 //! That it also removes nothing else is exact on the memory engine alone, and is held against it in
 //! `tests/memory/dependencies.rs`.
 
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
 use cachestore::{Error, Store};
 use tokio::time::sleep;
 
@@ -285,4 +289,48 @@ pub(crate) async fn what_is_written_after_an_invalidation_stays(store: Store) {
     store.set("page", "new").depends_on(["u"]).await.unwrap();
     assert_eq!(store.get_string("page").await.unwrap().unwrap(), "new");
     assert_eq!(store.invalidate(["u"]).await.unwrap(), 1, "and depends anew");
+}
+
+/// Every form in which one name, or many, can be given.
+pub(crate) async fn one_name_or_many(store: Store) {
+    let (text, texts) = (String::from("a"), vec![String::from("a"), String::from("b")]);
+    let cow: Cow<'_, str> = "a".into();
+    let (boxed, shared): (Box<str>, Arc<str>) = ("a".into(), "a".into());
+    let parts: BTreeSet<&str> = ["a", "b"].into();
+    macro_rules! ties {
+        ($($names:expr),+ $(,)?) => {$(
+            store.set("set", "v").depends_on($names).await.unwrap();
+            store.add("add", "v").depends_on($names).await.unwrap();
+            store.set_many([("many", "v")]).depends_on($names).await.unwrap();
+            store.set_model("model", &1).depends_on($names).await.unwrap();
+            store.set_models([("models", &1)]).depends_on($names).await.unwrap();
+            store.get_or_load("load", one).depends_on($names).await.unwrap();
+            store.get_or_load_many(["loads"], each).depends_on($names).await.unwrap();
+            store.update_model("update", |_: Option<u8>| Some(1)).depends_on($names).await.unwrap();
+            assert_eq!(store.invalidate($names).await.unwrap(), 8, "{}", stringify!($names));
+        )+};
+    }
+    ties! {
+        "a", text.as_str(), text.clone(), &text, &&text, cow.clone(), &cow, boxed.clone(), &boxed,
+        shared.clone(), &shared, ["a"], ["b", "a"], &["a", "b"], ["a", "b"].as_slice(), [text.clone()], [&text],
+        texts.clone(), &texts, &texts[..], texts.iter(), texts.iter().map(String::as_str), parts.clone(), &parts,
+        (0..2).map(|n| format!("{n}")), Some("a"), std::iter::once(&cow),
+    }
+    store
+        .set("k", "v")
+        .depends_on([] as [&str; 0])
+        .depends_on(None::<&str>)
+        .await
+        .unwrap();
+    assert_eq!(store.invalidate([] as [&str; 0]).await.unwrap(), 0);
+    assert_eq!(store.invalidate(Vec::<String>::new()).await.unwrap(), 0);
+    assert!(store.exists("k").await.unwrap());
+}
+
+async fn one() -> Result<u8, String> {
+    Ok(1)
+}
+
+async fn each(keys: Vec<String>) -> Result<HashMap<String, u8>, String> {
+    Ok(keys.into_iter().map(|key| (key, 1)).collect())
 }

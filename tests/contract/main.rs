@@ -21,6 +21,7 @@ mod order;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweeping;
+mod updates;
 mod values;
 
 use cachestore::{Config, Store};
@@ -108,7 +109,11 @@ macro_rules! everywhere {
                 a_namespace_scans_its_own_keys_only,
                 clear_removes_all_and_counts,
                 clear_of_a_namespace_leaves_all_others,
-                a_scan_of_a_closed_store_is_an_error_and_its_end;
+                a_scan_of_a_closed_store_is_an_error_and_its_end,
+                what_a_scan_gives_can_be_given_back,
+                a_scan_of_entries_yields_keys_and_values,
+                a_scan_of_entries_is_no_read,
+                a_scan_of_entries_goes_on_while_others_write;
             keys: keys_are_taken_as_they_are,
                 lock_keys_are_taken_as_they_are,
                 loads_answer_under_the_keys_that_were_asked_for,
@@ -136,6 +141,7 @@ macro_rules! everywhere {
                 deleting_a_key_leaves_its_dependents,
                 an_expired_dependent_is_not_counted,
                 names_are_taken_as_they_are,
+                one_name_or_many,
                 an_invalidation_is_refused_whole,
                 names_belong_to_their_namespace,
                 thousands_are_invalidated_at_once,
@@ -192,6 +198,16 @@ macro_rules! every_model {
                 a_model_that_refuses_is_an_encode_error,
                 a_decode_error_tells_nothing_of_the_value;
             loaded: a_cached_none_is_no_model;
+            updates: add_model_writes_only_where_there_is_nothing,
+                compare_and_set_model_compares_values,
+                compare_and_set_model_takes_what_was_encoded_otherwise,
+                update_model_creates_changes_and_deletes,
+                update_model_leaves_what_is_no_such_model,
+                a_stale_value_is_absent_to_an_update,
+                no_update_is_lost,
+                a_deleting_update_deletes_only_what_it_saw,
+                tries_without_success_are_a_conflict,
+                an_update_ends_what_is_being_loaded;
         }
     };
 }

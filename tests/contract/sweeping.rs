@@ -163,3 +163,85 @@ pub(crate) async fn a_scan_of_a_closed_store_is_an_error_and_its_end(store: Stor
     assert!(matches!(scan.next().await, Some(Err(Error::Closed))));
     assert!(scan.next().await.is_none());
 }
+
+pub(crate) async fn what_a_scan_gives_can_be_given_back(store: Store) {
+    let names = [
+        "a",
+        " a",
+        "a\t",
+        "\u{200b}",
+        "cachestore",
+        "x:y",
+        "longer than most",
+    ];
+    store.set_many(names.map(|name| (name, "v"))).await.unwrap();
+    let seen: Vec<String> = store.scan("").try_collect().await.unwrap();
+    assert_eq!(store.delete_many(seen).await.unwrap() as usize, names.len());
+    assert!(keys(&store, "").await.is_empty());
+}
+
+pub(crate) async fn a_scan_of_entries_yields_keys_and_values(store: Store) {
+    let mut entries = store.scan_entries("");
+    assert!(entries.next().await.is_none());
+    assert!(entries.next().await.is_none(), "and stays at its end");
+
+    // Small values, large ones, and small ones again.
+    let value = |n: usize| vec![b'v'; if n % 500 == 7 { 300_000 } else { n % 50 }];
+    for n in (0..1500).step_by(500) {
+        let batch = (n..n + 500).map(|n| (format!("k{n}"), value(n)));
+        store.set_many(batch).await.unwrap();
+    }
+    store.set("other", "v").await.unwrap();
+    let mut seen = BTreeSet::new();
+    let mut entries = store.scan_entries("k");
+    while let Some((key, found)) = entries.try_next().await.unwrap() {
+        let n: usize = key[1..].parse().unwrap();
+        assert_eq!(found, value(n), "{key}");
+        seen.insert(n);
+    }
+    assert_eq!(seen.len(), 1500);
+    assert_eq!(
+        store.scan_entries("oth").try_collect::<Vec<_>>().await.unwrap()[0].1,
+        "v"
+    );
+}
+
+pub(crate) async fn a_scan_of_entries_is_no_read(store: Store) {
+    store
+        .set_many((0..100).map(|n| (format!("k{n}"), "v")))
+        .await
+        .unwrap();
+    let before = store.stats().await.unwrap();
+    assert_eq!(
+        store
+            .scan_entries("")
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap()
+            .len(),
+        100
+    );
+    let after = store.stats().await.unwrap();
+    assert_eq!((after.hits, after.misses), (before.hits, before.misses));
+}
+
+pub(crate) async fn a_scan_of_entries_goes_on_while_others_write(store: Store) {
+    let steady: BTreeSet<String> = (0..600).map(|n| format!("steady{n}")).collect();
+    let fleeting = (0..600).map(|n| format!("fleeting{n}"));
+    let all = steady.iter().cloned().chain(fleeting.clone());
+    store.set_many(all.map(|name| (name, "v"))).await.unwrap();
+    let mut entries = store.scan_entries("");
+    let mut seen = BTreeSet::new();
+    let first = entries.try_next().await.unwrap().unwrap();
+    seen.insert(first.0);
+    store.delete_many(fleeting).await.unwrap();
+    while let Some((key, value)) = entries.try_next().await.unwrap() {
+        assert_eq!(value, "v");
+        seen.insert(key);
+    }
+    assert!(steady.is_subset(&seen));
+    store.close().await.unwrap();
+    let mut entries = store.scan_entries("");
+    assert!(matches!(entries.next().await, Some(Err(Error::Closed))));
+    assert!(entries.next().await.is_none());
+}

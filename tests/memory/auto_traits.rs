@@ -7,7 +7,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use cachestore::{
     Cause, Codec, Config, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, EngineKind, Error,
-    Incr, MemoryConfig, Phase, Scan, Set, SetFuture, SetIf, SetMany, Settings, Stats, Store, Ttl, Value,
+    Incr, MemoryConfig, Phase, Scan, ScanEntries, Set, SetFuture, SetIf, SetMany, Settings, Stats, Store,
+    Ttl, Value,
 };
 use futures_util::{Stream, TryStreamExt};
 
@@ -59,6 +60,12 @@ fn builders_and_streams_are_sent() {
     is_sent::<Incr<'static>>();
     fn is_stream<T: Stream<Item = cachestore::Result<String>> + Debug + Send + Unpin + 'static>() {}
     is_stream::<Scan>();
+    fn is_stream_of_entries<T>()
+    where
+        T: Stream<Item = cachestore::Result<(String, cachestore::Bytes)>> + Debug + Send + Unpin + 'static,
+    {
+    }
+    is_stream_of_entries::<ScanEntries>();
 }
 
 #[test]
@@ -115,6 +122,22 @@ async fn every_future_is_sent() {
     sent(store.take("k")).await.unwrap();
     sent(store.delete("k")).await.unwrap();
     sent(store.delete_many(["k"])).await.unwrap();
+    built(store.add_model("m", &1)).await.unwrap();
+    built(store.compare_and_set_model("m", &1, &2).ttl(secs(9)).persistent())
+        .await
+        .unwrap();
+    built(
+        store
+            .update_model("m", |old: Option<u8>| old)
+            .ttl(secs(9))
+            .persistent()
+            .depends_on("u"),
+    )
+    .await
+    .unwrap();
+    sent(store.scan_entries("").try_collect::<Vec<_>>())
+        .await
+        .unwrap();
     built(store.incr("n", 1).ttl(secs(9))).await.unwrap();
     sent(store.counter("n")).await.unwrap();
     sent(store.invalidate(["k"])).await.unwrap();
@@ -171,7 +194,7 @@ async fn calls_are_spawned_with_iterators_of_all_kinds() {
         );
         assert_eq!(store.delete_many(names.iter().map(String::as_str)).await?, 0);
         assert_eq!(store.delete_many(names).await?, 0);
-        cachestore::Result::Ok(())
+        Ok::<_, Error>(())
     });
     task.await.unwrap().unwrap();
 }

@@ -50,7 +50,11 @@ async fn what_is_never_polled_does_nothing() {
     drop(store.delete("a"));
     drop(store.delete_many(["a"]));
     drop(store.expire("a", secs(1)));
-    drop(store.incr("a", 1));
+    drop(store.incr("a", 1).into_future());
+    drop(store.add_model("c", &1).into_future());
+    drop(store.compare_and_set_model("a", &1, &2).into_future());
+    drop(store.update_model("a", |_: Option<u8>| None).into_future());
+    drop(store.scan_entries(""));
     drop(store.invalidate(["a"]));
     drop(store.clear());
     drop(store.close());
@@ -295,6 +299,10 @@ fn a_full_lane_is_waited_for_until_the_request_timeout() {
             store.get("k"),
             store.delete("k"),
             store.incr("k", 1),
+            store.counter("k"),
+            store.update_model("k", |old: Option<u8>| old),
+            store.compare_and_set_model("k", &1, &2),
+            store.add_model("k", &1),
             store.invalidate(["k"]),
             store.clear(),
             store.ping(),

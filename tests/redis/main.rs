@@ -18,6 +18,7 @@ mod logging;
 mod opening;
 mod order;
 mod restart;
+mod scan;
 mod settings;
 mod smoke;
 mod tls;

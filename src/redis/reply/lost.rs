@@ -128,6 +128,7 @@ pub(in crate::redis) fn fail(task: Task, error: &Error) {
         }
         Request::SetIf { reply, .. }
         | Request::Delete { reply, .. }
+        | Request::DeleteIf { reply, .. }
         | Request::Exists { reply, .. }
         | Request::Expire { reply, .. } => reply.send(Err(error)),
         Request::DeleteMany { reply, .. }

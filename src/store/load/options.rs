@@ -108,10 +108,10 @@ macro_rules! load_options {
                 self
             }
 
-            /// Ties what is loaded to other keys, which need not exist:
+            /// Ties what is loaded to other keys, one or many, which need not exist:
             /// [`invalidate`](crate::Store::invalidate) of any of them removes it, and while it is being
             /// loaded, any change to them keeps it from being stored. Further calls add to the names.
-            pub fn depends_on<D: AsRef<str>>(mut self, names: impl IntoIterator<Item = D>) -> Self {
+            pub fn depends_on<M>(mut self, names: impl crate::IntoNames<M>) -> Self {
                 self.options.write.depends_on(names);
                 self
             }
