@@ -60,8 +60,10 @@ impl Lock<'_> {
     }
 
     /// Renews the lock by itself, at each third of its TTL, for `longest` at most: over zero, at most
-    /// 100 years. Choose a TTL as short as the work of others can wait, and a `longest` that no honest
-    /// work exceeds.
+    /// 100 years.
+    ///
+    /// The hold ends after `longest`, counted from the grant. If that is shorter than the TTL, it is the TTL.
+    /// Choose a TTL as short as the work of others can wait, and a `longest` that no honest work exceeds.
     pub fn renew(mut self, longest: Duration) -> Self {
         self.renew = Some(longest);
         self
@@ -130,6 +132,8 @@ impl Lock<'_> {
             return store.count(Err(Error::InvalidTtl { ttl: self.wait }));
         }
         let renew = store.count(self.renew.map(Ttl::checked).transpose())?;
+        // A lease that lasts longer than the longest hold would outlive it.
+        let ttl = renew.map_or(ttl, |longest| ttl.min(longest));
         let own_secret = self.secret.is_some();
         let secret = match self.secret {
             Some(given) => store.count(given)?,
@@ -183,8 +187,10 @@ impl Store {
     /// let guard = store.lock("report").ttl(Duration::from_secs(10)).wait(Duration::from_secs(5)).await?;
     /// assert!(matches!(store.lock("report").await, Err(cachestore::Error::LockHeld)));
     /// drop(guard);
-    /// assert!(store.lock("report").wait(Duration::from_secs(1)).await.is_ok());
-    /// # Ok(()) }
+    /// assert!(store.lock("report").await.is_ok(), "a call finds what was dropped before it");
+    /// // Before the program ends: the release is sent, and not lost with the runtime.
+    /// store.close().await
+    /// # }
     /// ```
     ///
     /// # Errors

@@ -74,6 +74,7 @@ on_both_engines! {
     waiters_are_served_in_order
     a_newcomer_does_not_overtake
     renewal_keeps_the_lock_and_ends
+    the_longest_hold_bounds_the_ttl
     a_foreign_release_is_noticed_by_the_renewal
     extend_counts_from_now
     a_shortened_lease_is_noticed
@@ -380,6 +381,20 @@ async fn renewal_keeps_the_lock_and_ends(world: World) {
     );
     sleep(30 * MS).await;
     drop(store.lock("k").await.unwrap());
+}
+
+async fn the_longest_hold_bounds_the_ttl(world: World) {
+    for longest in [MS, 50 * MS] {
+        let lock = world.store.lock("k").ttl(30 * SECOND).renew(longest);
+        let guard = lock.await.unwrap();
+        assert!(guard.remaining() <= longest);
+        let info = world.other().await.lock_info("k").await.unwrap();
+        assert!(info.is_none_or(|info| info.remaining <= longest));
+        let next = world.other().await.lock("k").wait(5 * SECOND).await.unwrap();
+        assert_eq!(guard.remaining(), Duration::ZERO);
+        assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
+        next.release().await.unwrap();
+    }
 }
 
 async fn a_foreign_release_is_noticed_by_the_renewal(world: World) {
