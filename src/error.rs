@@ -122,8 +122,12 @@ pub enum Error {
     /// out, or not. It is never sent again by the library.
     #[error("the outcome is unknown: the change may have been carried out, or not")]
     OutcomeUnknown(#[source] Cause),
-    /// The store has been closed, or its runtime has ended.
-    #[error("the store is closed")]
+    /// The store has ended: [`Store::close`](crate::Store::close) was called, or the runtime that opened the
+    /// store has ended.
+    ///
+    /// A store's actors run on the runtime that opened it. A `static` store that several runtimes use, such as
+    /// those of several `#[tokio::test]` functions, ends with the first of them. Which of both happened is logged.
+    #[error("the store is closed: `close` was called, or the runtime that opened it has ended")]
     Closed,
 }
 

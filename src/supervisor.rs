@@ -50,6 +50,8 @@ pub(crate) struct Supervisor {
     coordinator: ActorRef<Coordinator>,
     /// Tells of what other processes do. Without one there are none.
     subscriber: Option<ActorRef<Subscriber>>,
+    /// Whether it has been stopped: its runtime may end before.
+    stopped: bool,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
     _ended: watch::Sender<()>,
 }
@@ -114,6 +116,7 @@ impl Actor for Supervisor {
             scheduler,
             coordinator,
             subscriber,
+            stopped: false,
             _ended: ended,
         })
     }
@@ -132,6 +135,7 @@ impl Actor for Supervisor {
 
     /// Waits until what is held is released, and the engine has served its lane and ended.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
+        self.stopped = true;
         // Leases and locks are given back through the engine: it goes last.
         stop(&self.coordinator).await;
         stop(&self.scheduler).await;
@@ -143,6 +147,14 @@ impl Actor for Supervisor {
             Engine::Redis(engine) => stop(engine).await,
         }
         Ok(())
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if !self.stopped {
+            tracing::info!("the runtime that opened the store has ended: the store is closed");
+        }
     }
 }
 

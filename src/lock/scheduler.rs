@@ -75,6 +75,8 @@ pub(crate) struct Scheduler {
     /// Empty: where the next effects go.
     effects: Vec<Effect>,
     alarm: Pin<Box<Sleep>>,
+    /// All that was held has been given back.
+    stopped: bool,
 }
 
 /// The leases of a lock: more than one only if they share a secret, or are over.
@@ -162,6 +164,7 @@ impl Actor for Scheduler {
             elapsed: Duration::ZERO,
             effects: Vec::new(),
             alarm: Box::pin(tokio::time::sleep_until(origin)),
+            stopped: false,
         })
     }
 
@@ -217,6 +220,7 @@ impl Actor for Scheduler {
         });
         // The engine answers each request in its time. What is asked for again is not waited for as long again.
         let in_time = timeout(patience, answered).await.is_ok();
+        self.stopped = true;
         tracing::debug!(?reason, in_time, "the lock scheduler has stopped");
         Ok(())
     }
@@ -333,6 +337,22 @@ impl Scheduler {
     /// Whether all locks of the engine pass through this scheduler, so that there is nobody to be fair to.
     fn is_alone(&self) -> bool {
         self.watcher.is_none()
+    }
+}
+
+/// Warns of locks that were not given back: the runtime has ended, and with it this actor, without a stop.
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        // Locks of this process alone end with the actor. Leases of guards that were dropped last are still there.
+        let held = self.leases.len();
+        if self.stopped || self.is_alone() || (held == 0 && self.keeper.is_idle()) {
+            return;
+        }
+        tracing::warn!(
+            held,
+            "the runtime ended before locks were released: they stay held until their TTLs end; await \
+             `Store::close` before the runtime ends"
+        );
     }
 }
 
