@@ -55,5 +55,6 @@ async fn main() -> cachestore::Result<()> {
     for worker in &workers {
         worker.wait_for_shutdown().await;
     }
+    // What the guards have released is sent before the program ends.
     store.close().await
 }

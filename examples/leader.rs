@@ -56,5 +56,6 @@ async fn main() -> Result<()> {
     let second = elected(&store).await?;
     println!("  the second: {}", write(&store, &second, "now").await?);
     println!("  the first, late: {}", write(&store, &first, "late").await?);
+    // Releases what is held: another process need not wait until the TTL ends.
     store.close().await
 }

@@ -131,6 +131,7 @@ mod spread;
 mod stats;
 mod store;
 mod supervisor;
+mod timer;
 mod ttl;
 mod value;
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use kameo::actor::Recipient;
 use kameo::error::SendError;
+use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -106,6 +107,8 @@ struct Door {
     inbox: InboxSender<Command, Notification>,
     /// Numbers of waiters; a guard keeps that of the waiter it was granted to.
     numbers: AtomicU64,
+    /// The runtime that the store was opened on.
+    home: runtime::Handle,
 }
 
 /// The scheduler's end of what its handles hold.
@@ -121,12 +124,14 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A handle and its end: at most `length` commands wait, each for `patience` at most.
-pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
+/// A handle and its end, which will be on the runtime `home`. At most `length` commands wait, each for
+/// `patience` at most.
+pub(crate) fn channel(length: usize, patience: Duration, home: runtime::Handle) -> (Handle, Ends) {
     let (sender, receiver) = inbox(length, patience);
     let door = Door {
         inbox: sender,
         numbers: AtomicU64::new(0),
+        home,
     };
     let handle = Handle(Arc::new(door));
     let ends = Ends {
@@ -137,6 +142,10 @@ pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
 }
 
 impl Handle {
+    fn home(&self) -> runtime::Handle {
+        self.0.home.clone()
+    }
+
     fn number(&self) -> u64 {
         self.0.numbers.fetch_add(1, Ordering::Relaxed)
     }

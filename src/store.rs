@@ -128,7 +128,7 @@ impl Store {
         let (lane, receiver) = lane(&bounds, stamp, &home);
         let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
-        let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout);
+        let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout, home);
         let (loads, load_ends) = loading::channel(settings.queue_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),

@@ -69,6 +69,11 @@ pub struct LockOutcome {
 
 /// A held lock. Its drop releases it, without blocking.
 ///
+/// A drop cannot wait. It tells the store's actor, which sends the release while the runtime runs. If `main`
+/// returns right after `drop(guard)`, a lock on a Redis server may stay held until its TTL ends. Await
+/// [`release`](Self::release), or [`Store::close`](crate::Store::close) at the end of the program: it releases
+/// guards that were dropped before it and those that are still held. A runtime that ends without it logs a warning.
+///
 /// One holder at a time until its TTL ends, counted on the holder's monotonic clock from before the
 /// request was sent, as long as the engine loses no data; beyond that only the [fence](Self::fence)
 /// protects the resource.
@@ -83,7 +88,8 @@ pub struct LockOutcome {
 /// let guard = store.lock("report").ttl(Duration::from_secs(10)).await?;
 /// assert!(guard.remaining() > Duration::from_secs(9));
 /// guard.release().await?;
-/// # Ok(()) }
+/// store.close().await
+/// # }
 /// ```
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct LockGuard {
@@ -207,14 +213,17 @@ impl LockGuard {
         receiver.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// Resolves when the lease is gone: when a renewal was refused, when the deadline has passed on the
-    /// local clock, when the store is closed, or when the guard is.
+    /// Waits until the lease is gone.
+    ///
+    /// That is when a renewal was refused, when the deadline has passed on the local clock, when the store was
+    /// closed or its runtime has ended, or when the guard was dropped. The deadline is kept by a timer of the
+    /// caller's runtime. Outside a runtime, the runtime that opened the store keeps it.
     ///
     /// # Cancel safety
     ///
     /// Safe: it only watches.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        self.view.clone().gone(Duration::ZERO)
+        self.view.clone().gone(Duration::ZERO, self.handle.home())
     }
 
     /// Runs `future` while the lock is held. If the lease is about to end, the future is dropped before
@@ -241,7 +250,7 @@ impl LockGuard {
     pub async fn run<F: Future>(&self, future: F) -> std::result::Result<F::Output, LockLost> {
         tokio::select! {
             biased;
-            () = self.view.clone().gone(self.margin) => Err(LockLost),
+            () = self.view.clone().gone(self.margin, self.handle.home()) => Err(LockLost),
             output = future => Ok(output),
         }
     }

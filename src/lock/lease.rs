@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::name::Name;
 use crate::secret::Secret;
+use crate::timer::sleep_until;
 
 /// A lease's end, as the scheduler tells it and the guard sees it.
 #[derive(Debug, Clone)]
@@ -98,8 +100,9 @@ impl View {
         self.0.changed.notify_waiters();
     }
 
-    /// Waits until the lease is gone, or will be within `margin`.
-    pub(super) async fn gone(self, margin: Duration) {
+    /// Waits until the lease is gone, or will be within `margin`. Where the caller has no runtime, `home` keeps
+    /// the time.
+    pub(super) async fn gone(self, margin: Duration, home: Handle) {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
@@ -111,7 +114,12 @@ impl View {
                 return;
             }
             tokio::select! {
-                () = tokio::time::sleep_until(end) => {}
+                slept = sleep_until(end, &home) => {
+                    // With its runtime the store has ended, and nobody looks after the lease.
+                    if slept.is_err() {
+                        return;
+                    }
+                }
                 () = changed => {}
             }
         }

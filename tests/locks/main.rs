@@ -10,4 +10,5 @@ mod go;
 mod harness;
 mod news;
 mod replies;
+mod runtimes;
 mod suite;

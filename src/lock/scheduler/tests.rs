@@ -36,7 +36,7 @@ impl World {
 
     /// Its engine's lane has room for so many.
     fn with_room(length: usize) -> Self {
-        let (handle, ends) = channel(16, PATIENCE);
+        let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
         let room = lane::Bounds {
             length,
             bytes: 1 << 20,
@@ -257,7 +257,7 @@ async fn all_in_the_lane_are_told_of_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn locks_of_this_process_are_still_held_after_a_panic() {
-    let (handle, ends) = channel(16, PATIENCE);
+    let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
     let keys = KeyMaker::new(100, true);
     let _actor = Scheduler::spawn(Start {
         ends,
