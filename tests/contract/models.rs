@@ -385,6 +385,14 @@ pub(crate) async fn sequences_of_bytes_come_back(store: Store) {
         assert_comes_back(&store, &bytes.iter().map(|byte| Some(*byte)).collect::<Vec<_>>()).await;
         assert_comes_back(&store, &Buffered::Bytes(bytes.clone())).await;
         let shared = Bytes::from(bytes.clone());
+        let loaded = shared.clone();
+        let load = store.get_or_load("loaded", || async { Ok::<_, String>(loaded) });
+        assert_eq!(load.await.unwrap(), shared);
+        assert_eq!(
+            store.get_model::<Bytes>("loaded").await.unwrap(),
+            Some(shared.clone())
+        );
+        assert!(store.delete("loaded").await.unwrap());
         assert_comes_back(
             &store,
             &Buffered::File {

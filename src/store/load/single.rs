@@ -51,6 +51,21 @@ impl Store {
     /// # Ok(()) }
     /// ```
     ///
+    /// A loader of bytes gives [`Bytes`](crate::Bytes), which are stored and read by one copy:
+    ///
+    /// ```
+    /// use cachestore::Bytes;
+    ///
+    /// # async fn render(id: u8) -> Result<Vec<u8>, std::io::Error> { Ok(vec![id]) }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let image: Bytes = store
+    ///     .get_or_load("image:1", || async { render(1).await.map(Bytes::from) })
+    ///     .await?;
+    /// # assert_eq!(*image, [1]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Loaded values in other calls
     ///
     /// The life of a loaded value is its fresh time. Its bytes are there until the stale windows end too.
