@@ -33,9 +33,9 @@ impl Message<LockOutcome> for Worker {
             Ok(guard) => {
                 let count = self.store.incr("reports", 1).await;
                 println!(
-                    "{} holds {key} with fence {}: report {count:?}",
+                    "{} holds {key} with fencing token {}: report {count:?}",
                     self.name,
-                    guard.fence()
+                    guard.fencing_token()
                 );
             }
             Err(error) => println!("{} does not hold {key}: {error}", self.name),

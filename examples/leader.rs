@@ -12,20 +12,24 @@ use cachestore::{Config, LockGuard, Result, Store};
 async fn elected(store: &Store) -> Result<LockGuard> {
     let (ttl, long) = (Duration::from_millis(500), Duration::from_secs(3600));
     let guard = store.lock("leader").ttl(ttl).renew(long).wait(long).await?;
-    println!("{} leads, fence {}", std::process::id(), guard.fence());
+    println!(
+        "{} leads, fencing token {}",
+        std::process::id(),
+        guard.fencing_token()
+    );
     Ok(guard)
 }
 
-/// Writes for the cluster, unless somebody with a later fence has written: what became of it.
+/// Writes for the cluster, unless somebody with a later fencing token has written: what became of it.
 async fn write(store: &Store, guard: &LockGuard, text: &str) -> Result<&'static str> {
     loop {
         let before = store.get_string("leader:state").await?;
         let seen = before.as_deref().and_then(|state| state.split(' ').next());
-        if seen.and_then(|fence| fence.parse().ok()).unwrap_or(0) > guard.fence() {
-            return Ok("refused: its fence is stale");
+        if seen.and_then(|fence| fence.parse().ok()).unwrap_or(0) > guard.fencing_token() {
+            return Ok("refused: its fencing token is stale");
         }
-        // The fence and what it protects change together, or not at all.
-        let after = format!("{} {text}", guard.fence());
+        // The fencing token and what it protects change together, or not at all.
+        let after = format!("{} {text}", guard.fencing_token());
         let written = match before {
             Some(before) => store.compare_and_set("leader:state", before, after).await?,
             None => store.add("leader:state", after).await?,

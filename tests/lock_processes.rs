@@ -91,14 +91,14 @@ async fn worker() {
             }
             let from = held.map_or(at, |held| held.from);
             held = Some(Held {
-                fence: guard.fence(),
+                fence: guard.fencing_token(),
                 from,
                 to: at,
             });
             // Here it may be stopped, and write when its time is long over.
             std::thread::sleep(2 * MS);
             let mut write = redis::cmd("EVAL");
-            write.arg(WRITE).arg(0).arg(guard.fence());
+            write.arg(WRITE).arg(0).arg(guard.fencing_token());
             match store.redis_command::<u64>(write).await {
                 Ok(1) => written += 1,
                 Ok(_) => refused += 1,

@@ -34,8 +34,8 @@ pub struct LockLost;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LockInfo {
-    /// The holder's fence.
-    pub fence: u64,
+    /// The holder's fencing token.
+    pub fencing_token: u64,
     /// How long it is still held, if it is neither renewed nor released.
     pub remaining: Duration,
 }
@@ -49,7 +49,7 @@ pub struct LockInfo {
 ///
 /// fn describe(outcome: &LockOutcome) -> String {
 ///     match &outcome.result {
-///         Ok(guard) => format!("{} is held, fence {}", outcome.key, guard.fence()),
+///         Ok(guard) => format!("{} is held, fencing token {}", outcome.key, guard.fencing_token()),
 ///         Err(error) => format!("{} is not held: {error}", outcome.key),
 ///     }
 /// }
@@ -75,7 +75,7 @@ pub struct LockOutcome {
 /// guards that were dropped before it and those that are still held. A runtime that ends without it logs a warning.
 ///
 /// One holder at a time until its TTL ends, counted on the holder's monotonic clock from before the
-/// request was sent, as long as the engine loses no data; beyond that only the [fence](Self::fence)
+/// request was sent, as long as the engine loses no data; beyond that only the [fencing token](Self::fencing_token)
 /// protects the resource.
 ///
 /// A guard keeps its store open.
@@ -158,7 +158,7 @@ impl LockGuard {
     /// what the lock protects, and let that refuse writes with a lower one than it has seen: so a
     /// holder that was stopped past its TTL does no harm.
     #[must_use]
-    pub fn fence(&self) -> u64 {
+    pub fn fencing_token(&self) -> u64 {
         self.fence
     }
 
@@ -282,7 +282,7 @@ impl fmt::Debug for LockGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockGuard")
             .field("key", &self.key)
-            .field("fence", &self.fence)
+            .field("fencing_token", &self.fence)
             .field("remaining", &self.remaining())
             .finish_non_exhaustive()
     }

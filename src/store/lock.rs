@@ -174,7 +174,7 @@ impl Store {
     ///
     /// One holder at a time until its TTL ends, counted on the holder's monotonic clock from before the
     /// request was sent, as long as the engine loses no data; beyond that only the
-    /// [fence](LockGuard::fence) protects the resource.
+    /// [fencing token](LockGuard::fencing_token) protects the resource.
     ///
     /// Locks live apart from values: a key can have both, [`clear`](Self::clear) and
     /// [`invalidate`](Self::invalidate) leave them alone, and they count towards no bound.

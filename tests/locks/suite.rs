@@ -107,7 +107,7 @@ async fn a_held_lock_is_refused_and_a_released_one_taken(world: World) {
         Err(Error::LockHeld)
     ));
     let info = store.lock_info("k").await.unwrap().unwrap();
-    assert_eq!(info.fence, guard.fence());
+    assert_eq!(info.fencing_token, guard.fencing_token());
     assert!(info.remaining > 29 * SECOND && info.remaining <= 30 * SECOND);
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     assert_eq!(store.lock_info("k").await.unwrap(), None);
@@ -212,16 +212,22 @@ async fn the_same_secret_renews_and_either_guard_releases(world: World) {
     let first = store.lock("k").secret("s").ttl(5 * SECOND).await.unwrap();
     let waiter = tokio::spawn({
         let store = store.clone();
-        async move { store.lock("k").wait(20 * SECOND).await.map(|guard| guard.fence()) }
+        async move {
+            store
+                .lock("k")
+                .wait(20 * SECOND)
+                .await
+                .map(|guard| guard.fencing_token())
+        }
     });
     sleep(20 * MS).await;
     // Though another waits: it holds the lock already.
     let second = store.lock("k").secret("s").ttl(60 * SECOND).await.unwrap();
-    assert_eq!(first.fence(), second.fence());
+    assert_eq!(first.fencing_token(), second.fencing_token());
     assert!(second.remaining() > 59 * SECOND);
     assert_eq!(first.release().await.unwrap(), Release::Released);
     let fence = timeout(SECOND, waiter).await.unwrap().unwrap().unwrap();
-    assert!(fence > second.fence());
+    assert!(fence > second.fencing_token());
     assert_eq!(second.remaining(), Duration::ZERO);
     assert_eq!(second.release().await.unwrap(), Release::NotHeld);
 }
@@ -249,14 +255,14 @@ async fn fences_only_grow(world: World) {
     for round in 0..50 {
         let store = if round % 2 == 0 { store } else { &other };
         let guard = store.lock("k").await.unwrap();
-        assert!(guard.fence() > last);
-        last = guard.fence();
+        assert!(guard.fencing_token() > last);
+        last = guard.fencing_token();
         guard.release().await.unwrap();
     }
     if let Some(server) = &world.server {
         // What the server forgets, its clock remembers.
         server.flush();
-        assert!(store.lock("k").await.unwrap().fence() > last);
+        assert!(store.lock("k").await.unwrap().fencing_token() > last);
     }
 }
 
@@ -504,10 +510,10 @@ async fn clear_and_invalidate_leave_locks_alone(world: World) {
     assert!(!store.exists("k").await.unwrap());
     assert!(matches!(store.lock("k").await, Err(Error::LockHeld)));
     assert_eq!(guard.release().await.unwrap(), Release::Released);
-    let fence = store.lock("k").await.unwrap().fence();
+    let fence = store.lock("k").await.unwrap().fencing_token();
     store.clear().await.unwrap();
     sleep(20 * MS).await;
-    assert!(store.lock("k").await.unwrap().fence() > fence);
+    assert!(store.lock("k").await.unwrap().fencing_token() > fence);
 }
 
 async fn keys_and_namespaces(world: World) {

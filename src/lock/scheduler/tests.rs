@@ -139,7 +139,7 @@ async fn news_that_overtake_a_refusal_are_not_lost() {
     first.reply.send(busy(7));
     let second = timeout(MS, world.asked()).await.expect("the head asks again");
     second.reply.send(granted(8));
-    assert_eq!(waiter.await.unwrap().unwrap().fence(), 8);
+    assert_eq!(waiter.await.unwrap().unwrap().fencing_token(), 8);
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,7 +275,7 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
     let refused = handle.lock(wish(&keys, Duration::ZERO)).await;
     assert!(matches!(refused, Err(Error::LockHeld)), "{refused:?}");
     assert!(guard.remaining() > TTL / 2 && !waiter.is_finished());
-    let fence = guard.fence();
+    let fence = guard.fencing_token();
     assert_eq!(guard.release().await.unwrap(), Release::Released);
-    assert!(waiter.await.unwrap().unwrap().fence() > fence);
+    assert!(waiter.await.unwrap().unwrap().fencing_token() > fence);
 }

@@ -176,13 +176,13 @@ impl Store {
         Ok((key, secret))
     }
 
-    /// The fence of a lock's holder, and how long it is still held; `None` if it is free.
+    /// The fencing token of a lock's holder, and how long it is still held; `None` if it is free.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
     /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
     /// let guard = store.lock("report").await?;
-    /// assert_eq!(store.lock_info("report").await?.unwrap().fence, guard.fence());
+    /// assert_eq!(store.lock_info("report").await?.unwrap().fencing_token, guard.fencing_token());
     /// # Ok(()) }
     /// ```
     ///
@@ -197,13 +197,16 @@ impl Store {
     pub async fn lock_info(&self, key: impl AsRef<str>) -> Result<Option<LockInfo>> {
         let key = self.lock_key(key.as_ref())?;
         Ok(match self.inner.locks.step(key, LockAction::Info).await? {
-            LockAnswer::Held { remaining, fence } => Some(LockInfo { fence, remaining }),
+            LockAnswer::Held { remaining, fence } => Some(LockInfo {
+                fencing_token: fence,
+                remaining,
+            }),
             _ => None,
         })
     }
 
     /// Releases a lock whoever holds it: whether it was held. Its holder learns of it when it renews the
-    /// lock, or at its deadline; only the [fence](crate::LockGuard::fence) protects the resource until then.
+    /// lock, or at its deadline; only the [fencing token](crate::LockGuard::fencing_token) protects the resource until then.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

@@ -17,7 +17,7 @@ async fn held_locks_are_still_held_after_a_panic_in_the_engine() {
                 .wait(Duration::from_secs(60))
                 .await
                 .unwrap()
-                .fence()
+                .fencing_token()
         }
     });
     tokio::task::yield_now().await;
@@ -29,10 +29,13 @@ async fn held_locks_are_still_held_after_a_panic_in_the_engine() {
         };
         assert!(store.lane().ask(fault).await.is_err());
         assert!(matches!(store.lock("k").await, Err(Error::LockHeld)));
-        assert_eq!(store.lock_info("k").await.unwrap().unwrap().fence, guard.fence());
+        assert_eq!(
+            store.lock_info("k").await.unwrap().unwrap().fencing_token,
+            guard.fencing_token()
+        );
     }
     assert_eq!(store.stats().await.unwrap().resets, 1);
-    let fence = guard.fence();
+    let fence = guard.fencing_token();
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     assert!(waiter.await.unwrap() > fence, "fences outlive the fault too");
 }
