@@ -111,7 +111,7 @@ async fn every_future_is_sent() {
     built(store.set_model("k", &1)).await.unwrap();
     built(store.set_models(one)).await.unwrap();
     sent(store.get("k")).await.unwrap();
-    sent(store.get_string("k")).await.unwrap();
+    sent(store.get_string("absent")).await.unwrap();
     sent(store.get_model::<u8>("k")).await.unwrap();
     sent(store.get_models::<u8>(["k"])).await.unwrap();
     sent(store.get_many(["k"])).await.unwrap();
