@@ -34,8 +34,8 @@ pub const MAX_DEPTH: usize = 64;
 ///
 /// # Bytes
 ///
-/// MessagePack stores bytes as they are, and JSON stores them as a list of numbers, which takes about
-/// four times the space and a hundred times as long. In MessagePack a [`Bytes`](crate::Bytes), a
+/// MessagePack stores bytes as they are. JSON stores them as a list of numbers, which takes about four
+/// times the space and some hundred times as long to read. In MessagePack a [`Bytes`](crate::Bytes), a
 /// [`Value`](crate::Value), and a field with `#[serde(with = "serde_bytes")]` are read by one copy. A
 /// `Vec<u8>` of at least 32 bytes is stored in the same space, but serde reads it byte by byte.
 ///
@@ -55,15 +55,16 @@ pub const MAX_DEPTH: usize = 64;
 pub enum Codec {
     /// [MessagePack](https://msgpack.org), structs as maps from field names: compact and fast.
     ///
-    /// No model decodes from text, so that what [`set`](crate::Store::set) and
-    /// [`incr`](crate::Store::incr) wrote is never taken for a number that was not stored: `"5"` would be
-    /// 53. For that, a model that is a number by itself is read only from the form that is written for its
-    /// type, and one below 128 is stored in two bytes. What remains are texts which are, byte for byte,
-    /// what the model's type writes: the two bytes of `"\u{410}"` are those of the `i8` -112.
+    /// A model does not decode from the text that [`set`](crate::Store::set) or
+    /// [`incr`](crate::Store::incr) wrote. One ASCII digit is a small integer in MessagePack, and `"5"`
+    /// would be read as 53. So a model that is a single number is read only from the form that is written
+    /// for its type, and a number below 128 takes two bytes. The exception is a text that is, byte for
+    /// byte, what the type writes: the two bytes of `"\u{410}"` are those of the integer -112.
     #[default]
     MessagePack,
     /// JSON, which other languages and people read. Map keys must be strings, numbers, booleans or
-    /// unit variants, and a float that is not finite is stored as `null`.
+    /// unit variants, and a float that is not finite is stored as `null`. What
+    /// [`incr`](crate::Store::incr) wrote is a model, too: that number.
     Json,
 }
 

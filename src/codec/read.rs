@@ -144,7 +144,7 @@ impl<'de> Reader<'de> {
             0xc2 => visitor.visit_bool(false),
             0xc3 => visitor.visit_bool(true),
             0xc4 | 0xc5 => visitor.visit_borrowed_bytes(self.payload(marker)?),
-            // A sequence of `u8`, or bytes that are as long: whoever can take any value takes a sequence.
+            // A sequence of `u8`, or bytes of that length. A type that takes any value takes a sequence.
             0xc6 => self.octets(marker, visitor),
             0xca => visitor.visit_f32(f32::from_be_bytes(self.chunk()?)),
             0xcb => visitor.visit_f64(f64::from_be_bytes(self.chunk()?)),

@@ -1,9 +1,8 @@
 //! Keeps models apart from text.
 //!
-//! A counter, and every text that is one ASCII character, is the shortest form of a small integer in
-//! MessagePack. Text of more than 32,768 characters can be an array or a map of such. At the top of a
-//! model these values therefore have their next longer header, which is not UTF-8, and the shorter one
-//! is not read there.
+//! One ASCII character, such as a counter of one digit, is a small integer in MessagePack. A text of more
+//! than 32,768 characters can be an array or a map of such integers. At the top of a model these values
+//! are therefore written with the next longer header, which is not UTF-8, and refused with the shorter.
 
 /// Whether `bytes`, which are one MessagePack value, are text of this kind.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
