@@ -10,6 +10,7 @@ mod dependencies;
 mod harness;
 mod harness_itself;
 mod hung;
+mod invalidation;
 mod keys;
 mod lineage;
 mod linearizability;

@@ -1,8 +1,4 @@
--- KEYS: entries that are invalidated. Removes them, and kills what is loaded under their names: how many
--- entries there were.
+-- KEYS: entries that are invalidated. Removes them, and ends the loads under their names. Answers how many entries
+-- there were.
 redis.call('HDEL', 'cachestore:leases', unpack(KEYS))
-local removed = 0
-for _, key in ipairs(KEYS) do
-  removed = removed + redis.call('UNLINK', key)
-end
-return removed
+return redis.call('UNLINK', unpack(KEYS))

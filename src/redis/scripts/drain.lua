@@ -1,48 +1,105 @@
--- One chunk of an invalidation. ARGV: how a dependency set's name begins and ends, the name, and how
--- many of its dependents to remove at most. Answers how many entries were removed, whether there are
--- more dependents, whether an earlier invalidation left ghosts, and the removed dependents that have
--- dependents of their own.
+-- One step of an invalidation. ARGV: how a dependency set's name begins and ends, how many dependents to look at
+-- at most, '1' if an earlier step has begun with the first name, and the names. Answers how many entries were
+-- removed; how many of the names were looked at; 1 if the last of these has more dependents; the names that have
+-- ghosts; the names whose ghosts do not fit into a step, each with the cursor to go on from; and the members
+-- whose own dependents must go too.
 --
--- An entry leaves its set together with its life, in this one script. If it has dependents of its
--- own, it is kept as a ghost of the name until all that is below has been drained, so that whoever
--- invalidates the name after a crash still finds them.
+-- An entry leaves its sets together with its life, in this one script. If it has dependents of its own, it is kept
+-- as a ghost of the name until all that is below has been drained, so that an invalidation of the name after a
+-- crash still finds them.
 --
--- What is being loaded from the name or from its dependents dies with them, in this one script too.
-local depend, close, name, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- The loads of the names and of their dependents end with them, in this one script too.
+local depend, close, left, begun = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local ghosts_begin, parents_begin = 'cachestore:ghosts:{', 'cachestore:parents:{'
-local set, ghosts = depend .. name .. close, ghosts_begin .. name .. '}'
-local haunted = redis.call('EXISTS', ghosts)
-redis.call('HDEL', 'cachestore:leases', name)
-local members = redis.call('SRANDMEMBER', set, limit)
-if not members[1] then return { 0, 0, haunted, {} } end
+local limit = left
+local names, ghosts = {}, {}
+for i = 5, #ARGV do
+  names[#names + 1] = ARGV[i]
+  ghosts[#ghosts + 1] = ghosts_begin .. ARGV[i] .. '}'
+end
 
-local below, records = {}, {}
+-- First: a server that is full lets a script take up room once it has written what takes none.
+redis.call('HDEL', 'cachestore:leases', unpack(names))
+
+local taken = 0
+local haunted, unread, cascade = {}, {}, {}
+-- The members to remove, and the place of the name that led to each.
+local members, owners = {}, {}
+-- Sets that go with all their members, and the one set that does not fit: from which of the members on.
+local gone, cut, cut_from = {}, nil, nil
+
+local is_haunted = {}
+local function haunt(name)
+  if not is_haunted[name] then
+    is_haunted[name] = true
+    haunted[#haunted + 1] = name
+  end
+end
+
+local any_ghosts = redis.call('EXISTS', unpack(ghosts)) > 0
+for i, name in ipairs(names) do
+  if left <= 0 then break end
+  taken = i
+  -- What an earlier invalidation has left; in a later step of this one, the ghosts are its own.
+  if any_ghosts and not (begun and i == 1) and redis.call('EXISTS', ghosts[i]) == 1 then
+    haunt(name)
+    local page = redis.call('SSCAN', ghosts[i], 0, 'COUNT', limit)
+    for _, ghost in ipairs(page[2]) do cascade[#cascade + 1] = ghost end
+    if page[1] ~= '0' then
+      unread[#unread + 1] = name
+      unread[#unread + 1] = page[1]
+    end
+    left = left - #page[2]
+  end
+  local set = depend .. name .. close
+  local found = left > 0 and redis.call('SRANDMEMBER', set, left) or {}
+  for _, member in ipairs(found) do
+    members[#members + 1] = member
+    owners[#members] = i
+  end
+  if #found < left then
+    if found[1] then gone[#gone + 1] = set end
+  else
+    cut, cut_from = set, #members - #found + 1
+  end
+  left = left - #found
+end
+
+local below = {}
 for i, member in ipairs(members) do
   below[2 * i - 1] = depend .. member .. close
   below[2 * i] = ghosts_begin .. member .. '}'
-  records[i] = parents_begin .. member .. '}'
+  gone[#gone + 1] = parents_begin .. member .. '}'
 end
-local cascade = {}
-if redis.call('EXISTS', unpack(below)) > 0 then
-  for i, member in ipairs(members) do
-    local left = redis.call('PTTL', below[2 * i - 1])
-    local left_below = redis.call('PTTL', below[2 * i])
-    if left ~= -2 or left_below ~= -2 then
-      cascade[#cascade + 1] = member
-      local fresh = redis.call('EXISTS', ghosts) == 0
-      redis.call('SADD', ghosts, member)
-      local have = fresh and 0 or redis.call('PTTL', ghosts)
-      if left == -1 or left_below == -1 then
-        redis.call('PERSIST', ghosts)
-      elseif have ~= -1 then
-        local need = math.max(left, left_below)
-        if need > have then redis.call('PEXPIRE', ghosts, string.format('%.0f', need)) end
-      end
-    end
+
+-- Keeps a member as a ghost of the name that led to it, as long as what is below may live.
+local function keep_ghost(i, member)
+  local sets, older = redis.call('PTTL', below[2 * i - 1]), redis.call('PTTL', below[2 * i])
+  if sets == -2 and older == -2 then return end
+  cascade[#cascade + 1] = member
+  haunt(names[owners[i]])
+  local to = ghosts[owners[i]]
+  local have = redis.call('PTTL', to)
+  redis.call('SADD', to, member)
+  if sets == -1 or older == -1 then
+    redis.call('PERSIST', to)
+  elseif have ~= -1 and math.max(sets, older) > have then
+    redis.call('PEXPIRE', to, string.format('%.0f', math.max(sets, older)))
   end
 end
-redis.call('HDEL', 'cachestore:leases', unpack(members))
-local removed = redis.call('UNLINK', unpack(members))
-redis.call('UNLINK', unpack(records))
-redis.call('SREM', set, unpack(members))
-return { removed, redis.call('EXISTS', set), haunted, cascade }
+
+local removed, more = 0, 0
+if members[1] then
+  -- Before any set is changed: one of the members may be one of the names.
+  if redis.call('EXISTS', unpack(below)) > 0 then
+    for i, member in ipairs(members) do keep_ghost(i, member) end
+  end
+  redis.call('HDEL', 'cachestore:leases', unpack(members))
+  removed = redis.call('UNLINK', unpack(members))
+  redis.call('UNLINK', unpack(gone))
+end
+if cut then
+  if cut_from <= #members then redis.call('SREM', cut, unpack(members, cut_from)) end
+  more = redis.call('EXISTS', cut)
+end
+return { removed, taken, more, haunted, unread, cascade }

@@ -10,8 +10,12 @@ use crate::key::Key;
 use crate::redis::layout::Layout;
 use crate::redis::script::{By, Script};
 
-/// The most names or members that one step takes: the server serves nobody else meanwhile.
+/// The most members that one step removes, and the most names that it looks at: the server serves nobody else
+/// meanwhile.
 const CHUNK: usize = 250;
+const NAMES: usize = 500;
+/// The most bytes of names that one step takes, but for a name that is longer by itself.
+const BYTES: usize = 256 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Invalidation {
@@ -23,6 +27,8 @@ pub(super) struct Invalidation {
     rest: Option<CompactString>,
     /// Every name that is or was among them: cycles end here.
     seen: HashSet<CompactString>,
+    /// Names whose ghosts did not fit into one chunk, and the cursor to go on from.
+    unread: Vec<(CompactString, u64)>,
     /// Names that have ghosts, which go when all else is done.
     haunted: Vec<CompactString>,
     step: Step,
@@ -33,10 +39,10 @@ pub(super) struct Invalidation {
 enum Step {
     #[default]
     Condemn,
-    /// `first` is false for what is left of a name after a chunk: ghosts found then are our own.
+    /// `begun` says that the first name is what was left after a chunk: ghosts found then are our own.
     Drain {
-        name: CompactString,
-        first: bool,
+        names: Vec<CompactString>,
+        begun: bool,
     },
     Ghosts {
         name: CompactString,
@@ -61,36 +67,33 @@ impl Invalidation {
     pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
         match &self.step {
             Step::Condemn => {
-                let chunk = &self.condemned[..self.condemned.len().min(CHUNK)];
-                let mut command = Script::Condemn.call(by, chunk.len());
-                for name in chunk {
+                let names = last_of(&self.condemned);
+                let mut command = Script::Condemn.call(by, names.len());
+                names.iter().for_each(|name| {
                     command.arg(name.as_bytes());
-                }
+                });
                 command
             }
-            Step::Drain { name, .. } => {
+            Step::Drain { names, begun } => {
                 let mut command = Script::Drain.call(by, 0);
-                command
-                    .arg(layout.depend)
-                    .arg(layout.close)
-                    .arg(name.as_bytes())
-                    .arg(CHUNK);
+                command.arg(layout.depend).arg(layout.close).arg(CHUNK);
+                command.arg(u8::from(*begun));
+                names.iter().for_each(|name| {
+                    command.arg(name.as_bytes());
+                });
                 command
             }
             Step::Ghosts { name, cursor } => {
                 let mut command = redis::cmd("SSCAN");
-                command
-                    .arg(Layout::ghosts(name))
-                    .arg(*cursor)
-                    .arg("COUNT")
-                    .arg(CHUNK);
+                command.arg(Layout::ghosts(name)).arg(*cursor);
+                command.arg("COUNT").arg(CHUNK);
                 command
             }
             Step::Bury => {
                 let mut command = redis::cmd("UNLINK");
-                for name in &self.haunted[..self.haunted.len().min(CHUNK)] {
+                last_of(&self.haunted).iter().for_each(|name| {
                     command.arg(Layout::ghosts(name));
-                }
+                });
                 command
             }
         }
@@ -98,58 +101,47 @@ impl Invalidation {
 
     /// Takes in the answer to the step: how many entries it removed, and whether all is done.
     pub(super) fn advance(&mut self, answer: Wire) -> Result<(u64, bool), Unexpected> {
-        let removed = self.take_in(answer)?;
+        let removed = match std::mem::take(&mut self.step) {
+            Step::Condemn => {
+                take_last(&mut self.condemned);
+                count(&answer)?
+            }
+            Step::Drain { names, .. } => self.drained(names, answer)?,
+            Step::Ghosts { name, .. } => {
+                let [next, ghosts] = parts(answer)?;
+                self.add(texts(ghosts)?);
+                match number(&next)? {
+                    0 => {}
+                    cursor => self.unread.push((name, cursor)),
+                }
+                0
+            }
+            Step::Bury => {
+                take_last(&mut self.haunted);
+                0
+            }
+        };
         Ok((removed, !self.step_on()))
     }
 
-    fn take_in(&mut self, answer: Wire) -> Result<u64, Unexpected> {
-        match std::mem::take(&mut self.step) {
-            Step::Condemn => {
-                self.condemned.drain(..self.condemned.len().min(CHUNK));
-                count(&answer)
-            }
-            Step::Drain { name, first } => {
-                let Wire::Array(parts) = answer else {
-                    return Err(Unexpected);
-                };
-                let [removed, more, haunted, below] = <[Wire; 4]>::try_from(parts).map_err(|_| Unexpected)?;
-                let below = texts(below)?;
-                let left_behind = first && count(&haunted)? > 0;
-                if left_behind || !below.is_empty() {
-                    self.haunt(&name);
-                }
-                self.add(below);
-                if count(&more)? > 0 {
-                    self.rest = Some(name.clone());
-                }
-                if left_behind {
-                    self.step = Step::Ghosts { name, cursor: 0 };
-                }
-                count(&removed)
-            }
-            Step::Ghosts { name, .. } => {
-                let Wire::Array(parts) = answer else {
-                    return Err(Unexpected);
-                };
-                let [next, ghosts] = <[Wire; 2]>::try_from(parts).map_err(|_| Unexpected)?;
-                self.add(texts(ghosts)?);
-                let cursor = number(&next)?;
-                if cursor != 0 {
-                    self.step = Step::Ghosts { name, cursor };
-                }
-                Ok(0)
-            }
-            Step::Bury => {
-                self.haunted.drain(..self.haunted.len().min(CHUNK));
-                Ok(0)
-            }
+    /// Takes in the answer to a step that drained `names`: how many entries it removed.
+    fn drained(&mut self, mut names: Vec<CompactString>, answer: Wire) -> Result<u64, Unexpected> {
+        let [removed, taken, more, haunted, unread, below] = parts(answer)?;
+        let taken = usize::try_from(count(&taken)?).map_err(|_| Unexpected)?;
+        if taken == 0 || taken > names.len() {
+            return Err(Unexpected);
         }
-    }
-
-    fn haunt(&mut self, name: &CompactString) {
-        if self.haunted.last() != Some(name) {
-            self.haunted.push(name.clone());
+        self.names.extend(names.drain(taken..));
+        if count(&more)? > 0 {
+            self.rest = names.pop();
         }
+        self.haunted.extend(texts(haunted)?);
+        let mut unread = texts(unread)?.into_iter();
+        while let (Some(name), Some(cursor)) = (unread.next(), unread.next()) {
+            self.unread.push((name, cursor.parse().map_err(|_| Unexpected)?));
+        }
+        self.add(texts(below)?);
+        count(&removed)
     }
 
     fn add(&mut self, names: Vec<CompactString>) {
@@ -162,20 +154,44 @@ impl Invalidation {
 
     /// Chooses the next step: whether there is one.
     fn step_on(&mut self) -> bool {
-        if let Step::Ghosts { .. } = self.step {
-            return true;
-        }
         self.step = if !self.condemned.is_empty() {
             Step::Condemn
-        } else if let Some(name) = self.rest.take() {
-            Step::Drain { name, first: false }
-        } else if let Some(name) = self.names.pop() {
-            Step::Drain { name, first: true }
+        } else if let Some((name, cursor)) = self.unread.pop() {
+            Step::Ghosts { name, cursor }
+        } else if self.rest.is_some() || !self.names.is_empty() {
+            let rest = self.rest.take();
+            let begun = rest.is_some();
+            let mut names = Vec::from_iter(rest);
+            names.extend(take_last(&mut self.names));
+            Step::Drain { names, begun }
         } else if !self.haunted.is_empty() {
             Step::Bury
         } else {
             return false;
         };
         true
+    }
+}
+
+/// As many of the last names as one step takes.
+fn last_of(names: &[CompactString]) -> &[CompactString] {
+    let mut bytes = 0;
+    let fits = |name: &&CompactString| {
+        bytes += name.len();
+        bytes <= BYTES
+    };
+    let fitting = names.iter().rev().take(NAMES).take_while(fits).count();
+    &names[names.len() - fitting.max(1).min(names.len())..]
+}
+
+fn take_last(names: &mut Vec<CompactString>) -> Vec<CompactString> {
+    let taken = last_of(names).len();
+    names.split_off(names.len() - taken)
+}
+
+fn parts<const N: usize>(answer: Wire) -> Result<[Wire; N], Unexpected> {
+    match answer {
+        Wire::Array(parts) => parts.try_into().map_err(|_| Unexpected),
+        _ => Err(Unexpected),
     }
 }

@@ -31,17 +31,43 @@ fn words(walk: &Walk) -> String {
         .join(" ")
 }
 
-fn drained(removed: i64, more: bool, haunted: bool, below: &[&str]) -> Wire {
-    let below = below
-        .iter()
-        .map(|name| Wire::BulkString(name.as_bytes().to_vec()))
-        .collect();
-    Wire::Array(vec![
-        Wire::Int(removed),
-        Wire::Int(more.into()),
-        Wire::Int(haunted.into()),
-        Wire::Array(below),
-    ])
+fn bulk(words: &[&str]) -> Wire {
+    let word = |word: &&str| Wire::BulkString(word.as_bytes().to_vec());
+    Wire::Array(words.iter().map(word).collect())
+}
+
+/// What a step answers that removed so many entries and has looked at so many names.
+struct Drained<'a> {
+    removed: i64,
+    taken: i64,
+    more: bool,
+    haunted: &'a [&'a str],
+    unread: &'a [&'a str],
+    below: &'a [&'a str],
+}
+
+impl Drained<'_> {
+    fn new(removed: i64, taken: i64) -> Self {
+        Self {
+            removed,
+            taken,
+            more: false,
+            haunted: &[],
+            unread: &[],
+            below: &[],
+        }
+    }
+
+    fn wire(&self) -> Wire {
+        Wire::Array(vec![
+            Wire::Int(self.removed),
+            Wire::Int(self.taken),
+            Wire::Int(self.more.into()),
+            bulk(self.haunted),
+            bulk(self.unread),
+            bulk(self.below),
+        ])
+    }
 }
 
 #[test]
@@ -49,45 +75,84 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     let mut walk = walk(&["a", "b", "a"]);
     assert_eq!(words(&walk), "EVALSHA 2 a b");
     assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250");
-    assert_eq!(walk.advance(drained(250, true, false, &[])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250", "the rest of it");
-    assert_eq!(walk.advance(drained(3, false, false, &[])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  a 250");
-    assert_eq!(walk.advance(drained(0, false, false, &[])), Ok(true));
-    assert_eq!(walk.removed, 254);
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 a b");
+    let full = Drained {
+        more: true,
+        ..Drained::new(500, 1)
+    };
+    assert_eq!(walk.advance(full.wire()), Ok(false));
+    assert_eq!(
+        words(&walk),
+        "EVALSHA 0 d:  250 1 a b",
+        "the rest of one, and the other"
+    );
+    assert_eq!(walk.advance(Drained::new(3, 2).wire()), Ok(true));
+    assert_eq!(walk.removed, 504);
 }
 
 #[test]
 fn a_cycle_is_gone_around_once_and_its_ghosts_are_buried_last() {
     let mut walk = walk(&["a"]);
     assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
-    assert_eq!(walk.advance(drained(1, false, false, &["b"])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250");
-    assert_eq!(walk.advance(drained(0, false, false, &["a"])), Ok(false));
+    let around = |name, below| Drained {
+        haunted: name,
+        below,
+        ..Drained::new(1, 1)
+    };
+    assert_eq!(walk.advance(around(&["a"], &["b"]).wire()), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 b");
+    assert_eq!(walk.advance(around(&["b"], &["a"]).wire()), Ok(false));
     assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a} cachestore:ghosts:{b}");
     assert_eq!(walk.advance(Wire::Int(2)), Ok(true));
-    assert_eq!(walk.removed, 2);
+    assert_eq!(walk.removed, 3);
 }
 
 #[test]
 fn what_a_crash_left_behind_is_found_again() {
     let mut walk = walk(&["a"]);
     assert_eq!(walk.advance(Wire::Int(0)), Ok(false));
-    assert_eq!(walk.advance(drained(0, false, true, &[])), Ok(false));
-    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 0 COUNT 250");
-    let page = |next: &str, ghost: &str| {
-        let ghosts = Wire::Array(vec![Wire::BulkString(ghost.as_bytes().to_vec())]);
-        Wire::Array(vec![Wire::BulkString(next.as_bytes().to_vec()), ghosts])
+    let found = Drained {
+        haunted: &["a"],
+        unread: &["a", "7"],
+        below: &["b"],
+        ..Drained::new(0, 1)
     };
-    assert_eq!(walk.advance(page("7", "b")), Ok(false));
-    assert_eq!(words(&walk), "SSCAN cachestore:ghosts:{a} 7 COUNT 250");
-    assert_eq!(walk.advance(page("0", "c")), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  c 250");
-    assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  b 250");
-    assert_eq!(walk.advance(drained(1, false, false, &[])), Ok(false));
+    assert_eq!(walk.advance(found.wire()), Ok(false));
+    for (cursor, next) in [("7", "9"), ("9", "0")] {
+        let read = format!("SSCAN cachestore:ghosts:{{a}} {cursor} COUNT 250");
+        assert_eq!(words(&walk), read);
+        let next = Wire::BulkString(next.as_bytes().to_vec());
+        let page = Wire::Array(vec![next, bulk(&["b", "c"])]);
+        assert_eq!(walk.advance(page), Ok(false));
+    }
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 b c");
+    assert_eq!(walk.advance(Drained::new(2, 2).wire()), Ok(false));
     assert_eq!(words(&walk), "UNLINK cachestore:ghosts:{a}");
+    assert_eq!(walk.advance(Wire::Int(1)), Ok(true));
+}
+
+#[test]
+fn many_names_share_a_step_up_to_a_bound() {
+    let names: Vec<String> = (0..1200).map(|number| format!("n{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut many = walk(&names);
+    for (step, names) in [500, 500, 200].into_iter().enumerate() {
+        assert_eq!(
+            words(&many).split(' ').count(),
+            2 + names,
+            "condemned in step {step}"
+        );
+        assert_eq!(many.advance(Wire::Int(0)), Ok(false));
+    }
+    assert_eq!(words(&many).split(' ').count(), 6 + 500);
+    assert_eq!(many.advance(Drained::new(0, 499).wire()), Ok(false));
+    assert!(
+        words(&many).ends_with(" n1199"),
+        "what was not looked at comes next"
+    );
+    assert_eq!(many.advance(Drained::new(0, 500).wire()), Ok(false));
+    assert_eq!(words(&many).split(' ').count(), 6 + 201);
+    assert_eq!(many.advance(Drained::new(0, 202).wire()), Err(Unexpected));
 }
 
 /// The words of the next command of a clearing, without its id.
@@ -138,8 +203,7 @@ fn a_clearing_looks_at_a_large_set_part_by_part() {
         let Wire::Array(mut parts) = page(next, 0, true) else {
             unreachable!("a page is an array")
         };
-        let name = |name: &&str| Wire::BulkString(name.as_bytes().to_vec());
-        parts[3] = Wire::Array(names.iter().map(name).collect());
+        parts[3] = bulk(names);
         Wire::Array(parts)
     };
     for _ in 0..2 {

@@ -1,0 +1,134 @@
+//! Invalidations of many names: few round trips, short steps, exact counts.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use cachestore::Store;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use crate::harness::opening::{config, ms, open, plain};
+use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
+
+/// Writes entries, each with the keys that it depends on.
+async fn write(store: &Store, entries: Vec<(String, Vec<String>)>) {
+    for chunk in entries.chunks(1000) {
+        let writes = chunk.iter().map(|(key, names)| async move {
+            let set = store.set(key, "v").depends_on(names);
+            set.await.unwrap();
+        });
+        join_all(writes).await;
+    }
+}
+
+/// How many scripts the server has run since it was last asked to forget.
+fn scripts(server: &RedisServer) -> u64 {
+    let stats = server.command(&["INFO", "commandstats"]).text();
+    let calls = |line: &str| {
+        line.strip_prefix("cmdstat_evalsha:calls=")?
+            .split(',')
+            .next()?
+            .parse()
+            .ok()
+    };
+    stats.lines().find_map(calls).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn five_thousand_names_take_few_round_trips() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let store = open(config(&proxy.url()).request_timeout(ms(20_000))).await;
+    let name = |n: usize| format!("name:{n}");
+    let mut entries = Vec::new();
+    for n in 0..5000 {
+        // A chain of three from each name, and a cycle through all of them.
+        entries.push((name(n), vec![format!("leaf:{}", (n + 1) % 5000)]));
+        entries.push((format!("page:{n}"), vec![name(n)]));
+        entries.push((format!("leaf:{n}"), vec![format!("page:{n}")]));
+    }
+    write(&store, entries).await;
+    let (delay, jitter) = (ms(2), Duration::ZERO);
+    proxy.add(Direction::Down, Toxic::Latency { delay, jitter });
+    server.command(&["CONFIG", "RESETSTAT"]);
+    let began = Instant::now();
+    let removed = store.invalidate((0..5000).map(name)).await.unwrap();
+    let took = began.elapsed();
+    let steps = scripts(&server);
+    println!("invalidation: 5,000 names with 15,000 entries took {took:?} in {steps} steps");
+    assert_eq!(removed, 15_000);
+    assert_eq!(server.command(&["DBSIZE"]).int(), 0, "no set is left either");
+    assert!(steps <= 100, "{steps} steps");
+    assert!(
+        took < ms(5000),
+        "a round trip for each name takes at least 10 s: {took:?}"
+    );
+}
+
+#[tokio::test]
+async fn each_entry_counts_once_whatever_leads_to_it() {
+    let (server, store) = plain().await;
+    let mut random = Seeded::new(11);
+    for round in 0..8 {
+        const KEYS: u64 = 1500;
+        let key = |n: u64| format!("k{n}");
+        // Edges lead from a key to those that depend on it.
+        let mut dependents = vec![Vec::new(); KEYS as usize];
+        let mut entries = Vec::new();
+        for n in 0..KEYS {
+            let names: Vec<u64> = (0..random.below(3)).map(|_| random.below(KEYS)).collect();
+            names.iter().for_each(|&name| dependents[name as usize].push(n));
+            entries.push((key(n), names.into_iter().map(key).collect()));
+        }
+        write(&store, entries).await;
+        let given: Vec<u64> = (0..1 + round * 100).map(|_| random.below(KEYS)).collect();
+        let mut reached = HashSet::new();
+        let mut next = given.clone();
+        while let Some(n) = next.pop() {
+            if reached.insert(n) {
+                next.extend(&dependents[n as usize]);
+            }
+        }
+        let absent = (0..300).map(|n| format!("absent{n}"));
+        let names = given.into_iter().map(key).chain(absent);
+        let removed = store.invalidate(names).await.unwrap();
+        assert_eq!(removed, reached.len() as u64, "round {round}");
+        let left = store.get_many((0..KEYS).map(key)).await.unwrap();
+        for (n, value) in (0..KEYS).zip(left) {
+            assert_eq!(value.is_none(), reached.contains(&n), "round {round}, key {n}");
+        }
+        assert_eq!(server.command(&["KEYS", "cachestore:ghosts:*"]).sorted(), [""; 0]);
+        server.flush();
+    }
+}
+
+#[tokio::test]
+async fn a_step_is_short_however_many_dependents_there_are() {
+    let (server, store) = plain().await;
+    let tied = (0..20_000).map(|n| (format!("page:{n}"), "v"));
+    store.set_many(tied).depends_on(["all"]).await.unwrap();
+    let below = (0..5000).map(|n| (format!("leaf:{n}"), vec![format!("page:{n}")]));
+    write(&store, below.collect()).await;
+    server.command(&["CONFIG", "SET", "slowlog-log-slower-than", "0"]);
+    server.command(&["CONFIG", "SET", "slowlog-max-len", "100000"]);
+    server.command(&["SLOWLOG", "RESET"]);
+    assert_eq!(store.invalidate(["all"]).await.unwrap(), 25_000);
+    let slow = server.command(&["SLOWLOG", "GET", "-1"]);
+    let scripts = slow.array().iter().filter(|entry| {
+        let name = entry.array()[3].array()[0].text();
+        name.to_uppercase().starts_with("EVAL")
+    });
+    let mut steps: Vec<i64> = scripts.map(|entry| entry.array()[2].int()).collect();
+    steps.sort_unstable();
+    let (middle, worst) = (steps[steps.len() / 2], steps[steps.len() - 1]);
+    println!(
+        "invalidation: {} steps of {middle} us, at most {worst} us",
+        steps.len()
+    );
+    // A machine that does something else meanwhile makes many of them longer, but not all.
+    assert!(
+        steps[steps.len() / 10] < 6000,
+        "a step holds the server: {steps:?}"
+    );
+    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+}
