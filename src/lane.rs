@@ -133,6 +133,14 @@ impl LaneSender {
         }
     }
 
+    /// Begins a call, which ends by `timeout`.
+    pub(crate) fn call_within(&self, timeout: Duration) -> Call<'_> {
+        Call {
+            lane: self,
+            deadline: Some(Instant::now() + timeout.min(LONGEST)),
+        }
+    }
+
     /// Makes a call of one request: see [`Call::ask`].
     pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
         self.call().ask(make).await

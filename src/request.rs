@@ -8,6 +8,7 @@
 mod lease;
 mod lock;
 mod news;
+mod progress;
 mod tagged;
 mod write;
 
@@ -26,6 +27,7 @@ use crate::value::Value;
 pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, LeaseRequest, PREFIX, Token};
 pub(crate) use self::lock::{LockAction, LockAnswer, LockRequest};
 pub(crate) use self::news::{News, Topic, Watch, Watcher};
+pub(crate) use self::progress::Progress;
 pub(crate) use self::tagged::{Outcome, TaggedReply};
 use self::write::bytes_of;
 pub(crate) use self::write::{Condition, Names, Write};
@@ -111,10 +113,12 @@ pub(crate) enum Request {
     },
     Clear {
         prefix: String,
+        progress: Progress,
         reply: Reply<u64>,
     },
     Invalidate {
         names: Vec<Key>,
+        progress: Progress,
         reply: Reply<u64>,
     },
     Ping {

@@ -13,6 +13,7 @@ mod native;
 mod options;
 mod reads;
 mod scan;
+mod sweep;
 mod update;
 mod write;
 
@@ -32,6 +33,7 @@ pub use self::lock::Lock;
 pub use self::names::{IntoNames, Many, One};
 use self::reads::Reads;
 pub use self::scan::{Scan, ScanEntries};
+pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
 pub use self::write::{Set, SetFuture, SetIf, SetMany};
 use crate::config::{Config, EngineConfig, EngineKind};
@@ -273,8 +275,11 @@ impl Store {
         Ok(stats)
     }
 
-    /// Closes the store for all its handles: what has been sent before is carried out, every call
-    /// after is [`Error::Closed`]. A second close is `Ok`.
+    /// Closes the store for all its handles. Every later call answers [`Error::Closed`], and a second close is
+    /// `Ok`.
+    ///
+    /// Waits until all that was sent before is carried out, [`clear`](Self::clear) and
+    /// [`invalidate`](Self::invalidate) to their ends, up to `close_timeout`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -286,12 +291,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if the engine takes longer than `request_timeout`; it goes on closing.
+    /// [`Error::Timeout`] if the engine takes longer than `close_timeout`. It goes on closing, as long as the
+    /// runtime runs.
     ///
     /// # Cancel safety
     ///
     /// Safe: once polled, the store closes.
     pub async fn close(&self) -> Result<()> {
+        let limit = Instant::now() + self.config().settings().time_to_close();
         let supervisor = &self.inner.supervisor;
         let stop = async {
             // One that has stopped already needs no telling.
@@ -299,7 +306,7 @@ impl Store {
             let _ = self.inner.ended.clone().changed().await;
             Ok(())
         };
-        until(self.lane().limit(), Phase::Reply, stop).await
+        until(limit, Phase::Reply, stop).await
     }
 
     fn lane(&self) -> &LaneSender {

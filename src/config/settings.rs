@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::key::{MAX_KEY_BYTES, Namespace};
 use crate::ttl::{LONGEST, Ttl};
 
+/// How long a close waits at least, if nothing else is set.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The settings that every engine shares. Read them with [`Config::settings`](crate::Config::settings); set
 /// them with the methods of [`Config`](crate::Config) or of an engine's own configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +23,9 @@ pub struct Settings {
     pub codec: Codec,
     /// How long a call may wait for the engine, at most 100 years. Default: 5 s.
     pub request_timeout: Duration,
+    /// How long [`Store::close`](crate::Store::close) waits for work that was begun. Default: `None`, which is 10 s, or
+    /// `request_timeout` if that is longer.
+    pub close_timeout: Option<Duration>,
     /// The TTL of a write that names none. Default: none, entries are persistent.
     pub default_ttl: Option<Duration>,
     /// The namespace that the opened store is in. Default: none, the root.
@@ -50,6 +56,7 @@ impl Default for Settings {
         Self {
             codec: Codec::default(),
             request_timeout: Duration::from_secs(5),
+            close_timeout: None,
             default_ttl: None,
             namespace: None,
             max_key_bytes: MAX_KEY_BYTES,
@@ -66,6 +73,12 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How long a close waits.
+    pub(crate) fn time_to_close(&self) -> Duration {
+        let default = || CLOSE_TIMEOUT.max(self.request_timeout);
+        self.close_timeout.unwrap_or_else(default)
+    }
+
     /// The codec that models are really encoded with.
     pub(crate) fn model_codec(&self) -> Codec {
         if self.go_compatible {
@@ -138,6 +151,10 @@ pub(super) static SHARED: &[Row] = &[
         ),
     ),
     Row::new(
+        "close_timeout",
+        Kind::Time(GRAIN..=LONGEST, field!(close_timeout?)),
+    ),
+    Row::new(
         "max_key_bytes",
         Kind::Size(1..=MAX_KEY_BYTES, field!(max_key_bytes)),
     ),
@@ -195,6 +212,14 @@ macro_rules! shared_settings {
             #[must_use]
             pub fn request_timeout(mut self, timeout: Duration) -> Self {
                 self.settings.set_request_timeout(timeout);
+                self
+            }
+
+            /// How long [`Store::close`](crate::Store::close) waits for work that was begun: 1 ms to 100 years. Default:
+            /// 10 s, or `request_timeout` if that is longer.
+            #[must_use]
+            pub fn close_timeout(mut self, timeout: Duration) -> Self {
+                self.settings.close_timeout = Some(timeout);
                 self
             }
 

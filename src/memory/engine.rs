@@ -19,7 +19,7 @@ use super::sweep::Sweep;
 use super::table::Table;
 use crate::error::Error;
 use crate::lane::LaneReceiver;
-use crate::request::{LeaseRequest, Reply, Request};
+use crate::request::{LeaseRequest, Progress, Reply, Request};
 use crate::stats::EngineStats;
 
 /// The most requests that are taken from the lane at once.
@@ -50,7 +50,7 @@ pub(crate) struct MemoryEngine {
     /// Boxed, for the actor's future is moved with every poll.
     table: Box<Table>,
     /// Long work, carried out in slices between batches.
-    sweeps: VecDeque<(Sweep, Reply<u64>)>,
+    sweeps: VecDeque<(Sweep, Progress, Reply<u64>)>,
     /// Whether entries have expired and wait to be reclaimed.
     overdue: bool,
     origin: Instant,
@@ -223,6 +223,9 @@ impl MemoryEngine {
             }
             self.sweep(now);
         }
+        if let Some((sweep, progress, _)) = self.sweeps.front() {
+            progress.report(sweep.removed());
+        }
     }
 
     /// Takes the first sweep one step further. Those behind it wait, for what they have to remove may
@@ -230,18 +233,18 @@ impl MemoryEngine {
     ///
     /// The sweep is out of the engine's state meanwhile: one that panics is not tried again.
     fn sweep(&mut self, now: Moment) {
-        let Some((mut sweep, reply)) = self.sweeps.pop_front() else {
+        let Some((mut sweep, progress, reply)) = self.sweeps.pop_front() else {
             return;
         };
         match sweep.step(&mut self.table, now) {
             Some(removed) => reply.send(Ok(removed)),
-            None => self.sweeps.push_front((sweep, reply)),
+            None => self.sweeps.push_front((sweep, progress, reply)),
         }
     }
 
     /// Takes on a sweep. Most are small, and done at once.
-    fn begin(&mut self, sweep: Sweep, reply: Reply<u64>, now: Moment) {
-        self.sweeps.push_back((sweep, reply));
+    fn begin(&mut self, sweep: Sweep, progress: Progress, reply: Reply<u64>, now: Moment) {
+        self.sweeps.push_back((sweep, progress, reply));
         if self.sweeps.len() == 1 {
             self.sweep(now);
         }
@@ -332,11 +335,19 @@ impl MemoryEngine {
                 cursor,
                 reply,
             } => reply.send(Ok(table.scan(&prefix, cursor, now))),
-            Request::Clear { prefix, reply } => {
+            Request::Clear {
+                prefix,
+                progress,
+                reply,
+            } => {
                 let sweep = Sweep::clearing(table, prefix);
-                self.begin(sweep, reply, now);
+                self.begin(sweep, progress, reply, now);
             }
-            Request::Invalidate { names, reply } => self.begin(Sweep::invalidation(names), reply, now),
+            Request::Invalidate {
+                names,
+                progress,
+                reply,
+            } => self.begin(Sweep::invalidation(names), progress, reply, now),
             Request::GetAged { key, reply } => reply.send(Ok(table.get_aged(&key, now))),
             Request::GetManyAged { keys, reply } => {
                 reply.send(Ok(keys.iter().map(|key| table.get_aged(key, now)).collect()));
@@ -345,7 +356,7 @@ impl MemoryEngine {
                 let LeaseRequest { action, reply } = *request;
                 let sweeps = &self.sweeps;
                 let mut names = action.names();
-                let clearing = names.any(|name| sweeps.iter().any(|(sweep, _)| sweep.clears(name)));
+                let clearing = names.any(|name| sweeps.iter().any(|(sweep, ..)| sweep.clears(name)));
                 drop(names);
                 reply.send(Ok(table.serve_lease(action, clearing, now)));
             }

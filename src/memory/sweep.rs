@@ -49,6 +49,13 @@ impl Sweep {
         }
     }
 
+    /// How many entries it has removed so far.
+    pub(crate) fn removed(&self) -> u64 {
+        match self {
+            Sweep::Invalidation { removed, .. } | Sweep::Clearing { removed, .. } => *removed,
+        }
+    }
+
     /// Whether it is to remove what is under this name.
     pub(crate) fn clears(&self, name: &Key) -> bool {
         match self {

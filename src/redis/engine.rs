@@ -186,13 +186,21 @@ impl RedisEngine {
                     ..self.stats
                 }));
             }
-            Request::Invalidate { names, reply } => {
+            Request::Invalidate {
+                names,
+                progress,
+                reply,
+            } => {
                 if names.is_empty() {
                     return reply.send(Ok(0));
                 }
-                Task::Walk(Walk::invalidation(&names, reply))
+                Task::Walk(Walk::invalidation(&names, reply).reporting(progress))
             }
-            Request::Clear { prefix, reply } => Task::Walk(Walk::clearing(prefix, reply)),
+            Request::Clear {
+                prefix,
+                progress,
+                reply,
+            } => Task::Walk(Walk::clearing(prefix, reply).reporting(progress)),
             Request::GetMany { keys, reply, .. } if keys.is_empty() => return reply.send(Ok(Vec::new())),
             Request::GetManyAged { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
             request => Task::Request(request),

@@ -14,13 +14,14 @@ use self::invalidation::Invalidation;
 use super::layout::Layout;
 use super::script::By;
 use crate::key::Key;
-use crate::request::Reply;
+use crate::request::{Progress, Reply};
 
 /// A piece of long work, with all that it has to remember between its steps.
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) reply: Option<Reply<u64>>,
     pub(super) removed: u64,
+    progress: Progress,
     /// Whether a step may have been carried out.
     pub(super) begun: bool,
     work: Work,
@@ -45,13 +46,26 @@ impl Walk {
         Self::new(Work::Clearing(Box::new(Clearing::new(prefix))), reply)
     }
 
+    /// A clearing in steps so small that tests can come between them.
+    #[cfg(test)]
+    pub(super) fn clearing_in_small_steps(prefix: String) -> Self {
+        let clearing = Clearing::new(prefix).in_small_steps();
+        Self::new(Work::Clearing(Box::new(clearing)), Reply::new().0)
+    }
+
     fn new(work: Work, reply: Reply<u64>) -> Self {
         Self {
             reply: Some(reply),
             removed: 0,
+            progress: Progress::default(),
             begun: false,
             work,
         }
+    }
+
+    /// Tells `progress` how many entries each step has removed.
+    pub(super) fn reporting(self, progress: Progress) -> Self {
+        Self { progress, ..self }
     }
 
     /// Whether it removes dependents, rather than everything.
@@ -75,6 +89,7 @@ impl Walk {
             Work::Clearing(work) => work.advance(answer)?,
         };
         self.removed += removed;
+        self.progress.report(self.removed);
         Ok(done)
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{IntoNames, Scan, ScanEntries, SetMany, Store, chunks};
+use super::{Clear, IntoNames, Invalidate, Scan, ScanEntries, SetMany, Store, chunks};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Call;
@@ -127,19 +127,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout), and on Redis
-    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine goes on, unless the connection to
-    /// the server was lost: call again then, and nothing is missed.
+    /// As [`delete`](Self::delete), and [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100
+    /// years. The call ends by its [`timeout`](Invalidate::timeout), or by `request_timeout`. After
+    /// [`Timeout`](crate::Error::Timeout), and on Redis [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine
+    /// goes on, unless the connection to the server was lost: call again then, and nothing is missed.
     ///
     /// # Cancel safety
     ///
     /// Once polled, all is removed even if the future is dropped, if the connection lasts.
-    pub async fn invalidate<M>(&self, names: impl IntoNames<M>) -> Result<u64> {
-        let names = names.each(|name| self.name(name))?;
-        self.lane()
-            .call()
-            .ask_for_long(|reply| Request::Invalidate { names, reply })
-            .await
+    pub fn invalidate<M>(&self, names: impl IntoNames<M>) -> Invalidate<'_> {
+        Invalidate::new(self, names.each(|name| self.name(name)))
     }
 
     /// Streams the keys that begin with `prefix`, in no order, without this handle's namespace.
@@ -230,18 +227,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`delete`](Self::delete). After [`Timeout`](crate::Error::Timeout), and on Redis
-    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine goes on, unless the connection to
-    /// the server was lost: call again then, and nothing is missed.
+    /// As [`delete`](Self::delete), and [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100
+    /// years. The call ends by its [`timeout`](Clear::timeout), or by `request_timeout`. After
+    /// [`Timeout`](crate::Error::Timeout), and on Redis [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine
+    /// goes on, unless the connection to the server was lost: call again then, and nothing is missed.
     ///
     /// # Cancel safety
     ///
     /// Once polled, all is removed even if the future is dropped, if the connection lasts.
-    pub async fn clear(&self) -> Result<u64> {
-        let prefix = self.namespace.prefix().to_owned();
-        self.lane()
-            .call()
-            .ask_for_long(|reply| Request::Clear { prefix, reply })
-            .await
+    pub fn clear(&self) -> Clear<'_> {
+        Clear::new(self)
     }
 }

@@ -1,6 +1,7 @@
 //! The whole namespace: `scan` and `clear`.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use cachestore::{Error, Store};
 use futures_util::{StreamExt, TryStreamExt};
@@ -244,4 +245,68 @@ pub(crate) async fn a_scan_of_entries_goes_on_while_others_write(store: Store) {
     let mut entries = store.scan_entries("");
     assert!(matches!(entries.next().await, Some(Err(Error::Closed))));
     assert!(entries.next().await.is_none());
+}
+
+/// More entries than an engine removes in one step.
+async fn fill(store: &Store) {
+    let entries = (0..20_000).map(|n| (format!("many{n}"), "v"));
+    store.set_many(entries).depends_on(["name"]).await.unwrap();
+}
+
+pub(crate) async fn long_work_tells_how_far_it_has_come(store: Store) {
+    for clears in [true, false] {
+        fill(&store).await;
+        let mut told = Vec::new();
+        let report = |removed| told.push(removed);
+        let removed = if clears {
+            store.clear().on_progress(report).await
+        } else {
+            store.invalidate(["name"]).on_progress(report).await
+        };
+        assert_eq!(removed.unwrap(), 20_000);
+        assert_eq!(told.last(), Some(&20_000), "the total comes last");
+        assert!(
+            told.is_sorted_by(|a, b| a < b),
+            "each report is of more: {told:?}"
+        );
+    }
+    let mut told = Vec::new();
+    let nothing = store.clear().on_progress(|removed| told.push(removed));
+    assert_eq!(nothing.await.unwrap(), 0);
+    assert_eq!(told, [0]);
+}
+
+pub(crate) async fn a_report_that_panics_is_its_callers_own(store: Store) {
+    fill(&store).await;
+    let clear = tokio::spawn({
+        let store = store.clone();
+        async move { store.clear().on_progress(|_| panic!("the caller's own")).await }
+    });
+    assert!(clear.await.unwrap_err().is_panic());
+    store.set("k", "v").await.unwrap();
+    assert_eq!(store.get_string("many1").await.unwrap(), None);
+    assert_eq!(
+        store.clear().await.unwrap(),
+        u64::from(store.exists("k").await.unwrap())
+    );
+}
+
+pub(crate) async fn long_work_takes_a_time_of_its_own(store: Store) {
+    let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    for timeout in [Duration::ZERO, century + Duration::from_nanos(1), Duration::MAX] {
+        let refused = store.clear().timeout(timeout).await;
+        assert!(matches!(refused, Err(Error::InvalidTtl { .. })), "{refused:?}");
+        let refused = store.invalidate(["k"]).timeout(timeout).await;
+        assert!(matches!(refused, Err(Error::InvalidTtl { .. })), "{refused:?}");
+    }
+    fill(&store).await;
+    let invalidate = store.invalidate(["name"]).timeout(century).into_future();
+    assert_eq!(sent(invalidate).await.unwrap(), 20_000);
+    store.set("k", "v").await.unwrap();
+    assert_eq!(store.clear().timeout(century).await.unwrap(), 1);
+}
+
+/// A future that may move between threads.
+fn sent<F: Future + Send>(future: F) -> F {
+    future
 }

@@ -10,7 +10,7 @@ use super::super::{MemoryEngine, Start};
 use super::Keys;
 use crate::error::{Error, Result};
 use crate::lane::{Bounds, LaneSender, Stamp, lane};
-use crate::request::{Reply, Request};
+use crate::request::{Progress, Reply, Request};
 use crate::stats::Stats;
 use crate::value::Value;
 
@@ -164,7 +164,11 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         }
         engine.stats().await;
         let names = vec![engine.keys.key("name")];
-        let invalidated = engine.enqueue(|reply| Request::Invalidate { names, reply });
+        let invalidated = engine.enqueue(|reply| Request::Invalidate {
+            names,
+            progress: Progress::default(),
+            reply,
+        });
         let fault = engine.enqueue(|reply| Request::Panic {
             inside_the_table,
             reply,
@@ -185,7 +189,11 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         let names = vec![engine.keys.key("name")];
         let again = engine
             .lane
-            .ask(|reply| Request::Invalidate { names, reply })
+            .ask(|reply| Request::Invalidate {
+                names,
+                progress: Progress::default(),
+                reply,
+            })
             .await;
         assert_eq!(again.unwrap(), 1);
     }
@@ -249,6 +257,7 @@ async fn an_invalidation_is_answered_when_nothing_is_left_though_another_began_i
     let invalidate = || {
         engine.enqueue(|reply| Request::Invalidate {
             names: vec![engine.keys.key("name")],
+            progress: Progress::default(),
             reply,
         })
     };

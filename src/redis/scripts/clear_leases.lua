@@ -4,6 +4,8 @@ local page = redis.call('HSCAN', 'cachestore:leases', ARGV[3], 'MATCH', ARGV[5],
 local names = {}
 -- Names and what is known of them take turns.
 for i = 1, #page[2], 2 do names[#names + 1] = page[2][i] end
-each_thousand(names, 'HDEL', 'cachestore:leases')
+for from = 1, #names, 1000 do
+  redis.call('HDEL', 'cachestore:leases', unpack(names, from, math.min(from + 999, #names)))
+end
 if page[1] == '0' and ARGV[6] == '1' and marked == 1 then unmark() end
 return { page[1], 0, marked, {} }

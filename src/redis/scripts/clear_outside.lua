@@ -1,11 +1,11 @@
 -- Notes what leads out of the namespace that is cleared: the names on which entries of others depend, and what
--- those were derived from, and so on.
+-- those were derived from, and so on. Sets whose members are too many for this step are answered.
 local page = redis.call('SCAN', ARGV[3], 'COUNT', ARGV[4], 'TYPE', 'set')
 local large = {}
 for _, set in ipairs(page[2]) do
   if not begins(set, depend .. prefix) then
     -- None of ours.
-  elseif redis.call('SCARD', set) > most then
+  elseif not affords(set) then
     large[#large + 1] = set
   elseif leads_out(redis.call('SMEMBERS', set)) then
     note(set)

@@ -1,30 +1,33 @@
 -- Removes the sets that led to values which have been removed. What is noted in `cachestore:tied` stays, and loses
--- only members that are not.
+-- only members that are not. Sets whose members are too many for this step are answered.
 local page = redis.call('SCAN', ARGV[3], 'COUNT', ARGV[4], 'TYPE', 'set')
-local gone, large = {}, {}
-
--- What a crash left of an invalidation still leads to what is noted.
-local function leads_on(ghosts)
-  if redis.call('SCARD', ghosts) > most then return true end
-  for _, noted in ipairs(redis.call('SMISMEMBER', tied, unpack(redis.call('SMEMBERS', ghosts)))) do
-    if noted == 1 then return true end
-  end
-  return false
-end
-
+local sets, names, kinds = {}, {}, {}
 for _, set in ipairs(page[2]) do
   local name, kind = named(set)
-  if not name then
-    -- None of ours.
-  elseif redis.call('SISMEMBER', tied, name) == 0 then
-    if kind ~= 'ghosts' or not leads_on(set) then gone[#gone + 1] = set end
-  elseif kind ~= 'depend' then
-    -- It stays as it is.
-  elseif redis.call('SCARD', set) > most then
-    large[#large + 1] = set
-  else
-    thin_out(set, redis.call('SMEMBERS', set))
+  if name then
+    sets[#sets + 1] = set
+    names[#sets], kinds[#sets] = name, kind
   end
 end
-each_thousand(gone, 'UNLINK')
+
+local gone, large = {}, {}
+local function look_at(set, kind, is_noted)
+  if is_noted and kind ~= 'depend' then
+    -- It stays as it is.
+  elseif not is_noted and kind ~= 'ghosts' then
+    gone[#gone + 1] = set
+  elseif not affords(set) then
+    large[#large + 1] = set
+  elseif is_noted then
+    thin_out(set, redis.call('SMEMBERS', set))
+  elseif not leads_on(set) then
+    gone[#gone + 1] = set
+  end
+end
+for from = 1, #sets, 1000 do
+  local to = math.min(from + 999, #sets)
+  local noted = redis.call('SMISMEMBER', tied, unpack(names, from, to))
+  for i = from, to do look_at(sets[i], kinds[i], noted[i - from + 1] == 1) end
+end
+unlink(gone)
 return { page[1], 0, marked, large }

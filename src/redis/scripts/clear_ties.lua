@@ -1,8 +1,9 @@
 -- What the steps of a clearing that look at sets have in common. ARGV[5] and ARGV[6]: how a dependency set's name
 -- begins and ends.
 local depend, close = ARGV[5], ARGV[6]
--- How many members of a set a step may look at.
-local most = 1000
+-- How many members one set may have for a step to look at them at once, and how many of all sets this step has
+-- left to look at.
+local most, left = 1000, 1000
 
 -- What was noted was lost with the mark.
 if marked == 0 then return { '0', 0, 0, {} } end
@@ -14,6 +15,23 @@ local function named(set)
     local open = 'cachestore:' .. kind .. ':{'
     if begins(set, open .. prefix) then return string.sub(set, #open + 1, -2), kind end
   end
+end
+
+-- Whether this step may look at all members of a set.
+local function affords(set)
+  left = left - redis.call('SCARD', set)
+  return left >= 0
+end
+
+-- What a crash left of an invalidation still leads to what is noted.
+local function leads_on(ghosts)
+  if redis.call('SCARD', ghosts) > most then return true end
+  local members = redis.call('SMEMBERS', ghosts)
+  if not members[1] then return false end
+  for _, noted in ipairs(redis.call('SMISMEMBER', tied, unpack(members))) do
+    if noted == 1 then return true end
+  end
+  return false
 end
 
 local function leads_out(members)

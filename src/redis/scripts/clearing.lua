@@ -46,15 +46,13 @@ local function unmark()
   if redis.call('EXISTS', marks) == 0 then redis.call('UNLINK', tied) end
 end
 
--- SCAN may answer more keys than asked for: not more than a script's stack holds at once.
-local function each_thousand(keys, ...)
-  local answers = 0
+-- Removes keys: how many there were. SCAN may answer more keys than asked for, and more than a script's stack holds.
+local function unlink(keys)
+  local removed = 0
   for from = 1, #keys, 1000 do
-    local words = { ... }
-    for i = from, math.min(from + 999, #keys) do words[#words + 1] = keys[i] end
-    answers = answers + redis.call(unpack(words))
+    removed = removed + redis.call('UNLINK', unpack(keys, from, math.min(from + 999, #keys)))
   end
-  return answers
+  return removed
 end
 
 local marked = mark() and 1 or 0

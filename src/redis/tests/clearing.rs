@@ -16,7 +16,7 @@ struct Clearing<'l> {
 impl<'l> Clearing<'l> {
     fn new(loader: &'l Loader, prefix: &str, go: bool) -> Self {
         Self {
-            walk: Walk::clearing(prefix.to_owned(), Reply::new().0),
+            walk: Walk::clearing_in_small_steps(prefix.to_owned()),
             layout: Layout::new(go),
             loader,
             over: false,

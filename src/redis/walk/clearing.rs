@@ -6,16 +6,26 @@ use super::{Unexpected, count, number};
 use crate::redis::layout::{Layout, pattern};
 use crate::redis::script::{By, Script};
 
-/// How many keys one step looks at: the server serves nobody else meanwhile.
-const PAGE: usize = 512;
-/// The same, where it may look at a thousand members of each.
-const SETS: usize = 32;
+/// How much one step looks at: the server serves nobody else meanwhile.
+#[derive(Debug, Clone, Copy)]
+struct Page {
+    /// Keys of values, and names that are being loaded.
+    keys: usize,
+    /// Sets, where a step also looks at up to a thousand members of them; and members of one large set.
+    sets: usize,
+}
+
+const PAGE: Page = Page {
+    keys: 1024,
+    sets: 512,
+};
 
 #[derive(Debug)]
 pub(super) struct Clearing {
     /// What marks it on the server.
     id: String,
     prefix: String,
+    page: Page,
     pass: Pass,
     cursor: u64,
     /// Sets of the last page that are too large for it, and the cursor in the last of them.
@@ -44,6 +54,7 @@ impl Clearing {
         Self {
             id: format!("{:032x}", rand::random::<u128>()),
             prefix,
+            page: PAGE,
             pass: Pass::Leases,
             cursor: 0,
             large: Vec::new(),
@@ -52,15 +63,22 @@ impl Clearing {
         }
     }
 
+    /// The same, in steps so small that tests can come between them.
+    #[cfg(test)]
+    pub(super) fn in_small_steps(self) -> Self {
+        let page = Page { keys: 512, sets: 32 };
+        Self { page, ..self }
+    }
+
     /// The command of the next step.
     pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
         let large = self.large.last();
         let (script, cursor, page) = match self.pass {
-            Pass::Leases | Pass::LeasesAgain => (Script::ClearLeases, self.cursor, PAGE),
-            Pass::Values => (Script::ClearValues, self.cursor, PAGE),
-            Pass::Outside | Pass::Sets if large.is_some() => (Script::ClearLarge, self.place, PAGE),
-            Pass::Outside => (Script::ClearOutside, self.cursor, SETS),
-            Pass::Sets => (Script::ClearSets, self.cursor, SETS),
+            Pass::Leases | Pass::LeasesAgain => (Script::ClearLeases, self.cursor, self.page.keys),
+            Pass::Values => (Script::ClearValues, self.cursor, self.page.keys),
+            Pass::Outside | Pass::Sets if large.is_some() => (Script::ClearLarge, self.place, self.page.sets),
+            Pass::Outside => (Script::ClearOutside, self.cursor, self.page.sets),
+            Pass::Sets => (Script::ClearSets, self.cursor, self.page.sets),
         };
         let mut command = script.call(by, 0);
         command.arg(&self.id).arg(&self.prefix).arg(cursor).arg(page);

@@ -178,19 +178,19 @@ fn page(next: &str, removed: i64, marked: bool) -> Wire {
 #[test]
 fn a_clearing_removes_values_then_sets_and_kills_what_is_being_loaded_before_and_after() {
     let mut walk = Walk::clearing("t:".into(), Reply::new().0);
-    assert_eq!(step(&walk), "t: 0 512 t:* 0", "leases");
+    assert_eq!(step(&walk), "t: 0 1024 t:* 0", "leases");
     assert_eq!(walk.advance(page("9", 0, false)), Ok(false), "now it is marked");
-    assert_eq!(step(&walk), "t: 9 512 t:* 0");
+    assert_eq!(step(&walk), "t: 9 1024 t:* 0");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 512 t:*", "values");
+    assert_eq!(step(&walk), "t: 0 1024 t:*", "values");
     assert_eq!(walk.advance(page("18446744073709551615", 2, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 18446744073709551615 512 t:*");
+    assert_eq!(step(&walk), "t: 18446744073709551615 1024 t:*");
     assert_eq!(walk.advance(page("0", 3, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 32 d: ", "what leads out");
+    assert_eq!(step(&walk), "t: 0 512 d: ", "what leads out");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 32 d: ", "sets");
+    assert_eq!(step(&walk), "t: 0 512 d: ", "sets");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 512 t:* 1", "leases, and the mark");
+    assert_eq!(step(&walk), "t: 0 1024 t:* 1", "leases, and the mark");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
     assert_eq!(walk.removed, 5);
     assert_eq!(walk.advance(Wire::Nil), Err(Unexpected));
@@ -217,12 +217,12 @@ fn a_clearing_looks_at_a_large_set_part_by_part() {
         assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
         assert_eq!(step(&walk), format!("t: 0 512 d:  d:a {last}"));
         assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
-        assert_eq!(step(&walk), "t: 7 32 d: ");
+        assert_eq!(step(&walk), "t: 7 512 d: ");
         assert_eq!(walk.advance(with_large("0", &["d:c"])), Ok(false));
         assert_eq!(step(&walk), format!("t: 0 512 d:  d:c {last}"));
         assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
     }
-    assert_eq!(step(&walk), "t: 0 512 t:* 1", "leases, and the mark");
+    assert_eq!(step(&walk), "t: 0 1024 t:* 1", "leases, and the mark");
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn a_clearing_whose_mark_was_lost_begins_anew() {
             assert_eq!(walk.advance(page("0", 1, true)), Ok(false));
         }
         assert_eq!(walk.advance(page("0", 1, false)), Ok(false), "{pass}");
-        assert_eq!(step(&walk), "t: 0 512 t:* 0", "{pass}");
+        assert_eq!(step(&walk), "t: 0 1024 t:* 0", "{pass}");
         for _ in 0..4 {
             assert_eq!(walk.advance(page("0", 1, true)), Ok(false));
         }

@@ -1,13 +1,13 @@
-//! Invalidations of many names: few round trips, short steps, exact counts.
+//! Invalidations and clearings: few round trips, short steps, exact counts, and time enough.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use cachestore::Store;
+use cachestore::{Error, Store};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::harness::opening::{config, ms, open, plain};
+use crate::harness::opening::{LATE, config, ms, open};
 use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 
 /// Writes entries, each with the keys that it depends on.
@@ -55,7 +55,7 @@ async fn five_thousand_names_take_few_round_trips() {
     let removed = store.invalidate((0..5000).map(name)).await.unwrap();
     let took = began.elapsed();
     let steps = scripts(&server);
-    println!("invalidation: 5,000 names with 15,000 entries took {took:?} in {steps} steps");
+    println!("long work: 5,000 names with 15,000 entries took {took:?} in {steps} steps");
     assert_eq!(removed, 15_000);
     assert_eq!(server.command(&["DBSIZE"]).int(), 0, "no set is left either");
     assert!(steps <= 100, "{steps} steps");
@@ -67,7 +67,8 @@ async fn five_thousand_names_take_few_round_trips() {
 
 #[tokio::test]
 async fn each_entry_counts_once_whatever_leads_to_it() {
-    let (server, store) = plain().await;
+    let server = RedisServer::start().await;
+    let store = open(config(&server.url()).request_timeout(ms(60_000))).await;
     let mut random = Seeded::new(11);
     for round in 0..8 {
         const KEYS: u64 = 1500;
@@ -104,7 +105,8 @@ async fn each_entry_counts_once_whatever_leads_to_it() {
 
 #[tokio::test]
 async fn a_step_is_short_however_many_dependents_there_are() {
-    let (server, store) = plain().await;
+    let server = RedisServer::start().await;
+    let store = open(config(&server.url()).request_timeout(ms(60_000))).await;
     let tied = (0..20_000).map(|n| (format!("page:{n}"), "v"));
     store.set_many(tied).depends_on(["all"]).await.unwrap();
     let below = (0..5000).map(|n| (format!("leaf:{n}"), vec![format!("page:{n}")]));
@@ -122,7 +124,7 @@ async fn a_step_is_short_however_many_dependents_there_are() {
     steps.sort_unstable();
     let (middle, worst) = (steps[steps.len() / 2], steps[steps.len() - 1]);
     println!(
-        "invalidation: {} steps of {middle} us, at most {worst} us",
+        "long work: {} steps of {middle} us, at most {worst} us",
         steps.len()
     );
     // A machine that does something else meanwhile makes many of them longer, but not all.
@@ -131,4 +133,57 @@ async fn a_step_is_short_however_many_dependents_there_are() {
         "a step holds the server: {steps:?}"
     );
     assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+}
+
+/// A store over a slow server, where a clearing takes longer than a request may.
+async fn slow(close: Duration) -> (RedisServer, Proxy, Store) {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let settings = config(&proxy.url()).request_timeout(ms(500)).close_timeout(close);
+    let store = open(settings).await;
+    let filling = open(config(&server.url()).request_timeout(ms(30_000))).await;
+    let entries = (0..20_000).map(|n| (format!("k{n}"), "v"));
+    filling.set_many(entries).depends_on(["name"]).await.unwrap();
+    let (delay, jitter) = (ms(100), Duration::ZERO);
+    proxy.add(Direction::Down, Toxic::Latency { delay, jitter });
+    (server, proxy, store)
+}
+
+#[tokio::test]
+async fn long_work_may_take_longer_than_a_request() {
+    let (server, _proxy, store) = slow(ms(30_000)).await;
+    let late = store.clear().await;
+    assert!(matches!(late, Err(Error::OutcomeUnknown(_))), "{late:?}");
+    let mut reports = 0;
+    let invalidate = store.invalidate(["name"]).timeout(ms(30_000));
+    invalidate.on_progress(|_| reports += 1).await.unwrap();
+    assert!(reports >= 1);
+    assert_eq!(store.clear().timeout(ms(30_000)).await.unwrap(), 0);
+    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+}
+
+#[tokio::test]
+async fn a_close_waits_for_the_long_work_that_was_begun() {
+    let (server, _proxy, store) = slow(ms(30_000)).await;
+    let (clear, closed) = tokio::join!(store.clear().timeout(ms(30_000)), async {
+        // The clearing has been sent.
+        tokio::task::yield_now().await;
+        store.close().await
+    });
+    assert_eq!(clear.unwrap(), 20_000);
+    closed.unwrap();
+    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+}
+
+#[tokio::test]
+async fn a_close_ends_by_its_own_time() {
+    let (_server, _proxy, store) = slow(ms(300)).await;
+    let began = Instant::now();
+    let (_, closed) = tokio::join!(store.clear().timeout(ms(5000)), async {
+        tokio::task::yield_now().await;
+        let closed = store.close().await;
+        (closed, began.elapsed())
+    });
+    assert!(matches!(closed.0, Err(Error::Timeout { .. })), "{closed:?}");
+    assert!(closed.1 <= ms(300) + LATE, "{closed:?}");
 }

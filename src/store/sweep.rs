@@ -1,0 +1,161 @@
+//! The builders of long work, awaited like calls: invalidations and clearings.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use super::Store;
+use crate::error::Result;
+use crate::key::Key;
+use crate::request::{Progress, Reply, Request};
+use crate::ttl::Ttl;
+
+type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<u64>> + Send + 'a>>;
+
+/// What the caller does with each report.
+type OnProgress<'a> = Box<dyn FnMut(u64) + Send + 'a>;
+
+/// What both kinds of long work can be given.
+struct Options<'a> {
+    store: &'a Store,
+    timeout: Option<Duration>,
+    on_progress: Option<OnProgress<'a>>,
+}
+
+impl<'a> Options<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            timeout: None,
+            on_progress: None,
+        }
+    }
+
+    /// Sends the request that `make` builds, and waits until the work is done.
+    async fn run(self, make: impl FnOnce(Progress, Reply<u64>) -> Request) -> Result<u64> {
+        let lane = self.store.lane();
+        let mut call = match self.store.count(self.timeout.map(Ttl::checked).transpose())? {
+            Some(timeout) => lane.call_within(timeout),
+            None => lane.call(),
+        };
+        let Some(mut on_progress) = self.on_progress else {
+            return call.ask_for_long(|reply| make(Progress::default(), reply)).await;
+        };
+        let (progress, mut reports) = Progress::new();
+        let mut told = None;
+        let mut answer = pin!(call.ask_for_long(|reply| make(progress, reply)));
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answer => {
+                    let removed = answer?;
+                    if told != Some(removed) {
+                        on_progress(removed);
+                    }
+                    return Ok(removed);
+                }
+                Ok(()) = reports.changed() => {
+                    let removed = *reports.borrow_and_update();
+                    on_progress(removed);
+                    told = Some(removed);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The options of long work, the same on both builders.
+macro_rules! sweep_options {
+    ($builder:ident) => {
+        impl<'a> $builder<'a> {
+            /// Sets how long the call may take, in place of `request_timeout`: over zero, at most 100 years.
+            /// Outside these bounds, the call answers [`InvalidTtl`](crate::Error::InvalidTtl).
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.options.timeout = Some(timeout);
+                self
+            }
+
+            /// Calls `on_progress` with the number of entries that were removed so far, as often as the engine
+            /// reports it and the caller's task runs. The last call gets the total.
+            ///
+            /// `on_progress` runs in the task that awaits the builder, where its panics stay. The engine
+            /// waits for none of the calls: a slow caller gets fewer of them.
+            pub fn on_progress(mut self, on_progress: impl FnMut(u64) + Send + 'a) -> Self {
+                self.options.on_progress = Some(Box::new(on_progress));
+                self
+            }
+        }
+    };
+}
+
+sweep_options!(Clear);
+sweep_options!(Invalidate);
+
+/// A removal of all entries of a namespace: see [`Store::clear`].
+#[derive(Debug)]
+#[must_use = "a clearing does nothing until it is awaited"]
+pub struct Clear<'a> {
+    options: Options<'a>,
+}
+
+impl<'a> Clear<'a> {
+    pub(super) fn new(store: &'a Store) -> Self {
+        let options = Options::new(store);
+        Self { options }
+    }
+}
+
+impl<'a> IntoFuture for Clear<'a> {
+    type Output = Result<u64>;
+    type IntoFuture = BoxFuture<'a>;
+
+    fn into_future(self) -> BoxFuture<'a> {
+        let prefix = self.options.store.namespace.prefix().to_owned();
+        Box::pin(self.options.run(|progress, reply| Request::Clear {
+            prefix,
+            progress,
+            reply,
+        }))
+    }
+}
+
+/// A removal of entries and of all that depends on them: see [`Store::invalidate`].
+#[derive(Debug)]
+#[must_use = "an invalidation does nothing until it is awaited"]
+pub struct Invalidate<'a> {
+    options: Options<'a>,
+    names: Result<Vec<Key>>,
+}
+
+impl<'a> Invalidate<'a> {
+    pub(super) fn new(store: &'a Store, names: Result<Vec<Key>>) -> Self {
+        let options = Options::new(store);
+        Self { options, names }
+    }
+}
+
+impl<'a> IntoFuture for Invalidate<'a> {
+    type Output = Result<u64>;
+    type IntoFuture = BoxFuture<'a>;
+
+    fn into_future(self) -> BoxFuture<'a> {
+        Box::pin(async move {
+            let names = self.names?;
+            let make = |progress, reply| Request::Invalidate {
+                names,
+                progress,
+                reply,
+            };
+            self.options.run(make).await
+        })
+    }
+}
