@@ -400,8 +400,8 @@ fn long_work_is_finished_before_the_end() {
                     .await
                     .unwrap();
             }
-            let mut invalidated = Box::pin(maybe_done(store.invalidate(["name"])));
-            let mut cleared = Box::pin(maybe_done(store.clear()));
+            let mut invalidated = Box::pin(maybe_done(store.invalidate(["name"]).into_future()));
+            let mut cleared = Box::pin(maybe_done(store.clear().into_future()));
             let _ = (poll!(&mut invalidated), poll!(&mut cleared));
             store.close().await.unwrap();
             invalidated.as_mut().await;

@@ -229,7 +229,7 @@ async fn others_are_served_during_a_large_invalidation() {
         .await
         .unwrap();
     store.ping().await.unwrap();
-    let mut invalidation = pin!(store.invalidate(["u"]));
+    let mut invalidation = pin!(store.invalidate(["u"]).into_future());
     let mut unwoken = Context::from_waker(Waker::noop());
     assert!(invalidation.as_mut().poll(&mut unwoken).is_pending());
     assert!(store.exists("other").await.unwrap());

@@ -150,11 +150,11 @@ async fn what_is_written_after_a_clear_is_called_stays() {
         .unwrap();
     store.ping().await.unwrap();
     // Sent by its one poll, and carried out though it is dropped.
-    assert!(store.clear().now_or_never().is_none());
+    assert!(store.clear().into_future().now_or_never().is_none());
     store.set("k0", "new").await.unwrap();
     store.set(format!("k{}", COUNT - 1), "new").await.unwrap();
     store.incr("n", 1).await.unwrap();
-    store.clear().now_or_never();
+    store.clear().into_future().now_or_never();
     store.set("last", "new").await.unwrap();
     assert_eq!(store.namespace("elsewhere").unwrap().clear().await.unwrap(), 0);
     assert_eq!(keys(&store, "").await, ["last"]);
