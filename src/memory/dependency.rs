@@ -1,19 +1,17 @@
 //! Who depends on whom: exact, cascading, safe with cycles, and leaving nothing behind.
 //!
-//! An entry has an edge to each name that it depends on; a name is kept while it has edges. When an
-//! entry goes (deleted, expired, evicted) while others depend on *its* key, its edges stay with that
-//! name, as a *ghost*: what was derived from the entry was derived from all that the entry was
-//! derived from, and must still be found by an invalidation. A ghost goes when nothing that is still
-//! held was derived through it.
+//! An entry has an edge to each name that it depends on; a name is kept while it has edges. When an entry
+//! goes (deleted, expired, evicted) while others depend on *its* key, its edges stay with that name, as a
+//! *tombstone*: what was derived from the entry was derived from all that the entry was derived from, and
+//! an invalidation must still find it. A tombstone goes when nothing that is still held was derived
+//! through it: [`tombstone`] says how that is found out.
+
+mod tombstone;
 
 use super::index::Index;
 use super::slab::{NONE, Slab, Slot};
 use crate::footprint;
 use crate::key::Key;
-
-/// How many edges a search for a ghost's living dependents looks at, about a millisecond's worth,
-/// before it gives the ghost the benefit of the doubt.
-const SEARCH: usize = 65_536;
 
 /// A name in the graph.
 pub(crate) type NameId = u32;
@@ -24,8 +22,8 @@ pub(crate) type EdgeId = u32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dependent {
     Entry(Slot),
-    Ghost(NameId),
-    /// What is being loaded: it keeps ghosts, but whoever changes a name kills its leases by their names.
+    Tombstone(NameId),
+    /// What is being loaded: it keeps tombstones, but whoever changes a name kills its leases by their names.
     Load,
 }
 
@@ -34,13 +32,13 @@ struct Name {
     key: Key,
     /// The first edge from a dependent to this name.
     dependents: EdgeId,
-    /// The first edge from this name to another, if it is a ghost.
+    /// The first edge from this name to another, if it is a tombstone.
     depends_on: EdgeId,
+    /// Of a tombstone, the edge from the dependent that keeps it; [`NONE`] while it is in doubt.
+    holder: EdgeId,
     /// Found by its key. A condemned name is not: an invalidation is draining it, and those who
     /// depend on the same key from now on depend on a new name.
     listed: bool,
-    /// The last search that came by.
-    found_by: u32,
 }
 
 #[derive(Debug)]
@@ -60,15 +58,18 @@ pub(crate) struct Dependencies {
     names: Slab<Name>,
     index: Index,
     edges: Slab<Edge>,
-    ghosts: usize,
+    tombstones: usize,
     condemned: usize,
     bytes: usize,
-    /// The number of the last search.
-    search: u32,
-    /// Lists of edges still to be cut; empty between calls.
-    cutting: Vec<EdgeId>,
-    /// Names on which nothing depends any more, kept until their own edges are cut.
+    /// Names on which nothing depends any more, no longer listed, whose own edges are still to be cut.
     dying: Vec<NameId>,
+    /// Tombstones that have lost their holder, and some that have found one since or have gone.
+    doubted: Vec<NameId>,
+    /// What removals may still do in this turn.
+    budget: usize,
+    /// What they have done: edges looked at or cut, and names forgotten.
+    #[cfg(test)]
+    steps: u64,
 }
 
 impl Dependencies {
@@ -77,12 +78,14 @@ impl Dependencies {
             names: Slab::new(),
             index: Index::new(),
             edges: Slab::new(),
-            ghosts: 0,
+            tombstones: 0,
             condemned: 0,
             bytes: 0,
-            search: 0,
-            cutting: Vec::new(),
             dying: Vec::new(),
+            doubted: Vec::new(),
+            budget: tombstone::TURN,
+            #[cfg(test)]
+            steps: 0,
         }
     }
 
@@ -124,20 +127,20 @@ impl Dependencies {
     }
 
     /// The entry `key` has been written anew, and its new edges attached: it no longer derives from
-    /// what its ghost derived from.
-    pub(crate) fn exorcise(&mut self, key: &Key) {
-        if self.ghosts == 0 {
+    /// what its tombstone derived from.
+    pub(crate) fn end_tombstone(&mut self, key: &Key) {
+        if self.tombstones == 0 {
             return;
         }
         if let Some(name) = self.find(key) {
-            self.drop_ghost(name);
-            self.cut();
+            self.drop_tombstone(name);
+            self.settle();
         }
     }
 
     /// The entry `key`, whose edges are `edges`, has gone by itself, or was given out and never stored. If
     /// others depend on it, its edges stay with its name, beside those of an earlier one.
-    pub(crate) fn bereave(&mut self, key: &Key, edges: EdgeId) {
+    pub(crate) fn leave_tombstone(&mut self, key: &Key, edges: EdgeId) {
         if edges == NONE {
             return;
         }
@@ -146,22 +149,22 @@ impl Dependencies {
         };
         let (mut edge, mut last) = (edges, edges);
         while edge != NONE {
-            self.edges[edge].dependent = Dependent::Ghost(name);
+            self.edges[edge].dependent = Dependent::Tombstone(name);
             last = edge;
             edge = self.edges[edge].sibling;
         }
         let earlier = std::mem::replace(&mut self.names[name].depends_on, edges);
         self.edges[last].sibling = earlier;
-        self.ghosts += usize::from(earlier == NONE);
-        self.lay_to_rest(name);
-        self.cut();
+        self.tombstones += usize::from(earlier == NONE);
+        self.doubt(name);
+        self.settle();
     }
 
     /// The entry whose edges are `edges` is overwritten or invalidated.
     pub(crate) fn release(&mut self, edges: EdgeId) {
         if edges != NONE {
-            self.cutting.push(edges);
-            self.cut();
+            self.cut(edges);
+            self.settle();
         }
     }
 
@@ -172,12 +175,17 @@ impl Dependencies {
         Some(name)
     }
 
-    /// As [`condemn`](Self::condemn), for a ghost that depends on a condemned name.
-    pub(crate) fn condemn_name(&mut self, name: NameId) {
-        self.condemned += usize::from(self.names[name].listed);
-        self.unlist(name);
-        self.drop_ghost(name);
-        self.cut();
+    /// As [`condemn`](Self::condemn), for a tombstone that depends on a condemned name: `false` if
+    /// nothing depends on it, and it has only been cut off.
+    pub(crate) fn condemn_name(&mut self, name: NameId) -> bool {
+        let listed = self.names[name].listed;
+        if listed {
+            self.condemned += 1;
+            self.unlist(name);
+        }
+        self.drop_tombstone(name);
+        self.settle();
+        listed
     }
 
     /// The key of a name.
@@ -196,16 +204,9 @@ impl Dependencies {
     }
 
     /// Forgets a condemned name on which nothing depends any more.
-    pub(crate) fn bury(&mut self, name: NameId) {
+    pub(crate) fn forget_condemned(&mut self, name: NameId) {
         self.condemned -= 1;
         self.forget(name);
-    }
-
-    /// Forgets the ghosts that a search gave the benefit of the doubt, once there is no entry at all.
-    pub(crate) fn forget_ghosts(&mut self) {
-        if self.ghosts > 0 && self.condemned == 0 {
-            *self = Self::new();
-        }
     }
 
     fn forget(&mut self, name: NameId) {
@@ -226,8 +227,8 @@ impl Dependencies {
             key: key.clone(),
             dependents: NONE,
             depends_on: NONE,
+            holder: NONE,
             listed: true,
-            found_by: 0,
         });
         let names = &self.names;
         self.index.insert(key.hash(), name, |name| names[name].key.hash());
@@ -236,106 +237,60 @@ impl Dependencies {
     }
 
     fn unlist(&mut self, name: NameId) {
-        if std::mem::replace(&mut self.names[name].listed, false) {
-            let names = &self.names;
-            self.index
-                .remove(names[name].key.hash(), name, |name| names[name].key.hash());
-        }
+        self.names[name].listed = false;
+        let names = &self.names;
+        self.index
+            .remove(names[name].key.hash(), name, |name| names[name].key.hash());
     }
 
-    /// Marks a ghost's edges to be cut.
-    fn drop_ghost(&mut self, name: NameId) {
-        let edges = std::mem::replace(&mut self.names[name].depends_on, NONE);
-        if edges != NONE {
-            self.ghosts -= 1;
-            self.cutting.push(edges);
-        }
-    }
-
-    /// Cuts the edges marked, and all that only they kept.
-    fn cut(&mut self) {
-        while let Some(mut edge) = self.cutting.pop() {
-            while edge != NONE {
-                let Edge {
-                    name,
-                    previous,
-                    next,
-                    sibling,
-                    ..
-                } = self.edges.remove(edge);
-                self.bytes -= footprint::EDGE;
-                match previous {
-                    NONE => self.names[name].dependents = next,
-                    previous => self.edges[previous].next = next,
-                }
-                if next != NONE {
-                    self.edges[next].previous = previous;
-                }
-                self.lay_to_rest(name);
-                edge = sibling;
+    /// Cuts a list of edges. A name without dependents begins to die, and a tombstone without its holder is
+    /// in doubt: [`settle`](Self::settle) goes on with both.
+    fn cut(&mut self, mut edge: EdgeId) {
+        while edge != NONE {
+            let Edge {
+                name,
+                previous,
+                next,
+                sibling,
+                ..
+            } = self.edges.remove(edge);
+            self.bytes -= footprint::EDGE;
+            self.spend();
+            match previous {
+                NONE => self.names[name].dependents = next,
+                previous => self.edges[previous].next = next,
             }
-        }
-        while let Some(name) = self.dying.pop() {
-            self.forget(name);
-        }
-    }
-
-    /// After `name` lost a dependent or became a ghost: forgets it if nothing depends on it, and
-    /// drops the ghost if only ghosts without living dependents do.
-    fn lay_to_rest(&mut self, name: NameId) {
-        let Name {
-            dependents,
-            depends_on,
-            listed,
-            ..
-        } = self.names[name];
-        if dependents == NONE {
-            self.drop_ghost(name);
-            if listed {
-                self.unlist(name);
-                self.dying.push(name);
-            }
-        } else if depends_on != NONE {
-            for ghost in self.without_living_dependents(name) {
-                self.drop_ghost(ghost);
-            }
-        }
-    }
-
-    /// The ghosts that depend on `ghost`, itself first, if nothing alive does; none if something does,
-    /// or the search was too long to tell.
-    ///
-    /// It goes deep first. Below a ghost that is rightly there something lives, so that the first way
-    /// down nearly always ends the search: only what is dropped afterwards is looked at in full.
-    fn without_living_dependents(&mut self, ghost: NameId) -> Vec<NameId> {
-        self.search = self.search.wrapping_add(1);
-        self.names[ghost].found_by = self.search;
-        let mut reached = vec![ghost];
-        let mut ways = vec![self.names[ghost].dependents];
-        for _ in 0..SEARCH {
-            let Some(edge) = ways.pop() else { return reached };
-            let Edge { dependent, next, .. } = self.edges[edge];
             if next != NONE {
-                ways.push(next);
+                self.edges[next].previous = previous;
             }
-            let Dependent::Ghost(name) = dependent else {
-                return Vec::new();
-            };
-            let found = &mut self.names[name];
-            // Without edges of its own it has been dropped already, and waits to be cut.
-            if found.depends_on != NONE && found.found_by != self.search {
-                found.found_by = self.search;
-                reached.push(name);
-                if found.dependents != NONE {
-                    ways.push(found.dependents);
+            let Name {
+                dependents,
+                holder,
+                listed,
+                ..
+            } = self.names[name];
+            if dependents != NONE {
+                if holder == edge {
+                    self.doubt(name);
+                }
+            } else {
+                self.names[name].holder = NONE;
+                if listed {
+                    self.unlist(name);
+                    self.dying.push(name);
                 }
             }
+            edge = sibling;
         }
-        Vec::new()
     }
 
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        (self.names.len(), self.edges.len(), self.ghosts)
+        (self.names.len(), self.edges.len(), self.tombstones)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
     }
 }

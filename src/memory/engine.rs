@@ -200,6 +200,7 @@ impl MemoryEngine {
     /// Serves the batch, all of it at one time, but no more than a turn's worth.
     fn serve_batch(&mut self) {
         let now = self.now();
+        self.table.begin_turn();
         while self.served < TURN
             && let Some(envelope) = self.lane.next()
         {
@@ -210,18 +211,22 @@ impl MemoryEngine {
     }
 
     fn has_chores(&self) -> bool {
-        self.overdue || !self.sweeps.is_empty()
+        self.overdue || !self.sweeps.is_empty() || self.table.is_untidy()
     }
 
-    /// Reclaims and sweeps, for one slice at most.
+    /// Reclaims, sweeps and tidies, for one slice at most.
     fn do_chores(&mut self) {
         let began = Instant::now();
         let now = self.now();
+        self.table.begin_turn();
         while self.has_chores() && began.elapsed() < SLICE {
             if self.overdue {
                 self.overdue = self.table.reclaim(now, RECLAIM) == RECLAIM;
             }
             self.sweep(now);
+            if self.table.is_untidy() {
+                self.table.tidy();
+            }
         }
         if let Some((sweep, progress, _)) = self.sweeps.front() {
             progress.report(sweep.removed());

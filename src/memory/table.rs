@@ -212,7 +212,8 @@ impl Table {
         let released = std::mem::replace(&mut self.entries[slot].edges, edges);
         // What the old edges alone kept goes now, and not what the new ones keep as well.
         self.dependencies.release(released);
-        self.exorcise(slot);
+        let key = &self.entries[slot].key;
+        self.dependencies.end_tombstone(key);
         slot
     }
 
@@ -324,9 +325,9 @@ impl Table {
             let entry = table.entries.remove(slot);
             match departure {
                 Departure::Invalidated => table.dependencies.release(entry.edges),
-                _ => table.dependencies.bereave(&entry.key, entry.edges),
+                _ => table.dependencies.leave_tombstone(&entry.key, entry.edges),
             }
-            table.forget_ghosts();
+            table.forget_tombstones(false);
             let counters = &mut table.counters;
             *match departure {
                 Departure::Deleted => &mut counters.deletes,
@@ -339,16 +340,40 @@ impl Table {
     }
 
     /// Forgets what leads nowhere, once nothing is held and nothing is being loaded.
-    fn forget_ghosts(&mut self) {
+    fn forget_tombstones(&mut self, at_once: bool) {
         if self.entries.is_empty() && self.leases.is_empty() {
-            self.dependencies.forget_ghosts();
+            self.dependencies.forget_tombstones(at_once);
         }
     }
 
-    /// Ends the ghost of the entry's key, if there is one.
-    fn exorcise(&mut self, slot: Slot) {
-        let key = &self.entries[slot].key;
-        self.dependencies.exorcise(key);
+    /// Begins a turn of the engine: what removals leave to be done is bounded for each.
+    pub(crate) fn begin_turn(&mut self) {
+        self.dependencies.begin_turn();
+    }
+
+    /// As [`begin_turn`](Self::begin_turn), with another bound.
+    #[cfg(test)]
+    pub(crate) fn begin_turn_of(&mut self, budget: usize) {
+        self.dependencies.begin_turn_of(budget);
+    }
+
+    /// How many edges have been looked at or cut, and names forgotten, so far.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> u64 {
+        self.dependencies.steps()
+    }
+
+    /// Whether removals have left something to be done between turns.
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.dependencies.is_untidy()
+    }
+
+    /// Takes one step of what removals have left.
+    pub(crate) fn tidy(&mut self) {
+        self.mutate(|table| {
+            table.dependencies.tidy();
+            table.forget_tombstones(false);
+        });
     }
 
     /// Changes the value of an entry in place.
@@ -384,11 +409,14 @@ impl Table {
         });
     }
 
-    /// Evicts until everything fits.
+    /// Evicts until everything fits. What nothing depends on any more goes first.
     fn make_room(&mut self) {
         while self.bytes() > self.capacity {
+            if self.mutate(|table| table.dependencies.forget_dying()) {
+                continue;
+            }
             let Some(slot) = self.mutate(|table| table.policy.victim(&mut table.entries)) else {
-                break;
+                return self.mutate(|table| table.forget_tombstones(true));
             };
             self.remove(slot, Departure::Evicted);
         }

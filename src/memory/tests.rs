@@ -2,10 +2,10 @@
 
 mod engine;
 mod eviction;
-mod ghosts;
 mod interleaving;
 mod model;
 mod table;
+mod tombstones;
 
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::request::Write;

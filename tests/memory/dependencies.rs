@@ -246,3 +246,28 @@ async fn others_are_served_during_a_large_invalidation() {
         "what was written meanwhile depends anew"
     );
 }
+
+/// The end of one entry may be the end of any number of names, which the engine forgets between requests.
+#[tokio::test]
+async fn a_long_chain_that_nobody_needs_any_more_leaves_nothing_behind() {
+    const LENGTH: usize = 30_000;
+    let store = memory().await;
+    store.set("other", "v").await.unwrap();
+    let before = store.stats().await.unwrap().bytes;
+    for n in 0..LENGTH {
+        let next = format!("link{}", n + 1);
+        store
+            .set(format!("link{n}"), "v")
+            .depends_on([next])
+            .await
+            .unwrap();
+    }
+    store.set("leaf", "v").depends_on(["link0"]).await.unwrap();
+    let links = (0..LENGTH).map(|n| format!("link{n}"));
+    assert_eq!(store.delete_many(links).await.unwrap(), LENGTH as u64);
+    assert!(store.stats().await.unwrap().bytes > before + 50 * LENGTH as u64);
+    assert!(store.delete("leaf").await.unwrap());
+    while store.stats().await.unwrap().bytes > before {
+        tokio::task::yield_now().await;
+    }
+}

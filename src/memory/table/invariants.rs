@@ -23,8 +23,8 @@ impl Table {
         }
         let bytes: usize = entries.iter().map(|entry| entry.bytes()).sum();
         assert_eq!(self.bytes, bytes + timed * footprint::DEADLINE);
-        let (names, edges, ghosts) = self.dependencies.sizes();
-        assert!(ghosts <= names, "a ghost is a name");
+        let (names, edges, tombstones) = self.dependencies.sizes();
+        assert!(tombstones <= names, "a tombstone is a name");
         assert!(self.dependencies.bytes() >= names * footprint::NAME + edges * footprint::EDGE);
     }
 }

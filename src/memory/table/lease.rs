@@ -46,12 +46,14 @@ impl Table {
                 key, token, given, ..
             } => {
                 match self.end_lease(&key, token, now) {
-                    Some(edges) if given => self.mutate(|table| table.dependencies.bereave(&key, edges)),
+                    Some(edges) if given => {
+                        self.mutate(|table| table.dependencies.leave_tombstone(&key, edges))
+                    }
                     Some(edges) => self.mutate(|table| table.dependencies.release(edges)),
                     None if given => self.given_unstored(&key),
                     None => {}
                 }
-                self.forget_ghosts();
+                self.forget_tombstones(false);
                 LeaseAnswer::Ended
             }
         }

@@ -107,21 +107,21 @@ impl Table {
                 let key = self.entries[slot].key.clone();
                 Some(self.condemn(&key, now))
             }
-            Some(Dependent::Ghost(ghost)) => {
+            Some(Dependent::Tombstone(tombstone)) => {
                 if !self.leases.is_empty() {
-                    let key = self.dependencies.key(ghost).clone();
+                    let key = self.dependencies.key(tombstone).clone();
                     self.changed(&key);
-                    // What kept the ghost may have been what was being loaded.
-                    if self.dependencies.dependent(name) != Some(Dependent::Ghost(ghost)) {
+                    // What kept the tombstone may have been what was being loaded.
+                    if self.dependencies.dependent(name) != Some(Dependent::Tombstone(tombstone)) {
                         return Some((false, None));
                     }
                 }
-                self.mutate(|table| table.dependencies.condemn_name(ghost));
-                Some((false, Some(ghost)))
+                let condemned = self.mutate(|table| table.dependencies.condemn_name(tombstone));
+                Some((false, condemned.then_some(tombstone)))
             }
             // A name is condemned once its leases are dead, and those have no edges any more.
             Some(Dependent::Load) | None => {
-                self.mutate(|table| table.dependencies.bury(name));
+                self.mutate(|table| table.dependencies.forget_condemned(name));
                 None
             }
         }

@@ -105,7 +105,7 @@ fn overlap(pair: &mut Pair, draw: &mut Lcg) {
         let given = only(draw.below(KEYS as u64) as usize) | only(draw.below(KEYS as u64) as usize);
         sweeps.push_back(Invalidation::new(pair, given));
     }
-    // What each key is known to be derived from, now that nobody knows which ghosts are left.
+    // What each key is known to be derived from, now that nobody knows which tombstones are left.
     let mut certain = pair.model.graph();
     let mut written: Set = 0;
     let mut deleted: Set = 0;
@@ -113,6 +113,10 @@ fn overlap(pair: &mut Pair, draw: &mut Lcg) {
     let mut finished = 0;
     while !sweeps.is_empty() || clearing.is_some() {
         let now = pair.now();
+        pair.table.begin_turn_of(draw.below(6) as usize);
+        if draw.below(4) == 0 {
+            pair.table.tidy();
+        }
         match draw.below(6) {
             0 => {
                 let Step::Write { key, names, .. } = random_write(draw) else {
@@ -225,6 +229,7 @@ fn overlapping_sweeps_remove_enough_and_not_too_much() {
         for key in members(found(&pair, now)) {
             pair.table.delete(pair.universe.key(key), now);
         }
+        pair.tidy();
         let stats = pair.table.stats();
         assert_eq!((stats.entries, stats.bytes), (0, 0), "nothing stays behind");
         pair.model = Model::default();

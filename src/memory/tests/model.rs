@@ -133,7 +133,7 @@ impl Model {
             due: ttl.map(|ttl| now.after(ttl)),
         };
         self.derived_from[key] = names;
-        self.forget_ghosts();
+        self.forget_tombstones();
     }
 
     pub(super) fn rewrite(&mut self, key: usize, value: Value, now: Moment) -> bool {
@@ -184,18 +184,18 @@ impl Model {
         for key in members(condemned) {
             self.derived_from[key] = 0;
         }
-        self.forget_ghosts();
+        self.forget_tombstones();
         alive
     }
 
     /// Takes entries away. What was derived through them still is.
     pub(super) fn remove(&mut self, gone: Set) {
         self.held &= !gone;
-        self.forget_ghosts();
+        self.forget_tombstones();
     }
 
     /// Keys that are gone matter only while something held was derived through them.
-    fn forget_ghosts(&mut self) {
+    fn forget_tombstones(&mut self) {
         let mut reached: Set = members(self.held).fold(0, |set, key| set | self.derived_from[key]);
         loop {
             let further = members(reached).fold(reached, |set, key| set | self.derived_from[key]);

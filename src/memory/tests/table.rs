@@ -142,7 +142,27 @@ impl Pair {
         }
     }
 
+    /// Takes a step in a turn that may be too short for what follows from it, and goes on with that after it.
+    ///
+    /// Only a write has time enough: it may reclaim an entry and depend on its key in one step, and a cycle
+    /// that is still in doubt would then be kept, as any that others depend on.
     pub(super) fn take(&mut self, step: Step) {
+        match step {
+            Step::Write { .. } => self.table.begin_turn(),
+            _ => self.table.begin_turn_of(usize::from(self.written) % 5),
+        }
+        self.carry_out(step);
+        self.tidy();
+    }
+
+    /// Does all that removals have left to be done.
+    pub(super) fn tidy(&mut self) {
+        while self.table.is_untidy() {
+            self.table.tidy();
+        }
+    }
+
+    fn carry_out(&mut self, step: Step) {
         let now = self.now();
         match step {
             Step::Get(key) => {
