@@ -1,7 +1,7 @@
 //! Who may store what is being loaded. A lease is found by its key and by every name that it depends on,
 //! and ends with the first change to any of them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use compact_str::CompactString;
@@ -16,7 +16,7 @@ use crate::request::Token;
 pub(super) struct Leases {
     held: HashMap<CompactString, Lease>,
     /// The keys of the leases that name a name, their own keys among the names.
-    naming: HashMap<CompactString, Vec<CompactString>>,
+    naming: HashMap<CompactString, HashSet<CompactString>>,
     /// The ends of all that is held, so that what nobody asks for again goes too.
     ends: BTreeSet<(Moment, CompactString)>,
     /// The edges of leases that have died.
@@ -56,7 +56,7 @@ impl Leases {
             self.naming
                 .entry(name.clone())
                 .or_default()
-                .push(key.text().clone());
+                .insert(key.text().clone());
         }
         self.ends.insert((until, key.text().clone()));
         self.held.insert(key.text().clone(), lease);
@@ -117,7 +117,7 @@ impl Leases {
         self.ends.remove(&(lease.until, key.clone()));
         for name in &lease.names {
             if let Some(keys) = self.naming.get_mut(name) {
-                keys.retain(|naming| naming != key);
+                keys.remove(key);
                 if keys.is_empty() {
                     self.naming.remove(name);
                 }
@@ -146,8 +146,6 @@ impl Leases {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use proptest::prelude::*;
 
     use super::*;
