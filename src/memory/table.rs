@@ -200,6 +200,7 @@ impl Table {
             depends_on,
         } = write;
         self.counters.sets += 1;
+        self.reclaim_expired(&depends_on, now);
         let slot = match self.locate(&key) {
             Some(slot) => {
                 self.replace_value(slot, value);
@@ -215,6 +216,21 @@ impl Table {
         let key = &self.entries[slot].key;
         self.dependencies.end_tombstone(key);
         slot
+    }
+
+    /// Reclaims what has expired under these names, before something new depends on them: that is not
+    /// derived from it.
+    fn reclaim_expired(&mut self, names: &[Key], now: Moment) {
+        if self.next_due().is_none_or(|due| due > now) {
+            return;
+        }
+        for name in names {
+            if let Some(slot) = self.locate(name)
+                && self.entries[slot].due <= now
+            {
+                self.remove(slot, Departure::Expired);
+            }
+        }
     }
 
     /// Changes a value and nothing else of its entry: false if there is no entry.

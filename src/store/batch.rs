@@ -111,7 +111,9 @@ impl Store {
     /// others: how many there were. The keys need not hold values.
     ///
     /// An entry that was derived from another is found even if that other has been deleted, has
-    /// expired, or was evicted since. Other requests are served between the steps of a large
+    /// expired, or was evicted since. A key whose entry has gone so keeps the dependencies of that entry while
+    /// others depend on the key (on Redis, until they expire): an entry that is tied to the key meanwhile has
+    /// them too. Other requests are served between the steps of a large
     /// invalidation; all is removed when this is ready.
     ///
     /// ```

@@ -247,6 +247,38 @@ async fn others_are_served_during_a_large_invalidation() {
     );
 }
 
+/// What has expired and waits to be reclaimed is absent for those who write: what they tie to its key is not
+/// derived from it.
+#[tokio::test(start_paused = true)]
+async fn what_is_tied_to_an_expired_entry_is_not_derived_from_it() {
+    let store = memory().await;
+    store
+        .set("user", "v")
+        .ttl(ms(1))
+        .depends_on(["group"])
+        .await
+        .unwrap();
+    store.set("before", "v").depends_on(["user"]).await.unwrap();
+    store
+        .set("other", "v")
+        .ttl(ms(1))
+        .depends_on(["group"])
+        .await
+        .unwrap();
+    store.ping().await.unwrap();
+    tokio::time::advance(ms(2)).await;
+    assert_eq!(
+        store.stats().await.unwrap().entries,
+        3,
+        "the test comes before the engine"
+    );
+    store.set("after", "v").depends_on(["other"]).await.unwrap();
+    let load = store.get_or_load("loaded", || async { Ok::<_, String>(1) });
+    load.depends_on(["other"]).await.unwrap();
+    assert_eq!(store.invalidate(["group"]).await.unwrap(), 1);
+    assert_eq!(keys(&store, "").await, ["after", "loaded"]);
+}
+
 /// The end of one entry may be the end of any number of names, which the engine forgets between requests.
 #[tokio::test]
 async fn a_long_chain_that_nobody_needs_any_more_leaves_nothing_behind() {

@@ -71,6 +71,7 @@ impl Table {
         if let Some((token, remaining)) = self.leases.holder(key, now) {
             return LeaseAnswer::Held { token, remaining };
         }
+        self.reclaim_expired(names, now);
         let edges = self.mutate(|table| table.dependencies.attach_load(names));
         self.leases.take(key, token, names, now.after(ttl), edges);
         self.make_room();

@@ -127,6 +127,8 @@ impl Model {
     }
 
     pub(super) fn write(&mut self, key: usize, value: Value, ttl: Option<Duration>, names: Set, now: Moment) {
+        // What has expired is gone before something new depends on it.
+        self.reclaim(names & self.held & !self.alive(now));
         self.held |= only(key);
         self.entries[key] = Held {
             value,
