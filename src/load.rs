@@ -18,7 +18,7 @@ pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
 use self::flight::{CallerId, LoadId, Wanted};
 pub use self::outcome::{LoadError, Loaded, Origin};
 pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
-pub(crate) use self::work::{Answer, Failure, Fate, Loader, Made, SharedError, Work};
+pub(crate) use self::work::{Answer, Failure, Fate, Form, Loader, Made, SharedError, Work, contained};
 use crate::error::{Error, Result};
 use crate::inbox::{InboxReceiver, InboxSender, inbox};
 use crate::key::Key;
@@ -37,6 +37,8 @@ struct Command {
 struct Left {
     key: Key,
     caller: CallerId,
+    /// The caller was given something stale, and the load goes on as if the caller still waited.
+    load_goes_on: bool,
 }
 
 /// What is counted about loads.
@@ -47,6 +49,7 @@ pub(crate) struct Counters {
     stale: AtomicU64,
     failures: AtomicU64,
     dead_leases: AtomicU64,
+    unreadable: AtomicU64,
 }
 
 impl Counters {
@@ -57,6 +60,7 @@ impl Counters {
         stats.load_failures = self.failures.load(Ordering::Relaxed);
         stats.stale_answers = self.stale.load(Ordering::Relaxed);
         stats.dead_leases = self.dead_leases.load(Ordering::Relaxed);
+        stats.unreadable_values = self.unreadable.load(Ordering::Relaxed);
     }
 
     /// A caller was given what another's loader had stored.
@@ -119,20 +123,22 @@ impl Handle {
     /// Asks for a load of `keys`, for each of which the caller waits, in their order.
     pub(crate) async fn load(
         &self,
-        keys: impl IntoIterator<Item = (Key, Seen)>,
+        keys: impl IntoIterator<Item = Wish>,
         refreshed: impl IntoIterator<Item = (Key, Seen)>,
         work: Work,
     ) -> Result<Vec<Waiting<'_>>> {
         let mut waiting = Vec::new();
         let mut callers = Vec::new();
         let mut wanted = Vec::new();
-        for (key, seen) in keys {
+        let retry_after = work.retry_after;
+        for Wish { key, seen, has_spare } in keys {
             let (sender, answer) = oneshot::channel();
             let caller = self.number();
             wanted.push(Wanted {
                 key: key.clone(),
                 caller: Some(caller),
                 seen,
+                patience: has_spare.then_some(retry_after),
             });
             callers.push(sender);
             waiting.push(Waiting {
@@ -143,7 +149,7 @@ impl Handle {
                 answer,
             });
         }
-        wanted.extend(refreshed.into_iter().map(idle));
+        wanted.extend(refreshed.into_iter().map(|key| idle(key, retry_after)));
         let command = self.command(wanted, callers, work);
         let line_up = || waiting.iter_mut().for_each(|waiting| waiting.in_line = true);
         self.inbox.call(command, line_up).await?;
@@ -153,7 +159,8 @@ impl Handle {
     /// Asks for a load of `keys`, for which nobody waits. If there is no room for it now, another caller
     /// will ask.
     pub(crate) fn refresh(&self, keys: impl IntoIterator<Item = (Key, Seen)>, work: Work) {
-        let wanted = keys.into_iter().map(idle).collect();
+        let retry_after = work.retry_after;
+        let wanted = keys.into_iter().map(|key| idle(key, retry_after)).collect();
         drop(self.inbox.try_call(self.command(wanted, Vec::new(), work)));
     }
 
@@ -167,12 +174,22 @@ impl Handle {
     }
 }
 
-fn idle((key, seen): (Key, Seen)) -> Wanted {
+fn idle((key, seen): (Key, Seen), retry_after: Duration) -> Wanted {
     Wanted {
         key,
         caller: None,
         seen,
+        patience: Some(retry_after),
     }
+}
+
+/// A key that a caller waits for.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    pub(crate) key: Key,
+    pub(crate) seen: Seen,
+    /// Whether the caller has something stale to serve if no load succeeds.
+    pub(crate) has_spare: bool,
 }
 
 /// A caller's place in the line for a key, left when it is dropped.
@@ -196,17 +213,27 @@ impl Waiting<'_> {
         answer.unwrap_or(Answer::Failed(Failure::Store(Error::Closed)))
     }
 
-    /// Lets the load go on as if the caller still waited.
+    /// Lets the load go on as if the caller still waited, who has been given something stale. Others who have
+    /// something stale need not wait for the same load.
     pub(crate) fn let_go(mut self) {
-        self.in_line = false;
+        if std::mem::take(&mut self.in_line) {
+            self.leave(true);
+        }
+    }
+
+    fn leave(&self, load_goes_on: bool) {
+        self.handle.inbox.notify(Left {
+            key: self.key.clone(),
+            caller: self.caller,
+            load_goes_on,
+        });
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if self.in_line {
-            let (key, caller) = (self.key.clone(), self.caller);
-            self.handle.inbox.notify(Left { key, caller });
+            self.leave(false);
         }
     }
 }

@@ -63,6 +63,9 @@ pub struct Stats {
     pub stale_answers: u64,
     /// Loaded values that were not stored, because what they were made from was changed meanwhile.
     pub dead_leases: u64,
+    /// Loaded values that were given to their callers and not stored, because what their `Serialize` writes their
+    /// `Deserialize` does not read: a NaN in JSON, or a field that is skipped on the way out.
+    pub unreadable_values: u64,
     /// Entries held now; expired ones count until they are reclaimed.
     pub entries: u64,
     /// Bytes held now by entries and all that is kept beside them.

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,10 +20,10 @@ use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, Sleep, timeout};
 
-use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Told};
+use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Terms, Told};
 use super::policy::calls_for_load;
-use super::work::{Answer, Failure, Loader, Made, Work, contained};
-use super::{Command, Ends, Left, count};
+use super::work::{Answer, Failure, Form, Loader, Made, Work, contained};
+use super::{Command, Ends, count};
 use crate::asker::Asker;
 use crate::error::{Cause, Error, Result};
 use crate::inbox::Received;
@@ -243,9 +244,15 @@ impl Coordinator {
         }
         match self.ends.inbox.poll(cx) {
             Poll::Ready(Some(Received::Call(command))) => self.begin(command),
-            Poll::Ready(Some(Received::Notification(Left { key, caller }))) => {
-                self.callers.remove(&caller);
-                self.change(|flights, _, effects| flights.left(&key, caller, effects));
+            Poll::Ready(Some(Received::Notification(left))) => {
+                self.callers.remove(&left.caller);
+                self.change(|flights, _, effects| {
+                    if left.load_goes_on {
+                        flights.overdue(&left.key, left.caller);
+                    } else {
+                        flights.left(&left.key, left.caller, effects);
+                    }
+                });
             }
             Poll::Ready(None) | Poll::Pending => return false,
         }

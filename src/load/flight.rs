@@ -8,10 +8,12 @@
 //! what begins with the answer, but must ask again before they join what ran before.
 
 mod answers;
+mod failures;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::failures::Failures;
 use super::policy::Seen;
 use crate::error::Error;
 use crate::key::Key;
@@ -36,6 +38,10 @@ pub(crate) enum Effect {
     /// Nothing more is to be done for this load.
     Forget(LoadId),
     Tell(CallerId, Told),
+    /// Report that a load of the key failed, and that the one before it had not.
+    Failing(LoadId, Key),
+    /// Report that a load of the key succeeded, and that the one before it had failed.
+    Recovered(Key),
     /// Be told when the lease of a key ends that another process holds.
     Watch(Key),
     Unwatch(Key),
@@ -67,6 +73,8 @@ pub(crate) enum Told {
     Refused(EngineFailure),
     /// Somebody else has stored a value, or may have.
     LookAgain,
+    /// The caller has something stale, and is not to wait for a load.
+    ServeStale,
 }
 
 /// An error of the engine's. Two of them are never compared but in tests.
@@ -113,6 +121,7 @@ pub(crate) struct Flights {
     /// When to look after lines again; the numbers tell equal times apart.
     retries: BTreeMap<(Duration, u64), Key>,
     numbers: u64,
+    failures: Failures,
 }
 
 #[derive(Debug, Default)]
@@ -127,6 +136,9 @@ struct Line {
     retry: Option<(Duration, u64)>,
     pause: Duration,
     watched: bool,
+    /// A caller has been given something stale because the load takes long. Callers who come now and have
+    /// something stale too do not wait for it.
+    overdue: bool,
 }
 
 /// The engine has been asked and has not answered.
@@ -150,6 +162,8 @@ struct Member {
 #[derive(Debug)]
 struct Load {
     names: Vec<Key>,
+    /// How long its keys are left alone if it gives nothing to store.
+    retry_after: Duration,
     /// Keys for which it is not known yet who loads them.
     undecided: usize,
     /// Keys that another process loads.
@@ -172,21 +186,34 @@ pub(crate) struct Wanted {
     pub(crate) key: Key,
     pub(crate) caller: Option<CallerId>,
     pub(crate) seen: Seen,
+    /// How long a failed load may keep it from being loaded: something stale is at hand. `None` if nothing is.
+    pub(crate) patience: Option<Duration>,
+}
+
+/// What all keys of a load have in common.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    /// What their values depend on.
+    pub(crate) names: Vec<Key>,
+    /// How long their sources are left alone after a failure.
+    pub(crate) retry_after: Duration,
 }
 
 impl Flights {
-    /// A load for these keys, each once, whose values depend on `names`.
+    /// A load for these keys, each once.
     pub(crate) fn begin(
         &mut self,
         load: LoadId,
-        names: Vec<Key>,
+        terms: Terms,
         wanted: Vec<Wanted>,
+        now: Duration,
         effects: &mut Vec<Effect>,
     ) {
         self.loads.insert(
             load,
             Load {
-                names,
+                names: terms.names,
+                retry_after: terms.retry_after,
                 undecided: wanted.len(),
                 abroad: 0,
                 asks: 0,
@@ -196,7 +223,15 @@ impl Flights {
                 taken: Map::default(),
             },
         );
-        for Wanted { key, caller, seen } in wanted {
+        for wanted in wanted {
+            if self.leaves_alone(&wanted, now) {
+                effects.extend(wanted.caller.map(|caller| Effect::Tell(caller, Told::ServeStale)));
+                self.decide(load, effects);
+                continue;
+            }
+            let Wanted {
+                key, caller, seen, ..
+            } = wanted;
             let line = self.lines.entry(key.clone()).or_default();
             let in_hand = line.asking.is_some() || line.flying.is_some() || line.retry.is_some();
             if caller.is_none() && in_hand {
@@ -208,6 +243,32 @@ impl Flights {
                 self.ask(&key, effects);
             }
         }
+    }
+
+    /// Whether a wish is answered by the stale value that its caller has: the last load of the key has just
+    /// failed, or the one that is under way takes too long for others already.
+    fn leaves_alone(&self, wanted: &Wanted, now: Duration) -> bool {
+        let Wanted { key, caller, .. } = wanted;
+        let Some(patience) = wanted.patience else {
+            return false;
+        };
+        let overdue = caller.is_some() && self.lines.get(key).is_some_and(|line| line.overdue);
+        overdue || self.failures.pauses(key, caller.is_none(), patience, now)
+    }
+
+    /// A caller was given something stale, because the load takes too long. The load goes on as if the caller
+    /// still waited.
+    pub(crate) fn overdue(&mut self, key: &Key, caller: CallerId) {
+        let Some(line) = self.lines.get_mut(key) else {
+            return;
+        };
+        let asking = line.asking.iter().flat_map(|asking| &asking.members);
+        let mut members = asking.chain(&line.late).chain(&line.abroad);
+        let flying = line.flying.and_then(|load| self.loads.get(&load));
+        let passengers = flying.and_then(|load| load.taken.get(key));
+        let waits = members.any(|member| member.caller == Some(caller));
+        let flies = passengers.is_some_and(|all| all.iter().any(|(passenger, _)| *passenger == caller));
+        line.overdue |= waits || flies;
     }
 
     /// Whether a key is being loaded, or asked for.

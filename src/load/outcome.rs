@@ -16,6 +16,9 @@ pub struct Loaded<T> {
     /// How long ago it was loaded. Zero for a value that has no end, or was not loaded but written: its age
     /// is not known.
     pub age: Duration,
+    /// How long the value stays fresh: for so long other calls are given it. Zero for a value that is stale, or
+    /// was not stored. `None` for a value that has no end, or was not loaded but written.
+    pub fresh_for: Option<Duration>,
 }
 
 /// Where a value came from.

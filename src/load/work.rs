@@ -52,25 +52,44 @@ pub(crate) struct Work {
     pub(crate) names: Names,
     /// How long the loader may take, in whole milliseconds.
     pub(crate) timeout: Duration,
+    /// How long the source of a key is left alone after a failure.
+    pub(crate) retry_after: Duration,
     pub(crate) loader: Loader,
     /// Where the loader goes if it was not needed.
     pub(crate) unused: oneshot::Sender<Loader>,
 }
 
-/// A loaded value, as it is to be stored.
+/// A loaded value, as it is to be stored, and handed to the callers who joined the load.
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
+    /// The model in its envelope.
     pub(crate) value: Value,
+    pub(crate) form: Form,
+    /// How long it is fresh; `None` for ever.
+    pub(crate) fresh: Option<Duration>,
+    /// How long it is kept; `None` for ever.
     pub(crate) ttl: Option<Duration>,
-    /// Whether it is stored: one that is too large is not.
+    /// Whether it is stored. It is not if it is too large, if it cannot be read again, or if it is fresh for no
+    /// time.
     pub(crate) stored: bool,
+}
+
+/// What can read a loaded value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The store's codec.
+    Stored,
+    /// MessagePack in place of the store's codec, which cannot read what it has written.
+    HandedOver,
+    /// No codec. Only the caller whose own loader made it is given it.
+    Unreadable,
 }
 
 /// What a caller is answered.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Loaded {
-        value: Value,
+        made: Made,
         fate: Fate,
         /// Whether the caller's own loader made it.
         own: bool,
@@ -80,6 +99,8 @@ pub(crate) enum Answer {
     Failed(Failure),
     /// Somebody else has stored a value, or may have.
     LookAgain,
+    /// The caller is to serve the stale value that it has.
+    ServeStale,
 }
 
 /// Why there is no value.
@@ -93,27 +114,42 @@ pub(crate) enum Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Failure::Loader(_) => "the loader answered an error",
-            Failure::Panicked => "the loader panicked",
-            Failure::Timeout => "the loader took too long",
-            Failure::Store(_) => "the value could not be encoded",
-        })
+        match self {
+            Failure::Loader(SharedError { text: Some(text), .. }) => {
+                write!(f, "the loader answered an error: {text}")
+            }
+            Failure::Loader(_) => f.write_str("the loader answered an error"),
+            Failure::Panicked => f.write_str("the loader panicked"),
+            Failure::Timeout => f.write_str("the loader took too long"),
+            Failure::Store(error) => write!(f, "the value could not be made ready to be stored: {error}"),
+        }
     }
 }
 
 /// A loader's error, for all who waited. Its last drop may be anybody's.
 #[derive(Clone)]
-pub(crate) struct SharedError(Contained<Arc<dyn Any + Send + Sync>>);
+pub(crate) struct SharedError {
+    error: Contained<Arc<dyn Any + Send + Sync>>,
+    /// What is logged of it.
+    text: Option<Arc<str>>,
+}
 
 impl SharedError {
-    pub(crate) fn new<E: Send + Sync + 'static>(error: E) -> Self {
-        Self(Contained(Some(Arc::new(error))))
+    /// `describe` tells what is logged of it, if anything.
+    pub(crate) fn new<E: Send + Sync + 'static>(
+        error: E,
+        describe: impl FnOnce(&dyn Any) -> Option<String>,
+    ) -> Self {
+        let text = contained(|| describe(&error)).flatten();
+        Self {
+            error: Contained(Some(Arc::new(error))),
+            text: text.map(Arc::from),
+        }
     }
 
     /// The error, if it is of this type.
     pub(crate) fn downcast<E: Send + Sync + 'static>(mut self) -> Option<Arc<E>> {
-        match self.0.0.take()?.downcast() {
+        match self.error.0.take()?.downcast() {
             Ok(error) => Some(error),
             Err(another) => {
                 contained(|| drop(another));
@@ -141,10 +177,14 @@ impl<T> Drop for Contained<T> {
     }
 }
 
-/// Runs what may be a user's code, such as a drop or a waker: a panic ends here.
-pub(super) fn contained(run: impl FnOnce()) {
-    if let Err(words) = catch_unwind(AssertUnwindSafe(run)) {
-        // The panic hook has told of it, and what it panicked with may panic in its own drop.
-        std::mem::forget(words);
+/// Runs what may be a user's code, such as a drop or a waker: a panic ends here, with `None`.
+pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => Some(result),
+        Err(words) => {
+            // The panic hook has told of it, and what it panicked with may panic in its own drop.
+            std::mem::forget(words);
+            None
+        }
     }
 }

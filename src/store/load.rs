@@ -9,4 +9,5 @@ mod single;
 
 pub use self::future::LoadFuture;
 pub use self::many::LoadMany;
+pub use self::options::LoadOptions;
 pub use self::single::Load;

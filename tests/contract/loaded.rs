@@ -1,8 +1,12 @@
 //! Loaded values in other calls than loads: their life is their fresh time.
 
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use cachestore::{LoadError, Loaded, Origin, Store, Ttl};
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{ms, secs};
@@ -155,4 +159,88 @@ pub(crate) async fn a_cached_none_is_no_model(store: Store) {
     store.set_model("k", &None::<u32>).await.unwrap();
     assert!(store.get_model::<u32>("k").await.is_err(), "it was not loaded");
     assert!(!store.add("k", "w").await.unwrap());
+}
+
+/// Settings: JSON. A NaN is written as `null`, which is no number.
+pub(crate) async fn a_value_that_json_does_not_read_again_is_given_to_all_who_wait(store: Store) {
+    let loads = Arc::new(AtomicU32::new(0));
+    let slow = || {
+        let loads = loads.clone();
+        let load = store.get_or_load("new", move || async move {
+            loads.fetch_add(1, SeqCst);
+            sleep(ms(100)).await;
+            Ok::<f64, String>(f64::NAN)
+        });
+        load.ttl(HOUR)
+    };
+    for value in join_all((0..10).map(|_| slow().into_future())).await {
+        assert!(value.unwrap().is_nan());
+    }
+    assert_eq!(loads.load(SeqCst), 1, "they share one load");
+    assert!(!store.exists("new").await.unwrap());
+    assert_eq!(store.stats().await.unwrap().unreadable_values, 1);
+
+    let good = store.get_or_load("k", || async { Ok::<f64, String>(1.0) });
+    good.ttl(ms(20)).stale_while_revalidate(HOUR).await.unwrap();
+    sleep(ms(40)).await;
+    let bad = || {
+        let load = store.get_or_load("k", || async { Ok::<f64, String>(f64::NAN) });
+        load.stale_while_revalidate(HOUR)
+    };
+    assert_eq!(bad().await.unwrap().to_bits(), 1.0_f64.to_bits());
+    let counted = async {
+        while store.stats().await.unwrap().unreadable_values < 2 {
+            sleep(ms(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(secs(5), counted).await.is_ok());
+    assert_eq!(
+        bad().await.unwrap().to_bits(),
+        1.0_f64.to_bits(),
+        "the stale value stays"
+    );
+}
+
+/// A field that is skipped on the way out, and required on the way in.
+#[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+struct Account {
+    id: u32,
+    #[serde(skip_serializing)]
+    secret: String,
+}
+
+/// Settings: each codec.
+pub(crate) async fn a_value_that_does_not_decode_again_is_given_to_its_own_caller(store: Store) {
+    let load = |id| {
+        let load = store.get_or_load("k", move || async move {
+            sleep(ms(20)).await;
+            let secret = "s".to_owned();
+            Ok::<Account, String>(Account { id, secret })
+        });
+        load.into_future()
+    };
+    for (id, account) in (0..).zip(join_all((0..4).map(load)).await) {
+        let account = account.unwrap();
+        assert_eq!(
+            (account.id, account.secret.as_str()),
+            (id, "s"),
+            "each has its own"
+        );
+    }
+    let many = store.get_or_load_many(["a", "b"], |keys| async {
+        let account = |key| {
+            (
+                key,
+                Account {
+                    id: 7,
+                    secret: "s".to_owned(),
+                },
+            )
+        };
+        Ok::<_, String>(keys.into_iter().map(account).collect())
+    });
+    let all = many.await.unwrap();
+    assert_eq!((all["a"].id, all["b"].secret.as_str()), (7, "s"));
+    assert!(!store.exists("k").await.unwrap() && !store.exists("a").await.unwrap());
+    assert_eq!(store.stats().await.unwrap().unreadable_values, 6);
 }

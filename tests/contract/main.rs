@@ -200,7 +200,8 @@ macro_rules! every_model {
                 a_model_nests_to_64_levels,
                 a_model_that_refuses_is_an_encode_error,
                 a_decode_error_tells_nothing_of_the_value;
-            loaded: a_cached_none_is_no_model;
+            loaded: a_cached_none_is_no_model,
+                a_value_that_does_not_decode_again_is_given_to_its_own_caller;
             updates: add_model_writes_only_where_there_is_nothing,
                 compare_and_set_model_compares_values,
                 compare_and_set_model_takes_what_was_encoded_otherwise,
@@ -276,6 +277,11 @@ macro_rules! contract {
             }
             mod in_json {
                 every_model!($open, |config| config.codec(cachestore::Codec::Json));
+                mod alone {
+                    tests! { $open, |config| config.codec(cachestore::Codec::Json);
+                        loaded: a_value_that_json_does_not_read_again_is_given_to_all_who_wait;
+                    }
+                }
             }
         }
     };

@@ -9,6 +9,7 @@
 mod bounds;
 mod ends;
 mod errors;
+mod failing;
 mod flights;
 #[path = "../support/redis/mod.rs"]
 mod harness;

@@ -83,12 +83,14 @@ async fn a_load_in_the_background_may_fail() {
         let failing = store
             .get_or_load("k", loaders.fails())
             .stale_while_revalidate(window)
+            .retry_after(ZERO)
             .outcome();
         assert_eq!(seen(failing.await), (1, Origin::Stale, secs(11)), "{round}");
         settled().await;
         let panicking = store
             .get_or_load("k", loaders.panics())
             .stale_while_revalidate(window)
+            .retry_after(ZERO)
             .outcome();
         assert_eq!(seen(panicking.await), (1, Origin::Stale, secs(11)), "{round}");
         settled().await;
@@ -100,6 +102,7 @@ async fn a_load_in_the_background_may_fail() {
     // One that hangs is dropped in its time.
     let hanging = || {
         let load = store.get_or_load("k", loaders.held(2)).timeout(secs(4));
+        let load = load.retry_after(ZERO);
         load.stale_while_revalidate(secs(90)).outcome()
     };
     assert_eq!(seen(hanging().await), (1, Origin::Stale, secs(11)));
@@ -129,6 +132,8 @@ async fn a_stale_value_stands_in_for_a_load_that_fails() {
                 .ttl(secs(10))
                 .stale_if_error(secs(20))
                 .timeout(secs(2))
+                .soft_timeout(secs(2))
+                .retry_after(ZERO)
                 .outcome()
         };
     }
@@ -177,6 +182,7 @@ async fn a_load_that_works_is_waited_for_and_not_replaced_by_what_is_stale() {
     let load = store
         .get_or_load("k", loaders.after(secs(3), 2))
         .stale_if_error(secs(20))
+        .soft_timeout(secs(4))
         .outcome();
     assert_eq!(seen(load.await), (2, Origin::Loaded, ZERO));
     assert_eq!(clock.now(), secs(14));
@@ -228,6 +234,7 @@ async fn the_windows_follow_one_another() {
                     .ttl(secs(10))
                     .stale_while_revalidate(revalidate)
                     .stale_if_error(on_error)
+                    .retry_after(ZERO)
                     .outcome()
             };
         }

@@ -195,7 +195,9 @@ impl Asked {
 
 /// An outcome as a tuple, which is told apart at a glance.
 pub(crate) fn seen<T, E: Debug>(outcome: Result<Loaded<T>, LoadError<E>>) -> (T, Origin, Duration) {
-    let Loaded { value, origin, age } = outcome.expect("a value");
+    let Loaded {
+        value, origin, age, ..
+    } = outcome.expect("a value");
     (value, origin, age)
 }
 

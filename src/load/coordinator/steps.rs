@@ -25,6 +25,7 @@ impl Coordinator {
         let Work {
             names,
             timeout,
+            retry_after,
             loader,
             unused,
         } = work;
@@ -32,7 +33,10 @@ impl Coordinator {
         self.callers.extend(ids.zip(callers));
         let token = Token::random();
         self.tokens.insert(token, load);
-        let all_names = names.to_vec();
+        let terms = Terms {
+            names: names.to_vec(),
+            retry_after,
+        };
         self.loads.insert(
             load,
             Load {
@@ -45,7 +49,7 @@ impl Coordinator {
                 failure: None,
             },
         );
-        self.change(|flights, _, effects| flights.begin(load, all_names, wanted, effects));
+        self.change(|flights, now, effects| flights.begin(load, terms, wanted, now, effects));
     }
 
     pub(super) fn lease_answered(&mut self, key: &Key, answer: Result<LeaseAnswer>) {
@@ -78,7 +82,7 @@ impl Coordinator {
                 Fate::NotStored
             }
         };
-        self.change(|flights, _, effects| flights.stored(load, key, fate, effects));
+        self.change(|flights, now, effects| flights.stored(load, key, fate, now, effects));
     }
 
     pub(super) fn loaded(&mut self, id: LoadId, made: std::result::Result<Vec<(Key, Made)>, Failure>) {
@@ -88,20 +92,35 @@ impl Coordinator {
         match made {
             Ok(made) => {
                 load.made = made.into_iter().collect();
+                let is_unreadable = |(key, made): &(&Key, &Made)| {
+                    let unreadable = made.form != Form::Stored;
+                    if unreadable {
+                        tracing::warn!(
+                            ?key,
+                            "a loaded value does not decode again: it is given out and not stored"
+                        );
+                    }
+                    unreadable
+                };
+                let unreadable = load.made.iter().filter(is_unreadable).count();
+                self.ends
+                    .counters
+                    .unreadable
+                    .fetch_add(unreadable as u64, Ordering::Relaxed);
                 let fits: Map<Key, bool> = load
                     .made
                     .iter()
                     .map(|(key, made)| (key.clone(), made.stored))
                     .collect();
-                self.change(|flights, _, effects| {
-                    flights.loaded(id, |key| fits.get(key).copied(), effects);
+                self.change(|flights, now, effects| {
+                    flights.loaded(id, |key| fits.get(key).copied(), now, effects);
                 });
             }
             Err(failure) => {
                 count(&self.ends.counters.failures);
                 tracing::debug!(%failure, "a load failed");
                 load.failure = Some(failure);
-                self.change(|flights, _, effects| flights.failed(id, effects));
+                self.change(|flights, now, effects| flights.failed(id, now, effects));
             }
         }
     }
@@ -132,6 +151,13 @@ impl Coordinator {
                 }
             }
             Effect::Tell(caller, told) => self.tell(caller, told),
+            Effect::Failing(load, key) => {
+                let failure = self.loads.get(&load).and_then(|load| load.failure.as_ref());
+                if let Some(failure) = failure {
+                    tracing::warn!(?key, %failure, "a load failed");
+                }
+            }
+            Effect::Recovered(key) => tracing::warn!(?key, "loads succeed again"),
             Effect::Watch(key) => {
                 let name: Arc<str> = Arc::from(key.as_str());
                 self.watched.insert(name.clone(), key);
@@ -208,16 +234,14 @@ impl Coordinator {
         };
         let answer = match told {
             Told::Loaded { load, key, fate, own } => {
-                if !own {
-                    count(&self.ends.counters.joins);
-                }
                 let made = self.loads.get(&load).and_then(|load| load.made.get(&key));
-                match made {
+                match made.filter(|made| own || made.form != Form::Unreadable) {
                     Some(made) => Answer::Loaded {
-                        value: made.value.clone(),
+                        made: made.clone(),
                         fate,
                         own,
                     },
+                    // Who joined is not given what cannot be read, and has a loader of their own.
                     None => Answer::LookAgain,
                 }
             }
@@ -229,7 +253,11 @@ impl Coordinator {
             }
             Told::Refused(failure) => Answer::Failed(Failure::Store(failure.0)),
             Told::LookAgain => Answer::LookAgain,
+            Told::ServeStale => Answer::ServeStale,
         };
+        if let Answer::Loaded { own: false, .. } = answer {
+            count(&self.ends.counters.joins);
+        }
         hand(caller, answer);
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::failures::Reason;
 use super::{Answer, Asking, Effect, EngineFailure, Fate, Flights, Given, LoadId, Member, Told};
 use crate::key::Key;
 
@@ -126,8 +127,12 @@ impl Flights {
 
     /// Tells all in a line the same.
     fn send_away(&mut self, key: &Key, asking: Asking, told: &Told, effects: &mut Vec<Effect>) {
-        let late = self.lines.get_mut(key).map(|line| std::mem::take(&mut line.late));
-        for member in asking.members.into_iter().chain(late.into_iter().flatten()) {
+        let mut late = Vec::new();
+        if let Some(line) = self.lines.get_mut(key) {
+            late.append(&mut line.late);
+            line.overdue = false;
+        }
+        for member in asking.members.into_iter().chain(late) {
             if let Some(caller) = member.caller {
                 effects.push(Effect::Tell(caller, told.clone()));
                 if *told == Told::LookAgain
@@ -159,6 +164,7 @@ impl Flights {
                 && line.flying == Some(load)
             {
                 line.flying = None;
+                line.overdue = false;
             }
             self.tidy(&key, effects);
         }
@@ -170,11 +176,17 @@ impl Flights {
         &mut self,
         load: LoadId,
         made: impl Fn(&Key) -> Option<bool>,
+        now: Duration,
         effects: &mut Vec<Effect>,
     ) {
         for key in self.keys_of(load) {
             let dead = self.loads.get(&load).is_some_and(|load| load.dead);
-            match made(&key) {
+            let made = made(&key);
+            self.succeeded(&key, effects);
+            if made != Some(true) {
+                self.pause(load, &key, Reason::NotStored, now);
+            }
+            match made {
                 Some(true) if !dead => effects.push(Effect::Store(load, key)),
                 Some(_) => {
                     let fate = if dead { Fate::Superseded } else { Fate::NotStored };
@@ -190,16 +202,27 @@ impl Flights {
     }
 
     /// The loader has failed.
-    pub(crate) fn failed(&mut self, load: LoadId, effects: &mut Vec<Effect>) {
+    pub(crate) fn failed(&mut self, load: LoadId, now: Duration, effects: &mut Vec<Effect>) {
         for key in self.keys_of(load) {
+            if self.pause(load, &key, Reason::Failed, now) {
+                effects.push(Effect::Failing(load, key.clone()));
+            }
             effects.push(Effect::End(load, key.clone(), Given::No));
             self.finish(load, &key, |_| Told::Failed(load), effects);
         }
     }
 
     /// The engine's answer to [`Effect::Store`].
-    pub(crate) fn stored(&mut self, load: LoadId, key: &Key, fate: Fate, effects: &mut Vec<Effect>) {
+    pub(crate) fn stored(
+        &mut self,
+        load: LoadId,
+        key: &Key,
+        fate: Fate,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
         if fate == Fate::NotStored {
+            self.pause(load, key, Reason::NotStored, now);
             // The lease may be held still.
             effects.push(Effect::End(load, key.clone(), Given::Yes));
         }
@@ -207,6 +230,21 @@ impl Flights {
         if fate == Fate::NotStored {
             self.disown(key, effects);
         }
+    }
+
+    /// The source of a key has given something.
+    fn succeeded(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+        if self.failures.remove(key) {
+            effects.push(Effect::Recovered(key.clone()));
+        }
+    }
+
+    /// Leaves the source of a key alone for a while. Returns `true` if it has begun to fail.
+    fn pause(&mut self, load: LoadId, key: &Key, reason: Reason, now: Duration) -> bool {
+        let Some(load) = self.loads.get(&load) else {
+            return false;
+        };
+        self.failures.insert(key, reason, load.retry_after, now)
     }
 
     fn keys_of(&self, load: LoadId) -> Vec<Key> {
@@ -236,6 +274,7 @@ impl Flights {
             && line.flying == Some(load)
         {
             line.flying = None;
+            line.overdue = false;
         }
         self.settle(load, effects);
         self.tidy(key, effects);

@@ -43,19 +43,65 @@ fn exchange(world: &mut World) {
 }
 
 fn come(world: &mut World) {
-    world.step(Step::Come {
-        first: 0,
-        keys: 1,
-        refresh: false,
-    });
+    come_with(world, false, false);
 }
 
 fn refresh(world: &mut World) {
+    come_with(world, true, false);
+}
+
+/// One comes for the first key: to refresh it, or with something stale to serve.
+fn come_with(world: &mut World, refresh: bool, stale: bool) {
     world.step(Step::Come {
         first: 0,
         keys: 1,
-        refresh: true,
+        refresh,
+        stale,
     });
+}
+
+#[test]
+fn a_source_that_failed_is_left_alone_by_all_who_have_something_stale() {
+    let mut world = one_runs();
+    world.step(Step::Finish {
+        which: 0,
+        all: true,
+        fails: true,
+    });
+    world.serve(0);
+    let asked = |world: &World| world.slots[0].requests.len();
+    for _ in 0..1000 {
+        come_with(&mut world, true, false);
+        come_with(&mut world, false, true);
+    }
+    assert_eq!((asked(&world), world.served_stale), (0, 1000));
+    come(&mut world);
+    assert_eq!(asked(&world), 1, "who has nothing stale asks");
+    world.step(Step::Leave(0));
+    world.drain();
+    world.step(Step::Wait(1000));
+    come_with(&mut world, false, true);
+    assert_eq!(asked(&world), 1, "the pause is over");
+    world.drain();
+    assert_eq!(world.flights.sizes(), (0, 0, 0));
+}
+
+#[test]
+fn who_has_something_stale_does_not_wait_for_a_load_that_was_too_slow_for_others() {
+    let mut world = World::default();
+    come_with(&mut world, false, true);
+    exchange(&mut world);
+    world.step(Step::Overdue(0));
+    (0..1000).for_each(|_| come_with(&mut world, false, true));
+    assert_eq!((world.served_stale, world.waiting.len()), (1000, 0));
+    assert!(world.slots[0].requests.is_empty());
+    come(&mut world);
+    assert_eq!(world.waiting.len(), 1, "who has nothing stale waits");
+    world.drain();
+    assert_eq!(world.slots[0].stored, Some(0), "the load went on");
+    come_with(&mut world, false, true);
+    assert_eq!(world.waiting.len(), 1, "the next load is another");
+    world.drain();
 }
 
 #[test]
@@ -135,8 +181,13 @@ fn what_was_made_from_a_value_that_may_not_have_been_stored_is_not_stored() {
             key: key(at),
             caller: Some(load),
             seen: Seen::Nothing,
+            patience: None,
         };
-        flights.begin(load, names, vec![wanted], &mut effects);
+        let terms = Terms {
+            names,
+            retry_after: Duration::ZERO,
+        };
+        flights.begin(load, terms, vec![wanted], Duration::ZERO, &mut effects);
         flights.answered(
             &key(at),
             Answer::Taken { needed: true },
@@ -144,10 +195,10 @@ fn what_was_made_from_a_value_that_may_not_have_been_stored_is_not_stored() {
             &mut effects,
         );
     }
-    flights.loaded(2, |_| Some(true), &mut effects);
-    flights.stored(2, &key(1), Fate::NotStored, &mut effects);
+    flights.loaded(2, |_| Some(true), Duration::ZERO, &mut effects);
+    flights.stored(2, &key(1), Fate::NotStored, Duration::ZERO, &mut effects);
     effects.clear();
-    flights.loaded(1, |_| Some(true), &mut effects);
+    flights.loaded(1, |_| Some(true), Duration::ZERO, &mut effects);
     let superseded = Told::Loaded {
         load: 1,
         key: key(0),

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::super::Store;
 use super::super::options::Lifetime;
 use super::asked::{Asked, Names};
-use super::options::{LoadOptions, load_options};
+use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, setters};
 use super::plan::{Plan, told};
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
-use crate::load::{Answer, Failure, LoadError, Loader, Seen, SharedError, Verdict};
+use crate::load::{Answer, Failure, LoadError, Loader, Seen, SharedError, Verdict, Wish, contained};
 
 impl Store {
     /// The values of many keys, those that are missing loaded with one call of the loader.
@@ -65,7 +66,7 @@ impl Store {
         E: Send + Sync + 'static,
     {
         LoadMany {
-            options: LoadOptions::new(self),
+            options: CallOptions::new(self),
             asked: Asked::new(self, keys),
             loader,
         }
@@ -75,12 +76,12 @@ impl Store {
 /// Values that are loaded if need be: see [`Store::get_or_load_many`].
 #[must_use = "a load does nothing until it is awaited"]
 pub struct LoadMany<'a, T, F> {
-    options: LoadOptions<'a, T>,
+    options: CallOptions<'a, T>,
     asked: Result<Asked>,
     loader: F,
 }
 
-load_options!(LoadMany<F>);
+load_options!(LoadMany<F>, FnOnce(Vec<String>));
 
 impl<T, F> fmt::Debug for LoadMany<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,44 +107,56 @@ where
             self.options.check()?;
             let plan = self.options.plan()?;
             let asked = self.asked?;
-            let loader = loader(self.loader, &plan, asked.names.clone());
-            load(plan, asked, loader).await
+            let (loader, own) = loader(self.loader, &plan, asked.names.clone());
+            load(plan, asked, loader, own).await
         })
     }
 }
 
-/// The loader that the coordinator calls.
-fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>, names: Names) -> Loader
+/// What a loader makes, on its way to its own caller.
+type Own<T> = oneshot::Receiver<HashMap<Key, T>>;
+
+/// The loader that the coordinator calls, and where what it makes comes to its own caller.
+fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>, names: Names) -> (Loader, Own<T>)
 where
     F: FnOnce(Vec<String>) -> Fut + Send + 'static,
     Fut: Future<Output = std::result::Result<HashMap<String, T>, E>> + Send + 'static,
-    T: Serialize + Send + 'static,
+    T: Serialize + DeserializeOwned + Send + 'static,
     E: Send + Sync + 'static,
 {
-    let seal = plan.seal.clone();
+    let (seal, describe) = (plan.seal.clone(), plan.describe);
     let span = tracing::Span::current();
-    Loader::new(move |keys| {
+    let (sender, own) = oneshot::channel();
+    let loader = Loader::new(move |keys| {
         let load = async move {
             let missing = keys.iter().map(|key| names.of(key).to_owned()).collect();
             let began = Instant::now();
             let loaded = load(missing).await;
-            let values = loaded.map_err(|error| Failure::Loader(SharedError::new(error)))?;
+            let mut values = loaded.map_err(|error| Failure::Loader(SharedError::new(error, describe)))?;
             let cost = began.elapsed();
-            let made = keys.into_iter().filter_map(|key| {
-                let value = values.get(names.of(&key))?;
-                let made = seal.seal(&key, value, cost);
-                Some(made.map(|made| (key, made)))
-            });
-            made.collect()
+            let mut all = Vec::with_capacity(keys.len());
+            let mut own = HashMap::with_capacity(keys.len());
+            for key in keys {
+                let Some(value) = values.remove(names.of(&key)) else {
+                    continue;
+                };
+                let (made, value) = seal.seal(&key, value, cost)?;
+                all.push((key.clone(), made));
+                own.insert(key, value);
+            }
+            contained(|| drop(sender.send(own)));
+            Ok(all)
         };
         load.instrument(span)
-    })
+    });
+    (loader, own)
 }
 
 async fn load<T, E>(
     plan: Plan<'_, T>,
     asked: Asked,
     loader: Loader,
+    mut made_here: Own<T>,
 ) -> std::result::Result<HashMap<String, T>, LoadError<E>>
 where
     T: DeserializeOwned,
@@ -153,6 +166,7 @@ where
     let Asked { mut keys, names } = asked;
     let mut loader = Some(loader);
     let mut values = HashMap::with_capacity(keys.len());
+    let mut own_values = HashMap::new();
     let mut counted = false;
     loop {
         let mut missing: Vec<(Key, Seen)> = Vec::new();
@@ -172,13 +186,13 @@ where
                 Some((value, Verdict::Fresh, _)) => {
                     values.insert(names.of(&key).to_owned(), value);
                 }
-                Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), age)) => {
-                    let value = plan.served(value, verdict, age).value;
+                Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), times)) => {
+                    let value = plan.served(value, verdict, times).value;
                     values.insert(names.of(&key).to_owned(), value);
                     refreshed.push((key, found.seen));
                 }
                 spare => {
-                    spares.push(spare.map(|(value, _, age)| (value, age)));
+                    spares.push(spare.map(|(value, _, times)| (value, times)));
                     missing.push((key, found.seen));
                 }
             }
@@ -198,7 +212,13 @@ where
             return Ok(values);
         };
         let (work, unused) = plan.work(own);
-        let waiting = match store.inner.loads.load(missing.clone(), refreshed, work).await {
+        let wishes = missing.iter().zip(&spares).map(|((key, seen), spare)| Wish {
+            key: key.clone(),
+            seen: *seen,
+            has_spare: spare.is_some(),
+        });
+        let wishes: Vec<Wish> = wishes.collect();
+        let waiting = match store.inner.loads.load(wishes, refreshed, work).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 for ((key, _), spare) in missing.iter().zip(spares) {
@@ -212,15 +232,24 @@ where
         };
         for (((key, _), spare), waiting) in missing.into_iter().zip(spares).zip(waiting) {
             let value = match plan.wait(waiting, spare.is_some()).await {
-                Ok(Answer::Loaded { value, .. }) => match plan.open(&value) {
-                    Ok(value) => value,
-                    Err(error) => plan.instead(spare, error.into())?,
-                },
+                Ok(Answer::Loaded {
+                    made, own: is_own, ..
+                }) => {
+                    if is_own && let Ok(made) = made_here.try_recv() {
+                        own_values = made;
+                    }
+                    match plan.open(&made, own_values.remove(&key).filter(|_| is_own)) {
+                        Ok(value) => value,
+                        Err(error) => plan.instead(spare, error.into())?,
+                    }
+                }
                 Ok(Answer::Absent) => continue,
                 Ok(Answer::LookAgain) => {
                     keys.push(key);
                     continue;
                 }
+                // Who has nothing stale is never answered so.
+                Ok(Answer::ServeStale) => plan.instead(spare, LoadError::Timeout)?,
                 Ok(Answer::Failed(failure)) => plan.instead(spare, told(failure))?,
                 Err(failure) => plan.instead(spare, failure)?,
             };

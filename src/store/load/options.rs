@@ -1,39 +1,167 @@
 //! What a load is given beside its loader, and what follows from it for one value.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Store;
-use super::super::options::Options;
+use super::super::options::{Lifetime, Options};
 use crate::error::{Error, Result};
 use crate::load::Serving;
 use crate::ttl::{LONGEST, Ttl};
 
 /// How long a loader may take if nothing else is said.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a call with something stale to serve waits for a load if nothing else is said.
+const SOFT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a source is left alone after a failure if nothing else is said.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The most characters of a loader's error that are logged.
+const LOGGED: usize = 500;
 
 pub(super) type TtlFor<T> = Arc<dyn Fn(&T) -> Duration + Send + Sync>;
+/// What of a loader's error is logged.
+pub(super) type Describe = fn(&dyn Any) -> Option<String>;
 
-/// What every load can be given beside its loader.
-pub(super) struct LoadOptions<'a, T> {
-    pub(super) write: Options<'a>,
-    pub(super) ttl_for: Option<TtlFor<T>>,
+/// The setters of what loads can share. `$ttl` and `$shared` are where a builder keeps it.
+macro_rules! setters {
+    ($this:ident, $ttl:expr, $shared:expr) => {
+        /// How long a value is fresh: over zero, at most 100 years, in whole milliseconds, rounded up.
+        /// The stale windows come after it. Without it, `default_ttl` holds.
+        pub fn ttl(mut $this, ttl: Duration) -> Self {
+            $ttl = Lifetime::For(ttl);
+            $this
+        }
+
+        /// Lets values be fresh until they are removed, whatever `default_ttl` says.
+        pub fn persistent(mut $this) -> Self {
+            $ttl = Lifetime::Persistent;
+            $this
+        }
+
+        /// For so long after its fresh time a value is served at once, while one load in the
+        /// background makes a new one. Default: zero.
+        pub fn stale_while_revalidate(mut $this, window: Duration) -> Self {
+            $shared.serving.revalidate = window;
+            $this
+        }
+
+        /// For so long after its fresh time a value is served if no new one can be had: the loader
+        /// fails, panics, or takes too long, or the engine fails. Default: zero.
+        pub fn stale_if_error(mut $this, window: Duration) -> Self {
+            $shared.serving.on_error = window;
+            $this
+        }
+
+        /// From this fraction of its fresh time on, 0 to 1, a value may be loaded anew in the
+        /// background, so that nobody ever waits for a key that is in use. The nearer the end, the
+        /// likelier for each call: probabilistic early expiration (XFetch; Vattani, Chierichetti,
+        /// Lowenstein, VLDB 2015). Default: never.
+        pub fn refresh_ahead(mut $this, fraction: f64) -> Self {
+            $shared.serving.ahead = Some(fraction);
+            $this
+        }
+
+        /// How long the loader may run, and how long this call waits for it or for another's: over zero.
+        /// A loader that takes longer is dropped. Default: 30 s.
+        pub fn timeout(mut $this, timeout: Duration) -> Self {
+            $shared.timeout = timeout;
+            $this
+        }
+
+        /// How long a call waits if a stale value is available: then it is served, and the load goes on.
+        /// Other calls with a stale value that want the same load are then served it at once. Where nothing
+        /// is stale, a call waits for [`timeout`](Self::timeout). Default: 1 s.
+        pub fn soft_timeout(mut $this, timeout: Duration) -> Self {
+            $shared.soft = timeout;
+            $this
+        }
+
+        /// Spreads the fresh times at random within ± this fraction, 0 to 1, so that what was
+        /// loaded together does not expire together. Default: 0.
+        pub fn jitter(mut $this, fraction: f64) -> Self {
+            $shared.jitter = fraction;
+            $this
+        }
+
+        /// How long a failing source is left alone: for so long after a failed load, the stale value is served
+        /// without asking the source again, and nothing is loaded in the background. A call with nothing stale
+        /// always loads. A background load that gives nothing to store is not repeated for so long either.
+        /// Zero asks each time. Default: 1 s.
+        ///
+        /// It holds for calls through one store. The shorter of the call's own time and that of the load that
+        /// failed counts.
+        pub fn retry_after(mut $this, pause: Duration) -> Self {
+            $shared.retry_after = pause;
+            $this
+        }
+    };
+}
+pub(super) use setters;
+
+/// Options that loads share: made once, and given to any number of them.
+///
+/// Each has the setter of the same name on [`Load`](crate::Load) and [`LoadMany`](crate::LoadMany).
+///
+/// ```
+/// use std::time::Duration;
+/// use cachestore::LoadOptions;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+/// let patient = LoadOptions::default()
+///     .ttl(Duration::from_secs(60))
+///     .stale_if_error(Duration::from_secs(600));
+/// let load = || async { Ok::<_, std::io::Error>(42) };
+/// let answer = store.get_or_load("answer", load).options(&patient).depends_on(["question"]).await?;
+/// assert_eq!(answer, 42);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing until they are given to a load"]
+pub struct LoadOptions {
+    ttl: Lifetime,
     pub(super) serving: Serving,
     pub(super) timeout: Duration,
-    pub(super) soft: Option<Duration>,
+    pub(super) soft: Duration,
+    pub(super) retry_after: Duration,
     pub(super) jitter: f64,
 }
 
-impl<'a, T> LoadOptions<'a, T> {
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            ttl: Lifetime::Default,
+            serving: Serving::default(),
+            timeout: TIMEOUT,
+            soft: SOFT_TIMEOUT,
+            retry_after: RETRY_AFTER,
+            jitter: 0.0,
+        }
+    }
+}
+
+impl LoadOptions {
+    setters!(self, self.ttl, self);
+}
+
+/// All that one load is given beside its loader.
+pub(super) struct CallOptions<'a, T> {
+    pub(super) write: Options<'a>,
+    pub(super) ttl_for: Option<TtlFor<T>>,
+    pub(super) describe: Describe,
+    /// All but the TTL, which is in `write`.
+    pub(super) shared: LoadOptions,
+}
+
+impl<'a, T> CallOptions<'a, T> {
     pub(super) fn new(store: &'a Store) -> Self {
         Self {
             write: Options::new(store),
             ttl_for: None,
-            serving: Serving::default(),
-            timeout: TIMEOUT,
-            soft: None,
-            jitter: 0.0,
+            describe: known,
+            shared: LoadOptions::default(),
         }
     }
 
@@ -41,26 +169,35 @@ impl<'a, T> LoadOptions<'a, T> {
         self.write.store()
     }
 
+    /// Takes options in place of all that were set before.
+    pub(super) fn share(&mut self, options: &LoadOptions) {
+        self.write.ttl = options.ttl;
+        self.shared = options.clone();
+    }
+
     /// Whether it matters how old a value is.
     pub(super) fn needs_age(&self) -> bool {
-        self.serving.needs_age()
+        self.shared.serving.needs_age()
     }
 
     /// All that can be refused before anything is asked.
     pub(super) fn check(&self) -> Result<()> {
         self.write.check()?;
-        let store = self.store();
-        store.count(Ttl::checked(self.timeout))?;
-        let windows = [self.serving.revalidate, self.serving.on_error];
-        for window in windows.into_iter().chain(self.soft) {
+        let (store, shared) = (self.store(), &self.shared);
+        store.count(Ttl::checked(shared.timeout))?;
+        let serving = &shared.serving;
+        let windows = [
+            serving.revalidate,
+            serving.on_error,
+            shared.soft,
+            shared.retry_after,
+        ];
+        for window in windows {
             if window > LONGEST {
                 return store.count(Err(Error::InvalidTtl { ttl: window }));
             }
         }
-        let fractions = [
-            ("jitter", Some(self.jitter)),
-            ("refresh_ahead", self.serving.ahead),
-        ];
+        let fractions = [("jitter", Some(shared.jitter)), ("refresh_ahead", serving.ahead)];
         for (name, fraction) in fractions {
             if fraction.is_some_and(|fraction| !(0.0..=1.0).contains(&fraction)) {
                 let reason = format!("{name} is a fraction from 0 to 1");
@@ -71,38 +208,52 @@ impl<'a, T> LoadOptions<'a, T> {
     }
 }
 
-impl<T> fmt::Debug for LoadOptions<'_, T> {
+impl<T> fmt::Debug for CallOptions<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoadOptions")
+        f.debug_struct("CallOptions")
             .field("write", &self.write)
-            .field("serving", &self.serving)
-            .field("timeout", &self.timeout)
-            .field("soft_timeout", &self.soft)
-            .field("jitter", &self.jitter)
+            .field("shared", &self.shared)
             .finish_non_exhaustive()
     }
 }
 
-/// The options of a load, the same on every builder of one.
-macro_rules! load_options {
-    ($builder:ident<$($generic:ident),+>) => {
-        impl<T, $($generic),+> $builder<'_, T, $($generic),+> {
-            /// How long a value is fresh: over zero, at most 100 years, in whole milliseconds, rounded up.
-            /// The stale windows come after it. Without it, `default_ttl` holds.
-            pub fn ttl(mut self, ttl: Duration) -> Self {
-                self.options.write.ttl = Lifetime::For(ttl);
-                self
-            }
+/// What is logged of errors that the library knows: texts, and those of the standard library and its own.
+fn known(error: &dyn Any) -> Option<String> {
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    displayed::<String>(error)
+        .or_else(|| displayed::<&'static str>(error))
+        .or_else(|| displayed::<Boxed>(error))
+        .or_else(|| displayed::<std::io::Error>(error))
+        .or_else(|| displayed::<Error>(error))
+}
 
-            /// Lets values be fresh until they are removed, whatever `default_ttl` says.
-            pub fn persistent(mut self) -> Self {
-                self.options.write.ttl = Lifetime::Persistent;
+/// What is logged of an error that can be shown, if it is of this type.
+pub(super) fn displayed<E: fmt::Display + 'static>(error: &dyn Any) -> Option<String> {
+    let error = error.downcast_ref::<E>()?;
+    Some(error.to_string().chars().take(LOGGED).collect())
+}
+
+/// Logs nothing of an error.
+pub(super) fn hidden(_: &dyn Any) -> Option<String> {
+    None
+}
+
+/// What one load is given, the same on every builder of one. `$loader` is how its loader is called.
+macro_rules! load_options {
+    ($builder:ident<$generic:ident>, $($loader:tt)+) => {
+        impl<T, $generic> $builder<'_, T, $generic> {
+            setters!(self, self.options.write.ttl, self.options.shared);
+
+            /// Takes shared options in place of all that were set before: call it first.
+            pub fn options(mut self, options: &LoadOptions) -> Self {
+                self.options.share(options);
                 self
             }
 
             /// Gives each value a fresh time of its own, in place of [`ttl`](Self::ttl): so that a `None`,
-            /// say, can be kept for less long. It is called where the loader runs. A time that is no TTL
-            /// makes the load fail with [`InvalidTtl`](crate::Error::InvalidTtl).
+            /// say, can be kept for less long. It is called where the loader runs. A value whose time is zero
+            /// is given to those who wait for it, and not stored: what was stored before stays. A time over
+            /// 100 years makes the load fail with [`InvalidTtl`](crate::Error::InvalidTtl).
             pub fn ttl_for(mut self, ttl: impl Fn(&T) -> Duration + Send + Sync + 'static) -> Self {
                 self.options.ttl_for = Some(Arc::new(ttl));
                 self
@@ -116,48 +267,26 @@ macro_rules! load_options {
                 self
             }
 
-            /// For so long after its fresh time a value is served at once, while one load in the
-            /// background makes a new one. Default: zero.
-            pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
-                self.options.serving.revalidate = window;
+            /// Logs the loader's error as its `Display` shows it, where a load fails.
+            ///
+            /// Without it, the log names the key, and the error if it is a text, a
+            /// `Box<dyn Error + Send + Sync>`, a [`std::io::Error`] or an [`Error`](crate::Error): the library
+            /// cannot show the error of a type that it does not know. See also
+            /// [`hide_errors`](Self::hide_errors).
+            pub fn log_errors<V, E, Fut>(mut self) -> Self
+            where
+                $generic: $($loader)+ -> Fut,
+                Fut: Future<Output = std::result::Result<V, E>>,
+                E: fmt::Display + 'static,
+            {
+                self.options.describe = displayed::<E>;
                 self
             }
 
-            /// For so long after its fresh time a value is served if no new one can be had: the loader
-            /// fails, panics, or takes too long, or the engine fails. Default: zero.
-            pub fn stale_if_error(mut self, window: Duration) -> Self {
-                self.options.serving.on_error = window;
-                self
-            }
-
-            /// From this fraction of its fresh time on, 0 to 1, a value may be loaded anew in the
-            /// background, so that nobody ever waits for a key that is in use. The nearer the end, the
-            /// likelier for each call: probabilistic early expiration (XFetch; Vattani, Chierichetti,
-            /// Lowenstein, VLDB 2015). Default: never.
-            pub fn refresh_ahead(mut self, fraction: f64) -> Self {
-                self.options.serving.ahead = Some(fraction);
-                self
-            }
-
-            /// How long the loader may run, and how long this call waits for it or for another's: over zero.
-            /// A loader that takes longer is dropped. Default: 30 s.
-            pub fn timeout(mut self, timeout: Duration) -> Self {
-                self.options.timeout = timeout;
-                self
-            }
-
-            /// How long this call waits if there is a value within the stale windows: then it is served, and
-            /// the load goes on. Where nothing is stale, it waits. Default: as long as
-            /// [`timeout`](Self::timeout).
-            pub fn soft_timeout(mut self, timeout: Duration) -> Self {
-                self.options.soft = Some(timeout);
-                self
-            }
-
-            /// Spreads the fresh times at random within ± this fraction, 0 to 1, so that what was
-            /// loaded together does not expire together. Default: 0.
-            pub fn jitter(mut self, fraction: f64) -> Self {
-                self.options.jitter = fraction;
+            /// Keeps the loader's errors out of the log, which then names the key only: for errors that tell
+            /// secrets.
+            pub fn hide_errors(mut self) -> Self {
+                self.options.describe = hidden;
                 self
             }
         }

@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use super::super::Store;
 use super::super::entry::{Entry, model_of};
-use super::options::{LoadOptions, TtlFor};
+use super::options::{CallOptions, Describe, TtlFor};
 use crate::codec::Codec;
 use crate::error::{Cause, Error, Phase, Result};
 use crate::footprint::Limits;
 use crate::key::Key;
 use crate::lane::until;
 use crate::load::{
-    Answer, Failure, LoadError, Loaded, Loader, Made, Origin, Seen, Serving, Verdict, Waiting, Work, head,
-    jittered,
+    Answer, Failure, Form, LoadError, Loaded, Loader, Made, Origin, Seen, Serving, Verdict, Waiting, Work,
+    contained, head, jittered,
 };
 use crate::request::Names;
 use crate::ttl::{Ttl, whole_millis};
@@ -46,28 +46,65 @@ impl<T> Clone for Seal<T> {
     }
 }
 
-impl<T: Serialize> Seal<T> {
-    /// The value to be stored, which took `cost` to load.
-    pub(super) fn seal(&self, key: &Key, model: &T, cost: Duration) -> std::result::Result<Made, Failure> {
-        let failed = |error| Failure::Store(error);
-        let fresh = match &self.ttl_for {
-            Some(ttl) => Some(Ttl::checked(ttl(model)).map_err(failed)?),
-            None => self.ttl,
+impl<T: Serialize + DeserializeOwned> Seal<T> {
+    /// A model that took `cost` to load, as it is to be stored; and for the caller whose loader made it as others
+    /// will read it, if they can.
+    pub(super) fn seal(
+        &self,
+        key: &Key,
+        model: T,
+        cost: Duration,
+    ) -> std::result::Result<(Made, T), Failure> {
+        let fresh = self.fresh(&model).map_err(Failure::Store)?;
+        let encoded = self.codec.encode(&model).map_err(Error::Encode);
+        let encoded = encoded.map_err(Failure::Store)?;
+        let (encoded, form, model) = match decode(self.codec, &encoded) {
+            Some(model) => (encoded, Form::Stored, model),
+            None => match self.hand_over(&model) {
+                Some(encoded) => (encoded, Form::HandedOver, model),
+                None => (Vec::new(), Form::Unreadable, model),
+            },
         };
-        let fresh = fresh.map(|fresh| jittered(fresh, self.jitter, rand::random()));
-        let model = self
-            .codec
-            .encode(model)
-            .map_err(|error| failed(Error::Encode(error)))?;
         let (value, ttl) = if self.plain {
-            (Value::from(model), fresh)
+            (Value::from(encoded), fresh)
         } else {
             let head = head(fresh, self.window, cost);
-            (head.seal(&model), head.ttl())
+            (head.seal(&encoded), head.ttl())
         };
-        let stored = self.limits.check(key, value.len(), &self.names).is_ok();
-        Ok(Made { value, ttl, stored })
+        let made = Made {
+            stored: form == Form::Stored
+                && fresh != Some(Duration::ZERO)
+                && self.limits.check(key, value.len(), &self.names).is_ok(),
+            value,
+            form,
+            fresh,
+            ttl,
+        };
+        Ok((made, model))
     }
+
+    /// How long a model is fresh, in whole milliseconds. Zero if it is not to be stored.
+    fn fresh(&self, model: &T) -> Result<Option<Duration>> {
+        let fresh = match &self.ttl_for {
+            Some(ttl) => match ttl(model) {
+                Duration::ZERO => return Ok(Some(Duration::ZERO)),
+                ttl => Some(Ttl::checked(ttl)?),
+            },
+            None => self.ttl,
+        };
+        Ok(fresh.map(|fresh| jittered(fresh, self.jitter, rand::random())))
+    }
+
+    /// A model that the store's codec cannot read again, in a form for those who joined its load.
+    fn hand_over(&self, model: &T) -> Option<Vec<u8>> {
+        let encoded = Codec::MessagePack.encode(model).ok()?;
+        decode::<T>(Codec::MessagePack, &encoded).map(|_| encoded)
+    }
+}
+
+/// The model, unless its bytes do not decode, or its `Deserialize` panics.
+fn decode<T: DeserializeOwned>(codec: Codec, bytes: &[u8]) -> Option<T> {
+    contained(|| codec.decode(bytes).ok()).flatten()
 }
 
 /// A load whose options have been checked.
@@ -76,21 +113,49 @@ pub(super) struct Plan<'a, T> {
     pub(super) seal: Seal<T>,
     pub(super) serving: Serving,
     pub(super) timeout: Duration,
-    soft: Option<Duration>,
+    retry_after: Duration,
+    soft: Duration,
+    /// What of a loader's error is logged.
+    pub(super) describe: Describe,
     began: Instant,
 }
 
 /// What a key holds, for a caller who wants to load it if need be.
 pub(super) struct Found<T> {
     pub(super) seen: Seen,
-    /// What can be served, what it is good for, and its age.
-    pub(super) value: Option<(T, Verdict, Duration)>,
+    /// What can be served, what it is good for, and its times.
+    pub(super) value: Option<(T, Verdict, Times)>,
 }
 
-impl<'a, T> LoadOptions<'a, T> {
+/// How old a value is, and how long it stays fresh, as [`Loaded`] has them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Times {
+    age: Duration,
+    fresh_for: Option<Duration>,
+}
+
+impl Times {
+    pub(super) fn of<T>(self, value: T, origin: Origin) -> Loaded<T> {
+        Loaded {
+            value,
+            origin,
+            age: self.age,
+            fresh_for: self.fresh_for,
+        }
+    }
+
+    /// Those of a value that was loaded just now, which stays fresh for so long.
+    pub(super) fn new(fresh_for: Option<Duration>) -> Self {
+        let age = Duration::ZERO;
+        Self { age, fresh_for }
+    }
+}
+
+impl<'a, T> CallOptions<'a, T> {
     /// The plan, once these have been checked.
     pub(super) fn plan(self) -> Result<Plan<'a, T>> {
         let (store, ttl, names) = self.write.checked()?;
+        let shared = self.shared;
         // go-cachestore's form has no place for stale times.
         let plain = store.config().settings().go_compatible;
         Ok(Plan {
@@ -100,14 +165,16 @@ impl<'a, T> LoadOptions<'a, T> {
                 plain,
                 ttl,
                 ttl_for: self.ttl_for,
-                window: self.serving.window(),
-                jitter: self.jitter,
+                window: shared.serving.window(),
+                jitter: shared.jitter,
                 limits: store.limits(),
                 names,
             },
-            serving: if plain { Serving::default() } else { self.serving },
-            timeout: whole_millis(self.timeout),
-            soft: self.soft,
+            serving: if plain { Serving::default() } else { shared.serving },
+            timeout: whole_millis(shared.timeout),
+            retry_after: shared.retry_after,
+            soft: shared.soft,
+            describe: self.describe,
             began: Instant::now(),
         })
     }
@@ -115,20 +182,24 @@ impl<'a, T> LoadOptions<'a, T> {
 
 /// What is to be made of an entry by a caller who is served so. One that cannot be decoded counts as absent.
 pub(super) fn judge<T: DeserializeOwned>(entry: &Entry, serving: &Serving, codec: Codec) -> Found<T> {
-    let (seen, verdict, age) = match entry {
-        Entry::Absent => (Seen::Nothing, Verdict::Gone, None),
-        Entry::Plain(_) => (Seen::Plain, Verdict::Fresh, None),
-        Entry::Foreign => (Seen::Plain, Verdict::Gone, None),
+    let (seen, verdict, times) = match entry {
+        Entry::Absent => (Seen::Nothing, Verdict::Gone, Times::default()),
+        Entry::Plain(_) => (Seen::Plain, Verdict::Fresh, Times::default()),
+        Entry::Foreign => (Seen::Plain, Verdict::Gone, Times::default()),
         Entry::Loaded { head, life, .. } => {
-            let age = life.map(|life| life.age);
-            (Seen::Loaded(age), serving.judge(head, *life, rand::random), age)
+            let times = life.map_or_else(Times::default, |life| Times {
+                age: life.age,
+                fresh_for: Some(life.fresh_for),
+            });
+            let seen = Seen::Loaded(life.map(|life| life.age));
+            (seen, serving.judge(head, *life, rand::random), times)
         }
     };
     let model = entry.model().filter(|_| verdict != Verdict::Gone);
     let model = model.and_then(|model| codec.decode(model).ok());
     Found {
         seen,
-        value: model.map(|model| (model, verdict, age.unwrap_or_default())),
+        value: model.map(|model| (model, verdict, times)),
     }
 }
 
@@ -147,9 +218,16 @@ impl<T: DeserializeOwned> Plan<'_, T> {
         judge(entry, &self.serving, self.seal.codec)
     }
 
-    /// The model of a value that was loaded just now.
-    pub(super) fn open(&self, value: &Value) -> Result<T> {
-        Ok(self.seal.codec.decode(model_of(value).unwrap_or_default())?)
+    /// A value that was loaded just now: `own` if this call's own loader made it.
+    pub(super) fn open(&self, made: &Made, own: Option<T>) -> Result<T> {
+        if let Some(own) = own {
+            return Ok(own);
+        }
+        let codec = match made.form {
+            Form::Stored => self.seal.codec,
+            Form::HandedOver | Form::Unreadable => Codec::MessagePack,
+        };
+        Ok(codec.decode(model_of(&made.value).unwrap_or_default())?)
     }
 }
 
@@ -167,6 +245,7 @@ impl<T> Plan<'_, T> {
         let work = Work {
             names: self.seal.names.clone(),
             timeout: self.timeout,
+            retry_after: self.retry_after,
             loader,
             unused,
         };
@@ -178,10 +257,9 @@ impl<T> Plan<'_, T> {
         self.began + self.timeout
     }
 
-    /// When it has if it has something else to serve.
+    /// The deadline when a stale value is available.
     pub(super) fn soft_limit(&self) -> Instant {
-        let soft = self.soft.unwrap_or(self.timeout);
-        self.began + soft.min(self.timeout)
+        self.began + self.soft.min(self.timeout)
     }
 }
 
@@ -209,15 +287,15 @@ impl<T> Plan<'_, T> {
     /// A value that is to be served because there is no other, or why there is none.
     pub(super) fn instead<E>(
         &self,
-        spare: Option<(T, Duration)>,
+        spare: Option<(T, Times)>,
         failure: LoadError<E>,
     ) -> std::result::Result<T, LoadError<E>> {
-        let (value, age) = spare.ok_or(failure)?;
-        Ok(self.served(value, Verdict::Spare, age).value)
+        let (value, times) = spare.ok_or(failure)?;
+        Ok(self.served(value, Verdict::Spare, times).value)
     }
 
     /// A value that is not simply fresh, as it is served.
-    pub(super) fn served(&self, value: T, verdict: Verdict, age: Duration) -> Loaded<T> {
+    pub(super) fn served(&self, value: T, verdict: Verdict, times: Times) -> Loaded<T> {
         let origin = if verdict == Verdict::FreshButDue {
             Origin::Fresh
         } else {
@@ -227,7 +305,7 @@ impl<T> Plan<'_, T> {
             }
             Origin::Stale
         };
-        Loaded { value, origin, age }
+        times.of(value, origin)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -14,12 +15,14 @@ use super::super::Store;
 use super::super::entry::Entry;
 use super::super::options::Lifetime;
 use super::future::LoadFuture;
-use super::options::{LoadOptions, load_options};
-use super::plan::{Found, Plan, judge, told};
+use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, setters};
+use super::plan::{Found, Plan, Times, judge, told};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lane::Call;
-use crate::load::{Answer, Failure, Fate, LoadError, Loaded, Loader, Origin, SharedError, Verdict};
+use crate::load::{
+    Answer, Failure, Fate, LoadError, Loaded, Loader, Origin, SharedError, Verdict, Wish, contained,
+};
 
 impl Store {
     /// The value of a key, loaded if there is none.
@@ -92,7 +95,8 @@ impl Store {
     /// [`Store`](LoadError::Store) for what is refused before the loader runs (as [`set`](Self::set)
     /// for the key, the TTL and the dependencies; [`InvalidConfig`](Error::InvalidConfig) for a fraction),
     /// for what the engine answers (as [`get`](Self::get)), and if the value cannot be encoded. A value that
-    /// is too large is returned and not stored. A stored value that does not decode counts as absent.
+    /// is too large, or that does not decode again from its encoded form, is returned and not stored. A stored
+    /// value that does not decode counts as absent.
     ///
     /// # Cancel safety
     ///
@@ -105,7 +109,7 @@ impl Store {
         E: Send + Sync + 'static,
     {
         Load {
-            options: LoadOptions::new(self),
+            options: CallOptions::new(self),
             key: self.key(key.as_ref()),
             loader,
         }
@@ -115,12 +119,12 @@ impl Store {
 /// A value that is loaded if need be: see [`Store::get_or_load`].
 #[must_use = "a load does nothing until it is awaited"]
 pub struct Load<'a, T, F> {
-    pub(super) options: LoadOptions<'a, T>,
+    pub(super) options: CallOptions<'a, T>,
     pub(super) key: Result<Key>,
     loader: F,
 }
 
-load_options!(Load<F>);
+load_options!(Load<F>, FnOnce());
 
 impl<T, F> fmt::Debug for Load<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,11 +201,7 @@ impl<T, F> Load<'_, T, F> {
         let entry = store.entry_of(&mut call, &key, aged).await?;
         let found = self.judge(&entry);
         match found.value {
-            Some((value, Verdict::Fresh, age)) => Ok(Loaded {
-                value,
-                origin: Origin::Fresh,
-                age,
-            }),
+            Some((value, Verdict::Fresh, times)) => Ok(times.of(value, Origin::Fresh)),
             _ => Box::pin(self.go_on(found)).await,
         }
     }
@@ -211,7 +211,7 @@ impl<T, F> Load<'_, T, F> {
     where
         T: DeserializeOwned,
     {
-        judge(entry, &self.options.serving, self.options.store().codec())
+        judge(entry, &self.options.shared.serving, self.options.store().codec())
     }
 
     /// Goes on with what is not simply there.
@@ -223,35 +223,39 @@ impl<T, F> Load<'_, T, F> {
         E: Send + Sync + 'static,
     {
         let plan = self.options.plan()?;
-        let loader = loader(self.loader, &plan);
-        load(plan, self.key?, found, loader).await
+        let (loader, own) = loader(self.loader, &plan);
+        load(plan, self.key?, found, loader, own).await
     }
 }
 
-/// The loader that the coordinator calls.
-fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>) -> Loader
+/// The loader that the coordinator calls, and where what it makes comes to its own caller.
+fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>) -> (Loader, oneshot::Receiver<T>)
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-    T: Serialize + Send + 'static,
+    T: Serialize + DeserializeOwned + Send + 'static,
     E: Send + Sync + 'static,
 {
-    let seal = plan.seal.clone();
+    let (seal, describe) = (plan.seal.clone(), plan.describe);
     let span = tracing::Span::current();
-    Loader::new(move |keys| {
+    let (sender, own) = oneshot::channel();
+    let loader = Loader::new(move |keys| {
         let load = async move {
             let began = Instant::now();
             let loaded = load().await;
-            let value = loaded.map_err(|error| Failure::Loader(SharedError::new(error)))?;
+            let value = loaded.map_err(|error| Failure::Loader(SharedError::new(error, describe)))?;
             let cost = began.elapsed();
-            let made = keys.into_iter().map(|key| {
-                let made = seal.seal(&key, &value, cost)?;
-                Ok((key, made))
-            });
-            made.collect()
+            // It is called with its one key.
+            let Some(key) = keys.into_iter().next() else {
+                return Ok(Vec::new());
+            };
+            let (made, value) = seal.seal(&key, value, cost)?;
+            contained(|| drop(sender.send(value)));
+            Ok(vec![(key, made)])
         };
         load.instrument(span)
-    })
+    });
+    (loader, own)
 }
 
 async fn load<T, E>(
@@ -259,6 +263,7 @@ async fn load<T, E>(
     key: Key,
     mut found: Found<T>,
     mut loader: Loader,
+    mut made_here: oneshot::Receiver<T>,
 ) -> std::result::Result<Loaded<T>, LoadError<E>>
 where
     T: DeserializeOwned,
@@ -270,23 +275,28 @@ where
     let mut waited = false;
     loop {
         let spare = match found.value {
-            Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), age)) => {
+            Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), times)) => {
                 let (work, _) = plan.work(loader);
                 loads.refresh([(key, found.seen)], work);
-                return Ok(plan.served(value, verdict, age));
+                return Ok(plan.served(value, verdict, times));
             }
-            Some((value, Verdict::Fresh, age)) => {
+            Some((value, Verdict::Fresh, times)) => {
                 let origin = if waited { Origin::Joined } else { Origin::Fresh };
                 if waited {
                     loads.counters.joined();
                 }
-                return Ok(Loaded { value, origin, age });
+                return Ok(times.of(value, origin));
             }
-            Some((value, Verdict::Spare, age)) => Some((value, age)),
+            Some((value, Verdict::Spare, times)) => Some((value, times)),
             Some((_, Verdict::Gone, _)) | None => None,
         };
         let (work, unused) = plan.work(loader);
-        let answer = match loads.load([(key.clone(), found.seen)], [], work).await {
+        let wish = Wish {
+            key: key.clone(),
+            seen: found.seen,
+            has_spare: spare.is_some(),
+        };
+        let answer = match loads.load([wish], [], work).await {
             Ok(mut waiting) => match waiting.pop() {
                 Some(waiting) => plan.wait(waiting, spare.is_some()).await,
                 None => Err(LoadError::Store(Error::Closed)),
@@ -294,17 +304,19 @@ where
             Err(error) => Err(LoadError::Store(error)),
         };
         let failure = match answer {
-            Ok(Answer::Loaded { value, fate, own }) => {
+            Ok(Answer::Loaded { made, fate, own }) => {
                 let origin = match fate {
                     Fate::Superseded => Origin::Superseded,
                     Fate::Stored | Fate::NotStored if own => Origin::Loaded,
                     Fate::Stored | Fate::NotStored => Origin::Joined,
                 };
-                match plan.open(&value) {
-                    Ok(value) => {
-                        let age = Duration::ZERO;
-                        return Ok(Loaded { value, origin, age });
-                    }
+                let fresh_for = match fate {
+                    Fate::Stored => made.fresh,
+                    Fate::Superseded | Fate::NotStored => Some(Duration::ZERO),
+                };
+                let own = if own { made_here.try_recv().ok() } else { None };
+                match plan.open(&made, own) {
+                    Ok(value) => return Ok(Times::new(fresh_for).of(value, origin)),
                     Err(error) => LoadError::Store(error),
                 }
             }
@@ -325,11 +337,13 @@ where
                 },
                 Err(_) => LoadError::Store(Error::Closed),
             },
+            // Who has nothing stale is never answered so.
+            Ok(Answer::ServeStale) => LoadError::Timeout,
             Ok(Answer::Failed(failure)) => told(failure),
             Err(failure) => failure,
         };
         return match spare {
-            Some((value, age)) => Ok(plan.served(value, Verdict::Spare, age)),
+            Some((value, times)) => Ok(plan.served(value, Verdict::Spare, times)),
             None => Err(failure),
         };
     }

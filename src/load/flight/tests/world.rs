@@ -10,6 +10,8 @@ use crate::error::Cause;
 use crate::key::{KeyMaker, Namespace};
 
 pub(super) const KEYS: usize = 3;
+/// How long a failing source is left alone.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -18,7 +20,11 @@ pub(super) enum Step {
         first: usize,
         keys: usize,
         refresh: bool,
+        /// The callers have something stale.
+        stale: bool,
     },
+    /// A caller who has something stale does not wait any longer.
+    Overdue(usize),
     /// The engine serves the next request for a key. Its answer is under way from then on.
     Serve(usize),
     /// The next of its answers arrives.
@@ -44,8 +50,9 @@ pub(super) enum Step {
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let key = 0..KEYS;
     prop_oneof![
-        4 => (key.clone(), 1..=KEYS, proptest::bool::weighted(0.2))
-            .prop_map(|(first, keys, refresh)| Step::Come { first, keys, refresh }),
+        4 => (key.clone(), 1..=KEYS, proptest::bool::weighted(0.2), proptest::bool::weighted(0.3))
+            .prop_map(|(first, keys, refresh, stale)| Step::Come { first, keys, refresh, stale }),
+        1 => (0..16usize).prop_map(Step::Overdue),
         6 => key.clone().prop_map(Step::Serve),
         6 => key.clone().prop_map(Step::Deliver),
         1 => key.clone().prop_map(Step::Refuse),
@@ -104,6 +111,9 @@ pub(super) struct World {
     pub(super) finished: HashSet<LoadId>,
     /// Callers who wait: for which key, and the source's version when they came.
     pub(super) waiting: HashMap<CallerId, (usize, u64)>,
+    /// Callers who have something stale, and how many of them were told to serve it.
+    pub(super) stale: HashSet<CallerId>,
+    pub(super) served_stale: usize,
     pub(super) now: Duration,
     pub(super) numbers: u64,
 }
@@ -152,6 +162,10 @@ impl World {
                 let Some((at, version)) = self.waiting.remove(&caller) else {
                     return;
                 };
+                if told == Told::ServeStale {
+                    assert!(self.stale.contains(&caller), "a caller with nothing stale loads");
+                    self.served_stale += 1;
+                }
                 if let Told::Loaded { load, key, fate, .. } = told {
                     assert_eq!(index(&key), at);
                     let read = self.running[&load][&at];
@@ -164,7 +178,10 @@ impl World {
                     );
                 }
             }
-            Effect::Watch(_) | Effect::Unwatch(_) => {}
+            Effect::Failing(load, _) => {
+                assert!(self.open.contains(&load), "it is told before it is forgotten")
+            }
+            Effect::Recovered(_) | Effect::Watch(_) | Effect::Unwatch(_) => {}
         }
     }
 
@@ -175,7 +192,7 @@ impl World {
                 self.change(|flights, now, effects| flights.answered(&key, answer, now, effects));
             }
             Some(Reply::Stored(load, fate)) => {
-                self.change(|flights, _, effects| flights.stored(load, &key, fate, effects));
+                self.change(|flights, now, effects| flights.stored(load, &key, fate, now, effects));
             }
             None => {}
         }
@@ -241,7 +258,12 @@ impl World {
 
     pub(super) fn step(&mut self, step: Step) {
         match step {
-            Step::Come { first, keys, refresh } => {
+            Step::Come {
+                first,
+                keys,
+                refresh,
+                stale,
+            } => {
                 self.numbers += 1;
                 let load = self.numbers;
                 self.open.insert(load);
@@ -253,15 +275,34 @@ impl World {
                     let caller = (!idle).then_some(self.numbers);
                     if let Some(caller) = caller {
                         self.waiting.insert(caller, (at, self.source[at]));
+                        if stale {
+                            self.stale.insert(caller);
+                        }
                     }
                     let seen = if idle { Seen::Plain } else { Seen::Nothing };
                     wanted.push(Wanted {
                         key: key(at),
                         caller,
                         seen,
+                        patience: (stale || idle).then_some(PAUSE),
                     });
                 }
-                self.change(|flights, _, effects| flights.begin(load, Vec::new(), wanted, effects));
+                let terms = Terms {
+                    names: Vec::new(),
+                    retry_after: PAUSE,
+                };
+                self.change(|flights, now, effects| flights.begin(load, terms, wanted, now, effects));
+            }
+            Step::Overdue(which) => {
+                let mut waiting: Vec<CallerId> = self.waiting.keys().copied().collect();
+                waiting.retain(|caller| self.stale.contains(caller));
+                waiting.sort_unstable();
+                let Some(caller) = waiting.get(which % waiting.len().max(1)).copied() else {
+                    return;
+                };
+                if let Some((at, _)) = self.waiting.remove(&caller) {
+                    self.change(|flights, _, _| flights.overdue(&key(at), caller));
+                }
             }
             Step::Serve(at) => self.serve(at),
             Step::Deliver(at) => self.deliver(at),
@@ -306,12 +347,12 @@ impl World {
         if !self.finished.insert(load) {
             return;
         }
-        self.change(|flights, _, effects| {
+        self.change(|flights, now, effects| {
             if fails {
-                flights.failed(load, effects);
+                flights.failed(load, now, effects);
             } else {
                 let made = |key: &Key| (all || index(key).is_multiple_of(2)).then_some(true);
-                flights.loaded(load, made, effects);
+                flights.loaded(load, made, now, effects);
             }
         });
     }
