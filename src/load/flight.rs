@@ -38,8 +38,8 @@ pub(crate) enum Effect {
     /// Nothing more is to be done for this load.
     Forget(LoadId),
     Tell(CallerId, Told),
-    /// Report that a load of the key failed, and that the one before it had not.
-    Failing(LoadId, Key),
+    /// Report that a load of the key failed, and whether the one before it had not.
+    Failing(LoadId, Key, bool),
     /// Report that a load of the key succeeded, and that the one before it had failed.
     Recovered(Key),
     /// Be told when the lease of a key ends that another process holds.

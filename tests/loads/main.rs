@@ -18,6 +18,7 @@ mod leases;
 mod lineage;
 #[path = "../support/loads.rs"]
 mod loads;
+mod logging;
 mod many;
 mod many_apart;
 mod nested;

@@ -118,7 +118,6 @@ impl Coordinator {
             }
             Err(failure) => {
                 count(&self.ends.counters.failures);
-                tracing::debug!(%failure, "a load failed");
                 load.failure = Some(failure);
                 self.change(|flights, now, effects| flights.failed(id, now, effects));
             }
@@ -151,10 +150,12 @@ impl Coordinator {
                 }
             }
             Effect::Tell(caller, told) => self.tell(caller, told),
-            Effect::Failing(load, key) => {
+            Effect::Failing(load, key, is_first) => {
                 let failure = self.loads.get(&load).and_then(|load| load.failure.as_ref());
-                if let Some(failure) = failure {
-                    tracing::warn!(?key, %failure, "a load failed");
+                match failure {
+                    Some(failure) if is_first => tracing::warn!(?key, %failure, "a load failed"),
+                    Some(failure) => tracing::debug!(?key, %failure, "a load failed again"),
+                    None => {}
                 }
             }
             Effect::Recovered(key) => tracing::warn!(?key, "loads succeed again"),

@@ -204,9 +204,8 @@ impl Flights {
     /// The loader has failed.
     pub(crate) fn failed(&mut self, load: LoadId, now: Duration, effects: &mut Vec<Effect>) {
         for key in self.keys_of(load) {
-            if self.pause(load, &key, Reason::Failed, now) {
-                effects.push(Effect::Failing(load, key.clone()));
-            }
+            let is_first = self.pause(load, &key, Reason::Failed, now);
+            effects.push(Effect::Failing(load, key.clone(), is_first));
             effects.push(Effect::End(load, key.clone(), Given::No));
             self.finish(load, &key, |_| Told::Failed(load), effects);
         }

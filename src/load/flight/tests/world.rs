@@ -178,7 +178,7 @@ impl World {
                     );
                 }
             }
-            Effect::Failing(load, _) => {
+            Effect::Failing(load, ..) => {
                 assert!(self.open.contains(&load), "it is told before it is forgotten")
             }
             Effect::Recovered(_) | Effect::Watch(_) | Effect::Unwatch(_) => {}
