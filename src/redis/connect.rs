@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::fault;
 use super::script::Script;
-use super::stream::Stream;
+use super::stream::{Pulse, Stream};
 use crate::config::{Address, RedisOptions, Target};
 use crate::error::{Error, Phase, Result};
 
@@ -33,6 +33,8 @@ pub(super) struct Connected {
     pub(super) since: Instant,
     /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
     driver: Option<Driver>,
+    /// The signs of life of its socket. None for connections that others opened.
+    pulse: Option<Pulse>,
     ended: bool,
 }
 
@@ -46,13 +48,30 @@ impl fmt::Debug for Connected {
 }
 
 impl Connected {
-    fn new(connection: MultiplexedConnection, driver: Option<Driver>) -> Self {
+    /// A connection that its owner reads and writes.
+    fn own(connection: MultiplexedConnection, driver: Driver, pulse: Pulse) -> Self {
+        Self {
+            driver: Some(driver),
+            pulse: Some(pulse),
+            ..Self::foreign(connection)
+        }
+    }
+
+    /// A connection that a task of somebody else reads and writes.
+    fn foreign(connection: MultiplexedConnection) -> Self {
         Self {
             connection,
             since: Instant::now(),
-            driver,
+            driver: None,
+            pulse: None,
             ended: false,
         }
+    }
+
+    /// How many signs of life the socket has given. The count grows while bytes flow; it stays 0 for a
+    /// connection that others opened.
+    pub(super) fn pulse(&self) -> u64 {
+        self.pulse.as_ref().map_or(0, Pulse::count)
     }
 
     /// Writes what has been sent and reads what the server has answered, as far as the socket goes.
@@ -105,24 +124,26 @@ async fn open(options: &RedisOptions) -> Result<Connected> {
     let mut connected = match &options.target {
         Target::Address(address) => {
             // What reads the replies asks for 8 KiB at a time: this takes what is there in one system call.
-            let stream = BufReader::with_capacity(READ, Stream::open(address, options).await?);
+            let stream = Stream::open(address, options).await?;
+            let pulse = stream.pulse();
+            let stream = BufReader::with_capacity(READ, stream);
             let (connection, driver) =
                 MultiplexedConnection::new_with_config(&introduction(address), stream, config)
                     .await
                     .map_err(|error| fault::unopened(&error))?;
-            Connected::new(connection, Some(Box::pin(driver)))
+            Connected::own(connection, Box::pin(driver), pulse)
         }
         Target::Client(client) => {
             let connection = client
                 .get_multiplexed_async_connection_with_config(&config)
                 .await
                 .map_err(|error| fault::unopened(&error))?;
-            Connected::new(connection, None)
+            Connected::foreign(connection)
         }
         Target::Connection(connection) => {
             let mut connection = MultiplexedConnection::clone(connection);
             connection.set_response_timeout(NEVER);
-            Connected::new(connection, None)
+            Connected::foreign(connection)
         }
     };
     let connection = connected.connection.clone();

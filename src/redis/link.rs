@@ -1,6 +1,7 @@
 //! One connection and what waits for it.
 
 mod health;
+mod vitals;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,6 +13,7 @@ use redis::{RedisResult, Value as Wire};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
+use self::vitals::Vitals;
 use super::command::Batch;
 use super::connect::Connected;
 use super::connection_log::ConnectionLog;
@@ -47,10 +49,7 @@ pub(super) struct Link {
     log: ConnectionLog,
     /// Why it is not open.
     trouble: Option<Error>,
-    /// When the server last answered, or was last asked while it owed nothing.
-    heard: Instant,
-    /// How often in a row the server was found silent.
-    strikes: u32,
+    vitals: Vitals,
     /// To be replaced once nothing is under way.
     retiring: bool,
     /// Whether it has been told that leases cannot be killed: that is told once.
@@ -86,8 +85,7 @@ impl Link {
             failures: 0,
             log,
             trouble: None,
-            heard: now,
-            strikes: 0,
+            vitals: Vitals::new(now),
             retiring: false,
             unkilled: false,
         }
@@ -133,8 +131,7 @@ impl Link {
                     };
                     self.flying_bytes -= flight.bytes;
                     self.busy.end(&flight.busy);
-                    self.heard = now;
-                    self.strikes = 0;
+                    self.heard(now);
                     let mut outcome = Outcome::default();
                     reply::settle(flight.parts, replies, stats, &mut outcome);
                     for job in outcome.again.into_iter().rev() {
@@ -238,8 +235,7 @@ impl Link {
             connection.send_packed_commands(&pipeline, 0, commands).await
         }));
         if self.flights.is_empty() {
-            self.heard = now;
-            self.strikes = 0;
+            self.heard(now);
         }
         // The first poll sends. There can be no answer yet, and a failure is seen when its turn comes.
         let early = replies.as_mut().poll(cx);

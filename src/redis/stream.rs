@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,8 +21,30 @@ use tokio_rustls::client::TlsStream;
 use crate::config::{Address, Place, RedisOptions, Tls};
 use crate::error::{Cause, Error, Result};
 
+/// Counts the signs of life of a stream, for the owner of its connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pulse(Arc<AtomicU64>);
+
+impl Pulse {
+    /// The signs of life so far. The count grows while bytes flow, in either direction.
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// An open stream to a server.
-pub(super) enum Stream {
+pub(super) struct Stream {
+    socket: Socket,
+    pulse: Pulse,
+    /// The operating system had no room for more bytes when the last write was tried.
+    is_blocked: bool,
+}
+
+enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     #[cfg(unix)]
@@ -30,6 +53,21 @@ pub(super) enum Stream {
 
 impl Stream {
     pub(super) async fn open(address: &Address, options: &RedisOptions) -> Result<Self> {
+        Ok(Self {
+            socket: Socket::open(address, options).await?,
+            pulse: Pulse::default(),
+            is_blocked: false,
+        })
+    }
+
+    /// A view of this stream's signs of life.
+    pub(super) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+}
+
+impl Socket {
+    async fn open(address: &Address, options: &RedisOptions) -> Result<Self> {
         match &address.place {
             Place::Tcp(host, port) if address.tls => {
                 let config = tls_config(&options.tls)?;
@@ -39,16 +77,16 @@ impl Stream {
                 let stream = tcp(host, *port, options).await.map_err(unavailable)?;
                 let connector = TlsConnector::from(Arc::new(config));
                 let stream = connector.connect(name, stream).await.map_err(unavailable)?;
-                Ok(Stream::Tls(Box::new(stream)))
+                Ok(Socket::Tls(Box::new(stream)))
             }
             Place::Tcp(host, port) => tcp(host, *port, options)
                 .await
-                .map(Stream::Tcp)
+                .map(Socket::Tcp)
                 .map_err(unavailable),
             #[cfg(unix)]
             Place::Unix(path) => UnixStream::connect(path)
                 .await
-                .map(Stream::Unix)
+                .map(Socket::Unix)
                 .map_err(unavailable),
             #[cfg(not(unix))]
             Place::Unix(_) => Err(Error::Unsupported {
@@ -146,40 +184,74 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            #[cfg(unix)]
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        let stream = self.get_mut();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut stream.socket).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            stream.pulse.beat();
         }
+        read
     }
 }
 
 impl AsyncWrite for Stream {
+    /// A write counts as a sign of life only after one that was refused. Others prove nothing: the operating
+    /// system takes bytes for a peer that has stopped, as long as its own buffers have room.
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let stream = self.get_mut();
+        let written = Pin::new(&mut stream.socket).poll_write(cx, buf);
+        let was_blocked = std::mem::replace(&mut stream.is_blocked, written.is_pending());
+        if was_blocked && matches!(written, Poll::Ready(Ok(_))) {
+            stream.pulse.beat();
+        }
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(unix)]
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(unix)]
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(unix)]
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(unix)]
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

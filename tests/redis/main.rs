@@ -21,6 +21,7 @@ mod order;
 mod restart;
 mod scan;
 mod settings;
+mod slow_link;
 mod smoke;
 mod tls;
 mod ttl;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::vitals::Verdict;
 use super::{Link, State};
 use crate::config::Target;
 use crate::error::{Cause, Error};
@@ -13,9 +14,6 @@ use crate::redis::connection_log::why;
 use crate::redis::fault;
 use crate::redis::job::Busy;
 use crate::redis::reply;
-
-/// How often in a row the server may be found silent before the connection is dropped.
-const STRIKES: u32 = 3;
 
 impl Link {
     pub(super) fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -65,8 +63,7 @@ impl Link {
         self.state = State::Up(connected);
         self.proven = true;
         self.trouble = None;
-        self.heard = now;
-        self.strikes = 0;
+        self.heard(now);
         self.retiring = false;
     }
 
@@ -110,7 +107,6 @@ impl Link {
             self.waiting.push_front(job);
         }
         self.trouble = Some(Error::Unavailable(cause.clone()));
-        self.strikes = 0;
         // A connection that does not live long is not opened again at once.
         let young =
             matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
@@ -141,21 +137,27 @@ impl Link {
             }
             next = Some(end);
         }
-        if self.flights.is_empty() {
+        let Some(owed) = self.flights.front() else {
             return next;
-        }
+        };
         let patience = self.options.response_timeout;
-        let mut due = self.heard + patience + patience / 2 * self.strikes;
-        if due <= now {
-            self.strikes += 1;
-            if self.strikes >= STRIKES {
-                let silent = "the server did not answer three times in a row".to_owned();
+        match self.vitals.look(now, patience, owed.bytes, connected.pulse()) {
+            Verdict::AliveUntil(due) => Some(next.map_or(due, |next: Instant| next.min(due))),
+            Verdict::Silent => {
+                let silent = "the server was silent three times in a row".to_owned();
                 self.lose(&Cause::new(fault::Lost(silent)), now);
-                return Some(now);
+                Some(now)
             }
-            due = now + patience / 2;
         }
-        Some(next.map_or(due, |next: Instant| next.min(due)))
+    }
+
+    /// The server has answered, or owes nothing.
+    pub(super) fn heard(&mut self, now: Instant) {
+        let pulse = match &self.state {
+            State::Up(connected) => connected.pulse(),
+            State::Down { .. } | State::Connecting(_) => 0,
+        };
+        self.vitals.heard(now, pulse);
     }
 
     /// Starts again over a new connection: what is under way may be torn.

@@ -1,0 +1,124 @@
+//! A link that is slow and not silent: large values pass within the deadlines of their calls, over one
+//! connection that is kept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use cachestore::Store;
+use tokio::task::JoinHandle;
+
+use crate::harness::opening::{config, ms, open};
+use crate::harness::{Direction, Proxy, RedisServer, Toxic};
+
+const MB: usize = 1_000_000;
+
+/// A store over a link of this many bytes a second, the server before it and the proxy between them.
+struct Slow {
+    server: RedisServer,
+    proxy: Proxy,
+    store: Store,
+}
+
+impl Slow {
+    async fn link(bytes_per_second: u64) -> Self {
+        let server = RedisServer::start().await;
+        let proxy = Proxy::start(server.address(), 1).await;
+        // A call has the time that its bytes need, and the server is patient for a tenth of that.
+        let store = open(
+            config(&proxy.url())
+                .request_timeout(ms(20_000))
+                .response_timeout(ms(300)),
+        )
+        .await;
+        for direction in [Direction::Up, Direction::Down] {
+            proxy.add(direction, Toxic::Bandwidth { bytes_per_second });
+        }
+        Self { server, proxy, store }
+    }
+
+    /// Writes values past the slow link.
+    async fn fill(&self, count: usize, bytes: usize) {
+        let beside = open(config(&self.server.url())).await;
+        for n in 0..count {
+            beside
+                .set(format!("large-{n}"), vec![n as u8; bytes])
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Small writes, one after the other, until they are stopped: how many succeeded.
+    fn small_writes(&self) -> (Arc<AtomicBool>, JoinHandle<u32>) {
+        let (stop, store) = (Arc::new(AtomicBool::new(false)), self.store.clone());
+        let (stopped, count) = (stop.clone(), AtomicU32::new(0));
+        let writes = tokio::spawn(async move {
+            while !stopped.load(Ordering::SeqCst) {
+                let n = count.fetch_add(1, Ordering::SeqCst);
+                store.set(format!("small-{n}"), "v").await.unwrap();
+            }
+            count.into_inner()
+        });
+        (stop, writes)
+    }
+}
+
+#[tokio::test]
+async fn a_large_value_is_read_and_small_calls_beside_it_succeed() {
+    let slow = Slow::link(8 * MB as u64).await;
+    slow.fill(1, 20 * MB).await;
+    let connections = slow.proxy.accepted();
+    let (stop, writes) = slow.small_writes();
+    let value = slow.store.get("large-0").await.unwrap().unwrap();
+    assert_eq!(value.len(), 20 * MB);
+    stop.store(true, Ordering::SeqCst);
+    assert!(writes.await.unwrap() > 0);
+    assert_eq!(slow.proxy.accepted(), connections, "the connection is kept");
+    let passed = slow.proxy.passed(Direction::Down);
+    assert!(
+        passed < 21 * MB as u64,
+        "the value was read more than once: {passed} bytes"
+    );
+}
+
+#[tokio::test]
+async fn many_large_values_are_read_by_one_call_and_by_many() {
+    let slow = Slow::link(8 * MB as u64).await;
+    slow.fill(20, MB).await;
+    let connections = slow.proxy.accepted();
+    let keys: Vec<String> = (0..20).map(|n| format!("large-{n}")).collect();
+    let values = slow.store.get_many(&keys).await.unwrap();
+    assert!(values.iter().all(|value| value.as_ref().unwrap().len() == MB));
+    let reads = keys.iter().map(|key| slow.store.get(key));
+    let values = futures_util::future::try_join_all(reads).await.unwrap();
+    assert!(values.iter().all(|value| value.as_ref().unwrap().len() == MB));
+    assert_eq!(slow.proxy.accepted(), connections, "the connection is kept");
+}
+
+#[tokio::test]
+async fn a_large_value_is_written() {
+    let slow = Slow::link(8 * MB as u64).await;
+    let connections = slow.proxy.accepted();
+    let (stop, writes) = slow.small_writes();
+    slow.store.set("k", vec![7; 30 * MB]).await.unwrap();
+    stop.store(true, Ordering::SeqCst);
+    assert!(writes.await.unwrap() > 0);
+    assert_eq!(slow.proxy.accepted(), connections, "the connection is kept");
+}
+
+#[tokio::test]
+async fn a_link_that_stands_still_in_the_middle_of_a_reply_is_given_up() {
+    let slow = Slow::link(8 * MB as u64).await;
+    slow.fill(1, 20 * MB).await;
+    let connections = slow.proxy.accepted();
+    let reading = {
+        let store = slow.store.clone();
+        tokio::spawn(async move { store.get("large-0").await })
+    };
+    while slow.proxy.passed(Direction::Down) < MB as u64 {
+        tokio::task::yield_now().await;
+    }
+    slow.proxy.blackhole();
+    let value = reading.await.unwrap().unwrap().unwrap();
+    assert_eq!(value.len(), 20 * MB, "it was read again over a new connection");
+    assert_eq!(slow.proxy.accepted(), connections + 1);
+}
