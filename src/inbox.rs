@@ -122,7 +122,7 @@ impl<Call, Notification> InboxSender<Call, Notification> {
     /// Queues a call, after waiting for room if need be.
     ///
     /// Cancel safe: `on_entry` runs once the call is in the queue, also if this is dropped just then. If it has
-    /// not run, the call is not in the queue.
+    /// not run, the call is not in the queue. It may also run where the queue was closed meanwhile.
     pub(crate) async fn call(&self, call: Call, on_entry: impl FnOnce()) -> Result<()> {
         match self.try_call(call) {
             Ok(()) => {
@@ -162,7 +162,11 @@ impl<Call, Notification> InboxSender<Call, Notification> {
                 let entered = sender;
                 room.waiting.insert(number, Waiting { call, entered });
             }
-            Err(Refused::Closed(_)) => return Err(Error::Closed),
+            Err(Refused::Closed(call)) => {
+                drop(room);
+                drop(call);
+                return Err(Error::Closed);
+            }
         }
         Ok(PlaceInLine {
             room: &self.room,
@@ -201,13 +205,15 @@ struct PlaceInLine<'a, Call, F: FnOnce()> {
 impl<Call, F: FnOnce()> PlaceInLine<'_, Call, F> {
     /// Leaves the line with the call. Returns `false` if the call has been let in.
     fn leave(&mut self) -> bool {
-        let waited = lock(self.room).waiting.remove(&self.number).is_some();
+        // Bound, so that the call is dropped after the lock is released: it holds a caller's loader, whose drop may
+        // come back here.
+        let left = lock(self.room).waiting.remove(&self.number);
         if let Some(on_entry) = self.on_entry.take()
-            && !waited
+            && left.is_none()
         {
             on_entry();
         }
-        waited
+        left.is_some()
     }
 }
 
@@ -277,6 +283,7 @@ impl<Call, Notification> fmt::Debug for InboxReceiver<Call, Notification> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::future::poll_fn;
 
     use tokio::task::yield_now;
@@ -375,6 +382,37 @@ mod tests {
         assert!(matches!(sender.try_call(5), Err(Refused::Closed(5))));
         assert!(sender.is_closed());
         sender.notify(6);
+    }
+
+    /// A call whose drop looks whether the lock is free: a loader may hold another load, which leaves its line then.
+    struct LooksAtDrop<'t> {
+        sender: InboxSender<LooksAtDrop<'t>, ()>,
+        seen: &'t Cell<Vec<bool>>,
+    }
+
+    impl Drop for LooksAtDrop<'_> {
+        fn drop(&mut self) {
+            let mut seen = self.seen.take();
+            seen.push(self.sender.room.try_lock().is_ok());
+            self.seen.set(seen);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_are_dropped_outside_the_lock() {
+        let seen = Cell::new(Vec::new());
+        let (sender, mut receiver) = inbox(0, PATIENCE);
+        let call = || LooksAtDrop {
+            sender: sender.clone(),
+            seen: &seen,
+        };
+        let refused = sender.call(call(), || panic!("it is not let in")).await;
+        assert!(matches!(refused, Err(Error::Timeout { .. })));
+        let waiting = sender.line_up(call(), || ());
+        drop(receiver.close());
+        assert!(waiting.is_ok(), "it waited when the queue was closed");
+        assert!(matches!(sender.line_up(call(), || ()), Err(Error::Closed)));
+        assert_eq!(seen.take(), [true; 3]);
     }
 
     #[tokio::test(start_paused = true)]
