@@ -17,10 +17,12 @@ local function named(set)
   end
 end
 
--- Whether this step may look at all members of a set.
+-- Whether this step may look at all members of a set. One that does not fit leaves the room to smaller ones.
 local function affords(set)
-  left = left - redis.call('SCARD', set)
-  return left >= 0
+  local members = redis.call('SCARD', set)
+  if members > left then return false end
+  left = left - members
+  return true
 end
 
 -- What a crash left of an invalidation still leads to what is noted.
