@@ -147,7 +147,7 @@ mod tests {
         };
         let (sender, _engine) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
         let mut asker: Asker<u32, LeaseAnswer> = Asker::new(sender);
-        let maker = crate::key::KeyMaker::new(10, true);
+        let maker = crate::key::KeyMaker::new(10, false);
         for about in 1..=2 {
             let action = LeaseAction::End {
                 key: maker.key(&crate::key::Namespace::default(), "k").unwrap(),

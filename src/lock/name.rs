@@ -22,7 +22,7 @@ impl Name {
 pub(super) fn named(text: &str) -> Name {
     use crate::key::{KeyMaker, Namespace};
 
-    thread_local!(static MAKER: KeyMaker = KeyMaker::new(100, true));
+    thread_local!(static MAKER: KeyMaker = KeyMaker::new(100, false));
     let key = MAKER.with(|maker| maker.lock(&Namespace::default(), text));
     Name::from(key.unwrap())
 }

@@ -155,7 +155,7 @@ mod tests {
 
     fn key(name: u8) -> Key {
         let namespace = Namespace::default();
-        KeyMaker::new(10, true)
+        KeyMaker::new(10, false)
             .key(&namespace, &format!("k{name}"))
             .unwrap()
     }

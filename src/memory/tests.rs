@@ -16,7 +16,7 @@ struct Keys(KeyMaker);
 
 impl Keys {
     fn new() -> Self {
-        Self(KeyMaker::new(1024, true))
+        Self(KeyMaker::new(1024, false))
     }
 
     fn key(&self, text: impl AsRef<str>) -> Key {

@@ -27,7 +27,7 @@ use crate::value::Value;
 
 fn key(text: &str) -> Key {
     thread_local! {
-        static MAKER: KeyMaker = KeyMaker::new(1000, true);
+        static MAKER: KeyMaker = KeyMaker::new(1000, false);
     }
     MAKER.with(|maker| maker.key(&Namespace::default(), text).unwrap())
 }

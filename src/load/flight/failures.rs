@@ -81,7 +81,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn key(number: usize) -> Key {
-        thread_local!(static MAKER: KeyMaker = KeyMaker::new(10, true));
+        thread_local!(static MAKER: KeyMaker = KeyMaker::new(10, false));
         MAKER.with(|maker| maker.key(&Namespace::default(), &format!("k{number}")).unwrap())
     }
 

@@ -59,7 +59,7 @@ impl World {
         Self {
             handle,
             actor,
-            keys: KeyMaker::new(100, true),
+            keys: KeyMaker::new(100, false),
             engine,
             news,
             watches,
@@ -258,7 +258,7 @@ async fn all_in_the_lane_are_told_of_the_end() {
 #[tokio::test(start_paused = true)]
 async fn locks_of_this_process_are_still_held_after_a_panic() {
     let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
-    let keys = KeyMaker::new(100, true);
+    let keys = KeyMaker::new(100, false);
     let _actor = Scheduler::spawn(Start {
         ends,
         engine: None,

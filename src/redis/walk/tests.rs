@@ -10,7 +10,7 @@ const LAYOUT: Layout = Layout {
 };
 
 fn walk(names: &[&str]) -> Walk {
-    let maker = KeyMaker::new(100, true);
+    let maker = KeyMaker::new(100, false);
     let keys: Vec<Key> = names
         .iter()
         .map(|name| maker.key(&Namespace::default(), name).unwrap())

@@ -119,7 +119,7 @@ pub(super) struct World {
 }
 
 pub(super) fn key(index: usize) -> Key {
-    thread_local!(static MAKER: KeyMaker = KeyMaker::new(10, true));
+    thread_local!(static MAKER: KeyMaker = KeyMaker::new(10, false));
     MAKER.with(|maker| maker.key(&Namespace::default(), &format!("k{index}")).unwrap())
 }
 
