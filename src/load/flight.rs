@@ -262,13 +262,17 @@ impl Flights {
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
+        // All who wait may be given something stale at the same time: only the first is looked for.
+        if line.overdue {
+            return;
+        }
         let asking = line.asking.iter().flat_map(|asking| &asking.members);
         let mut members = asking.chain(&line.late).chain(&line.abroad);
         let flying = line.flying.and_then(|load| self.loads.get(&load));
         let passengers = flying.and_then(|load| load.taken.get(key));
         let waits = members.any(|member| member.caller == Some(caller));
         let flies = passengers.is_some_and(|all| all.iter().any(|(passenger, _)| *passenger == caller));
-        line.overdue |= waits || flies;
+        line.overdue = waits || flies;
     }
 
     /// Whether a key is being loaded, or asked for.
