@@ -13,7 +13,6 @@ use tokio::io::BufReader;
 use tokio::time::Instant;
 
 use super::fault;
-use super::script::Script;
 use super::stream::{Pulse, Stream};
 use crate::config::{Address, RedisOptions, Target};
 use crate::error::{Error, Phase, Result};
@@ -170,15 +169,12 @@ pub(super) fn introduction(address: &Address) -> RedisConnectionInfo {
     info
 }
 
-/// A first `PING`, and the scripts, so that they are called by their digests from the start. That
-/// they could not be loaded does not matter: they are then sent whole when they are needed.
+/// Names the connection and waits for a first answer. Scripts are not sent here: a server that does not know
+/// one says so when it is called, and keeps it then. Connections may come and go often.
 async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) -> Result<()> {
     let mut pipeline = Pipeline::new();
     if let Some(name) = &options.client_name {
         pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
-    }
-    for script in Script::ALL {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
     }
     pipeline.cmd("PING");
     let replies = connection

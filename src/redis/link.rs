@@ -52,6 +52,8 @@ pub(super) struct Link {
     vitals: Vitals,
     /// To be replaced once nothing is under way.
     retiring: bool,
+    /// When it is to be replaced, because its server takes no writes.
+    replace_at: Option<Instant>,
     /// Whether it has been told that leases cannot be killed: that is told once.
     unkilled: bool,
 }
@@ -87,6 +89,7 @@ impl Link {
             trouble: None,
             vitals: Vitals::new(now),
             retiring: false,
+            replace_at: None,
             unkilled: false,
         }
     }
@@ -138,7 +141,9 @@ impl Link {
                         self.waiting.push_front(job);
                     }
                     self.waiting.extend(outcome.later);
-                    self.retiring |= outcome.demoted;
+                    if outcome.demoted {
+                        self.demoted(now);
+                    }
                     if let Some(error) = outcome.unkilled
                         && !std::mem::replace(&mut self.unkilled, true)
                     {

@@ -18,6 +18,7 @@ mod logging;
 mod long_work;
 mod opening;
 mod order;
+mod replica;
 mod restart;
 mod scan;
 mod settings;

@@ -65,6 +65,7 @@ impl Link {
         self.trouble = None;
         self.heard(now);
         self.retiring = false;
+        self.replace_at = None;
     }
 
     fn not_opened(&mut self, error: Error, now: Instant) {
@@ -107,15 +108,30 @@ impl Link {
             self.waiting.push_front(job);
         }
         self.trouble = Some(Error::Unavailable(cause.clone()));
-        // A connection that does not live long is not opened again at once.
+        self.state = State::Down {
+            until: now + self.pause(),
+        };
+    }
+
+    /// The server of this connection takes no writes: it is a replica now, and another server may take them.
+    /// The connection goes on with reads until it is replaced, which happens as often as after a failure.
+    pub(super) fn demoted(&mut self, now: Instant) {
+        if self.replace_at.is_none() && !self.retiring {
+            self.replace_at = Some(now + self.pause());
+        }
+    }
+
+    /// How long to wait before this connection is replaced: not at all, unless it was opened just now.
+    fn pause(&mut self) -> Duration {
         let young =
             matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
         if !young {
             self.failures = 0;
+            return Duration::ZERO;
         }
-        let wait = if young { self.backoff() } else { Duration::ZERO };
-        self.failures = self.failures.saturating_add(young.into());
-        self.state = State::Down { until: now + wait };
+        let pause = self.backoff();
+        self.failures = self.failures.saturating_add(1);
+        pause
     }
 
     /// Looks after the connection's health. When to look again.
@@ -136,6 +152,14 @@ impl Link {
                 return Some(now);
             }
             next = Some(end);
+        }
+        if let Some(at) = self.replace_at {
+            if at <= now {
+                self.replace_at = None;
+                self.retiring = true;
+                return Some(now);
+            }
+            next = Some(next.map_or(at, |next: Instant| next.min(at)));
         }
         let Some(owed) = self.flights.front() else {
             return next;
