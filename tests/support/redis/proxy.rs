@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -213,22 +213,40 @@ impl Drop for Proxy {
     }
 }
 
+/// The proxy's port. Closed, it refuses connections, and nobody else can have it.
+enum Door {
+    Open(TcpListener),
+    Closed(TcpSocket),
+}
+
+impl Door {
+    fn moved(self, closed: bool, address: SocketAddr) -> Self {
+        match (self, closed) {
+            (Door::Open(listener), true) => {
+                drop(listener);
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_reuseaddr(true).expect("a socket takes it");
+                socket.bind(address).expect("the port was the proxy's until now");
+                Door::Closed(socket)
+            }
+            (Door::Closed(socket), false) => Door::Open(socket.listen(1024).expect("a bound socket listens")),
+            (door, _) => door,
+        }
+    }
+}
+
 /// Takes connections while it may. They belong to its set, and end with it.
 async fn run(shared: Arc<Shared>, listener: TcpListener, address: SocketAddr) {
-    let mut listener = Some(listener);
+    let mut door = Door::Open(listener);
     let mut connections = JoinSet::new();
     let mut plan = shared.plan.subscribe();
     loop {
         let closed = plan.borrow_and_update().closed;
-        if closed {
-            listener = None;
-        } else if listener.is_none() {
-            listener = TcpListener::bind(address).await.ok();
-        }
+        door = door.moved(closed, address);
         let accept = async {
-            match &listener {
-                Some(listener) => listener.accept().await,
-                None => std::future::pending().await,
+            match &door {
+                Door::Open(listener) => listener.accept().await,
+                Door::Closed(_) => std::future::pending().await,
             }
         };
         tokio::select! {
