@@ -27,7 +27,8 @@ impl Config {
     }
 }
 
-/// As [`Config::from_url`], for command-line parsers and others that take a [`FromStr`].
+/// Reads a URL for command-line parsers and others that take a [`FromStr`]. [`Config::from_url`] tells what it may
+/// hold and how it is refused.
 ///
 /// ```
 /// use cachestore::Config;
@@ -44,7 +45,7 @@ impl FromStr for Config {
     }
 }
 
-/// As [`Config::from_url`].
+/// Reads a URL: see [`Config::from_url`].
 impl TryFrom<&str> for Config {
     type Error = Error;
 
@@ -53,7 +54,7 @@ impl TryFrom<&str> for Config {
     }
 }
 
-/// As [`Config::from_url`].
+/// Reads a URL: see [`Config::from_url`].
 impl TryFrom<String> for Config {
     type Error = Error;
 

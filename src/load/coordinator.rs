@@ -259,7 +259,7 @@ impl Coordinator {
         true
     }
 
-    /// Keeps the time: whether something was due.
+    /// Keeps the time. Returns `true` if something was due.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(at) = self.flights.next_due().map(|due| self.origin + due) else {
             return false;

@@ -289,7 +289,7 @@ impl Scheduler {
         }
     }
 
-    /// Keeps the deadlines: whether one was due.
+    /// Keeps the deadlines. Returns `true` if one was due.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.now;
         let waiters = self.queues.next_due().map(|due| self.origin + due);

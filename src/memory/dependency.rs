@@ -23,7 +23,7 @@ pub(crate) type EdgeId = u32;
 pub(crate) enum Dependent {
     Entry(Slot),
     Tombstone(NameId),
-    /// What is being loaded: it keeps tombstones, but whoever changes a name kills its leases by their names.
+    /// A load under way. It keeps tombstones; a change of a name ends the leases by that name.
     Load,
 }
 

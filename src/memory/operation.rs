@@ -11,7 +11,7 @@ use crate::request::{Condition, Names, Write};
 use crate::ttl::Ttl;
 use crate::value::Value;
 
-/// Writes if the condition holds: whether it did. A loaded value that is stale counts as absent.
+/// Writes if the condition holds. Returns `true` if it was written. A stale loaded value counts as absent.
 pub(super) fn set_if(table: &mut Table, write: Write, condition: &Condition, now: Moment) -> bool {
     let held = table.peek_aged(&write.key, now);
     let vacant = held.is_none_or(|(value, remaining)| open(value.as_bytes()).is_vacant(remaining));
@@ -28,7 +28,7 @@ pub(super) fn set_if(table: &mut Table, write: Write, condition: &Condition, now
     met
 }
 
-/// Deletes the key if it holds this value: whether it did.
+/// Deletes the key if it holds this value. Returns `true` if it was deleted.
 pub(super) fn delete_if(table: &mut Table, key: &Key, expected: &Value, now: Moment) -> bool {
     table.peek(key, now) == Some(expected) && table.delete(key, now).is_some()
 }

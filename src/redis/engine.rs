@@ -228,7 +228,7 @@ impl RedisEngine {
         self.lane_ended && self.links.iter().all(|link| link.is_idle() || !link.is_up())
     }
 
-    /// Keeps the deadlines and looks after the connections when it is time: whether it was.
+    /// Keeps the deadlines and looks after the connections when it is time. Returns `true` if it was.
     fn poll_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.due.is_some_and(|due| due <= now) {
             let next = self.links.iter_mut().filter_map(|link| link.expire(now)).min();

@@ -111,7 +111,7 @@ impl Link {
         matches!(self.state, State::Up(_))
     }
 
-    /// Takes in what has happened, and sends what can be sent: whether anything was done.
+    /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
         let mut progress = self.poll_state(cx, now);
         progress |= self.poll_flights(cx, now, stats);

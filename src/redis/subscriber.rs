@@ -194,7 +194,7 @@ impl Subscriber {
         }
     }
 
-    /// Goes on with the connection: whether anything has happened.
+    /// Goes on with the connection. Returns `true` if anything has happened.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         match &mut self.line {
@@ -303,7 +303,7 @@ impl Subscriber {
         };
     }
 
-    /// Keeps the times at which something is to be done: whether one has come.
+    /// Keeps the times at which something is to be done. Returns `true` if one has come.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
         let wanted = self.channels.are_wanted();
         let at = match &self.line {

@@ -81,7 +81,7 @@ impl Walk {
         }
     }
 
-    /// Takes in the answer to the step: whether all is done.
+    /// Takes in the answer to the step. Returns `true` if all is done.
     pub(super) fn advance(&mut self, answer: Wire) -> Result<bool, Unexpected> {
         self.begun = true;
         let (removed, done) = match &mut self.work {

@@ -144,7 +144,7 @@ impl Store {
         SetIf::new(self, self.entry(key, value), Condition::Present)
     }
 
-    /// Writes a value only if the key holds exactly `expected`: whether it did.
+    /// Writes a value if the key holds exactly `expected`. Returns `true` if it was written.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -196,7 +196,7 @@ impl Store {
         Ok(value.map(Bytes::from))
     }
 
-    /// Removes a key: whether it held a value. What depends on the key stays; see
+    /// Removes a key. Returns `true` if it held a value. What depends on the key stays; see
     /// [`invalidate`](Self::invalidate).
     ///
     /// ```
@@ -265,7 +265,7 @@ impl Store {
         self.lane().ask(|reply| Request::Ttl { key, reply }).await
     }
 
-    /// Lets a key live for `ttl` from now: whether it holds a value. Its dependencies stay.
+    /// Lets a key live for `ttl` from now. Returns `true` if it holds a value. Its dependencies stay.
     ///
     /// For a loaded value this sets its fresh time, which the stale windows follow. A stale value stays stale, and
     /// the answer is `false`.
@@ -291,7 +291,7 @@ impl Store {
         self.lane().ask(|reply| Request::Expire { key, ttl, reply }).await
     }
 
-    /// Takes a key's TTL away: whether it held a value that had one. Its dependencies stay.
+    /// Takes a key's TTL away. Returns `true` if it held a value that had one. Its dependencies stay.
     ///
     /// A loaded value becomes fresh for ever. A stale value stays stale, and the answer is `false`.
     ///

@@ -37,7 +37,7 @@ impl Listener {
         }
     }
 
-    /// Tells of what was missed, if there is room now: whether there was.
+    /// Tells of what was missed, if there is room now. Returns `true` if there was.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(room) = &mut self.room else { return false };
         let Poll::Ready(room) = room.as_mut().poll(cx) else {

@@ -152,7 +152,7 @@ impl Invalidation {
         }
     }
 
-    /// Chooses the next step: whether there is one.
+    /// Chooses the next step. Returns `true` if there is one.
     fn step_on(&mut self) -> bool {
         self.step = if !self.condemned.is_empty() {
             Step::Condemn

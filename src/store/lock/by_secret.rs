@@ -132,7 +132,7 @@ impl Store {
         }
     }
 
-    /// Lets a lock end `ttl` from now: whether it was held.
+    /// Lets a lock end `ttl` from now. Returns `true` if it was held.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -205,7 +205,7 @@ impl Store {
         })
     }
 
-    /// Releases a lock whoever holds it: whether it was held. Its holder learns of it when it renews the
+    /// Releases a lock whoever holds it. Returns `true` if it was held. Its holder learns of it when it renews the
     /// lock, or at its deadline; only the [fencing token](crate::LockGuard::fencing_token) protects the resource until then.
     ///
     /// ```
