@@ -39,18 +39,35 @@ pub(super) fn is_forgotten_script(error: &ServerError) -> bool {
 
 /// Whether the connection leads to a server that takes no writes: another may do so now.
 pub(super) fn is_demoted(error: &ServerError) -> bool {
-    error.code() == "READONLY"
+    parts(error).0 == "READONLY"
+}
+
+/// The code of an error, and its text. Before Redis 7, an error inside a script comes wrapped in another: `ERR
+/// Error running script (call to f_…): @user_script:1: @user_script: 1: -OOM command not allowed …`.
+fn parts(error: &ServerError) -> (&str, &str) {
+    let (code, text) = (error.code(), error.details().unwrap_or(""));
+    if code != "ERR" || !text.starts_with("Error running script") {
+        return (code, text);
+    }
+    let Some((_, place)) = text.rsplit_once("@user_script:") else {
+        return (code, text);
+    };
+    let inner = place.split_once(": ").map_or(place, |(_, inner)| inner);
+    let inner = inner.strip_prefix('-').unwrap_or(inner);
+    match inner.split_once(' ') {
+        Some((word, rest)) if word.chars().all(|c| c.is_ascii_uppercase()) => (word, rest),
+        _ => (code, inner),
+    }
 }
 
 /// What an error that the server answered means. The command was not carried out.
 pub(super) fn answered(error: &ServerError) -> Error {
-    let code: String = error
-        .code()
+    let (code, text) = parts(error);
+    let code: String = code
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .take(32)
         .collect();
-    let text = error.details().unwrap_or("");
     match code.as_str() {
         "WRONGTYPE" => Error::WrongType,
         "NOAUTH" | "WRONGPASS" | "NOPERM" => Error::Unauthorized,
@@ -59,8 +76,8 @@ pub(super) fn answered(error: &ServerError) -> Error {
         "ERR" if text.contains("not an integer") => Error::NotAnInteger,
         "ERR" if text.contains("would overflow") => Error::Overflow,
         "ERR" if text.contains("max number of clients") => Error::Unavailable(Cause::new(Answered { code })),
-        // Before Redis 7, what failed inside a script comes wrapped.
-        _ if text.contains("WRONGTYPE") => Error::WrongType,
+        // Before Redis 7, this has no code of its own inside a script.
+        "ERR" if text.contains("can't run this command") => Error::Unauthorized,
         _ => Error::Rejected(Cause::new(Answered { code })),
     }
 }
@@ -162,6 +179,49 @@ mod tests {
     fn what_the_operating_system_says_is_passed_on() {
         let error = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         assert_eq!(lost(&error).to_string(), "connection refused");
+    }
+
+    /// The texts of a Redis 6.2.
+    #[test]
+    fn errors_inside_a_script_are_unwrapped() {
+        let wrapped = |inner: &str| {
+            let line = format!(
+                "-ERR Error running script (call to f_4a65a17b81b6381d158aace1f9b88a0d4aa2910a): {inner}\r\n"
+            );
+            server_error(line.as_bytes())
+        };
+        let of = |inner: &str| answered(&wrapped(inner));
+        for (inner, shown) in [
+            ("-OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+            (
+                "-READONLY You can't write against a read only replica.",
+                "READONLY",
+            ),
+            ("-NOREPLICAS Not enough good replicas to write.", "NOREPLICAS"),
+            ("-MISCONF Redis is configured to save RDB snapshots", "MISCONF"),
+        ] {
+            let error = of(&format!("@user_script:1: @user_script: 1: {inner}"));
+            assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+            assert!(format!("{error:?}").contains(shown), "{error:?}");
+        }
+        assert!(is_demoted(&wrapped(
+            "@user_script:1: @user_script: 1: -READONLY You can't write against a read only replica."
+        )));
+        assert!(matches!(
+            of("@user_script:1: WRONGTYPE Operation against a key holding the wrong kind of value"),
+            Error::WrongType
+        ));
+        assert!(matches!(
+            of("@user_script:1: ERR value is not an integer or out of range"),
+            Error::NotAnInteger
+        ));
+        assert!(matches!(
+            of(
+                "@user_script:1: @user_script: 1: The user executing the script can't run this command or subcommand"
+            ),
+            Error::Unauthorized
+        ));
+        assert!(matches!(of("@user_script:7: bad argument"), Error::Rejected(_)));
     }
 
     #[test]
