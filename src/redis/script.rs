@@ -146,4 +146,16 @@ mod tests {
         let packed = Script::Drain.call(By::Source, 0).get_packed_command();
         assert!(String::from_utf8(packed).unwrap().contains("SRANDMEMBER"));
     }
+
+    /// A user of the server's access control may run what the README lists, and scripts nothing else.
+    #[test]
+    fn the_readme_lists_each_command_that_a_script_calls() {
+        let readme = include_str!("../../README.md");
+        for script in Script::ALL {
+            for call in script.source().split("call('").skip(1) {
+                let command = call.split('\'').next().unwrap();
+                assert!(readme.contains(&format!("`{command}`")), "{command}");
+            }
+        }
+    }
 }
