@@ -4,11 +4,12 @@
 //! |---|---|
 //! | 0 | `0xC1`, with which neither MessagePack nor JSON can begin |
 //! | 1 | the version of this form, 2; others, up to 31, are other forms |
-//! | 2..10 | how long it is fresh from the writing of this head on, in milliseconds, `u64`, big-endian; all ones for ever |
-//! | 10..18 | how long it is kept after that, likewise: the longest of its stale windows |
-//! | 18..26 | how old the value was when this head was written, likewise |
-//! | 26..30 | how long it took to load, in microseconds, `u32`, big-endian; all ones for longer |
-//! | 30.. | the model |
+//! | 2..6 | `load`, in every version: it tells an envelope from bytes that somebody wrote with `set` |
+//! | 6..14 | how long it is fresh from the writing of this head on, in milliseconds, `u64`, big-endian; all ones for ever |
+//! | 14..22 | how long it is kept after that, likewise: the longest of its stale windows |
+//! | 22..30 | how old the value was when this head was written, likewise |
+//! | 30..34 | how long it took to load, in microseconds, `u32`, big-endian; all ones for longer |
+//! | 34.. | the model |
 //!
 //! The head holds no point in time. An entry's TTL is its fresh time and its window. So the TTL that is left,
 //! which the engine alone counts, tells how long ago the head was written, and no clocks of different machines
@@ -27,8 +28,11 @@ const MARK: u8 = 0xC1;
 const VERSION: u8 = 2;
 /// The last version there will ever be. What has a greater second byte is no envelope, but garbage.
 const LAST_VERSION: u8 = 31;
+/// What follows the version. Of random values, one in two thousand has a mark and a version; `add` would write
+/// over it if that made it an envelope.
+const SIGNATURE: &[u8; 4] = b"load";
 /// The length of the head in bytes.
-pub(crate) const HEAD: usize = 30;
+pub(crate) const HEAD: usize = 34;
 /// What stands for "for ever".
 const EVER: u64 = u64::MAX;
 /// A `None` as MessagePack and JSON write it. Neither is a whole model in the other codec.
@@ -74,6 +78,7 @@ impl Head {
     pub(crate) fn seal(&self, model: &[u8]) -> Value {
         let mut bytes = Vec::with_capacity(HEAD + model.len());
         bytes.extend([MARK, VERSION]);
+        bytes.extend(SIGNATURE);
         for time in [self.fresh, Some(self.window), Some(self.age)] {
             bytes.extend(millis(time).to_be_bytes());
         }
@@ -140,15 +145,18 @@ pub(crate) fn is_nothing(model: &[u8]) -> bool {
 /// Reads what is stored, or the first [`HEAD`] bytes of it.
 pub(crate) fn open(bytes: &[u8]) -> Stored<'_> {
     match bytes {
-        [MARK, VERSION, ..] => {}
-        [MARK, 0..=LAST_VERSION, ..] => return Stored::Foreign,
+        [MARK, version @ 0..=LAST_VERSION, rest @ ..] if rest.starts_with(SIGNATURE) => {
+            if *version != VERSION {
+                return Stored::Foreign;
+            }
+        }
         _ => return Stored::Plain(bytes),
     }
     // What is shorter than its head was not written as an envelope, and is none of a codec's values either.
     let Some((head, model)) = bytes.split_first_chunk::<HEAD>() else {
         return Stored::Plain(bytes);
     };
-    let mut rest = &head[2..];
+    let mut rest = &head[2 + SIGNATURE.len()..];
     let mut time = || {
         let (number, after) = rest.split_first_chunk().unwrap_or((&[0; 8], &[]));
         rest = after;
@@ -200,9 +208,10 @@ mod tests {
 
         #[test]
         fn another_version_is_foreign_and_a_torn_head_no_envelope(version in 3..=LAST_VERSION, len in 0..HEAD, rest: Vec<u8>) {
-            let mut bytes = vec![MARK, version];
-            bytes.extend(&rest);
+            let bytes = [&[MARK, version], SIGNATURE.as_slice(), &rest].concat();
             prop_assert_eq!(open(&bytes), Stored::Foreign);
+            let unsigned = [&[MARK, version], rest.as_slice()].concat();
+            prop_assert_eq!(open(&unsigned), Stored::Plain(&unsigned));
             let sealed = loaded(None, 0).seal(&rest);
             let torn = &sealed.as_bytes()[..len];
             prop_assert_eq!(open(torn), Stored::Plain(torn));

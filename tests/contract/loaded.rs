@@ -141,6 +141,24 @@ pub(crate) async fn the_form_of_another_version_counts_as_absent(store: Store) {
     assert_eq!(store.get("k").await.unwrap().unwrap()[..], [0xC1, 2, 0, 0]);
 }
 
+/// One in two thousand random values begins with `0xC1` and a version.
+pub(crate) async fn bytes_that_begin_as_a_loaded_value_are_a_value(store: Store) {
+    for version in 0..32 {
+        for length in [2, 16, 34, 100] {
+            let mut bytes = vec![0x5A; length];
+            bytes[..2].copy_from_slice(&[0xC1, version]);
+            let (key, what) = (format!("{version}:{length}"), (version, length));
+            assert!(store.add(&key, bytes.clone()).await.unwrap(), "{what:?}");
+            assert!(!store.add(&key, "v").await.unwrap(), "{what:?}");
+            assert_eq!(store.ttl(&key).await.unwrap(), Some(Ttl::Persistent), "{what:?}");
+            assert!(store.expire(&key, HOUR).await.unwrap(), "{what:?}");
+            assert!(store.persist(&key).await.unwrap(), "{what:?}");
+            assert_eq!(store.get(&key).await.unwrap().unwrap(), bytes, "{what:?}");
+            assert!(store.replace(&key, "v").await.unwrap(), "{what:?}");
+        }
+    }
+}
+
 /// Settings: each codec.
 pub(crate) async fn a_cached_none_is_no_model(store: Store) {
     let load = || store.get_or_load("k", || async { Ok::<Option<u32>, String>(None) });

@@ -177,7 +177,8 @@ macro_rules! everywhere {
                 persist_makes_a_value_fresh_for_ever,
                 add_writes_over_what_is_stale,
                 expire_keeps_the_dependencies,
-                the_form_of_another_version_counts_as_absent;
+                the_form_of_another_version_counts_as_absent,
+                bytes_that_begin_as_a_loaded_value_are_a_value;
         }
     };
 }

@@ -22,7 +22,7 @@ end
 if changed == 0 then return 0 end
 if head then
   -- After the TTL: a server that is full lets a script take up room once it has written what takes none.
-  redis.call('SETRANGE', key, 2, packed(head.fresh) .. packed(head.window) .. packed(head.age))
+  redis.call('SETRANGE', key, 6, packed(head.fresh) .. packed(head.window) .. packed(head.age))
 end
 
 local mine = parents .. key .. '}'

@@ -5,13 +5,13 @@ local longest_ttl = 3153600000000
 -- The head of a key's value: `foreign` if its version is unknown, `nothing` if its model is a `None`. nil if the
 -- value was not loaded, or there is none.
 local function head_of(key)
-  local bytes = redis.pcall('GETRANGE', key, 0, 34)
+  local bytes = redis.pcall('GETRANGE', key, 0, 38)
   -- Data of another type is no value.
   if type(bytes) ~= 'string' or string.byte(bytes, 1) ~= 193 then return nil end
   local version = string.byte(bytes, 2)
-  if not version or version > 31 then return nil end
+  if not version or version > 31 or string.sub(bytes, 3, 6) ~= 'load' then return nil end
   if version ~= 2 then return { foreign = true } end
-  if #bytes < 30 then return nil end
+  if #bytes < 34 then return nil end
 
   -- Eight bytes from `at` on, big-endian; nil if all are ones, which is for ever.
   local function number(at)
@@ -24,11 +24,11 @@ local function head_of(key)
     if ever then return nil end
     return sum
   end
-  local model = string.sub(bytes, 31)
+  local model = string.sub(bytes, 35)
   return {
-    fresh = number(3),
-    window = number(11) or 0,
-    age = number(19) or 0,
+    fresh = number(7),
+    window = number(15) or 0,
+    age = number(23) or 0,
     nothing = model == '\192' or model == 'null',
   }
 end

@@ -49,7 +49,7 @@ fn steps_are_scripts() {
     };
     let jobs = [take(token), fulfil(token), end(token), give].map(|action| lease(action).0);
     let wanted = [
-        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 30000 30 x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 30000 34 x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} v 1500 LEASE {token} x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 0"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1"),
@@ -182,7 +182,7 @@ async fn a_taker_is_shown_what_there_is() {
         .await
         .unwrap();
     let found = present("long").await.unwrap();
-    assert_eq!(found.value, Value::from("012345678901234567890123456789"));
+    assert_eq!(found.value, Value::from("0123456789012345678901234567890123"));
     let left = found.remaining.unwrap();
     assert!(left <= LONG && left > LONG / 2, "{left:?}");
 }
