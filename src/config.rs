@@ -45,8 +45,21 @@ static MEMORY: &[Setting<usize>] = &[Setting::new(
 .or("capacity")];
 
 /// Which engine serves a store.
+///
+/// ```
+/// use cachestore::{EngineKind, Store};
+///
+/// fn is_shared(store: &Store) -> bool {
+///     match store.engine() {
+///         EngineKind::Memory => false,
+///         EngineKind::Redis => true,
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+/// # assert!(!is_shared(&Store::open(cachestore::Config::memory()).await?));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum EngineKind {
     /// The embedded engine: this process only.
     Memory,

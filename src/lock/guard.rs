@@ -15,8 +15,19 @@ use crate::secret::Secret;
 use crate::ttl::Ttl;
 
 /// What became of a release.
+///
+/// ```
+/// use cachestore::Release;
+///
+/// fn describe(release: Release) -> &'static str {
+///     match release {
+///         Release::Released => "released",
+///         Release::NotHeld => "the lease had ended before",
+///     }
+/// }
+/// # assert_eq!(describe(Release::NotHeld), "the lease had ended before");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Release {
     /// The lock was held, and is free now.
     Released,
@@ -25,9 +36,21 @@ pub enum Release {
 }
 
 /// A lock's lease is gone: its time is over, or it was released from elsewhere.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> cachestore::Result<()> {
+/// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+/// use std::time::Duration;
+///
+/// use cachestore::LockLost;
+///
+/// let guard = store.lock("report").ttl(Duration::from_secs(1)).await?;
+/// let endless = guard.run(std::future::pending::<()>()).await;
+/// assert_eq!(endless, Err(LockLost));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the lock was lost: its lease has ended")]
-#[non_exhaustive]
 pub struct LockLost;
 
 /// What [`Store::lock_info`](crate::Store::lock_info) tells of a held lock.
