@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
-use cachestore::{LoadError, Loaded, Origin, Store, Ttl};
+use cachestore::{Error, LoadError, Loaded, Origin, Store, Ttl};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
@@ -154,6 +154,8 @@ pub(crate) async fn bytes_that_begin_as_a_loaded_value_are_a_value(store: Store)
             assert!(store.expire(&key, HOUR).await.unwrap(), "{what:?}");
             assert!(store.persist(&key).await.unwrap(), "{what:?}");
             assert_eq!(store.get(&key).await.unwrap().unwrap(), bytes, "{what:?}");
+            let model = store.get_model::<u32>(&key).await;
+            assert!(matches!(model, Err(Error::Decode(_))), "{what:?}: {model:?}");
             assert!(store.replace(&key, "v").await.unwrap(), "{what:?}");
         }
     }
