@@ -1,8 +1,8 @@
 //! Depth and lengths, settled without recursion.
 //!
 //! Stored bytes are scanned before serde sees them. The serializer is stopped at the level that is one
-//! too many: that of MessagePack is ours and counts levels, and that of JSON has a formatter which is
-//! told of every bracket.
+//! too many: that of MessagePack runs under an adapter which counts levels, and that of JSON has a formatter
+//! which is told of every bracket.
 
 use std::io;
 

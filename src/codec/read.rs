@@ -9,6 +9,7 @@ mod access;
 mod failure;
 mod top;
 
+use rmp_serde::MSGPACK_EXT_STRUCT_NAME as EXTENSION;
 use serde::Deserialize;
 use serde::de::Visitor;
 use serde::de::value::{BorrowedStrDeserializer, SeqAccessDeserializer};
@@ -17,7 +18,6 @@ use self::access::{Elements, Entries, Extension, Octets, Variant};
 use self::failure::Failure;
 use super::depth::MessagePackScan;
 use super::error::{DecodeError, DecodeErrorKind};
-use super::write::EXTENSION;
 
 /// Reads a model from bytes that passed [`check_message_pack`](super::depth::check_message_pack).
 ///

@@ -1,17 +1,16 @@
-//! A serde writer of MessagePack.
+//! Writes MessagePack by rmp-serde, under an adapter.
 //!
-//! Why not rmp-serde's: it collects levels of unknown length before it writes them, so that their
-//! depth is known too late, and its mode for sequences of bytes refuses other sequences that begin
-//! with a byte. Apart from such sequences and unit structs both write the same bytes.
+//! The adapter hands rmp-serde one header, number, text or binary at a time and keeps the levels to itself.
+//! rmp-serde alone does not bound depth, does not check the lengths that a `Serialize` announces, and writes a
+//! `Vec<u8>` as an array of numbers.
 
-mod header;
 mod refused;
 mod values;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use self::refused::Refused;
-use self::values::Values;
+use self::values::{Kind, Values};
 use super::MAX_DEPTH;
 use super::depth::FIRST_CAPACITY;
 use super::error::{EncodeError, EncodeErrorKind};
@@ -19,8 +18,14 @@ use super::error::{EncodeError, EncodeErrorKind};
 /// Sequences of `u8` of at least this length are written as one binary. Shorter ones gain nothing.
 const SHORTEST_RUN: usize = 32;
 
-/// The name by which rmp-serde's users ask for an extension: a newtype of its type and payload.
-pub(super) const EXTENSION: &str = "_ExtStruct";
+/// The marker of a binary whose length has 32 bits. It marks a sequence of `u8`, so that the reader can tell
+/// sequences from bytes. rmp-serde writes the shortest form, which for fewer than 65,536 bytes is another.
+const BINARY_32: u8 = 0xc6;
+
+/// The size of that marker and of the length after it.
+const BINARY_32_HEADER: usize = 5;
+
+type Output = rmp_serde::Serializer<Vec<u8>>;
 
 /// The bytes of `model`, with at most [`MAX_DEPTH`] levels.
 pub(super) fn to_bytes<T>(model: &T) -> Result<Vec<u8>, EncodeError>
@@ -28,7 +33,7 @@ where
     T: Serialize + ?Sized,
 {
     let mut writer = Writer {
-        bytes: Vec::with_capacity(FIRST_CAPACITY),
+        output: Output::new(Vec::with_capacity(FIRST_CAPACITY)),
         levels: 0,
         run: None,
         fault: None,
@@ -38,22 +43,20 @@ where
     if let Some(fault) = writer.fault {
         return Err(fault);
     }
+    let bytes = writer.output.into_inner();
     match result {
-        Ok(()) => Ok(writer.bytes),
-        Err(Refused) => Err(EncodeError::new(
-            EncodeErrorKind::Custom,
-            Some(writer.bytes.len()),
-        )),
+        Ok(()) => Ok(bytes),
+        Err(Refused) => Err(EncodeError::new(EncodeErrorKind::Custom, Some(bytes.len()))),
     }
 }
 
 struct Writer {
-    bytes: Vec<u8>,
+    output: Output,
     /// How many levels are open.
     levels: usize,
     /// The innermost open sequence, while all of its elements are `u8`.
     run: Option<Run>,
-    /// The writer's own first complaint.
+    /// The first error.
     fault: Option<EncodeError>,
 }
 
@@ -63,110 +66,93 @@ struct Run {
     /// Where its header begins.
     at: usize,
     /// How many elements were announced.
-    len: u32,
+    len: usize,
 }
 
 impl Writer {
     #[cold]
     fn refuse(&mut self, kind: EncodeErrorKind) -> Refused {
-        let offset = self.bytes.len();
+        let offset = self.offset();
         self.fault
             .get_or_insert_with(|| EncodeError::new(kind, Some(offset)));
         Refused
     }
 
+    /// How many bytes have been written.
+    fn offset(&self) -> usize {
+        self.output.get_ref().len()
+    }
+
     /// Where any value but a `u8` is written to.
     #[inline]
-    fn output(&mut self) -> &mut Vec<u8> {
+    fn output(&mut self) -> Result<&mut Output, Refused> {
         if let Some(run) = self.run.take() {
-            self.break_off(run);
+            self.break_off(run)?;
         }
-        &mut self.bytes
+        Ok(&mut self.output)
     }
 
     /// Writes a run as an array: it has an element that is no `u8`.
     #[cold]
-    fn break_off(&mut self, run: Run) {
-        let elements = self.bytes.split_off(run.at + header::BINARY_32);
-        self.bytes.truncate(run.at);
-        header::array(&mut self.bytes, run.len);
+    fn break_off(&mut self, run: Run) -> Result<(), Refused> {
+        let bytes = self.output.get_mut();
+        let elements = bytes.split_off(run.at + BINARY_32_HEADER);
+        bytes.truncate(run.at);
+        Kind::Array.begin(&mut self.output, run.len)?;
         for element in elements {
-            header::unsigned(&mut self.bytes, element.into());
+            self.output.serialize_u8(element)?;
         }
+        Ok(())
+    }
+
+    /// Refuses a length that MessagePack cannot count. rmp-serde would write its lower 32 bits.
+    #[inline]
+    fn check_length(&mut self, len: usize) -> Result<u32, Refused> {
+        u32::try_from(len).map_err(|_| self.refuse(EncodeErrorKind::LengthMismatch))
     }
 
     /// Opens a level.
     #[inline]
-    fn open(&mut self) -> Result<&mut Vec<u8>, Refused> {
+    fn open(&mut self, kind: Kind, len: Option<usize>) -> Result<Values<'_>, Refused> {
         if self.levels == MAX_DEPTH {
             return Err(self.refuse(EncodeErrorKind::TooDeep));
         }
+        // A length that is not known yet is told at the end.
+        let known = len.unwrap_or(0);
+        self.check_length(known)?;
+        let at = self.output()?.get_ref().len();
+        kind.begin(&mut self.output, known)?;
         self.levels += 1;
-        Ok(self.output())
+        Ok(Values::new(self, kind, at, len))
+    }
+
+    /// Opens a sequence or a tuple, which is written as a binary while all of its elements are `u8`.
+    fn open_sequence(&mut self, len: Option<usize>) -> Result<Values<'_>, Refused> {
+        let values = self.open(Kind::Array, len)?;
+        match len {
+            Some(len @ SHORTEST_RUN..) => values.into_run(len),
+            _ => Ok(values),
+        }
     }
 
     /// Opens the level of a variant with data, and writes its name.
     fn open_variant(&mut self, name: &str) -> Result<(), Refused> {
-        header::map(self.open()?, 1);
-        self.text(name)
-    }
-
-    /// A length as MessagePack counts it.
-    #[inline]
-    fn count(&mut self, len: usize) -> Result<u32, Refused> {
-        u32::try_from(len).map_err(|_| self.refuse(EncodeErrorKind::LengthMismatch))
-    }
-
-    #[inline]
-    fn text(&mut self, text: &str) -> Result<(), Refused> {
-        let len = self.count(text.len())?;
-        let output = self.output();
-        header::string(output, len);
-        output.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
-
-    /// Opens a sequence or a tuple.
-    fn sequence(&mut self, len: Option<usize>) -> Result<Values<'_>, Refused> {
-        let at = self.open()?.len();
-        match len {
-            Some(announced) => {
-                let count = self.count(announced)?;
-                if announced < SHORTEST_RUN {
-                    header::array(&mut self.bytes, count);
-                } else {
-                    header::binary_32(&mut self.bytes, count);
-                    self.run = Some(Run { at, len: count });
-                }
-            }
-            None => self.bytes.push(header::EMPTY_ARRAY),
-        }
-        Ok(Values::new(self, at, len))
-    }
-
-    /// Opens a map or a struct.
-    fn entries(&mut self, len: Option<usize>) -> Result<Values<'_>, Refused> {
-        let at = self.open()?.len();
-        if let Some(len) = len {
-            let len = self.count(len)?;
-            header::map(&mut self.bytes, len);
-        } else {
-            self.bytes.push(header::EMPTY_MAP);
-        }
-        Ok(Values::new(self, at, len.map(|len| len.saturating_mul(2))))
+        self.open(Kind::Map, Some(1))?;
+        self.serialize_str(name)
     }
 }
 
-macro_rules! numbers {
-    ($($method:ident($number:ty) => $target:ident;)*) => {$(
+/// Values that rmp-serde writes whole.
+macro_rules! scalars {
+    ($($method:ident($($argument:ident: $type:ty)?);)*) => {$(
         #[inline]
-        fn $method(self, number: $number) -> Result<(), Refused> {
-            self.$target(number.into())
+        fn $method(self, $($argument: $type)?) -> Result<(), Refused> {
+            Ok(self.output()?.$method($($argument)?)?)
         }
     )*};
 }
 
-impl<'a> serde::Serializer for &'a mut Writer {
+impl<'a> Serializer for &'a mut Writer {
     type Ok = ();
     type Error = Refused;
     type SerializeSeq = Values<'a>;
@@ -183,92 +169,47 @@ impl<'a> serde::Serializer for &'a mut Writer {
         true
     }
 
-    #[inline]
-    fn serialize_bool(self, flag: bool) -> Result<(), Refused> {
-        self.output().push(if flag { 0xc3 } else { 0xc2 });
-        Ok(())
-    }
-
-    numbers! {
-        serialize_i8(i8) => serialize_i64;
-        serialize_i16(i16) => serialize_i64;
-        serialize_i32(i32) => serialize_i64;
-        serialize_u16(u16) => serialize_u64;
-        serialize_u32(u32) => serialize_u64;
+    scalars! {
+        serialize_bool(flag: bool);
+        serialize_i8(number: i8);
+        serialize_i16(number: i16);
+        serialize_i32(number: i32);
+        serialize_i64(number: i64);
+        serialize_i128(number: i128);
+        serialize_u16(number: u16);
+        serialize_u32(number: u32);
+        serialize_u64(number: u64);
+        serialize_u128(number: u128);
+        serialize_f32(number: f32);
+        serialize_f64(number: f64);
+        serialize_char(character: char);
+        serialize_none();
+        serialize_unit();
     }
 
     #[inline]
     fn serialize_u8(self, number: u8) -> Result<(), Refused> {
         if self.run.is_some() {
-            self.bytes.push(number);
+            self.output.get_mut().push(number);
             return Ok(());
         }
-        self.serialize_u64(number.into())
-    }
-
-    #[inline]
-    fn serialize_u64(self, number: u64) -> Result<(), Refused> {
-        header::unsigned(self.output(), number);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_i64(self, number: i64) -> Result<(), Refused> {
-        header::signed(self.output(), number);
-        Ok(())
-    }
-
-    fn serialize_i128(self, number: i128) -> Result<(), Refused> {
-        self.serialize_bytes(&number.to_be_bytes())
-    }
-
-    fn serialize_u128(self, number: u128) -> Result<(), Refused> {
-        self.serialize_bytes(&number.to_be_bytes())
-    }
-
-    #[inline]
-    fn serialize_f32(self, number: f32) -> Result<(), Refused> {
-        header::marked(self.output(), 0xca, number.to_be_bytes());
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_f64(self, number: f64) -> Result<(), Refused> {
-        header::marked(self.output(), 0xcb, number.to_be_bytes());
-        Ok(())
-    }
-
-    fn serialize_char(self, character: char) -> Result<(), Refused> {
-        self.text(character.encode_utf8(&mut [0; 4]))
+        Ok(self.output.serialize_u8(number)?)
     }
 
     #[inline]
     fn serialize_str(self, text: &str) -> Result<(), Refused> {
-        self.text(text)
+        self.check_length(text.len())?;
+        Ok(self.output()?.serialize_str(text)?)
     }
 
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Refused> {
-        let len = self.count(bytes.len())?;
-        let output = self.output();
-        header::binary(output, len);
-        output.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_none(self) -> Result<(), Refused> {
-        self.serialize_unit()
+        self.check_length(bytes.len())?;
+        Ok(self.output()?.serialize_bytes(bytes)?)
     }
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Refused> {
         value.serialize(self)
-    }
-
-    #[inline]
-    fn serialize_unit(self) -> Result<(), Refused> {
-        self.output().push(0xc0);
-        Ok(())
     }
 
     /// As JSON has it. An empty array, which is rmp-serde's form, is no unit to serde's buffers.
@@ -278,7 +219,7 @@ impl<'a> serde::Serializer for &'a mut Writer {
 
     #[inline]
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Refused> {
-        self.text(variant)
+        self.serialize_str(variant)
     }
 
     #[inline]
@@ -286,15 +227,15 @@ impl<'a> serde::Serializer for &'a mut Writer {
     where
         T: Serialize + ?Sized,
     {
-        if name != EXTENSION {
+        if name != rmp_serde::MSGPACK_EXT_STRUCT_NAME {
             return value.serialize(self);
         }
-        let at = self.output().len();
-        value.serialize(&mut *self)?;
-        match header::pair_to_extension(&mut self.bytes, at) {
-            true => Ok(()),
-            false => Err(self.refuse(EncodeErrorKind::Custom)),
-        }
+        let output = self.output()?;
+        let at = output.get_ref().len();
+        output.serialize_newtype_struct(name, value)?;
+        let len = output.get_ref().len() - at;
+        self.check_length(len)?;
+        Ok(())
     }
 
     fn serialize_newtype_variant<T>(
@@ -315,17 +256,17 @@ impl<'a> serde::Serializer for &'a mut Writer {
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Values<'a>, Refused> {
-        self.sequence(len)
+        self.open_sequence(len)
     }
 
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Values<'a>, Refused> {
-        self.sequence(Some(len))
+        self.open_sequence(Some(len))
     }
 
     #[inline]
     fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Values<'a>, Refused> {
-        self.sequence(Some(len))
+        self.open_sequence(Some(len))
     }
 
     fn serialize_tuple_variant(
@@ -336,17 +277,18 @@ impl<'a> serde::Serializer for &'a mut Writer {
         len: usize,
     ) -> Result<Values<'a>, Refused> {
         self.open_variant(variant)?;
-        self.sequence(Some(len)).map(Values::in_a_variant)
+        self.open_sequence(Some(len)).map(Values::in_a_variant)
     }
 
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Values<'a>, Refused> {
-        self.entries(len)
+        self.open(Kind::Map, len)
     }
 
+    /// A map from field names.
     #[inline]
     fn serialize_struct(self, _: &'static str, len: usize) -> Result<Values<'a>, Refused> {
-        self.entries(Some(len))
+        self.open(Kind::Map, Some(len))
     }
 
     fn serialize_struct_variant(
@@ -357,6 +299,6 @@ impl<'a> serde::Serializer for &'a mut Writer {
         len: usize,
     ) -> Result<Values<'a>, Refused> {
         self.open_variant(variant)?;
-        self.entries(Some(len)).map(Values::in_a_variant)
+        self.open(Kind::Map, Some(len)).map(Values::in_a_variant)
     }
 }

@@ -131,6 +131,31 @@ fn a_length_that_was_announced_wrong_is_not_stored() {
     assert!(Codec::MessagePack.encode(&Liar(2, 2)).is_ok());
 }
 
+/// An element that is written in part and fails, and another in its place.
+#[test]
+fn an_error_that_a_serialize_hides_is_not_stored() {
+    struct Broken;
+    impl Serialize for Broken {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_seq(Some(2))?;
+            Err(serde::ser::Error::custom("not today"))
+        }
+    }
+    struct Hiding(Option<usize>);
+    impl Serialize for Hiding {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut seq = serializer.serialize_seq(self.0)?;
+            let _ = seq.serialize_element(&Broken);
+            seq.serialize_element(&1)?;
+            seq.end()
+        }
+    }
+    for announced in [Some(1), None] {
+        let error = Codec::MessagePack.encode(&Hiding(announced)).expect_err("a part");
+        assert_eq!((error.kind(), error.offset()), (EncodeErrorKind::Custom, Some(2)));
+    }
+}
+
 #[test]
 fn little_room_is_reserved_on_a_claim_alone() {
     struct Hint;

@@ -178,6 +178,37 @@ fn what_only_begins_as_bytes_is_no_binary() {
     }
 }
 
+/// A sequence of unknown length, whose header is written at its end, among bytes.
+#[test]
+fn what_has_no_known_length_ends_a_run() {
+    struct Unknown;
+    impl Serialize for Unknown {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeSeq;
+            let mut seq = serializer.serialize_seq(None)?;
+            seq.serialize_element(&vec![1_u8; 40])?;
+            seq.end()
+        }
+    }
+    struct List;
+    impl Serialize for List {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeSeq;
+            let mut seq = serializer.serialize_seq(Some(40))?;
+            for octet in 200..239_u8 {
+                seq.serialize_element(&octet)?;
+            }
+            seq.serialize_element(&Unknown)?;
+            seq.end()
+        }
+    }
+    let bytes = Codec::MessagePack.encode(&List).expect("40 elements");
+    let read = Codec::MessagePack.decode::<Vec<serde_json::Value>>(&bytes);
+    let mut expected: Vec<_> = (200..239).map(|octet| json!(octet)).collect();
+    expected.push(json!([vec![1; 40]]));
+    assert_eq!(read, Ok(expected));
+}
+
 #[test]
 fn a_sequence_of_bytes_is_a_level() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -3,29 +3,49 @@
 use serde::Serialize;
 use serde::ser::{
     SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::{Refused, Writer, header};
+use super::{BINARY_32, Output, Refused, Run, Writer};
 use crate::codec::error::EncodeErrorKind;
+
+/// What a level is written as.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Array,
+    Map,
+}
+
+impl Kind {
+    /// Writes a header. rmp-serde writes nothing at the end of a level of known length.
+    #[inline]
+    pub(super) fn begin(self, output: &mut Output, len: usize) -> Result<(), rmp_serde::encode::Error> {
+        match self {
+            Self::Array => output.serialize_seq(Some(len)).and_then(SerializeSeq::end),
+            Self::Map => output.serialize_map(Some(len)).and_then(SerializeMap::end),
+        }
+    }
+}
 
 /// The values of an open level; a map's entry is two.
 pub(super) struct Values<'a> {
     writer: &'a mut Writer,
+    kind: Kind,
     /// Where the header begins.
     at: usize,
-    /// How many were announced, if that was known.
+    /// The announced number of elements or entries, if that was known.
     announced: Option<usize>,
-    /// How many have been written. A value that failed is not one, so that its error cannot be hidden.
+    /// How many values have been written.
     written: usize,
     /// The levels that end with these values.
     levels: usize,
 }
 
 impl<'a> Values<'a> {
-    pub(super) fn new(writer: &'a mut Writer, at: usize, announced: Option<usize>) -> Self {
+    pub(super) fn new(writer: &'a mut Writer, kind: Kind, at: usize, announced: Option<usize>) -> Self {
         Self {
             writer,
+            kind,
             at,
             announced,
             written: 0,
@@ -38,44 +58,59 @@ impl<'a> Values<'a> {
         Self { levels: 2, ..self }
     }
 
+    /// Replaces the header by that of a binary, to which elements are added while they are `u8`.
+    pub(super) fn into_run(self, len: usize) -> Result<Self, Refused> {
+        let count = self.writer.check_length(len)?;
+        let bytes = self.writer.output.get_mut();
+        bytes.truncate(self.at);
+        bytes.push(BINARY_32);
+        bytes.extend(count.to_be_bytes());
+        self.writer.run = Some(Run { at: self.at, len });
+        Ok(self)
+    }
+
+    /// Writes a value. If that fails, the model is refused even if its `Serialize` hides the error, because a
+    /// part of the value may have been written.
     #[inline]
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refused> {
-        value.serialize(&mut *self.writer)?;
+        if value.serialize(&mut *self.writer).is_err() {
+            return Err(self.writer.refuse(EncodeErrorKind::Custom));
+        }
         self.written += 1;
         Ok(())
     }
 
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Refused> {
-        self.writer.text(name)?;
-        value.serialize(&mut *self.writer)?;
-        self.written += 2;
-        Ok(())
+        self.value(name)?;
+        self.value(value)
     }
 
     #[inline]
-    pub(super) fn close(self) -> Result<(), Refused> {
+    fn close(self) -> Result<(), Refused> {
         self.writer.run = None;
         self.writer.levels -= self.levels;
+        let per_entry = match self.kind {
+            Kind::Array => 1,
+            Kind::Map => 2,
+        };
+        let is_whole = self.written.is_multiple_of(per_entry);
+        let written = self.written / per_entry;
         match self.announced {
-            Some(announced) if announced == self.written => Ok(()),
-            Some(_) => Err(self.writer.refuse(EncodeErrorKind::LengthMismatch)),
-            None => self.tell_length(),
+            Some(announced) if is_whole && announced == written => Ok(()),
+            None if is_whole => self.tell_length(written),
+            _ => Err(self.writer.refuse(EncodeErrorKind::LengthMismatch)),
         }
     }
 
-    /// Writes the length that was not known into the header.
-    fn tell_length(self) -> Result<(), Refused> {
-        let mut header = Vec::new();
-        let written = self.writer.count(self.written)?;
-        if self.writer.bytes[self.at] == header::EMPTY_ARRAY {
-            header::array(&mut header, written);
-        } else if written % 2 == 0 {
-            header::map(&mut header, written / 2);
-        } else {
-            return Err(self.writer.refuse(EncodeErrorKind::LengthMismatch));
-        }
-        self.writer.bytes.splice(self.at..=self.at, header);
+    /// Replaces the header of an empty level, which is one byte, by that of `len` elements or entries.
+    fn tell_length(self, len: usize) -> Result<(), Refused> {
+        self.writer.check_length(len)?;
+        let output = &mut self.writer.output;
+        let end = output.get_ref().len();
+        self.kind.begin(output, len)?;
+        let header = output.get_mut().split_off(end);
+        output.get_mut().splice(self.at..=self.at, header);
         Ok(())
     }
 }
