@@ -13,6 +13,7 @@ use tokio::io::BufReader;
 use tokio::time::Instant;
 
 use super::fault;
+use super::script::Script;
 use super::stream::{Pulse, Stream};
 use crate::config::{Address, RedisOptions, Target};
 use crate::error::{Error, Phase, Result};
@@ -30,6 +31,8 @@ type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
     pub(super) since: Instant,
+    /// Whether the server took all scripts when this was opened.
+    pub(super) scripts_loaded: bool,
     /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
     driver: Option<Driver>,
     /// The signs of life of its socket. None for connections that others opened.
@@ -61,6 +64,7 @@ impl Connected {
         Self {
             connection,
             since: Instant::now(),
+            scripts_loaded: false,
             driver: None,
             pulse: None,
             ended: false,
@@ -146,7 +150,7 @@ async fn open(options: &RedisOptions) -> Result<Connected> {
         }
     };
     let connection = connected.connection.clone();
-    connected.wait_for(greet(connection, options)).await?;
+    connected.scripts_loaded = connected.wait_for(greet(connection, options)).await?;
     Ok(connected)
 }
 
@@ -169,12 +173,15 @@ pub(super) fn introduction(address: &Address) -> RedisConnectionInfo {
     info
 }
 
-/// Names the connection and waits for a first answer. Scripts are not sent here: a server that does not know
-/// one says so when it is called, and keeps it then. Connections may come and go often.
-async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) -> Result<()> {
+/// Names the connection, loads the scripts, and waits for a first answer. Returns `true` if the server took all
+/// scripts. One that did not is sent a script whole when it misses it.
+async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) -> Result<bool> {
     let mut pipeline = Pipeline::new();
     if let Some(name) = &options.client_name {
         pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
+    }
+    for script in Script::ALL {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
     }
     pipeline.cmd("PING");
     let replies = connection
@@ -187,8 +194,10 @@ async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) ->
         let error = fault::answered(error);
         tracing::debug!(%error, "the server refused the connection's name");
     }
-    match replies.last() {
-        Some(Wire::ServerError(error)) => Err(fault::answered(error)),
-        _ => Ok(()),
+    if let Some(Wire::ServerError(error)) = replies.last() {
+        return Err(fault::answered(error));
     }
+    let named = usize::from(options.client_name.is_some());
+    let mut loaded = replies.iter().skip(named);
+    Ok(loaded.all(|reply| !matches!(reply, Wire::ServerError(_))))
 }

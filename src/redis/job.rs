@@ -80,6 +80,11 @@ impl Task {
         }
     }
 
+    /// Whether this is a step on a lock: a script, but one whose keys no plain command touches.
+    fn is_lock(&self) -> bool {
+        matches!(self, Task::Request(Request::Lock(_)))
+    }
+
     /// Whether this changes its keys by plain commands, which kill no leases. Scripts do so themselves.
     pub(super) fn changes_plainly(&self) -> bool {
         matches!(
@@ -131,26 +136,44 @@ impl Task {
 
 /// The keys, by their hashes, of scripts that are under way, and how often each.
 #[derive(Debug, Default)]
-pub(super) struct Busy(Map<u64, u32>);
+pub(super) struct Busy {
+    keys: Map<u64, u32>,
+    /// The server may know some scripts and not others. One that it knows must then not follow one that it
+    /// may have to be sent again. Where it knows all or none, scripts keep their order among themselves.
+    partly: bool,
+}
 
 impl Busy {
+    /// For a new connection, to whose server all scripts were sent, or not.
+    pub(super) fn new(all_loaded: bool) -> Self {
+        Self {
+            keys: Map::default(),
+            partly: !all_loaded,
+        }
+    }
+
+    /// The server has forgotten scripts. They come back one by one.
+    pub(super) fn forgotten(&mut self) {
+        self.partly = true;
+    }
+
     /// Whether a job must wait for what is under way.
     pub(super) fn holds(&self, job: &Job) -> bool {
-        // Scripts that are sent again keep their order among themselves.
-        if self.0.is_empty() || job.task.is_scripted() {
+        if self.keys.is_empty() || (job.task.is_scripted() && !self.partly) {
             return false;
         }
         let mut holds = false;
         job.task
-            .each_key(&mut |key| holds |= self.0.contains_key(&key.hash()));
+            .each_key(&mut |key| holds |= self.keys.contains_key(&key.hash()));
         holds
     }
 
     /// Takes note of a job that is about to be sent, also in `keys`.
     pub(super) fn begin(&mut self, job: &Job, keys: &mut Vec<u64>) {
-        if job.by == By::Digest && job.task.is_scripted() {
+        let scripted = job.task.is_scripted() || (self.partly && job.task.is_lock());
+        if job.by == By::Digest && scripted {
             job.task.each_key(&mut |key| {
-                *self.0.entry(key.hash()).or_default() += 1;
+                *self.keys.entry(key.hash()).or_default() += 1;
                 keys.push(key.hash());
             });
         }
@@ -159,10 +182,10 @@ impl Busy {
     /// What had these keys has been answered, or never will be.
     pub(super) fn end(&mut self, keys: &[u64]) {
         for key in keys {
-            if let Some(count) = self.0.get_mut(key) {
+            if let Some(count) = self.keys.get_mut(key) {
                 *count -= 1;
                 if *count == 0 {
-                    self.0.remove(key);
+                    self.keys.remove(key);
                 }
             }
         }

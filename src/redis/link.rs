@@ -144,6 +144,9 @@ impl Link {
                     if outcome.demoted {
                         self.demoted(now);
                     }
+                    if outcome.forgotten {
+                        self.busy.forgotten();
+                    }
                     if let Some(error) = outcome.unkilled
                         && !std::mem::replace(&mut self.unkilled, true)
                     {

@@ -29,6 +29,8 @@ pub(super) struct Outcome {
     pub(super) later: Vec<Job>,
     /// The server takes no writes any more: another may.
     pub(super) demoted: bool,
+    /// The server did not know a script.
+    pub(super) forgotten: bool,
     /// Why leases that should have been killed were not.
     pub(super) unkilled: Option<Error>,
 }
@@ -50,6 +52,7 @@ pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, ou
                 for reply in &own {
                     if let Wire::ServerError(error) = reply {
                         outcome.demoted |= fault::is_demoted(error);
+                        outcome.forgotten |= fault::is_forgotten_script(error);
                     }
                 }
                 if let Some(job) = job {

@@ -60,6 +60,7 @@ impl Link {
 
     fn opened(&mut self, connected: Connected, now: Instant) {
         self.log.opened(now);
+        self.busy = Busy::new(connected.scripts_loaded);
         self.state = State::Up(connected);
         self.proven = true;
         self.trouble = None;
