@@ -58,9 +58,14 @@ pub(crate) async fn open_redis_password(settings: fn(Config) -> Config) -> Store
 }
 
 pub(crate) async fn open_redis_user(settings: fn(Config) -> Config) -> Store {
-    // All that the engine may need: reads and writes, scripts, and its own connection.
-    let line = "user default off\nuser app on >s3cr3t ~* &* +@all -@admin -@dangerous +info";
-    let server = RedisServer::options().user(line).start().await;
+    let readme = include_str!("../../README.md");
+    let rights = readme
+        .lines()
+        .find(|line| line.starts_with("user app on "))
+        .unwrap();
+    // The rest is for commands of the tests' own.
+    let line = format!("user default off\n{} +info", rights.replace("password", "s3cr3t"));
+    let server = RedisServer::options().user(&line).start().await;
     let config = config(&format!("redis://app:s3cr3t@{}", server.address()));
     open(server, None, config, settings).await
 }
