@@ -190,21 +190,21 @@ impl Queues {
     }
 
     /// Something happened that may have freed the lock: the head asks, at once or once more.
-    pub(crate) fn wake(&mut self, name: &Name, effects: &mut Vec<Effect>) {
+    pub(crate) fn wake(&mut self, name: &Name, now: Duration, effects: &mut Vec<Effect>) {
         let Some(line) = self.lines.get_mut(name) else {
             return;
         };
         match &mut line.head {
             Head::Asking { again, .. } => *again = true,
-            Head::Sleeping { .. } => self.ask_or_end(name, effects),
+            Head::Sleeping { .. } => self.ask_or_end(name, now, effects),
         }
     }
 
     /// As [`wake`](Self::wake), for every line.
-    pub(crate) fn wake_all(&mut self, effects: &mut Vec<Effect>) {
+    pub(crate) fn wake_all(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let names: Vec<Name> = self.lines.keys().cloned().collect();
         for name in names {
-            self.wake(&name, effects);
+            self.wake(&name, now, effects);
         }
     }
 
@@ -222,7 +222,7 @@ impl Queues {
                 effects.push(Effect::Orphan(name.clone(), waiter));
             }
             // An orphan is released before the next in line asks: requests for one key stay in order.
-            self.next_in_line(name, answer, again || orphan, effects);
+            self.next_in_line(name, answer, again || orphan, now, effects);
             return;
         };
         let stays = place.deadline.is_some_and(|deadline| deadline > now) && !place.late;
@@ -236,23 +236,30 @@ impl Queues {
             self.remove(waiter);
             effects.push(effect);
         }
-        self.next_in_line(name, answer, again, effects);
+        self.next_in_line(name, answer, again, now, effects);
     }
 
     /// Goes on with a line whose engine has answered.
-    fn next_in_line(&mut self, name: &Name, answer: Answer, again: bool, effects: &mut Vec<Effect>) {
+    fn next_in_line(
+        &mut self,
+        name: &Name,
+        answer: Answer,
+        again: bool,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
         let until = match answer {
             // Whoever was granted the lock wakes the line when it is released.
             Answer::Granted { retry } | Answer::Busy { retry } => Some(retry),
             Answer::Failed { retry } => retry,
         };
         let Some(until) = until.filter(|_| !again) else {
-            return self.ask_or_end(name, effects);
+            return self.ask_or_end(name, now, effects);
         };
         // One who does not wait came while the engine was asked for one who left: it has not asked yet.
         let head = self.head(name).and_then(|head| self.waiters.get(&head));
         if head.is_some_and(|place| place.deadline.is_none()) {
-            return self.ask_or_end(name, effects);
+            return self.ask_or_end(name, now, effects);
         }
         let Some(line) = self.lines.get_mut(name) else {
             return;
@@ -308,7 +315,8 @@ impl Queues {
         };
         line.armed = None;
         match line.head {
-            Head::Sleeping { until } if until <= now => self.ask_or_end(name, effects),
+            // The lock came free then, also for a waiter whose time ended after that.
+            Head::Sleeping { until } if until <= now => self.ask_or_end(name, until, effects),
             Head::Sleeping { until } => self.arm(name, until),
             // It is armed again when it goes to sleep.
             Head::Asking { .. } => {}
@@ -369,16 +377,28 @@ impl Queues {
         }
     }
 
-    /// The head asks the engine. Without one, the line ends.
-    fn ask_or_end(&mut self, name: &Name, effects: &mut Vec<Effect>) {
+    /// The head asks the engine, because the lock may have come free `at` this time. A waiter whose deadline
+    /// came before that is refused. Without a head, the line ends.
+    fn ask_or_end(&mut self, name: &Name, at: Duration, effects: &mut Vec<Effect>) {
+        while let Some(waiter) = self.head(name)
+            && self.is_overdue(waiter, at)
+        {
+            self.remove(waiter);
+            effects.push(Effect::Refuse(waiter));
+        }
+        let Some(waiter) = self.head(name) else {
+            return self.end(name, effects);
+        };
         let Some(line) = self.lines.get_mut(name) else {
             return;
         };
-        let Some((_, &waiter)) = line.waiters.first_key_value() else {
-            return self.end(name, effects);
-        };
         line.head = Head::Asking { waiter, again: false };
         effects.push(Effect::Ask(name.clone(), waiter));
+    }
+
+    fn is_overdue(&self, waiter: Waiter, at: Duration) -> bool {
+        let deadline = self.waiters.get(&waiter).and_then(|place| place.deadline);
+        deadline.is_some_and(|deadline| deadline <= at)
     }
 }
 

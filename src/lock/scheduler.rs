@@ -234,6 +234,9 @@ impl Scheduler {
         mailbox: &mut MailboxReceiver<Self>,
     ) -> Poll<Option<Signal<Self>>> {
         self.look_at_the_clock();
+        // Before all else: what this turn brings is later than a deadline that its clock has passed. A queue
+        // that is never empty holds up no deadline either.
+        self.keep_deadlines();
         for _ in 0..TURN {
             self.poll_keeper(cx);
             let mut progress = self.poll_news(cx);
@@ -289,24 +292,36 @@ impl Scheduler {
         }
     }
 
-    /// Keeps the deadlines. Returns `true` if one was due.
+    /// Waits for the next deadline. Returns `true` if one is due.
     fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = self.now;
-        let waiters = self.queues.next_due().map(|due| self.origin + due);
-        let renewal = self.renewals.first().map(|(at, _)| *at);
-        let Some(at) = [waiters, renewal].into_iter().flatten().min() else {
-            return false;
-        };
-        if at <= now {
-            self.renew_due(now);
-            self.with_queues(|queues, now, effects| queues.tick(now, effects));
+        if self.keep_deadlines() {
             return true;
         }
+        let Some(at) = self.next_deadline() else {
+            return false;
+        };
         // Set too early, it is set again when it rings; that costs less than setting it at each change.
         if self.alarm.deadline() > at || self.alarm.is_elapsed() {
             self.alarm.as_mut().reset(at);
         }
         self.alarm.as_mut().poll(cx).is_ready()
+    }
+
+    /// Renews holds and refuses waiters whose time has come. Returns `true` if a deadline was due.
+    fn keep_deadlines(&mut self) -> bool {
+        let now = self.now;
+        if self.next_deadline().is_none_or(|at| at > now) {
+            return false;
+        }
+        self.renew_due(now);
+        self.with_queues(Queues::tick);
+        true
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let waiters = self.queues.next_due().map(|due| self.origin + due);
+        let renewal = self.renewals.first().map(|(at, _)| *at);
+        waiters.into_iter().chain(renewal).min()
     }
 
     /// Once a turn: what is counted from its beginning ends too early rather than too late.
@@ -331,7 +346,7 @@ impl Scheduler {
     }
 
     fn wake(&mut self, name: &Name) {
-        self.with_queues(|queues, _, effects| queues.wake(name, effects));
+        self.with_queues(|queues, now, effects| queues.wake(name, now, effects));
     }
 
     /// Whether all locks of the engine pass through this scheduler, so that there is nobody to be fair to.

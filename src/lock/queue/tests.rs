@@ -127,7 +127,7 @@ impl World {
             Step::Wake(key) => {
                 self.held[key] = false;
                 let name = self.names[key].clone();
-                self.queues.wake(&name, &mut effects);
+                self.queues.wake(&name, self.at(self.now), &mut effects);
             }
             Step::Pass(millis) => {
                 self.now += millis;
@@ -293,6 +293,24 @@ fn every_short_schedule_ends_with_all_served_and_nothing_left() {
     let mut seen = 0;
     explore(&World::new(), 5, &mut seen);
     assert_eq!(seen, (0..=5).map(|depth| 8_u64.pow(depth)).sum::<u64>());
+}
+
+/// The lock came free while the waiter had time left. Nobody looked at the clock until it had none.
+#[test]
+fn a_late_look_at_the_clock_refuses_nobody_who_was_in_time() {
+    let mut queues = Queues::new(Bounds { each: 4, all: 4 });
+    let name = named("k");
+    let at = Duration::from_millis;
+    let mut effects = Vec::new();
+    queues.arrive(&name, 0, Some(at(20)), &mut effects).unwrap();
+    queues.answered(&name, Answer::Busy { retry: at(10) }, at(0), &mut effects);
+    effects.clear();
+    queues.tick(at(30), &mut effects);
+    assert_eq!(effects, [Effect::Ask(name.clone(), 0)]);
+    effects.clear();
+    let retry = at(90);
+    queues.answered(&name, Answer::Granted { retry }, at(30), &mut effects);
+    assert_eq!(effects, [Effect::Grant(0), Effect::Unwatch(name)]);
 }
 
 #[test]

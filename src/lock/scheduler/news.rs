@@ -22,7 +22,7 @@ impl Scheduler {
                     }
                 }
             }
-            News::Missed => self.with_queues(|queues, _, effects| queues.wake_all(effects)),
+            News::Missed => self.with_queues(Queues::wake_all),
             News::Released { key, fence } => {
                 if let Some(name) = self.known.get(&key).cloned() {
                     self.released(&name, fence);

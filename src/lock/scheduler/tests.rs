@@ -172,6 +172,28 @@ async fn who_was_refused_after_the_watch_began_does_not_ask_again() {
     drop(waiter.await.unwrap().unwrap());
 }
 
+/// Moves the clock, and runs no task meanwhile: as if they all had been kept from running.
+fn pass_unnoticed(time: Duration) {
+    let mut advance = std::pin::pin!(tokio::time::advance(time));
+    let mut nobody = Context::from_waker(std::task::Waker::noop());
+    assert!(advance.as_mut().poll(&mut nobody).is_pending());
+}
+
+/// The scheduler learns of both in one turn.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_whose_time_was_over_is_not_granted_by_a_later_release() {
+    let mut world = World::new();
+    let (late, next) = (world.lock(10 * MS), world.lock(TTL));
+    world.asked().await.reply.send(busy(7));
+    world.watched().await;
+    pass_unnoticed(10 * MS);
+    world.news.try_send(released(7)).unwrap();
+    world.asked().await.reply.send(granted(8));
+    let refused = late.await.unwrap();
+    assert!(matches!(refused, Err(Error::LockHeld)), "{refused:?}");
+    assert_eq!(next.await.unwrap().unwrap().fencing_token(), 8);
+}
+
 /// What was lost is released a second time, but a stop does not wait a second time.
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_as_long_as_one_request_may_take() {
