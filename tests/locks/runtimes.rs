@@ -1,6 +1,6 @@
 //! Stores that are used without a runtime, from another one, and after theirs has ended.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::io::Write;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use cachestore::{Config, Error, Release, Store, redis};
+use cachestore::{Config, Error, LoadOptions, Release, Store, redis};
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 
@@ -61,21 +61,62 @@ async fn every_call_about_values(store: &Store) {
     store.ttl("k").await.unwrap();
     store.persist("k").await.unwrap();
     store.incr("i", 1).await.unwrap();
+    store.incr("window", 1).ttl(LONG).await.unwrap();
+    store.counter("i").await.unwrap();
     store.take("k").await.unwrap();
     store.delete("k").await.unwrap();
     let many: Vec<_> = (0..2_000).map(|n| (format!("m{n}"), "v")).collect();
     let keys: Vec<_> = many.iter().map(|(key, _)| key.clone()).collect();
     store.set_many(many).await.unwrap();
     store.get_many(&keys).await.unwrap();
+    store.scan("m").try_collect::<Vec<_>>().await.unwrap();
+    let entries = store.scan_entries("m").try_collect::<Vec<_>>().await.unwrap();
+    assert_eq!(entries.len(), 2_000);
     store.delete_many(&keys).await.unwrap();
     store.set_model("model", &1).await.unwrap();
     store.get_model::<u32>("model").await.unwrap();
     store.get_models::<u32>(["model"]).await.unwrap();
-    store.scan("").try_collect::<Vec<_>>().await.unwrap();
+    store.set_models([("model", &1)]).await.unwrap();
+    store.add_model("model", &2).await.unwrap();
+    let swap = store.compare_and_set_model("model", &1, &2).ttl(LONG);
+    assert!(swap.await.unwrap());
+    let update = |model: Option<u32>| model.map(|number| number + 1);
+    assert_eq!(store.update_model("model", update).await.unwrap(), Some(3));
     store.invalidate(["n"]).await.unwrap();
+    let mut removed = None;
+    let invalidate = store.invalidate(["n"]).timeout(LONG);
+    invalidate
+        .on_progress(|total| removed = Some(total))
+        .await
+        .unwrap();
+    assert_eq!(removed, Some(0));
     let command = redis::Cmd::new().arg("PING").to_owned();
     let _ = store.redis_command::<String>(command).await;
+    store.set("k", "v").await.unwrap();
+    let mut removed = None;
+    let clear = store.clear().timeout(LONG);
+    clear.on_progress(|total| removed = Some(total)).await.unwrap();
+    assert!(removed.is_some_and(|total| total > 0));
     store.clear().await.unwrap();
+}
+
+/// So many updates at once that some pause before they try again.
+fn updates_that_collide(store: &Store) {
+    let threads = (0..4).map(|_| {
+        let store = store.clone();
+        thread::spawn(move || {
+            for _ in 0..50 {
+                let add = |number: Option<u32>| Some(number.unwrap_or(0) + 1);
+                match drive(store.update_model("collide", add).into_future()) {
+                    Ok(_) | Err(Error::Conflict) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        })
+    });
+    for thread in threads.collect::<Vec<_>>() {
+        thread.join().unwrap();
+    }
 }
 
 async fn every_call_about_loads(store: &Store) {
@@ -95,10 +136,36 @@ async fn every_call_about_loads(store: &Store) {
         .ttl(LONG)
         .stale_while_revalidate(LONG);
     ahead.refresh_ahead(0.5).await.unwrap();
+    let options = LoadOptions::default()
+        .ttl(MS)
+        .stale_while_revalidate(LONG)
+        .stale_if_error(LONG)
+        .refresh_ahead(1.0)
+        .timeout(LONG)
+        .soft_timeout(MS)
+        .retry_after(MS)
+        .jitter(0.5);
+    for _ in 0..3 {
+        let load = store.get_or_load("o", slow).options(&options);
+        load.outcome().await.unwrap();
+        // The value becomes stale before the next load.
+        thread::sleep(2 * MS);
+    }
+    let failing = || async { Err::<u32, _>(Error::Conflict) };
+    let stale = store.get_or_load("o", failing).options(&options);
+    stale.log_errors().await.unwrap();
+    let too_long = || std::future::pending::<Result<u32, Error>>();
+    store
+        .get_or_load("p", too_long)
+        .timeout(20 * MS)
+        .await
+        .unwrap_err();
+    let persistent = store.get_or_load("q", load).persistent().depends_on(["n"]);
+    persistent.hide_errors().await.unwrap();
     let many = store.get_or_load_many(["x", "y"], |keys: Vec<String>| async move {
         Ok::<std::collections::HashMap<_, _>, Error>(keys.into_iter().map(|key| (key, 1)).collect())
     });
-    many.await.unwrap();
+    many.options(&options).await.unwrap();
 }
 
 async fn every_call_about_locks(store: &Store) {
@@ -126,7 +193,9 @@ async fn every_call_about_locks(store: &Store) {
     store.release_lock("w", &secret).await.unwrap();
     store.write_lock_with_secret("w", "s", LONG).await.unwrap();
     assert!(store.force_release("w").await.unwrap());
-    store.wait_write_lock("w", LONG, LONG).await.unwrap();
+    let secret = store.wait_write_lock("w", LONG, LONG).await.unwrap();
+    let again = store.lock("w").secret(secret.expose()).ttl(LONG).wait(LONG);
+    drop(again.await.unwrap());
 }
 
 /// A queue of one, and several threads that lock at once.
@@ -154,6 +223,8 @@ fn nothing_panics(runtime: &Runtime, config: Config) {
     drive(every_call_about_values(&store));
     drive(every_call_about_loads(&store));
     drive(every_call_about_locks(&store));
+    updates_that_collide(&store);
+    drive(store.close()).unwrap();
     drive(store.close()).unwrap();
     assert!(matches!(drive(store.lock("k").into_future()), Err(Error::Closed)));
     let store = runtime.block_on(Store::open(config.queue_length(1))).unwrap();
