@@ -43,7 +43,7 @@ enum Pass {
     Values,
     /// What leads to entries of other namespaces, and stays.
     Outside,
-    /// What led to the values.
+    /// What led to the values, but for the sets that went with them.
     Sets,
     /// What was being loaded meanwhile.
     LeasesAgain,
@@ -85,7 +85,10 @@ impl Clearing {
         match self.pass {
             Pass::Leases => command.arg(pattern(&self.prefix)).arg(0),
             Pass::LeasesAgain => command.arg(pattern(&self.prefix)).arg(1),
-            Pass::Values => command.arg(pattern(&self.prefix)),
+            Pass::Values => command
+                .arg(pattern(&self.prefix))
+                .arg(layout.depend)
+                .arg(layout.close),
             Pass::Outside | Pass::Sets => command.arg(layout.depend).arg(layout.close),
         };
         if let Some(set) = large {

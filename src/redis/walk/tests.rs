@@ -182,9 +182,9 @@ fn a_clearing_removes_values_then_sets_and_kills_what_is_being_loaded_before_and
     assert_eq!(walk.advance(page("9", 0, false)), Ok(false), "now it is marked");
     assert_eq!(step(&walk), "t: 9 1024 t:* 0");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 0 1024 t:*", "values");
+    assert_eq!(step(&walk), "t: 0 1024 t:* d: ", "values");
     assert_eq!(walk.advance(page("18446744073709551615", 2, true)), Ok(false));
-    assert_eq!(step(&walk), "t: 18446744073709551615 1024 t:*");
+    assert_eq!(step(&walk), "t: 18446744073709551615 1024 t:* d: ");
     assert_eq!(walk.advance(page("0", 3, true)), Ok(false));
     assert_eq!(step(&walk), "t: 0 512 d: ", "what leads out");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
