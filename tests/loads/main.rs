@@ -18,6 +18,8 @@ mod leases;
 mod lineage;
 #[path = "../support/loads.rs"]
 mod loads;
+#[path = "../support/log.rs"]
+mod log;
 mod logging;
 mod many;
 mod many_apart;

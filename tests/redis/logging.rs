@@ -1,61 +1,11 @@
 //! What the log says: an opening that fails, and each loss and recovery of a connection once.
 
-use std::sync::{Arc, Mutex};
-use std::{fmt, io};
-
 use cachestore::{Error, Phase, Store};
 use tokio::net::TcpListener;
-use tracing::subscriber::DefaultGuard;
 
 use crate::harness::opening::{config, eventually, ms, open, told};
 use crate::harness::{Proxy, RedisServer};
-
-/// All that this thread logs. The tests have one thread each, and the store's actors run on it.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Log {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text())
-    }
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    fn begin() -> (Self, DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The warnings that contain all of these.
-    fn warnings(&self, parts: &[&str]) -> Vec<String> {
-        self.text()
-            .lines()
-            .filter(|line| line.contains(" WARN ") && parts.iter().all(|part| line.contains(part)))
-            .map(str::to_owned)
-            .collect()
-    }
-}
+use crate::log::Log;
 
 const LOST: &str = "the connection to Redis is lost";
 const UNOPENED: &str = "the connection to Redis cannot be opened";
@@ -63,7 +13,7 @@ const RECOVERED: &str = "the connection to Redis has recovered";
 
 #[tokio::test]
 async fn an_opening_that_fails_names_host_and_cause() {
-    let (log, _guard) = Log::begin();
+    let log = Log::begin();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let url = format!("redis://:hunter2@{address}");
@@ -115,7 +65,7 @@ async fn an_opening_that_fails_names_host_and_cause() {
 
 #[tokio::test]
 async fn a_loss_and_its_recovery_are_told_once_each() {
-    let (log, _guard) = Log::begin();
+    let log = Log::begin();
     let server = RedisServer::start().await;
     let proxy = Proxy::start(server.address(), 1).await;
     let store = open(config(&proxy.url()).reconnect_backoff(ms(1), ms(20))).await;
@@ -175,7 +125,7 @@ async fn a_loss_and_its_recovery_are_told_once_each() {
 /// A server that takes connections and ends each at once.
 #[tokio::test]
 async fn connections_that_do_not_live_are_tried_less_and_less_often() {
-    let (log, _guard) = Log::begin();
+    let log = Log::begin();
     let server = RedisServer::start().await;
     let proxy = Proxy::start(server.address(), 2).await;
     let _store = open(config(&proxy.url())).await;

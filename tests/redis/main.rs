@@ -14,6 +14,8 @@ mod keys;
 mod lineage;
 mod linearizability;
 mod loads;
+#[path = "../support/log.rs"]
+mod log;
 mod logging;
 mod long_work;
 mod opening;
