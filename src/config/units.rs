@@ -39,7 +39,7 @@ pub(super) fn time(text: &str) -> Option<Duration> {
         .map(Duration::from_millis)
 }
 
-/// As [`time`] reads it, in the largest unit that shows it exactly.
+/// Writes a time in the largest unit that shows it exactly. [`time`] reads it back.
 pub(super) fn time_shown(time: Duration) -> String {
     let millis = time.as_millis();
     let whole = |unit: u64| millis > 0 && millis.is_multiple_of(u128::from(unit));
