@@ -2,11 +2,13 @@
 //! [`Store::redis_command`](crate::Store::redis_command) and
 //! [`RedisConfig`](crate::RedisConfig) take.
 
+mod backoff;
 mod command;
 mod connect;
 mod connection_log;
 mod engine;
 mod fault;
+mod generation;
 mod job;
 mod layout;
 mod lease;
@@ -24,4 +26,5 @@ mod walk;
 pub use ::redis::*;
 
 pub(crate) use self::engine::{RedisEngine, Start};
+pub(crate) use self::generation::Generation;
 pub(crate) use self::subscriber::{Subscriber, Subscriptions};

@@ -13,7 +13,7 @@ use crate::lane::{LaneReceiver, LaneSender};
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 use crate::memory::{self, MemoryEngine};
-use crate::redis::{self, RedisEngine, Subscriber};
+use crate::redis::{self, Generation, RedisEngine, Subscriber};
 use crate::request::Watcher;
 
 /// How much news may wait for the actor that it is for.
@@ -82,7 +82,8 @@ impl Actor for Supervisor {
                 Engine::Memory(engine)
             }
             EngineConfig::Redis(options) => {
-                let (actor, watchers) = watch(options.clone(), go_compatible);
+                let generation = Generation::first();
+                let (actor, watchers) = watch(options.clone(), generation.clone(), go_compatible);
                 myself.link(&actor).await;
                 subscriber = Some(actor);
                 (lock_watcher, lease_watcher) = (Some(watchers.locks), Some(watchers.leases));
@@ -90,6 +91,7 @@ impl Actor for Supervisor {
                 let engine = RedisEngine::spawn(redis::Start {
                     lane,
                     options,
+                    generation,
                     go_compatible,
                 });
                 myself.link(&engine).await;
@@ -165,12 +167,17 @@ struct Watchers {
 }
 
 /// Starts what tells of locks and leases that other processes end: one connection for both.
-fn watch(options: Box<crate::config::RedisOptions>, go_compatible: bool) -> (ActorRef<Subscriber>, Watchers) {
+fn watch(
+    options: Box<crate::config::RedisOptions>,
+    generation: Generation,
+    go_compatible: bool,
+) -> (ActorRef<Subscriber>, Watchers) {
     let (watch, watches) = mpsc::unbounded_channel();
     let (locks, lock_news) = mpsc::channel(NEWS);
     let (leases, lease_news) = mpsc::channel(NEWS);
     let subscriber = Subscriber::spawn(redis::Subscriptions {
         options,
+        generation,
         watches,
         locks,
         leases,

@@ -174,9 +174,9 @@ impl RedisConfig {
         self
     }
 
-    /// After how long a connection is replaced, between two answers, at least 10 ms. Of use where a load
-    /// balancer or a name's change should be followed. A time over 100 years counts as 100 years.
-    /// Default: never.
+    /// After how long a connection is replaced, between two answers, at least 10 ms. All connections of a store
+    /// are replaced together, the one that hears of released locks included. Of use where a load balancer or a
+    /// name's change should be followed. A time over 100 years counts as 100 years. Default: never.
     #[must_use]
     pub fn max_connection_age(mut self, age: Duration) -> Self {
         self.options.set_max_connection_age(age);

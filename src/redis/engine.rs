@@ -14,6 +14,7 @@ use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
+use super::generation::Generation;
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
@@ -39,6 +40,7 @@ const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) struct Start {
     pub(crate) lane: LaneReceiver,
     pub(crate) options: Box<RedisOptions>,
+    pub(crate) generation: Generation,
     pub(crate) go_compatible: bool,
 }
 
@@ -47,6 +49,7 @@ pub(crate) struct RedisEngine {
     lane: LaneReceiver,
     lane_ended: bool,
     links: Vec<Link>,
+    generation: Generation,
     stats: Stats,
     /// No later than the earliest deadline of a request under way.
     due: Option<Instant>,
@@ -70,12 +73,13 @@ impl Actor for RedisEngine {
         let layout = Layout::new(start.go_compatible);
         let options = Arc::new(*start.options);
         let links = (0..options.connections)
-            .map(|_| Link::new(options.clone(), layout, now))
+            .map(|_| Link::new(options.clone(), layout, start.generation.clone(), now))
             .collect();
         Ok(Self {
             lane: start.lane,
             lane_ended: false,
             links,
+            generation: start.generation,
             stats: Stats::default(),
             due: None,
             alarm: Box::pin(tokio::time::sleep_until(now)),
@@ -124,6 +128,7 @@ impl RedisEngine {
         for _ in 0..TURNS {
             let now = Instant::now();
             let mut progress = self.poll_lane(cx, now);
+            progress |= self.generation.poll_next(cx);
             for link in &mut self.links {
                 progress |= link.poll(cx, now, &mut self.stats);
             }

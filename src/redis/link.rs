@@ -14,10 +14,12 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::vitals::Vitals;
+use super::backoff::Backoff;
 use super::command::Batch;
 use super::connect::Connected;
 use super::connection_log::ConnectionLog;
 use super::fault;
+use super::generation::Generation;
 use super::job::{Busy, Job, Part, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
@@ -44,16 +46,18 @@ pub(super) struct Link {
     busy: Busy,
     /// Whether it has ever been open: until then a failure is told at once.
     proven: bool,
-    /// Attempts that failed, and connections that did not live long, in a row.
-    failures: u32,
+    backoff: Backoff,
     log: ConnectionLog,
     /// Why it is not open.
     trouble: Option<Error>,
     vitals: Vitals,
     /// To be replaced once nothing is under way.
     retiring: bool,
-    /// When it is to be replaced, because its server takes no writes.
+    /// When it is to be replaced, because a new generation has begun.
     replace_at: Option<Instant>,
+    generation: Generation,
+    /// The generation of the connection that is open or being opened.
+    born: u64,
     /// Whether it has been told that leases cannot be killed: that is told once.
     unkilled: bool,
 }
@@ -73,7 +77,12 @@ struct Flight {
 }
 
 impl Link {
-    pub(super) fn new(options: Arc<RedisOptions>, layout: Layout, now: Instant) -> Self {
+    pub(super) fn new(
+        options: Arc<RedisOptions>,
+        layout: Layout,
+        generation: Generation,
+        now: Instant,
+    ) -> Self {
         let log = ConnectionLog::new("requests", &options.target);
         Self {
             options,
@@ -84,12 +93,14 @@ impl Link {
             flying_bytes: 0,
             busy: Busy::default(),
             proven: false,
-            failures: 0,
+            backoff: Backoff::default(),
             log,
             trouble: None,
             vitals: Vitals::new(now),
             retiring: false,
             replace_at: None,
+            born: generation.current(),
+            generation,
             unkilled: false,
         }
     }
@@ -142,7 +153,7 @@ impl Link {
                     }
                     self.waiting.extend(outcome.later);
                     if outcome.demoted {
-                        self.demoted(now);
+                        self.demoted();
                     }
                     if outcome.forgotten {
                         self.busy.forgotten();

@@ -25,19 +25,19 @@ use tokio::time::{Instant, Sleep};
 
 use self::channels::{Change, Channels};
 use self::listener::Listener;
+use super::backoff::Backoff;
 use super::connect::{in_time, introduction};
 use super::connection_log::{ConnectionLog, why};
 use super::fault;
+use super::generation::Generation;
 use super::layout::Layout;
 use super::stream::Stream;
 use crate::config::{RedisOptions, Target};
 use crate::request::{News, Topic, Watch};
 
-/// How often the connection is asked for a sign of life while somebody waits, and how long that and every
-/// other answer may take.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// A connection that lives as long begins with the shortest wait again when it is lost.
-const LASTING: Duration = Duration::from_secs(1);
+/// How often the connection is asked for a sign of life at most and at least, while somebody waits. Between
+/// these it is as often as a server may be silent that owes an answer.
+const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How much is done before others have their turn.
 const TURN: usize = 256;
 
@@ -45,6 +45,7 @@ const TURN: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     pub(crate) options: Box<RedisOptions>,
+    pub(crate) generation: Generation,
     pub(crate) watches: mpsc::UnboundedReceiver<Watch>,
     /// Who is told of locks.
     pub(crate) locks: mpsc::Sender<News>,
@@ -60,8 +61,10 @@ pub(crate) struct Subscriber {
     leases: Listener,
     channels: Channels,
     line: Line,
-    /// Connections that came to nothing, one after the other.
-    failures: u32,
+    generation: Generation,
+    /// The generation of the connection that is open or being opened.
+    born: u64,
+    backoff: Backoff,
     log: ConnectionLog,
     alarm: Pin<Box<Sleep>>,
 }
@@ -81,6 +84,9 @@ struct Session {
     sink: PubSubSink,
     stream: PubSubStream,
     command: Option<Command>,
+    since: Instant,
+    /// When it is to be replaced, because a new generation has begun.
+    replace_at: Option<Instant>,
     /// When the server confirmed its first command.
     proven: Option<Instant>,
     /// The last sign of life.
@@ -119,7 +125,9 @@ impl Actor for Subscriber {
             leases: Listener::new(start.leases),
             channels: Channels::default(),
             line: Line::Down { retry: now },
-            failures: 0,
+            born: start.generation.current(),
+            generation: start.generation,
+            backoff: Backoff::default(),
             alarm: Box::pin(tokio::time::sleep_until(now)),
         })
     }
@@ -165,6 +173,7 @@ impl Subscriber {
             }
             progress |= self.locks.poll(cx);
             progress |= self.leases.poll(cx);
+            progress |= self.generation.poll_next(cx);
             progress |= self.poll_line(cx);
             if progress {
                 continue;
@@ -201,6 +210,7 @@ impl Subscriber {
             Line::Down { retry } => {
                 let open = *retry <= now && self.channels.are_wanted();
                 if open {
+                    self.born = self.generation.current();
                     self.line = Line::Opening(Box::pin(open_line(self.options.clone())));
                 }
                 open
@@ -215,6 +225,8 @@ impl Subscriber {
                             sink,
                             stream,
                             command: None,
+                            since: now,
+                            replace_at: None,
                             proven: None,
                             heard: now,
                         });
@@ -223,11 +235,23 @@ impl Subscriber {
                 }
                 true
             }
-            Line::Up(_) => self.poll_session(cx, now),
+            Line::Up(session) => {
+                if self.born != self.generation.current() && session.replace_at.is_none() {
+                    let pause = self.backoff.after(session.since, now, &self.options);
+                    session.replace_at = Some(now + pause);
+                }
+                if session.replace_at.is_some_and(|at| at <= now) {
+                    tracing::debug!(age = ?(now - session.since), "the connection for notifications is replaced");
+                    self.close(now);
+                    return true;
+                }
+                self.poll_session(cx, now)
+            }
         }
     }
 
     fn poll_session(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let (until, heartbeat) = (now + self.patience(), self.heartbeat());
         let Line::Up(session) = &mut self.line else {
             return false;
         };
@@ -267,8 +291,8 @@ impl Subscriber {
         }
         let (sink, heard) = (&session.sink, session.heard);
         let command = match self.channels.next_change(now) {
-            Some(change) => Some(carry_out(sink.clone(), change, now)),
-            None if heard + HEARTBEAT <= now && self.channels.are_wanted() => Some(ping(sink.clone(), now)),
+            Some(change) => Some(carry_out(sink.clone(), change, until)),
+            None if heard + heartbeat <= now && self.channels.are_wanted() => Some(ping(sink.clone(), until)),
             None => None,
         };
         let begun = command.is_some();
@@ -276,31 +300,42 @@ impl Subscriber {
         begun
     }
 
-    /// The connection is lost, or could not be opened: it is opened anew after a while.
+    /// How long the server may owe an answer: as long as on the connections for requests.
+    fn patience(&self) -> Duration {
+        self.options.response_timeout * 2
+    }
+
+    fn heartbeat(&self) -> Duration {
+        let (shortest, longest) = HEARTBEAT;
+        self.options.response_timeout.clamp(shortest, longest)
+    }
+
+    /// The connection is lost, or could not be opened: it is opened anew after a while. Once it has been of use,
+    /// the store's other connections are too.
     fn lose(&mut self, cause: &dyn fmt::Display) {
         let now = Instant::now();
-        let proven = match &self.line {
-            Line::Up(session) => session.proven,
-            Line::Down { .. } | Line::Opening(_) => None,
+        let (proven, since) = match &self.line {
+            Line::Up(session) => (session.proven, session.since),
+            Line::Down { .. } | Line::Opening(_) => (None, now),
         };
         match proven {
             Some(_) if self.channels.are_wanted() => self.log.lost(cause, now),
             Some(_) => tracing::debug!(%cause, "the connection for notifications ended while nobody waited"),
             None => self.log.not_opened(cause, now),
         }
-        if proven.is_some_and(|since| now - since >= LASTING) {
-            self.failures = 0;
-        }
-        self.channels.lost();
-        let wait = self
-            .options
-            .reconnect_backoff_min
-            .saturating_mul(1 << u32::min(self.failures, 20))
-            .min(self.options.reconnect_backoff_max);
-        self.failures = self.failures.saturating_add(1);
-        self.line = Line::Down {
-            retry: now + wait.mul_f64(0.5 + rand::random::<f64>() / 2.0),
+        let wait = if proven.is_some() {
+            self.generation.end(self.born);
+            self.backoff.after(since, now, &self.options)
+        } else {
+            self.backoff.after_failure(&self.options)
         };
+        self.close(now + wait);
+    }
+
+    /// Closes the connection. It is opened again at `retry`, if somebody waits then.
+    fn close(&mut self, retry: Instant) {
+        self.channels.lost();
+        self.line = Line::Down { retry };
     }
 
     /// Keeps the times at which something is to be done. Returns `true` if one has come.
@@ -309,13 +344,17 @@ impl Subscriber {
         let at = match &self.line {
             Line::Down { retry } => wanted.then_some(*retry),
             Line::Opening(_) => None,
-            Line::Up(session) => match &session.command {
-                Some(command) => Some(command.until),
-                None => {
-                    let heartbeat = wanted.then(|| session.heard + HEARTBEAT);
-                    [heartbeat, self.channels.next_due()].into_iter().flatten().min()
-                }
-            },
+            Line::Up(session) => {
+                let (answer, heartbeat, change) = match &session.command {
+                    Some(command) => (Some(command.until), None, None),
+                    None => {
+                        let heartbeat = wanted.then(|| session.heard + self.heartbeat());
+                        (None, heartbeat, self.channels.next_due())
+                    }
+                };
+                let all = [session.replace_at, answer, heartbeat, change];
+                all.into_iter().flatten().min()
+            }
         };
         let Some(at) = at else { return false };
         if at <= Instant::now() {
@@ -371,14 +410,14 @@ async fn open_line(options: Arc<RedisOptions>) -> crate::Result<(PubSubSink, Pub
     Ok(in_time(&options, open).await?.split())
 }
 
-fn carry_out(mut sink: PubSubSink, change: Change, now: Instant) -> Command {
+fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {
     let names = |topics: &[Topic]| -> Vec<String> { topics.iter().map(Layout::channel_of).collect() };
     match change {
         Change::Subscribe(topics) => {
             let channels = names(&topics);
             Command {
                 topics,
-                until: now + HEARTBEAT,
+                until,
                 answer: Box::pin(async move { sink.subscribe(channels).await.is_ok() }),
             }
         }
@@ -386,17 +425,17 @@ fn carry_out(mut sink: PubSubSink, change: Change, now: Instant) -> Command {
             let channels = names(&topics);
             Command {
                 topics: Vec::new(),
-                until: now + HEARTBEAT,
+                until,
                 answer: Box::pin(async move { sink.unsubscribe(channels).await.is_ok() }),
             }
         }
     }
 }
 
-fn ping(mut sink: PubSubSink, now: Instant) -> Command {
+fn ping(mut sink: PubSubSink, until: Instant) -> Command {
     Command {
         topics: Vec::new(),
-        until: now + HEARTBEAT,
+        until,
         answer: Box::pin(async move { sink.ping::<redis::Value>().await.is_ok() }),
     }
 }

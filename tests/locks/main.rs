@@ -8,6 +8,7 @@ mod fairness;
 mod go;
 #[path = "../support/redis/mod.rs"]
 mod harness;
+mod moved;
 mod news;
 mod replies;
 mod runtimes;

@@ -19,6 +19,7 @@ impl Link {
     pub(super) fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match &mut self.state {
             State::Down { until } if *until <= now => {
+                self.born = self.generation.current();
                 self.state = State::Connecting(Box::pin(connect(self.options.clone())));
                 true
             }
@@ -80,25 +81,14 @@ impl Link {
         }
         self.trouble = Some(error);
         self.state = State::Down {
-            until: now + self.backoff(),
+            until: now + self.backoff.after_failure(&self.options),
         };
-        self.failures = self.failures.saturating_add(1);
-    }
-
-    /// The time before the next attempt: longer with each failure, at random within its upper half.
-    fn backoff(&self) -> Duration {
-        let longest = self.options.reconnect_backoff_max;
-        let whole = self
-            .options
-            .reconnect_backoff_min
-            .saturating_mul(1 << self.failures.min(20))
-            .min(longest);
-        whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
     }
 
     /// The connection is gone: questions are asked again, changes have an unknown outcome.
     pub(super) fn lose(&mut self, cause: &Cause, now: Instant) {
         self.log.lost(cause, now);
+        self.generation.end(self.born);
         let mut again = Vec::new();
         for flight in self.flights.drain(..) {
             reply::lose(flight.parts, cause, &mut again);
@@ -110,49 +100,43 @@ impl Link {
         }
         self.trouble = Some(Error::Unavailable(cause.clone()));
         self.state = State::Down {
-            until: now + self.pause(),
+            until: now + self.pause(now),
         };
     }
 
     /// The server of this connection takes no writes: it is a replica now, and another server may take them.
     /// The connection goes on with reads until it is replaced, which happens as often as after a failure.
-    pub(super) fn demoted(&mut self, now: Instant) {
-        if self.replace_at.is_none() && !self.retiring {
-            self.replace_at = Some(now + self.pause());
-        }
+    pub(super) fn demoted(&mut self) {
+        self.generation.end(self.born);
     }
 
     /// How long to wait before this connection is replaced: not at all, unless it was opened just now.
-    fn pause(&mut self) -> Duration {
-        let young =
-            matches!(&self.state, State::Up(connected) if connected.since.elapsed() < Duration::from_secs(1));
-        if !young {
-            self.failures = 0;
-            return Duration::ZERO;
-        }
-        let pause = self.backoff();
-        self.failures = self.failures.saturating_add(1);
-        pause
+    fn pause(&mut self, now: Instant) -> Duration {
+        let since = match &self.state {
+            State::Up(connected) => connected.since,
+            State::Down { .. } | State::Connecting(_) => now,
+        };
+        self.backoff.after(since, now, &self.options)
     }
 
     /// Looks after the connection's health. When to look again.
     pub(in crate::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
-        let connected = match &self.state {
+        let (since, pulse) = match &self.state {
             State::Down { until } => return Some(*until),
             State::Connecting(_) => return None,
-            State::Up(connected) => connected,
+            State::Up(connected) => (connected.since, connected.pulse()),
         };
         let mut next = None;
-        if let Some(age) = self.options.max_connection_age
-            && !self.retiring
-            && !matches!(self.options.target, Target::Connection(_))
-        {
-            let end = connected.since + age;
+        if let Some(age) = self.options.max_connection_age {
+            let end = since + age;
             if end <= now {
-                self.retiring = true;
-                return Some(now);
+                self.generation.end(self.born);
+            } else {
+                next = Some(end);
             }
-            next = Some(end);
+        }
+        if self.is_outdated() && self.replace_at.is_none() && !self.retiring {
+            self.replace_at = Some(now + self.pause(now));
         }
         if let Some(at) = self.replace_at {
             if at <= now {
@@ -166,7 +150,7 @@ impl Link {
             return next;
         };
         let patience = self.options.response_timeout;
-        match self.vitals.look(now, patience, owed.bytes, connected.pulse()) {
+        match self.vitals.look(now, patience, owed.bytes, pulse) {
             Verdict::AliveUntil(due) => Some(next.map_or(due, |next: Instant| next.min(due))),
             Verdict::Silent => {
                 let silent = "the server was silent three times in a row".to_owned();
@@ -174,6 +158,11 @@ impl Link {
                 Some(now)
             }
         }
+    }
+
+    /// Whether a new generation has begun since the connection was opened. One that was handed in is all there is.
+    fn is_outdated(&self) -> bool {
+        self.born != self.generation.current() && !matches!(self.options.target, Target::Connection(_))
     }
 
     /// The server has answered, or owes nothing.

@@ -63,6 +63,7 @@ impl Loader {
         let engine = RedisEngine::spawn(Start {
             lane: receiver,
             options,
+            generation: crate::redis::Generation::first(),
             go_compatible,
         });
         Self {
