@@ -1,12 +1,14 @@
 //! A `redis-server` process of the test's own: on a free port of the loopback and on a unix socket
 //! in a folder of its own, ended with the test, also when it panics.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -84,6 +86,23 @@ impl Options {
     }
 }
 
+/// Whether the installed `redis-server` knows a setting. A server refuses to start with a setting that it
+/// does not know.
+fn knows(setting: &'static str) -> bool {
+    static ANSWERS: Mutex<BTreeMap<&str, bool>> = Mutex::new(BTreeMap::new());
+    let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    *answers.entry(setting).or_insert_with(|| {
+        // No server knows the second setting, so each one ends at once and names what it does not know.
+        let asked = Command::new("redis-server")
+            .args(["--port", "0", &format!("--{setting}"), "no", "--no-such-setting", "no"])
+            .output();
+        asked.is_ok_and(|output| {
+            let told = [output.stdout, output.stderr].concat();
+            !String::from_utf8_lossy(&told).contains(&format!(">>> '{setting}"))
+        })
+    })
+}
+
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     options: Options,
@@ -130,35 +149,19 @@ impl RedisServer {
         let log = self.folder.join("server.log");
         let mut command = Command::new("redis-server");
         let port = self.port.to_string();
-        let (plain, tls) = match (self.options.no_tcp, &self.options.tls) {
-            (true, _) => ("0", "0"),
-            (false, None) => (port.as_str(), "0"),
-            (false, Some(_)) => ("0", port.as_str()),
-        };
-        command.args([
-            "--port",
-            plain,
-            "--tls-port",
-            tls,
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-        ]);
+        let tls = self.options.tls.as_ref();
+        let plain = if self.options.no_tcp || tls.is_some() { "0" } else { &port };
+        command.args(["--port", plain, "--bind", "127.0.0.1", "--save", ""]);
         command
             .arg("--unixsocket")
             .arg(self.socket())
             .arg("--dir")
             .arg(&self.folder);
         command.arg("--logfile").arg(&log);
-        command.args([
-            "--enable-debug-command",
-            "yes",
-            "--protected-mode",
-            "no",
-            "--daemonize",
-            "no",
-        ]);
+        command.args(["--protected-mode", "no", "--daemonize", "no"]);
+        if knows("enable-debug-command") {
+            command.args(["--enable-debug-command", "yes"]);
+        }
         if self.options.append_only {
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
         }
@@ -172,7 +175,8 @@ impl RedisServer {
             fs::write(&file, all).map_err(|e| e.to_string())?;
             command.arg("--aclfile").arg(file);
         }
-        if let Some(tls) = &self.options.tls {
+        if let Some(tls) = tls {
+            command.args(["--tls-port", &port]);
             command.arg("--tls-cert-file").arg(&tls.certificate);
             command.arg("--tls-key-file").arg(&tls.key);
             command.arg("--tls-ca-cert-file").arg(&tls.authority);
