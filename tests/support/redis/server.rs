@@ -94,7 +94,14 @@ fn knows(setting: &'static str) -> bool {
     *answers.entry(setting).or_insert_with(|| {
         // No server knows the second setting, so each one ends at once and names what it does not know.
         let asked = Command::new("redis-server")
-            .args(["--port", "0", &format!("--{setting}"), "no", "--no-such-setting", "no"])
+            .args([
+                "--port",
+                "0",
+                &format!("--{setting}"),
+                "no",
+                "--no-such-setting",
+                "no",
+            ])
             .output();
         asked.is_ok_and(|output| {
             let told = [output.stdout, output.stderr].concat();
@@ -150,7 +157,11 @@ impl RedisServer {
         let mut command = Command::new("redis-server");
         let port = self.port.to_string();
         let tls = self.options.tls.as_ref();
-        let plain = if self.options.no_tcp || tls.is_some() { "0" } else { &port };
+        let plain = if self.options.no_tcp || tls.is_some() {
+            "0"
+        } else {
+            &port
+        };
         command.args(["--port", plain, "--bind", "127.0.0.1", "--save", ""]);
         command
             .arg("--unixsocket")
