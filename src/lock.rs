@@ -1,8 +1,9 @@
-//! Locks: who waits, who holds, and for how long. The engine is asked through its lane, whichever it is.
+//! Locks: who waits, who holds, and for how long. On Redis the scheduler asks the engine through its lane. The locks of
+//! a memory store are in a table of the scheduler's own, and its engine is not asked.
 
+mod backend;
 mod guard;
-mod keeper;
-mod lease;
+mod hold;
 mod name;
 mod queue;
 mod scheduler;
@@ -73,7 +74,7 @@ enum Command {
         sink: Sink,
         handle: Handle,
     },
-    /// A new TTL for a lease.
+    /// A new TTL for a hold.
     Extend {
         id: u64,
         ttl: Duration,

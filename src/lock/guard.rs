@@ -8,7 +8,7 @@ use compact_str::CompactString;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::lease::View;
+use super::hold::View;
 use super::{Handle, Keep, Notification};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
@@ -22,10 +22,10 @@ use crate::ttl::Ttl;
 /// fn describe(release: Release) -> &'static str {
 ///     match release {
 ///         Release::Released => "released",
-///         Release::NotHeld => "the lease had ended before",
+///         Release::NotHeld => "the hold had ended before",
 ///     }
 /// }
-/// # assert_eq!(describe(Release::NotHeld), "the lease had ended before");
+/// # assert_eq!(describe(Release::NotHeld), "the hold had ended before");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Release {
@@ -35,7 +35,7 @@ pub enum Release {
     NotHeld,
 }
 
-/// A lock's lease is gone: its time is over, or it was released from elsewhere.
+/// A lock's hold is gone: its time is over, or it was released from elsewhere.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> cachestore::Result<()> {
@@ -50,7 +50,7 @@ pub enum Release {
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the lock was lost: its lease has ended")]
+#[error("the lock was lost: its hold has ended")]
 pub struct LockLost;
 
 /// What [`Store::lock_info`](crate::Store::lock_info) tells of a held lock.
@@ -119,7 +119,7 @@ pub struct LockGuard {
     id: u64,
     key: CompactString,
     secret: Secret,
-    fence: u64,
+    token: u64,
     view: View,
     /// How long before the deadline `run` stops.
     margin: Duration,
@@ -141,7 +141,7 @@ pub(super) struct Parts {
     pub(super) id: u64,
     pub(super) key: CompactString,
     pub(super) secret: Secret,
-    pub(super) fence: u64,
+    pub(super) token: u64,
     pub(super) ttl: Duration,
     pub(super) view: View,
     pub(super) handle: Handle,
@@ -155,7 +155,7 @@ impl LockGuard {
             id: parts.id,
             key: parts.key,
             secret: parts.secret,
-            fence: parts.fence,
+            token: parts.token,
             view: parts.view,
             // Timers have the grain of a millisecond.
             margin: (parts.ttl / 10).min(Duration::from_millis(10)),
@@ -182,17 +182,17 @@ impl LockGuard {
     /// holder that was stopped past its TTL does no harm.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
-        self.fence
+        self.token
     }
 
-    /// How long the lease still lasts on this process's clock; zero if it is gone.
+    /// How long the hold still lasts on this process's clock; zero if it is gone.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         let deadline = self.view.deadline();
         deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Sets the lease's end to `ttl` from now, later or earlier than before.
+    /// Sets the hold's end to `ttl` from now, later or earlier than before.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -236,7 +236,7 @@ impl LockGuard {
         receiver.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// Waits until the lease is gone.
+    /// Waits until the hold is gone.
     ///
     /// That is when a renewal was refused, when the deadline has passed on the local clock, when the store was
     /// closed or its runtime has ended, or when the guard was dropped. The deadline is kept by a timer of the
@@ -249,7 +249,7 @@ impl LockGuard {
         self.view.clone().gone(Duration::ZERO, self.handle.home())
     }
 
-    /// Runs `future` while the lock is held. If the lease is about to end, the future is dropped before
+    /// Runs `future` while the lock is held. If the hold is about to end, the future is dropped before
     /// it does: a hundredth of a second before, or a tenth of the TTL if that is less. What blocks its
     /// thread cannot be stopped.
     ///
@@ -305,7 +305,7 @@ impl fmt::Debug for LockGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockGuard")
             .field("key", &self.key)
-            .field("fencing_token", &self.fence)
+            .field("fencing_token", &self.token)
             .field("remaining", &self.remaining())
             .finish_non_exhaustive()
     }

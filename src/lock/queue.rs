@@ -1,46 +1,56 @@
 //! Who waits for which lock. Pure: what happens and `now` go in, what is to be done comes out.
 //!
-//! Each key has a line of waiters, in the order of their arrival. Only the first of a line, its head,
-//! asks the engine; the others wait for it to leave. One ordered set holds all deadlines: those of the
-//! waiters, and the times at which a head asks again. `now` is a time since an origin of the caller's.
+//! Each key has a line of waiters, in the order of their arrival. Only the first of a line, its head, asks the
+//! backend; the others wait for it to leave. The queues decide who is granted a lock, who is refused, and which
+//! grant has nobody to go to. Their [`Effect`]s are carried out in order. `now` is a time since an origin of the
+//! caller's.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod clock;
+mod line;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use self::clock::Due;
+use self::line::{Head, Line, Place};
 use super::name::Name;
 use crate::spread::Map;
 
 /// A waiter's number, which its caller chose. No two are the same.
 pub(crate) type Waiter = u64;
 
-/// What is to be done.
+/// What is to be done. `G` is what the backend's grant consists of; the queues pass it on unread.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Ask the engine for the lock on behalf of this waiter, and tell [`Queues::answered`].
+pub(crate) enum Effect<G> {
+    /// Ask the backend for the lock on behalf of this waiter, and tell [`Queues::answered`].
     Ask(Name, Waiter),
     /// The lock is this waiter's.
-    Grant(Waiter),
-    /// The lock was granted to a waiter who has gone: release it.
-    Orphan(Name, Waiter),
+    Grant(Waiter, G),
+    /// The lock was, or may have been, granted to a waiter who has gone: release it.
+    Orphan(Name, G),
     /// The waiter's time is over, or it did not want to wait.
     Refuse(Waiter),
-    /// The waiter gave up on this lock because the engine failed.
+    /// The waiter gave up because the backend failed.
     Fail(Waiter),
-    /// A head has to wait: be told of releases, and wake it when that has begun.
-    Watch(Name),
-    /// Nobody waits any more.
-    Unwatch(Name),
+    /// A head has to wait: subscribe to the lock's releases, and wake the line when that has begun.
+    Subscribe(Name),
+    /// Nobody waits any more. `subscribed` says whether there was a [`Subscribe`](Self::Subscribe) before.
+    End { name: Name, subscribed: bool },
 }
 
-/// What the engine answered to a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+/// What the backend answered to a head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer<G> {
     /// It is the head's, until `retry` at most if it is not renewed.
-    Granted { retry: Duration },
+    Granted { retry: Duration, grant: G },
     /// Another holds it. The head asks again at `retry`, if it is not woken before.
     Busy { retry: Duration },
-    /// The engine failed. The head asks again at `retry`, unless it has no time left, or it is `None`.
-    Failed { retry: Option<Duration> },
+    /// The backend failed. The head asks again at `retry`, unless it has no time left, or it is `None`. `lost`
+    /// is what was granted if the lock was granted and only the answer was lost.
+    Failed {
+        retry: Option<Duration>,
+        lost: Option<G>,
+    },
 }
 
 /// The most waiters, for one key and in all.
@@ -57,61 +67,35 @@ pub(crate) struct Full;
 /// All lines.
 #[derive(Debug)]
 #[cfg_attr(test, derive(Clone))]
-pub(crate) struct Queues {
+pub(crate) struct Queues<G> {
     bounds: Bounds,
+    /// Whether a head asks once more at its deadline. A backend that other processes use may have freed the lock
+    /// unnoticed.
+    asks_at_deadline: bool,
     lines: Map<Name, Line>,
     waiters: Map<Waiter, Place>,
+    /// All deadlines: those of the waiters, and the times at which a head asks again.
     deadlines: BTreeSet<(Duration, Due)>,
     places: u64,
+    effects: VecDeque<Effect<G>>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    Waiter(Waiter),
-    Retry(Name),
-}
-
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
-struct Place {
-    name: Name,
-    /// Its place in the line, by which lines are ordered.
-    place: u64,
-    /// `None` for those who do not wait: they ask once.
-    deadline: Option<Duration>,
-    /// Its deadline came while the engine was asked for it: the answer decides.
-    late: bool,
-}
-
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
-struct Line {
-    waiters: BTreeMap<u64, Waiter>,
-    head: Head,
-    /// When it is looked at, at the latest, to see whether its head is to ask.
-    armed: Option<Duration>,
-    watched: bool,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Clone))]
-enum Head {
-    /// The engine is asked for this waiter, who may have left meanwhile. `again`: something happened
-    /// since, so that an answer of `Busy` may be old.
-    Asking { waiter: Waiter, again: bool },
-    /// The lock is another's: the head asks at this time, or when it is woken.
-    Sleeping { until: Duration },
-}
-
-impl Queues {
-    pub(crate) fn new(bounds: Bounds) -> Self {
+impl<G> Queues<G> {
+    pub(crate) fn new(bounds: Bounds, asks_at_deadline: bool) -> Self {
         Self {
             bounds,
+            asks_at_deadline,
             lines: Map::default(),
             waiters: Map::default(),
             deadlines: BTreeSet::new(),
             places: 0,
+            effects: VecDeque::new(),
         }
+    }
+
+    /// What is to be done next.
+    pub(crate) fn next_effect(&mut self) -> Option<Effect<G>> {
+        self.effects.pop_front()
     }
 
     /// Whether anybody waits for this lock, or is just asking for it.
@@ -120,7 +104,7 @@ impl Queues {
     }
 
     /// The head of this lock's line.
-    pub(crate) fn head(&self, name: &Name) -> Option<Waiter> {
+    fn head(&self, name: &Name) -> Option<Waiter> {
         let line = self.lines.get(name)?;
         line.waiters.first_key_value().map(|(_, waiter)| *waiter)
     }
@@ -129,24 +113,19 @@ impl Queues {
         self.waiters.len()
     }
 
-    /// When [`tick`](Self::tick) is due.
-    pub(crate) fn next_due(&self) -> Option<Duration> {
-        self.deadlines.first().map(|(at, _)| *at)
-    }
-
     /// A waiter arrives, at the end of the line. Without a `deadline` it asks once, if nobody is before it.
     pub(crate) fn arrive(
         &mut self,
         name: &Name,
         waiter: Waiter,
         deadline: Option<Duration>,
-        effects: &mut Vec<Effect>,
     ) -> Result<(), Full> {
-        let ahead = self.lines.get(name).map_or(0, |line| line.waiters.len());
-        let line_exists = self.lines.contains_key(name);
-        // A line whose waiters have all left still waits for the engine's answer to the last of them.
+        let line = self.lines.get(name);
+        let ahead = line.map_or(0, |line| line.waiters.len());
+        // A line whose waiters have all left still waits for the backend's answer to the last of them.
+        let line_exists = line.is_some();
         if deadline.is_none() && ahead > 0 {
-            effects.push(Effect::Refuse(waiter));
+            self.effects.push_back(Effect::Refuse(waiter));
             return Ok(());
         }
         if ahead >= self.bounds.each || self.waiters.len() >= self.bounds.all {
@@ -160,7 +139,7 @@ impl Queues {
                 name: name.clone(),
                 place,
                 deadline,
-                late: false,
+                asked_last: false,
             },
         );
         if let Some(deadline) = deadline {
@@ -176,224 +155,158 @@ impl Queues {
             waiters: BTreeMap::from([(place, waiter)]),
             head: Head::Asking { waiter, again: false },
             armed: None,
-            watched: false,
+            subscribed: false,
         };
         self.lines.insert(name.clone(), line);
-        effects.push(Effect::Ask(name.clone(), waiter));
+        self.effects.push_back(Effect::Ask(name.clone(), waiter));
         Ok(())
     }
 
     /// The waiter's caller has gone. It leaves at once, wherever it is in the line.
-    pub(crate) fn leave(&mut self, waiter: Waiter, effects: &mut Vec<Effect>) {
+    pub(crate) fn leave(&mut self, waiter: Waiter) {
         let Some(name) = self.remove(waiter) else { return };
-        self.settle(&name, effects);
+        self.settle(&name);
     }
 
     /// Something happened that may have freed the lock: the head asks, at once or once more.
-    pub(crate) fn wake(&mut self, name: &Name, now: Duration, effects: &mut Vec<Effect>) {
+    pub(crate) fn wake(&mut self, name: &Name, now: Duration) {
         let Some(line) = self.lines.get_mut(name) else {
             return;
         };
         match &mut line.head {
             Head::Asking { again, .. } => *again = true,
-            Head::Sleeping { .. } => self.ask_or_end(name, now, effects),
+            Head::Sleeping { .. } => self.ask_or_end(name, now, now),
         }
     }
 
     /// As [`wake`](Self::wake), for every line.
-    pub(crate) fn wake_all(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+    pub(crate) fn wake_all(&mut self, now: Duration) {
         let names: Vec<Name> = self.lines.keys().cloned().collect();
         for name in names {
-            self.wake(&name, now, effects);
+            self.wake(&name, now);
         }
     }
 
-    /// The engine's answer to the last [`Effect::Ask`] of this line.
-    pub(crate) fn answered(&mut self, name: &Name, answer: Answer, now: Duration, effects: &mut Vec<Effect>) {
-        let Some(line) = self.lines.get_mut(name) else {
-            return;
-        };
+    /// The backend's answer to the last [`Effect::Ask`] of this line.
+    pub(crate) fn answered(&mut self, name: &Name, answer: Answer<G>, now: Duration) {
+        let Some(line) = self.lines.get(name) else { return };
         let Head::Asking { waiter, again } = line.head else {
             return;
         };
-        let Some(place) = self.waiters.get(&waiter) else {
-            let orphan = matches!(answer, Answer::Granted { .. });
-            if orphan {
-                effects.push(Effect::Orphan(name.clone(), waiter));
-            }
-            // An orphan is released before the next in line asks: requests for one key stay in order.
-            self.next_in_line(name, answer, again || orphan, now, effects);
-            return;
+        let (until, granted) = match answer {
+            // The holder wakes the line when it releases the lock.
+            Answer::Granted { retry, grant } => (Some(retry), Ok(Some(grant))),
+            Answer::Busy { retry } => (Some(retry), Ok(None)),
+            Answer::Failed { retry, lost } => (retry, Err(lost)),
         };
-        let stays = place.deadline.is_some_and(|deadline| deadline > now) && !place.late;
-        let leaves = match answer {
-            Answer::Granted { .. } => Some(Effect::Grant(waiter)),
-            Answer::Busy { .. } if !stays => Some(Effect::Refuse(waiter)),
-            Answer::Failed { retry } if retry.is_none() || !stays => Some(Effect::Fail(waiter)),
+        let Some(place) = self.waiters.get(&waiter) else {
+            let orphan = granted.unwrap_or_else(|lost| lost);
+            let was_granted = orphan.is_some();
+            self.effects
+                .extend(orphan.map(|grant| Effect::Orphan(name.clone(), grant)));
+            // An orphan is released before the next in line asks: requests for one key stay in order.
+            return self.next_in_line(name, until, again || was_granted, now);
+        };
+        let in_time = place.deadline.is_some_and(|deadline| deadline > now);
+        let asks_once_more = self.asks_at_deadline && place.deadline.is_some() && !place.asked_last;
+        let leaves = match granted {
+            Ok(Some(grant)) => Some(Effect::Grant(waiter, grant)),
+            Ok(None) if !in_time && !asks_once_more => Some(Effect::Refuse(waiter)),
+            Err(_) if until.is_none() || !in_time => Some(Effect::Fail(waiter)),
             _ => None,
         };
         if let Some(effect) = leaves {
             self.remove(waiter);
-            effects.push(effect);
+            self.effects.push_back(effect);
         }
-        self.next_in_line(name, answer, again, now, effects);
+        self.next_in_line(name, until, again, now);
     }
 
-    /// Goes on with a line whose engine has answered.
-    fn next_in_line(
-        &mut self,
-        name: &Name,
-        answer: Answer,
-        again: bool,
-        now: Duration,
-        effects: &mut Vec<Effect>,
-    ) {
-        let until = match answer {
-            // Whoever was granted the lock wakes the line when it is released.
-            Answer::Granted { retry } | Answer::Busy { retry } => Some(retry),
-            Answer::Failed { retry } => retry,
-        };
+    /// Goes on with a line whose question was answered. Its head sleeps `until` this time, if there is one and
+    /// nothing happened since the question that the answer may not know `again`.
+    fn next_in_line(&mut self, name: &Name, until: Option<Duration>, again: bool, now: Duration) {
         let Some(until) = until.filter(|_| !again) else {
-            return self.ask_or_end(name, now, effects);
+            return self.ask_or_end(name, now, now);
         };
-        // One who does not wait came while the engine was asked for one who left: it has not asked yet.
+        // Its deadline came while the backend was asked for another who left, or before this answer. Or it does not
+        // wait, came while the backend was asked for another, and has not asked yet.
         let head = self.head(name).and_then(|head| self.waiters.get(&head));
-        if head.is_some_and(|place| place.deadline.is_none()) {
-            return self.ask_or_end(name, now, effects);
+        if head.is_some_and(|place| place.deadline.is_none_or(|deadline| deadline <= now)) {
+            return self.ask_or_end(name, now, now);
         }
         let Some(line) = self.lines.get_mut(name) else {
             return;
         };
         if line.waiters.is_empty() {
-            return self.end(name, effects);
+            return self.end(name);
         }
         line.head = Head::Sleeping { until };
+        if !std::mem::replace(&mut line.subscribed, true) {
+            self.effects.push_back(Effect::Subscribe(name.clone()));
+        }
         self.arm(name, until);
-        let Some(line) = self.lines.get_mut(name) else {
-            return;
-        };
-        if !line.watched {
-            line.watched = true;
-            effects.push(Effect::Watch(name.clone()));
-        }
-    }
-
-    /// What is due at `now`.
-    pub(crate) fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        while let Some((at, _)) = self.deadlines.first()
-            && *at <= now
-        {
-            let Some((_, due)) = self.deadlines.pop_first() else {
-                return;
-            };
-            match due {
-                Due::Retry(name) => self.look(&name, now, effects),
-                Due::Waiter(waiter) => self.overdue(waiter, effects),
-            }
-        }
-    }
-
-    /// Sees to it that the line is looked at by then. One that is looked at too early is armed again, which
-    /// costs less than to move its time with each holder.
-    fn arm(&mut self, name: &Name, until: Duration) {
-        let Some(line) = self.lines.get_mut(name) else {
-            return;
-        };
-        if line.armed.is_some_and(|at| at <= until) {
-            return;
-        }
-        if let Some(later) = line.armed.replace(until) {
-            self.deadlines.remove(&(later, Due::Retry(name.clone())));
-        }
-        self.deadlines.insert((until, Due::Retry(name.clone())));
-    }
-
-    /// The line's time has come, or what was its time once.
-    fn look(&mut self, name: &Name, now: Duration, effects: &mut Vec<Effect>) {
-        let Some(line) = self.lines.get_mut(name) else {
-            return;
-        };
-        line.armed = None;
-        match line.head {
-            // The lock came free then, also for a waiter whose time ended after that.
-            Head::Sleeping { until } if until <= now => self.ask_or_end(name, until, effects),
-            Head::Sleeping { until } => self.arm(name, until),
-            // It is armed again when it goes to sleep.
-            Head::Asking { .. } => {}
-        }
-    }
-
-    fn overdue(&mut self, waiter: Waiter, effects: &mut Vec<Effect>) {
-        let Some(place) = self.waiters.get_mut(&waiter) else {
-            return;
-        };
-        let asking = self
-            .lines
-            .get(&place.name)
-            .is_some_and(|line| matches!(line.head, Head::Asking { waiter: asking, .. } if asking == waiter));
-        if asking {
-            place.late = true;
-            return;
-        }
-        effects.push(Effect::Refuse(waiter));
-        self.leave(waiter, effects);
     }
 
     /// Takes a waiter out of its line.
     fn remove(&mut self, waiter: Waiter) -> Option<Name> {
-        let Place {
-            name,
-            place,
-            deadline,
-            ..
-        } = self.waiters.remove(&waiter)?;
-        if let Some(deadline) = deadline {
+        let place = self.waiters.remove(&waiter)?;
+        if let Some(deadline) = place.deadline {
             self.deadlines.remove(&(deadline, Due::Waiter(waiter)));
         }
-        if let Some(line) = self.lines.get_mut(&name) {
-            line.waiters.remove(&place);
+        if let Some(line) = self.lines.get_mut(&place.name) {
+            line.waiters.remove(&place.place);
         }
-        Some(name)
+        Some(place.name)
     }
 
-    /// Ends a line that is empty. One whose engine is asked ends with the answer. A head who comes after
+    /// Takes a waiter out of its line and refuses it.
+    fn refuse(&mut self, waiter: Waiter) -> Option<Name> {
+        self.effects.push_back(Effect::Refuse(waiter));
+        self.remove(waiter)
+    }
+
+    /// Ends a line that is empty. One whose backend is asked ends with the answer. A head who comes after
     /// one who left keeps its time: nothing has freed the lock.
-    fn settle(&mut self, name: &Name, effects: &mut Vec<Effect>) {
+    fn settle(&mut self, name: &Name) {
         let Some(line) = self.lines.get(name) else { return };
         if line.waiters.is_empty() && matches!(line.head, Head::Sleeping { .. }) {
-            self.end(name, effects);
+            self.end(name);
         }
     }
 
-    fn end(&mut self, name: &Name, effects: &mut Vec<Effect>) {
+    fn end(&mut self, name: &Name) {
         let Some(line) = self.lines.remove(name) else {
             return;
         };
         if let Some(at) = line.armed {
             self.deadlines.remove(&(at, Due::Retry(name.clone())));
         }
-        if line.watched {
-            effects.push(Effect::Unwatch(name.clone()));
-        }
+        self.effects.push_back(Effect::End {
+            name: name.clone(),
+            subscribed: line.subscribed,
+        });
     }
 
-    /// The head asks the engine, because the lock may have come free `at` this time. A waiter whose deadline
-    /// came before that is refused. Without a head, the line ends.
-    fn ask_or_end(&mut self, name: &Name, at: Duration, effects: &mut Vec<Effect>) {
+    /// The head asks the backend, because the lock may have come free `at` this time. A waiter whose deadline
+    /// came before that is refused, unless it may ask once more. Without a head, the line ends.
+    fn ask_or_end(&mut self, name: &Name, at: Duration, now: Duration) {
         while let Some(waiter) = self.head(name)
+            && !self.asks_at_deadline
             && self.is_overdue(waiter, at)
         {
-            self.remove(waiter);
-            effects.push(Effect::Refuse(waiter));
+            self.refuse(waiter);
         }
         let Some(waiter) = self.head(name) else {
-            return self.end(name, effects);
+            return self.end(name);
         };
-        let Some(line) = self.lines.get_mut(name) else {
-            return;
-        };
-        line.head = Head::Asking { waiter, again: false };
-        effects.push(Effect::Ask(name.clone(), waiter));
+        let is_last = self.is_overdue(waiter, now);
+        if let Some(place) = self.waiters.get_mut(&waiter) {
+            place.asked_last = is_last;
+        }
+        if let Some(line) = self.lines.get_mut(name) {
+            line.head = Head::Asking { waiter, again: false };
+            self.effects.push_back(Effect::Ask(name.clone(), waiter));
+        }
     }
 
     fn is_overdue(&self, waiter: Waiter, at: Duration) -> bool {

@@ -1,7 +1,9 @@
 //! The actor between those who want locks and the engine.
 
 mod answers;
+mod holds;
 mod news;
+mod pending;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -23,12 +25,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, timeout};
 
 use self::news::Seen;
+use self::pending::{Asked, Grant, Holders, Pending};
+use super::backend::Backend;
 use super::guard::{LockGuard, Release};
-use super::keeper::Keeper;
-use super::lease::Lease;
+use super::hold::Hold;
 use super::name::Name;
 use super::queue::{Bounds, Effect, Queues, Waiter};
-use super::{Command, Ends, Handle, Notification, Sink, Wish};
+use super::{Command, Ends, Notification, Wish};
 use crate::error::{Error, Result};
 use crate::inbox::Received;
 use crate::lane::LaneSender;
@@ -52,92 +55,36 @@ pub(crate) struct Start {
     pub(crate) bounds: Bounds,
 }
 
-/// Owns the queues and the leases, alone.
+/// Owns the queues and the holds, alone.
 pub(crate) struct Scheduler {
     ends: Ends,
     watcher: Option<Watcher>,
-    queues: Queues,
+    queues: Queues<Grant>,
     /// Those who wait, and those for whom the engine is asked.
     wishes: Map<Waiter, Pending>,
     /// What is held through guards.
-    leases: Map<u64, Lease>,
+    holds: Map<u64, Hold>,
     holders: Map<Name, Holders>,
     renewals: BTreeSet<(Instant, u64)>,
     /// What was last seen of each lock that somebody waits for or asks for, where others may hold it.
     seen: Map<Name, Seen>,
     /// Those locks by what news call them. News of a channel that lingers may come before it is asked for.
     known: HashMap<Arc<str>, Name>,
-    keeper: Keeper<Asked>,
+    backend: Backend<Asked>,
     origin: Instant,
     /// When this turn began, and how long after the origin that was.
     now: Instant,
     elapsed: Duration,
-    /// Empty: where the next effects go.
-    effects: Vec<Effect>,
     alarm: Pin<Box<Sleep>>,
     /// All that was held has been given back.
     stopped: bool,
-}
-
-/// The leases of a lock: more than one only if they share a secret, or are over.
-struct Holders {
-    first: u64,
-    others: Vec<u64>,
-}
-
-/// A wish, and what has become of it so far.
-struct Pending {
-    name: Name,
-    wish: Box<Wish>,
-    sink: Sink,
-    handle: Handle,
-    /// Why the engine failed when it was last asked.
-    error: Option<Error>,
-    /// The lock may be held by this wish, because an answer was lost.
-    uncertain: bool,
-    /// How long to sleep before a silent holder is asked for again.
-    pause: Duration,
-}
-
-/// What an answer is to.
-enum Asked {
-    Head {
-        name: Name,
-        waiter: Waiter,
-        secret: Secret,
-        ttl: Duration,
-        sent: Instant,
-        own_secret: bool,
-    },
-    /// A wish whose secret may hold the lock already: it is tried before it waits in line.
-    Renew { waiter: Waiter, sent: Instant },
-    Extend {
-        lease: u64,
-        ttl: Duration,
-        sent: Instant,
-        reply: Option<oneshot::Sender<Result<()>>>,
-    },
-    Release {
-        name: Name,
-        secret: Secret,
-        fence: Option<u64>,
-        reply: Option<oneshot::Sender<Result<Release>>>,
-        again: bool,
-    },
-    Step {
-        name: Name,
-        /// The secret of a release, or `None` for a forced one.
-        secret: Option<Secret>,
-        frees: bool,
-        reply: oneshot::Sender<Result<LockAnswer>>,
-    },
 }
 
 impl fmt::Debug for Scheduler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scheduler")
             .field("waiters", &self.queues.len())
-            .field("leases", &self.leases.len())
+            .field("holds", &self.holds.len())
             .finish_non_exhaustive()
     }
 }
@@ -150,19 +97,19 @@ impl Actor for Scheduler {
         let origin = Instant::now();
         Ok(Self {
             ends: start.ends,
+            // Another process may free a lock unnoticed.
+            queues: Queues::new(start.bounds, start.watcher.is_some()),
             watcher: start.watcher,
-            queues: Queues::new(start.bounds),
             wishes: Map::default(),
-            leases: Map::default(),
+            holds: Map::default(),
             holders: Map::default(),
             renewals: BTreeSet::new(),
             seen: Map::default(),
             known: HashMap::new(),
-            keeper: Keeper::new(start.engine),
+            backend: Backend::new(start.engine),
             origin,
             now: origin,
             elapsed: Duration::ZERO,
-            effects: Vec::new(),
             alarm: Box::pin(tokio::time::sleep_until(origin)),
             stopped: false,
         })
@@ -205,14 +152,14 @@ impl Actor for Scheduler {
             self.conclude(waiter, Err(Error::Closed));
             self.leave(waiter);
         }
-        let leases: Vec<u64> = self.leases.keys().copied().collect();
-        for lease in leases {
-            self.release(lease, None);
+        let holds: Vec<u64> = self.holds.keys().copied().collect();
+        for hold in holds {
+            self.release(hold, None);
         }
         let patience = self.ends.patience.saturating_add(GRACE);
         let answered = poll_fn(|cx| {
-            self.poll_keeper(cx);
-            if self.keeper.is_idle() {
+            self.poll_backend(cx);
+            if self.backend.is_idle() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -238,7 +185,7 @@ impl Scheduler {
         // that is never empty holds up no deadline either.
         self.keep_deadlines();
         for _ in 0..TURN {
-            self.poll_keeper(cx);
+            self.poll_backend(cx);
             let mut progress = self.poll_news(cx);
             progress |= self.poll_inbox(cx);
             if progress {
@@ -261,7 +208,7 @@ impl Scheduler {
 
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
         // While the engine's queue has no room, calls and notifications wait in ours, in their order.
-        if self.keeper.is_held_up() {
+        if self.backend.is_held_up() {
             return false;
         }
         match self.ends.inbox.poll(cx) {
@@ -286,8 +233,8 @@ impl Scheduler {
     }
 
     /// Takes all answers that there are.
-    fn poll_keeper(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready((asked, answer)) = self.keeper.poll_answer(cx) {
+    fn poll_backend(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready((asked, answer)) = self.backend.poll_answer(cx) {
             self.answered(asked, answer);
         }
     }
@@ -331,22 +278,20 @@ impl Scheduler {
     }
 
     fn ask(&mut self, name: &Name, action: LockAction, asked: Asked) {
-        self.keeper.ask(name, action, self.elapsed, asked);
+        self.backend.ask(name, action, self.elapsed, asked);
     }
 
-    /// Changes the queues, and carries out what follows.
-    fn with_queues(&mut self, change: impl FnOnce(&mut Queues, Duration, &mut Vec<Effect>)) {
-        // What is carried out may change them again.
-        let mut effects = std::mem::take(&mut self.effects);
-        change(&mut self.queues, self.elapsed, &mut effects);
-        for effect in effects.drain(..) {
+    /// Changes the queues, and carries out what follows. That may change them again: what follows from that comes
+    /// after what was to be done already.
+    fn with_queues(&mut self, change: impl FnOnce(&mut Queues<Grant>, Duration)) {
+        change(&mut self.queues, self.elapsed);
+        while let Some(effect) = self.queues.next_effect() {
             self.carry_out(effect);
         }
-        self.effects = effects;
     }
 
     fn wake(&mut self, name: &Name) {
-        self.with_queues(|queues, now, effects| queues.wake(name, now, effects));
+        self.with_queues(|queues, now| queues.wake(name, now));
     }
 
     /// Whether all locks of the engine pass through this scheduler, so that there is nobody to be fair to.
@@ -358,9 +303,9 @@ impl Scheduler {
 /// Warns of locks that were not given back: the runtime has ended, and with it this actor, without a stop.
 impl Drop for Scheduler {
     fn drop(&mut self) {
-        // Locks of this process alone end with the actor. Leases of guards that were dropped last are still there.
-        let held = self.leases.len();
-        if self.stopped || self.is_alone() || (held == 0 && self.keeper.is_idle()) {
+        // Locks of this process alone end with the actor. Holds of guards that were dropped last are still there.
+        let held = self.holds.len();
+        if self.stopped || self.is_alone() || (held == 0 && self.backend.is_idle()) {
             return;
         }
         tracing::warn!(
@@ -368,11 +313,5 @@ impl Drop for Scheduler {
             "the runtime ended before locks were released: they stay held until their TTLs end; await \
              `Store::close` before the runtime ends"
         );
-    }
-}
-
-impl Holders {
-    fn all(&self) -> impl Iterator<Item = &u64> {
-        std::iter::once(&self.first).chain(&self.others)
     }
 }

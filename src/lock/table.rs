@@ -19,14 +19,14 @@ pub(super) struct Table {
     held: Map<Name, Held>,
     /// How many there are when the latter are dropped: so they are never more than the former were.
     sweep_at: usize,
-    /// The last fence of any lock. One count for all keys only grows, also for a key that was long gone.
-    fence: u64,
+    /// The last token of any lock. One count for all keys only grows, also for a key that was long gone.
+    token: u64,
 }
 
 #[derive(Debug)]
 struct Held {
     secret: Secret,
-    fence: u64,
+    token: u64,
     until: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Table {
         Self {
             held: Map::default(),
             sweep_at: FEW,
-            fence: 0,
+            token: 0,
         }
     }
 
@@ -49,12 +49,12 @@ impl Table {
                 if held.secret != secret {
                     return LockAnswer::Busy {
                         remaining: held.until - now,
-                        fence: held.fence,
+                        token: held.token,
                     };
                 }
                 held.until = now + ttl;
                 LockAnswer::Granted {
-                    fence: held.fence,
+                    token: held.token,
                     renewed: true,
                 }
             }
@@ -72,21 +72,21 @@ impl Table {
             }
             (LockAction::Info, Some(held)) => LockAnswer::Held {
                 remaining: held.until - now,
-                fence: held.fence,
+                token: held.token,
             },
         }
     }
 
     fn take(&mut self, name: &Name, secret: Secret, ttl: Duration, now: Duration) -> LockAnswer {
-        self.fence += 1;
-        let (fence, until) = (self.fence, now + ttl);
-        self.held.insert(name.clone(), Held { secret, fence, until });
+        self.token += 1;
+        let (token, until) = (self.token, now + ttl);
+        self.held.insert(name.clone(), Held { secret, token, until });
         if self.held.len() >= self.sweep_at {
             self.held.retain(|_, held| held.until > now);
             self.sweep_at = (2 * self.held.len()).max(FEW);
         }
         LockAnswer::Granted {
-            fence,
+            token,
             renewed: false,
         }
     }
@@ -113,16 +113,16 @@ mod tests {
         let mut table = Table::new();
         let granted = table.serve(&name(0), acquire("a"), Duration::ZERO);
         let renewed = false;
-        assert_eq!(granted, LockAnswer::Granted { fence: 1, renewed });
+        assert_eq!(granted, LockAnswer::Granted { token: 1, renewed });
         let before = TTL - Duration::from_nanos(1);
         let remaining = Duration::from_nanos(1);
         let busy = table.serve(&name(0), acquire("b"), before);
-        assert_eq!(busy, LockAnswer::Busy { remaining, fence: 1 });
+        assert_eq!(busy, LockAnswer::Busy { remaining, token: 1 });
         for action in [LockAction::Info, LockAction::Force] {
             assert_eq!(table.serve(&name(0), action, TTL), LockAnswer::NotHeld);
         }
         let granted = table.serve(&name(0), acquire("b"), TTL);
-        assert_eq!(granted, LockAnswer::Granted { fence: 2, renewed });
+        assert_eq!(granted, LockAnswer::Granted { token: 2, renewed });
         let secret = Secret::given("a").unwrap();
         let late = table.serve(&name(0), LockAction::Release { secret }, TTL);
         assert_eq!(late, LockAnswer::Mismatch);

@@ -1,7 +1,7 @@
 //! Locks on the server: one script for each step. Pure.
 //!
-//! A lock is a string that holds its secret, under a name of its own; beside it is the last fence that was
-//! given for it. The server counts all time. The fence is the larger of the last one plus one and the
+//! A lock is a string that holds its secret, under a name of its own; beside it is the last token that was
+//! given for it. The server counts all time. The token is the larger of the last one plus one and the
 //! server's time in microseconds, so that it grows even if the last one is forgotten, unless the server's
 //! clock is set back by more than [`MEMORY`] meanwhile.
 
@@ -14,7 +14,7 @@ use super::script::{By, Script};
 use crate::request::{LockAction, LockAnswer, LockRequest};
 use crate::ttl::LONGEST;
 
-/// How long the last fence of a lock is remembered after its end.
+/// How long the last token of a lock is remembered after its end.
 const MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 pub(super) fn command(request: &LockRequest, layout: Layout, by: By) -> Cmd {
@@ -67,13 +67,13 @@ pub(super) fn answer(action: &LockAction, got: Wire) -> Option<LockAnswer> {
         LockAction::Acquire { .. } | LockAction::Renew { .. } => {
             let Wire::Array(parts) = got else { return None };
             match parts.as_slice() {
-                [Wire::Int(1), fence, Wire::Int(renewed)] => Some(LockAnswer::Granted {
-                    fence: number(fence)?,
+                [Wire::Int(1), token, Wire::Int(renewed)] => Some(LockAnswer::Granted {
+                    token: number(token)?,
                     renewed: *renewed == 1,
                 }),
-                [Wire::Int(0), Wire::Int(left), fence] => Some(LockAnswer::Busy {
+                [Wire::Int(0), Wire::Int(left), token] => Some(LockAnswer::Busy {
                     remaining: remaining(*left),
-                    fence: number(fence)?,
+                    token: number(token)?,
                 }),
                 [Wire::Int(2)] => Some(LockAnswer::NotHeld),
                 _ => None,
@@ -82,9 +82,9 @@ pub(super) fn answer(action: &LockAction, got: Wire) -> Option<LockAnswer> {
         LockAction::Info => match got {
             Wire::Int(0) => Some(LockAnswer::NotHeld),
             Wire::Array(parts) => match parts.as_slice() {
-                [Wire::Int(left), fence] => Some(LockAnswer::Held {
+                [Wire::Int(left), token] => Some(LockAnswer::Held {
                     remaining: remaining(*left),
-                    fence: number(fence)?,
+                    token: number(token)?,
                 }),
                 _ => None,
             },
@@ -104,8 +104,8 @@ fn remaining(millis: i64) -> Duration {
     u64::try_from(millis).map_or(LONGEST, Duration::from_millis)
 }
 
-fn number(fence: &Wire) -> Option<u64> {
-    match fence {
+fn number(token: &Wire) -> Option<u64> {
+    match token {
         Wire::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
         Wire::Int(number) => u64::try_from(*number).ok(),
         _ => None,
@@ -122,24 +122,24 @@ mod tests {
         let secret = Secret::given("s").unwrap();
         let ttl = Duration::from_secs(1);
         let acquire = LockAction::Acquire { secret, ttl };
-        let fence = || Wire::BulkString(b"7".to_vec());
-        let granted = answer(&acquire, Wire::Array(vec![Wire::Int(1), fence(), Wire::Int(0)]));
+        let token = || Wire::BulkString(b"7".to_vec());
+        let granted = answer(&acquire, Wire::Array(vec![Wire::Int(1), token(), Wire::Int(0)]));
         assert_eq!(
             granted,
             Some(LockAnswer::Granted {
-                fence: 7,
+                token: 7,
                 renewed: false
             })
         );
-        let busy = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(5), fence()]));
+        let busy = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(5), token()]));
         let remaining = Duration::from_millis(5);
-        assert_eq!(busy, Some(LockAnswer::Busy { remaining, fence: 7 }));
-        let endless = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(-1), fence()]));
+        assert_eq!(busy, Some(LockAnswer::Busy { remaining, token: 7 }));
+        let endless = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(-1), token()]));
         assert_eq!(
             endless,
             Some(LockAnswer::Busy {
                 remaining: LONGEST,
-                fence: 7
+                token: 7
             })
         );
         assert_eq!(answer(&LockAction::Info, Wire::Int(0)), Some(LockAnswer::NotHeld));

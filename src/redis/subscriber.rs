@@ -368,12 +368,12 @@ impl Subscriber {
     }
 
     fn pass_on(&mut self, message: &Msg) {
-        let fence = std::str::from_utf8(message.get_payload_bytes())
+        let token = std::str::from_utf8(message.get_payload_bytes())
             .ok()
             .and_then(|text| text.parse().ok());
         if let Some(topic) = Layout::topic_of(message.get_channel_name()) {
             let key = topic.key().clone();
-            self.listener(&topic).tell(News::Released { key, fence });
+            self.listener(&topic).tell(News::Released { key, token });
         }
     }
 

@@ -50,12 +50,12 @@ impl LockAction {
 pub(crate) enum LockAnswer {
     /// To `Acquire` and `Renew`: the lock is the caller's.
     Granted {
-        fence: u64,
+        token: u64,
         /// The same secret held it already.
         renewed: bool,
     },
     /// To `Acquire` and `Renew`: it is another's, for so long if it is not released before.
-    Busy { remaining: Duration, fence: u64 },
+    Busy { remaining: Duration, token: u64 },
     /// It was done.
     Done,
     /// There is no such lock.
@@ -63,5 +63,5 @@ pub(crate) enum LockAnswer {
     /// Another secret holds the lock.
     Mismatch,
     /// To `Info`.
-    Held { remaining: Duration, fence: u64 },
+    Held { remaining: Duration, token: u64 },
 }

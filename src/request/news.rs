@@ -34,8 +34,8 @@ pub(crate) enum News {
     /// Nothing of this name is missed from that time on: who was refused before asks once more. Comes after
     /// each [`Watch::Begin`], and again when there was a gap.
     Watching { key: Arc<str>, since: Instant },
-    /// The lock that had this fence was released; with `None`, whoever held it. Or the lease was ended.
-    Released { key: Arc<str>, fence: Option<u64> },
+    /// The lock that had this token was released; with `None`, whoever held it. Or the lease was ended.
+    Released { key: Arc<str>, token: Option<u64> },
     /// News may have been missed, [`News::Watching`] among them: whoever waits asks once more.
     Missed,
 }

@@ -15,6 +15,7 @@ mod lifecycle;
 mod lifetimes;
 mod loaded;
 mod loads;
+mod locks;
 mod many;
 mod models;
 mod order;
@@ -159,6 +160,8 @@ macro_rules! everywhere {
                 many_may_close_at_once,
                 a_call_that_meets_a_close_has_one_of_two_ends,
                 other_handles_outlive_the_first;
+            locks: a_wait_that_outlasts_the_holder_is_never_in_vain,
+                a_wait_in_vain_holds_up_nobody;
             loads: a_value_is_loaded_once_and_then_read,
                 many_callers_share_one_load,
                 a_loaded_value_has_its_ttl_and_windows,

@@ -5,7 +5,7 @@ use super::*;
 /// What was last seen of a lock.
 #[derive(Default)]
 pub(super) struct Seen {
-    fence: u64,
+    token: u64,
     /// When the engine was asked that told so.
     asked: Option<Instant>,
 }
@@ -23,30 +23,30 @@ impl Scheduler {
                 }
             }
             News::Missed => self.with_queues(Queues::wake_all),
-            News::Released { key, fence } => {
+            News::Released { key, token } => {
                 if let Some(name) = self.known.get(&key).cloned() {
-                    self.released(&name, fence);
+                    self.released(&name, token);
                 }
             }
         }
     }
 
-    /// A lock was released, which had this fence if it is known. Our own releases are heard of twice, from
+    /// A lock was released, which had this token if it is known. Our own releases are heard of twice, from
     /// the engine and from the watcher, and those of earlier holders may be heard late.
-    pub(super) fn released(&mut self, name: &Name, fence: Option<u64>) {
-        if let Some(fence) = fence {
-            if self.seen.get(name).is_some_and(|seen| fence < seen.fence) {
+    pub(super) fn released(&mut self, name: &Name, token: Option<u64>) {
+        if let Some(token) = token {
+            if self.seen.get(name).is_some_and(|seen| token < seen.token) {
                 return;
             }
-            self.saw(name, fence.saturating_add(1), None);
+            self.saw(name, token.saturating_add(1), None);
         }
         self.wake(name);
     }
 
-    /// Whoever holds the lock has this fence or a later one, as was found when the engine was `asked`.
-    pub(super) fn saw(&mut self, name: &Name, fence: u64, asked: Option<Instant>) {
+    /// Whoever holds the lock has this token or a later one, as was found when the engine was `asked`.
+    pub(super) fn saw(&mut self, name: &Name, token: u64, asked: Option<Instant>) {
         if let Some(seen) = self.seen.get_mut(name) {
-            seen.fence = fence.max(seen.fence);
+            seen.token = token.max(seen.token);
             seen.asked = asked.or(seen.asked);
         }
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::error::Cause;
 use crate::key::{KeyMaker, Namespace};
 use crate::lane::{self, LaneReceiver, Stamp};
-use crate::lock::{LockOutcome, channel};
+use crate::lock::{Handle, LockOutcome, channel};
 use crate::request::{LockRequest, Request};
 
 const MS: Duration = Duration::from_millis(1);
@@ -111,20 +111,20 @@ fn wish(keys: &KeyMaker, wait: Duration) -> Wish {
     }
 }
 
-fn granted(fence: u64) -> Result<LockAnswer> {
+fn granted(token: u64) -> Result<LockAnswer> {
     let renewed = false;
-    Ok(LockAnswer::Granted { fence, renewed })
+    Ok(LockAnswer::Granted { token, renewed })
 }
 
-fn busy(fence: u64) -> Result<LockAnswer> {
+fn busy(token: u64) -> Result<LockAnswer> {
     let remaining = TTL;
-    Ok(LockAnswer::Busy { remaining, fence })
+    Ok(LockAnswer::Busy { remaining, token })
 }
 
-fn released(fence: u64) -> News {
+fn released(token: u64) -> News {
     News::Released {
         key: "k".into(),
-        fence: Some(fence),
+        token: Some(token),
     }
 }
 
@@ -179,19 +179,25 @@ fn pass_unnoticed(time: Duration) {
     assert!(advance.as_mut().poll(&mut nobody).is_pending());
 }
 
-/// The scheduler learns of both in one turn.
+/// The scheduler learns of its deadline and of a release in one turn. The answer to its last question decides.
 #[tokio::test(start_paused = true)]
-async fn a_waiter_whose_time_was_over_is_not_granted_by_a_later_release() {
+async fn a_waiter_asks_once_more_at_its_deadline() {
     let mut world = World::new();
     let (late, next) = (world.lock(10 * MS), world.lock(TTL));
     world.asked().await.reply.send(busy(7));
     world.watched().await;
     pass_unnoticed(10 * MS);
     world.news.try_send(released(7)).unwrap();
-    world.asked().await.reply.send(granted(8));
+    world.asked().await.reply.send(busy(8));
+    world.asked().await.reply.send(granted(9));
     let refused = late.await.unwrap();
     assert!(matches!(refused, Err(Error::LockHeld)), "{refused:?}");
-    assert_eq!(next.await.unwrap().unwrap().fencing_token(), 8);
+    assert_eq!(next.await.unwrap().unwrap().fencing_token(), 9);
+    // One who waits alone is granted by it.
+    let waiter = world.lock(10 * MS);
+    world.asked().await.reply.send(busy(9));
+    world.asked().await.reply.send(granted(10));
+    assert_eq!(waiter.await.unwrap().unwrap().fencing_token(), 10);
 }
 
 /// What was lost is released a second time, but a stop does not wait a second time.
@@ -297,7 +303,7 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
     let refused = handle.lock(wish(&keys, Duration::ZERO)).await;
     assert!(matches!(refused, Err(Error::LockHeld)), "{refused:?}");
     assert!(guard.remaining() > TTL / 2 && !waiter.is_finished());
-    let fence = guard.fencing_token();
+    let token = guard.fencing_token();
     assert_eq!(guard.release().await.unwrap(), Release::Released);
-    assert!(waiter.await.unwrap().unwrap().fencing_token() > fence);
+    assert!(waiter.await.unwrap().unwrap().fencing_token() > token);
 }

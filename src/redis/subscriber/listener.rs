@@ -68,7 +68,7 @@ mod tests {
     fn released(key: &str) -> News {
         News::Released {
             key: key.into(),
-            fence: None,
+            token: None,
         }
     }
 

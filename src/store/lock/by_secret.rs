@@ -197,8 +197,8 @@ impl Store {
     pub async fn lock_info(&self, key: impl AsRef<str>) -> Result<Option<LockInfo>> {
         let key = self.lock_key(key.as_ref())?;
         Ok(match self.inner.locks.step(key, LockAction::Info).await? {
-            LockAnswer::Held { remaining, fence } => Some(LockInfo {
-                fencing_token: fence,
+            LockAnswer::Held { remaining, token } => Some(LockInfo {
+                fencing_token: token,
                 remaining,
             }),
             _ => None,

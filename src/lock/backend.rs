@@ -13,7 +13,7 @@ use crate::request::{LockAction, LockAnswer, LockRequest, Request};
 
 /// Answers steps on locks, each with what was to be remembered about it until then.
 #[derive(Debug)]
-pub(super) enum Keeper<About> {
+pub(super) enum Backend<About> {
     /// All locks are in this process, and pass through one scheduler: its own table has them.
     Here {
         table: Table,
@@ -23,12 +23,12 @@ pub(super) enum Keeper<About> {
     Engine(Asker<About, LockAnswer>),
 }
 
-impl<About> Keeper<About> {
+impl<About> Backend<About> {
     /// Asks an engine through its lane; without one the locks are kept here.
     pub(super) fn new(engine: Option<LaneSender>) -> Self {
         match engine {
-            Some(engine) => Keeper::Engine(Asker::new(engine)),
-            None => Keeper::Here {
+            Some(engine) => Backend::Engine(Asker::new(engine)),
+            None => Backend::Here {
                 table: Table::new(),
                 answers: VecDeque::new(),
             },
@@ -38,11 +38,11 @@ impl<About> Keeper<About> {
     /// Asks. Steps on one lock are carried out in the order in which they are asked for.
     pub(super) fn ask(&mut self, name: &Name, action: LockAction, now: Duration, about: About) {
         match self {
-            Keeper::Here { table, answers } => {
+            Backend::Here { table, answers } => {
                 let answer = table.serve(name, action, now);
                 answers.push_back((about, answer));
             }
-            Keeper::Engine(asker) => asker.ask(about, |reply| {
+            Backend::Engine(asker) => asker.ask(about, |reply| {
                 let key = name.key().clone();
                 Request::Lock(Box::new(LockRequest { key, action, reply }))
             }),
@@ -52,28 +52,28 @@ impl<About> Keeper<About> {
     /// Whether whoever asks us should wait.
     pub(super) fn is_held_up(&self) -> bool {
         match self {
-            Keeper::Here { .. } => false,
-            Keeper::Engine(asker) => asker.is_held_up(),
+            Backend::Here { .. } => false,
+            Backend::Engine(asker) => asker.is_held_up(),
         }
     }
 
     /// Whether all has been answered.
     pub(super) fn is_idle(&self) -> bool {
         match self {
-            Keeper::Here { answers, .. } => answers.is_empty(),
-            Keeper::Engine(asker) => asker.is_idle(),
+            Backend::Here { answers, .. } => answers.is_empty(),
+            Backend::Engine(asker) => asker.is_idle(),
         }
     }
 
     /// The next answer.
     pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(About, Result<LockAnswer>)> {
         match self {
-            Keeper::Here { answers, .. } => match answers.pop_front() {
+            Backend::Here { answers, .. } => match answers.pop_front() {
                 Some((about, answer)) => Poll::Ready((about, Ok(answer))),
                 // Nobody but the scheduler itself asks, so there is nothing to be woken for.
                 None => Poll::Pending,
             },
-            Keeper::Engine(asker) => asker.poll_answer(cx),
+            Backend::Engine(asker) => asker.poll_answer(cx),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::name::Name;
 use crate::secret::Secret;
 use crate::timer::sleep_until;
 
-/// A lease's end, as the scheduler tells it and the guard sees it.
+/// A hold's end, as the scheduler tells it and the guard sees it.
 #[derive(Debug, Clone)]
 pub(super) struct View(Arc<Shared>);
 
@@ -20,21 +20,21 @@ pub(super) struct View(Arc<Shared>);
 struct Shared {
     /// What the end is counted from.
     origin: Instant,
-    /// In nanoseconds: counted from before the request that gained the lease was sent. Zero if the engine
+    /// In nanoseconds: counted from before the request that gained the hold was sent. Zero if the engine
     /// said that the lock is no longer held.
     end: AtomicU64,
     changed: Notify,
 }
 
-/// No lease ends later: 584 years after the origin.
+/// No hold ends later: 584 years after the origin.
 const LOST: u64 = 0;
 
 /// One held lock, as the scheduler knows it. Its drop tells the guard that nobody looks after it any more.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(super) struct Hold {
     pub(super) name: Name,
     pub(super) secret: Secret,
-    pub(super) fence: u64,
+    pub(super) token: u64,
     view: View,
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
@@ -87,7 +87,7 @@ impl View {
         Self(Arc::new(shared))
     }
 
-    /// When the lease ends; `None` if it is lost.
+    /// When the hold ends; `None` if it is lost.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.0.end.load(Ordering::Acquire) {
             LOST => None,
@@ -100,7 +100,7 @@ impl View {
         self.0.changed.notify_waiters();
     }
 
-    /// Waits until the lease is gone, or will be within `margin`. Where the caller has no runtime, `home` keeps
+    /// Waits until the hold is gone, or will be within `margin`. Where the caller has no runtime, `home` keeps
     /// the time.
     pub(super) async fn gone(self, margin: Duration, home: Handle) {
         loop {
@@ -115,7 +115,7 @@ impl View {
             }
             tokio::select! {
                 slept = sleep_until(end, &home) => {
-                    // With its runtime the store has ended, and nobody looks after the lease.
+                    // With its runtime the store has ended, and nobody looks after the hold.
                     if slept.is_err() {
                         return;
                     }
@@ -133,12 +133,12 @@ impl Shared {
     }
 }
 
-impl Lease {
-    pub(super) fn new(name: Name, secret: Secret, fence: u64, origin: Instant, deadline: Instant) -> Self {
+impl Hold {
+    pub(super) fn new(name: Name, secret: Secret, token: u64, origin: Instant, deadline: Instant) -> Self {
         Self {
             name,
             secret,
-            fence,
+            token,
             view: View::new(origin, deadline),
             renewal: None,
             under_way: 0,
@@ -154,14 +154,14 @@ impl Lease {
         self.view.deadline()
     }
 
-    /// The lease ends then: later or earlier than before. One that is lost stays so.
+    /// The hold ends then: later or earlier than before. One that is lost stays so.
     pub(super) fn set_deadline(&self, deadline: Instant) {
         if self.deadline().is_some() {
             self.view.set(self.view.0.nanos(deadline));
         }
     }
 
-    /// The lease ends then, if not before. For while it is uncertain.
+    /// The hold ends then, if not before. For while it is uncertain.
     pub(super) fn shorten(&self, deadline: Instant) {
         if self.deadline().is_some_and(|before| deadline < before) {
             self.set_deadline(deadline);
@@ -174,7 +174,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for Hold {
     fn drop(&mut self) {
         self.lose();
     }

@@ -1,0 +1,88 @@
+//! What the scheduler remembers of those who want a lock, and of what it has asked.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::lock::guard::Release;
+use crate::lock::name::Name;
+use crate::lock::queue::Waiter;
+use crate::lock::{Handle, Sink, Wish};
+use crate::request::LockAnswer;
+use crate::secret::Secret;
+
+/// The holds of a lock: more than one only if they share a secret, or are over.
+pub(super) struct Holders {
+    pub(super) first: u64,
+    pub(super) others: Vec<u64>,
+}
+
+/// A wish, and what has become of it so far.
+pub(super) struct Pending {
+    pub(super) name: Name,
+    pub(super) wish: Box<Wish>,
+    pub(super) sink: Sink,
+    pub(super) handle: Handle,
+    /// Why the engine failed when it was last asked.
+    pub(super) error: Option<Error>,
+    /// The lock may be held by this wish, because an answer was lost.
+    pub(super) uncertain: bool,
+    /// How long to sleep before a silent holder is asked for again.
+    pub(super) pause: Duration,
+}
+
+/// What a head asked with. It outlives the wish of a caller who leaves meanwhile.
+pub(super) struct Question {
+    pub(super) secret: Secret,
+    /// The caller chose the secret, so that it may have held the lock before.
+    pub(super) own_secret: bool,
+    pub(super) ttl: Duration,
+    pub(super) sent: Instant,
+}
+
+/// A lock that was granted to a question, or may have been.
+pub(super) struct Grant {
+    pub(super) question: Question,
+    /// `None` if the answer was lost.
+    pub(super) token: Option<u64>,
+    pub(super) renewed: bool,
+}
+
+/// What an answer is to.
+pub(super) enum Asked {
+    Head {
+        name: Name,
+        waiter: Waiter,
+        question: Question,
+    },
+    /// A wish whose secret may hold the lock already: it is tried before it waits in line.
+    Renew { waiter: Waiter, question: Question },
+    Extend {
+        hold: u64,
+        ttl: Duration,
+        sent: Instant,
+        reply: Option<oneshot::Sender<Result<()>>>,
+    },
+    Release {
+        name: Name,
+        secret: Secret,
+        token: Option<u64>,
+        reply: Option<oneshot::Sender<Result<Release>>>,
+        again: bool,
+    },
+    Step {
+        name: Name,
+        /// The secret of a release, or `None` for a forced one.
+        secret: Option<Secret>,
+        frees: bool,
+        reply: oneshot::Sender<Result<LockAnswer>>,
+    },
+}
+
+impl Holders {
+    pub(super) fn all(&self) -> impl Iterator<Item = &u64> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
