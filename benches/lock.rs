@@ -11,8 +11,12 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "nobody pauses a bench's clock")]
 
-#[path = "../tests/support/redis/mod.rs"]
-mod harness;
+#[path = "../tests/support/redis"]
+#[allow(dead_code, reason = "the tests' servers, of which this uses a part")]
+mod harness {
+    pub(crate) mod resp;
+    pub(crate) mod server;
+}
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -21,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cachestore::{Config, Store, redis};
-use harness::RedisServer;
+use harness::server::RedisServer;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 

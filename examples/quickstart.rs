@@ -75,7 +75,7 @@ fn find_files(path: PathBuf, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 async fn run() -> Result<()> {
     let (mut root, mut config) = (
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../src"),
         Config::memory(),
     );
     let mut arguments = std::env::args_os().skip(1);

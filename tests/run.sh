@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what the tests need and runs them all: unit, integration and doc tests.
+# Sets up what the tests need and runs them all: unit, integration and doc tests of every crate here.
 # Arguments go to `cargo test`: `bash tests/run.sh --test contract`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -44,4 +44,4 @@ install_redis() {
 
 need_rust
 need_redis
-cargo test --locked --no-fail-fast "$@" || fail "cargo test failed, see above"
+cargo test --locked --workspace --no-fail-fast "$@" || fail "cargo test failed, see above"

@@ -51,7 +51,7 @@ pub fn key(number: usize) -> String {
 
 /// The traces, if they are there: `CACHESTORE_TRACES`, else beside the project.
 pub fn traces() -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/traces");
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/traces");
     let folder = env::var_os("CACHESTORE_TRACES").map_or_else(|| beside.into(), PathBuf::from);
     folder.is_dir().then_some(folder)
 }

@@ -1,25 +1,10 @@
-//! The example `web`, as a process that is spoken to by HTTP.
+//! Runs the service as a process and talks HTTP to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
-
-/// The example's program, built if need be: `cargo test --test web` alone does not.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let mut build = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    build.args(["build", "--locked", "--quiet", "--example", "web"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success(), "the example is built");
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    profile.join(format!("examples/web{}", env::consts::EXE_SUFFIX))
-});
 
 /// The service, until it is dropped.
 struct Service {
@@ -33,7 +18,7 @@ impl Service {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("web-{name}"));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        let mut process = Command::new(&*PROGRAM)
+        let mut process = Command::new(env!("CARGO_BIN_EXE_web"))
             .args(["--listen", "127.0.0.1:0"])
             .env("TMPDIR", &folder)
             .stdout(Stdio::piped())

@@ -4,7 +4,6 @@
 //! listen; else it visits itself by HTTP, prints what happened, and ends.
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
-#[path = "web/visit.rs"]
 mod visit;
 
 use std::collections::VecDeque;
@@ -135,9 +134,9 @@ async fn page(State(service): State<Service>) -> Result<Html<String>, StatusCode
     let books = service.books(None).await.map_err(refused)?.value;
     let stats = service.store.stats().await.map_err(refused)?;
     let log = Vec::from(service.log.lock().await.clone()).join("\n");
-    let row = |Book { id, title, votes }| format!(include_str!("web/row.html"), id, title, votes);
+    let row = |Book { id, title, votes }| format!(include_str!("row.html"), id, title, votes);
     Ok(Html(format!(
-        include_str!("web/page.html"),
+        include_str!("page.html"),
         rows = books.into_iter().map(row).collect::<String>(),
         hits = stats.hits,
         misses = stats.misses,
