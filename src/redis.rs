@@ -27,4 +27,5 @@ pub use ::redis::*;
 
 pub(crate) use self::engine::{RedisEngine, Start};
 pub(crate) use self::generation::Generation;
+pub(crate) use self::lock::MAY_NOT_PUBLISH;
 pub(crate) use self::subscriber::{Subscriber, Subscriptions};

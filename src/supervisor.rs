@@ -186,13 +186,14 @@ fn watch(
         locks: Watcher {
             watch: watch.clone(),
             news: lock_news,
-            // go-cachestore does not announce what it releases.
-            silent_holders: go_compatible,
+            beside_pollers: go_compatible,
+            may_not_announce: redis::MAY_NOT_PUBLISH,
         },
         leases: Watcher {
             watch,
             news: lease_news,
-            silent_holders: false,
+            beside_pollers: false,
+            may_not_announce: redis::MAY_NOT_PUBLISH,
         },
     };
     (subscriber, watchers)

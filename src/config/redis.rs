@@ -74,7 +74,8 @@ impl RedisConfig {
     ///
     /// The engine does not open it again: once it is lost, every call is
     /// [`Unavailable`](crate::Error::Unavailable). Of its own settings the response timeout does not
-    /// hold here: this configuration's does. Prefer [`from_client`](Self::from_client).
+    /// hold here: this configuration's does. Waiters for locks poll every 25 to 50 ms, because a connection for
+    /// notifications cannot be opened. Prefer [`from_client`](Self::from_client).
     #[must_use]
     pub fn from_connection(connection: MultiplexedConnection) -> Self {
         Self::of(Target::Connection(Arc::new(connection)))

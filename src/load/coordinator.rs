@@ -232,7 +232,9 @@ impl Coordinator {
                     self.change(|flights, _, effects| flights.hear(Some(&key), effects));
                 }
             }
-            News::Missed => self.change(|flights, _, effects| flights.hear(None, effects)),
+            // It asks again by itself.
+            News::Lost => {}
+            News::Missed { .. } => self.change(|flights, _, effects| flights.hear(None, effects)),
         }
         true
     }

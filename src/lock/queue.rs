@@ -109,6 +109,11 @@ impl<G> Queues<G> {
         line.waiters.first_key_value().map(|(_, waiter)| *waiter)
     }
 
+    /// How many lines there are.
+    pub(crate) fn lines(&self) -> usize {
+        self.lines.len()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.waiters.len()
     }

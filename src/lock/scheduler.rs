@@ -76,6 +76,8 @@ pub(crate) struct Scheduler {
     now: Instant,
     elapsed: Duration,
     alarm: Pin<Box<Sleep>>,
+    /// It was told that releases are not announced.
+    warned: bool,
     /// All that was held has been given back.
     stopped: bool,
 }
@@ -111,6 +113,7 @@ impl Actor for Scheduler {
             now: origin,
             elapsed: Duration::ZERO,
             alarm: Box::pin(tokio::time::sleep_until(origin)),
+            warned: false,
             stopped: false,
         })
     }

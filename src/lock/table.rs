@@ -50,12 +50,14 @@ impl Table {
                     return LockAnswer::Busy {
                         remaining: held.until - now,
                         token: held.token,
+                        announces: true,
                     };
                 }
                 held.until = now + ttl;
                 LockAnswer::Granted {
                     token: held.token,
                     renewed: true,
+                    announces: true,
                 }
             }
             (LockAction::Extend { secret, ttl }, Some(held)) => {
@@ -88,6 +90,7 @@ impl Table {
         LockAnswer::Granted {
             token,
             renewed: false,
+            announces: true,
         }
     }
 }
@@ -112,17 +115,38 @@ mod tests {
     fn a_lock_is_held_until_its_end_and_not_at_it() {
         let mut table = Table::new();
         let granted = table.serve(&name(0), acquire("a"), Duration::ZERO);
-        let renewed = false;
-        assert_eq!(granted, LockAnswer::Granted { token: 1, renewed });
+        let (renewed, announces) = (false, true);
+        assert_eq!(
+            granted,
+            LockAnswer::Granted {
+                token: 1,
+                renewed,
+                announces
+            }
+        );
         let before = TTL - Duration::from_nanos(1);
         let remaining = Duration::from_nanos(1);
         let busy = table.serve(&name(0), acquire("b"), before);
-        assert_eq!(busy, LockAnswer::Busy { remaining, token: 1 });
+        assert_eq!(
+            busy,
+            LockAnswer::Busy {
+                remaining,
+                token: 1,
+                announces
+            }
+        );
         for action in [LockAction::Info, LockAction::Force] {
             assert_eq!(table.serve(&name(0), action, TTL), LockAnswer::NotHeld);
         }
         let granted = table.serve(&name(0), acquire("b"), TTL);
-        assert_eq!(granted, LockAnswer::Granted { token: 2, renewed });
+        assert_eq!(
+            granted,
+            LockAnswer::Granted {
+                token: 2,
+                renewed,
+                announces
+            }
+        );
         let secret = Secret::given("a").unwrap();
         let late = table.serve(&name(0), LockAction::Release { secret }, TTL);
         assert_eq!(late, LockAnswer::Mismatch);

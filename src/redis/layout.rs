@@ -47,6 +47,7 @@ impl Layout {
         format!("{open}{key}{close}")
     }
 
+    /// A lock's last fencing token, and how its holder releases; see `scripts/lock_acquire.lua`.
     pub(super) fn fence(key: &str) -> String {
         format!("cachestore:fence:{{{key}}}")
     }
@@ -59,6 +60,11 @@ impl Layout {
     /// Where the releases of a lock are announced.
     pub(super) fn channel(key: &str) -> String {
         format!("{LOCK}{key}}}")
+    }
+
+    /// A channel that nobody subscribes to. What a user may publish there it may publish in [`channel`](Self::channel).
+    pub(super) fn unheard_channel(key: &str) -> String {
+        format!("{LOCK}{key}}}:unheard")
     }
 
     /// Where it is announced what becomes of this.

@@ -1,7 +1,7 @@
 //! Locks on the server: one script for each step. Pure.
 //!
 //! A lock is a string that holds its secret, under a name of its own; beside it is the last token that was
-//! given for it. The server counts all time. The token is the larger of the last one plus one and the
+//! given for it, and whether its holder announces the release. The server counts all time. The token is the larger of the last one plus one and the
 //! server's time in microseconds, so that it grows even if the last one is forgotten, unless the server's
 //! clock is set back by more than [`MEMORY`] meanwhile.
 
@@ -16,6 +16,10 @@ use crate::ttl::LONGEST;
 
 /// How long the last token of a lock is remembered after its end.
 const MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Why releases are not announced, and what to do.
+pub(crate) const MAY_NOT_PUBLISH: &str =
+    "the server's user may not publish: it needs `+publish` and `&cachestore:*`";
 
 pub(super) fn command(request: &LockRequest, layout: Layout, by: By) -> Cmd {
     let key = request.key.as_str();
@@ -45,6 +49,9 @@ pub(super) fn command(request: &LockRequest, layout: Layout, by: By) -> Cmd {
                 _ => &mut command,
             }
             .arg(Layout::channel(key));
+            if !matches!(request.action, LockAction::Extend { .. }) {
+                command.arg(Layout::unheard_channel(key));
+            }
         }
         LockAction::Release { secret } => {
             command.arg(secret.expose()).arg(Layout::channel(key));
@@ -67,13 +74,17 @@ pub(super) fn answer(action: &LockAction, got: Wire) -> Option<LockAnswer> {
         LockAction::Acquire { .. } | LockAction::Renew { .. } => {
             let Wire::Array(parts) = got else { return None };
             match parts.as_slice() {
-                [Wire::Int(1), token, Wire::Int(renewed)] => Some(LockAnswer::Granted {
-                    token: number(token)?,
-                    renewed: *renewed == 1,
-                }),
-                [Wire::Int(0), Wire::Int(left), token] => Some(LockAnswer::Busy {
+                [Wire::Int(1), token, Wire::Int(renewed), Wire::Int(announces)] => {
+                    Some(LockAnswer::Granted {
+                        token: number(token)?,
+                        renewed: *renewed == 1,
+                        announces: *announces == 1,
+                    })
+                }
+                [Wire::Int(0), Wire::Int(left), token, Wire::Int(announces)] => Some(LockAnswer::Busy {
                     remaining: remaining(*left),
                     token: number(token)?,
+                    announces: *announces == 1,
                 }),
                 [Wire::Int(2)] => Some(LockAnswer::NotHeld),
                 _ => None,
@@ -122,26 +133,36 @@ mod tests {
         let secret = Secret::given("s").unwrap();
         let ttl = Duration::from_secs(1);
         let acquire = LockAction::Acquire { secret, ttl };
-        let token = || Wire::BulkString(b"7".to_vec());
-        let granted = answer(&acquire, Wire::Array(vec![Wire::Int(1), token(), Wire::Int(0)]));
+        let granted = Wire::Array(vec![
+            Wire::Int(1),
+            Wire::BulkString(b"7".to_vec()),
+            Wire::Int(0),
+            Wire::Int(1),
+        ]);
         assert_eq!(
-            granted,
+            answer(&acquire, granted),
             Some(LockAnswer::Granted {
                 token: 7,
-                renewed: false
+                renewed: false,
+                announces: true
             })
         );
-        let busy = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(5), token()]));
-        let remaining = Duration::from_millis(5);
-        assert_eq!(busy, Some(LockAnswer::Busy { remaining, token: 7 }));
-        let endless = answer(&acquire, Wire::Array(vec![Wire::Int(0), Wire::Int(-1), token()]));
-        assert_eq!(
-            endless,
-            Some(LockAnswer::Busy {
-                remaining: LONGEST,
-                token: 7
-            })
-        );
+        for (left, remaining) in [(5, Duration::from_millis(5)), (-1, LONGEST)] {
+            let busy = Wire::Array(vec![
+                Wire::Int(0),
+                Wire::Int(left),
+                Wire::BulkString(b"7".to_vec()),
+                Wire::Int(0),
+            ]);
+            assert_eq!(
+                answer(&acquire, busy),
+                Some(LockAnswer::Busy {
+                    remaining,
+                    token: 7,
+                    announces: false
+                })
+            );
+        }
         assert_eq!(answer(&LockAction::Info, Wire::Int(0)), Some(LockAnswer::NotHeld));
         assert_eq!(answer(&LockAction::Force, Wire::Okay), None);
     }

@@ -18,8 +18,8 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
-use redis::Msg;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
+use redis::{Msg, RedisResult};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
 
@@ -38,6 +38,8 @@ use crate::request::{News, Topic, Watch};
 /// How often the connection is asked for a sign of life at most and at least, while somebody waits. Between
 /// these it is as often as a server may be silent that owes an answer.
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long to wait before a server is asked again that does not let its user subscribe: rights may be given later.
+const FORBIDDEN: Duration = Duration::from_secs(30);
 /// How much is done before others have their turn.
 const TURN: usize = 256;
 
@@ -66,6 +68,8 @@ pub(crate) struct Subscriber {
     born: u64,
     backoff: Backoff,
     log: ConnectionLog,
+    /// It was told that the server does not let its user subscribe.
+    warned: bool,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -99,8 +103,8 @@ struct Command {
     topics: Vec<Topic>,
     /// The answer has to be there by then.
     until: Instant,
-    /// Whether the server has confirmed it.
-    answer: Pin<Box<dyn Future<Output = bool> + Send>>,
+    /// Ready when the server has confirmed it.
+    answer: Pin<Box<dyn Future<Output = RedisResult<()>> + Send>>,
 }
 
 impl fmt::Debug for Subscriber {
@@ -128,6 +132,7 @@ impl Actor for Subscriber {
             born: start.generation.current(),
             generation: start.generation,
             backoff: Backoff::default(),
+            warned: false,
             alarm: Box::pin(tokio::time::sleep_until(now)),
         })
     }
@@ -269,7 +274,12 @@ impl Subscriber {
         }
         if let Some(command) = &mut session.command {
             let confirmed = match command.answer.as_mut().poll(cx) {
-                Poll::Ready(confirmed) => confirmed,
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(error)) if error.code() == Some("NOPERM") => {
+                    self.forbidden(now);
+                    return true;
+                }
+                Poll::Ready(Err(_)) => false,
                 Poll::Pending if command.until <= now => false,
                 Poll::Pending => return false,
             };
@@ -332,9 +342,23 @@ impl Subscriber {
         self.close(now + wait);
     }
 
+    /// The server does not let its user subscribe. That is told once.
+    fn forbidden(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.warned, true) {
+            let server = self.options.target.to_string();
+            tracing::warn!(
+                %server,
+                "the server's user may not subscribe, so that waiters for locks poll: it needs `+subscribe`, \
+                 `+unsubscribe` and `&cachestore:*`"
+            );
+        }
+        self.close(now + FORBIDDEN);
+    }
+
     /// Closes the connection. It is opened again at `retry`, if somebody waits then.
     fn close(&mut self, retry: Instant) {
         self.channels.lost();
+        self.locks.tell(News::Lost);
         self.line = Line::Down { retry };
     }
 
@@ -394,6 +418,10 @@ impl Subscriber {
 async fn open_line(options: Arc<RedisOptions>) -> crate::Result<(PubSubSink, PubSubStream)> {
     if matches!(options.target, Target::Connection(_)) {
         // It is shared with others, and there is no way to open another.
+        tracing::warn!(
+            "a store over `from_connection` has no connection for notifications, so that waiters for locks poll: \
+             give it a URL or `from_client`"
+        );
         return pending().await;
     }
     let open = async {
@@ -418,7 +446,7 @@ fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {
             Command {
                 topics,
                 until,
-                answer: Box::pin(async move { sink.subscribe(channels).await.is_ok() }),
+                answer: Box::pin(async move { sink.subscribe(channels).await }),
             }
         }
         Change::Unsubscribe(topics) => {
@@ -426,7 +454,7 @@ fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {
             Command {
                 topics: Vec::new(),
                 until,
-                answer: Box::pin(async move { sink.unsubscribe(channels).await.is_ok() }),
+                answer: Box::pin(async move { sink.unsubscribe(channels).await }),
             }
         }
     }
@@ -436,6 +464,6 @@ fn ping(mut sink: PubSubSink, until: Instant) -> Command {
     Command {
         topics: Vec::new(),
         until,
-        answer: Box::pin(async move { sink.ping::<redis::Value>().await.is_ok() }),
+        answer: Box::pin(async move { sink.ping::<redis::Value>().await.map(drop) }),
     }
 }

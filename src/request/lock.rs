@@ -53,9 +53,16 @@ pub(crate) enum LockAnswer {
         token: u64,
         /// The same secret held it already.
         renewed: bool,
+        /// Its release will be announced to the waiters of other processes.
+        announces: bool,
     },
     /// To `Acquire` and `Renew`: it is another's, for so long if it is not released before.
-    Busy { remaining: Duration, token: u64 },
+    Busy {
+        remaining: Duration,
+        token: u64,
+        /// Its holder announces the release. Else it must be asked for.
+        announces: bool,
+    },
     /// It was done.
     Done,
     /// There is no such lock.

@@ -36,8 +36,11 @@ pub(crate) enum News {
     Watching { key: Arc<str>, since: Instant },
     /// The lock that had this token was released; with `None`, whoever held it. Or the lease was ended.
     Released { key: Arc<str>, token: Option<u64> },
-    /// News may have been missed, [`News::Watching`] among them: whoever waits asks once more.
-    Missed,
+    /// From now on nothing is heard of any name, until [`News::Watching`] comes for it.
+    Lost,
+    /// News may have been missed, [`News::Watching`] among them: whoever waits asks once more. `lost` says whether
+    /// nothing is heard of any name now.
+    Missed { lost: bool },
 }
 
 /// How an actor learns of what other processes hold.
@@ -45,6 +48,8 @@ pub(crate) enum News {
 pub(crate) struct Watcher {
     pub(crate) watch: mpsc::UnboundedSender<Watch>,
     pub(crate) news: mpsc::Receiver<News>,
-    /// Whether there are holders who do not announce a release, so that it must be asked for.
-    pub(crate) silent_holders: bool,
+    /// Whether other programs poll for the same locks, as go-cachestore does every 10 ms.
+    pub(crate) beside_pollers: bool,
+    /// What to do where this store may not announce what it releases.
+    pub(crate) may_not_announce: &'static str,
 }

@@ -8,8 +8,11 @@ mod fairness;
 mod go;
 #[path = "../support/redis/mod.rs"]
 mod harness;
+#[path = "../support/log.rs"]
+mod log;
 mod moved;
 mod news;
 mod replies;
 mod runtimes;
 mod suite;
+mod unheard;

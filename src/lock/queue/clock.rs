@@ -46,6 +46,31 @@ impl<G> Queues<G> {
         self.deadlines.insert((until, Due::Retry(name.clone())));
     }
 
+    /// Each head that sleeps asks by the time that `at` gives for it, if not before.
+    pub(crate) fn hasten(&mut self, at: impl Fn() -> Duration) {
+        let names: Vec<Name> = self.lines.keys().cloned().collect();
+        for name in names {
+            let at = at();
+            if let Some(line) = self.lines.get_mut(&name)
+                && let Head::Sleeping { until } = &mut line.head
+                && *until > at
+            {
+                *until = at;
+                self.arm(&name, at);
+            }
+        }
+    }
+
+    /// A head that sleeps asks at this time, if it is not woken before.
+    pub(crate) fn postpone(&mut self, name: &Name, at: Duration) {
+        if let Some(line) = self.lines.get_mut(name)
+            && let Head::Sleeping { until } = &mut line.head
+        {
+            *until = at;
+            self.arm(name, at);
+        }
+    }
+
     /// The line's time has come, or what was its time once.
     fn look(&mut self, name: &Name, now: Duration) {
         let Some(line) = self.lines.get_mut(name) else {

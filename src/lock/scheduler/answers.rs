@@ -1,14 +1,12 @@
 //! What the scheduler does with the engine's answers.
 
 use super::pending::Question;
-use super::steps::SHORTEST_PAUSE;
 use super::*;
 use crate::lock::queue::Answer;
 
-/// The longest pause before a holder who announces nothing is asked for again.
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// How long a waiter pauses after the engine failed.
-const AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// How long a waiter pauses after the engine failed. It doubles with each failure, up to the longest.
+pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(50);
+const LONGEST_AFTER_FAILURE: Duration = Duration::from_millis(800);
 /// The most that is added to a sleep, so that waiters of many processes do not ask at once.
 const JITTER: Duration = Duration::from_millis(20);
 
@@ -62,8 +60,13 @@ impl Scheduler {
         let now = self.elapsed;
         let alone = self.is_alone();
         let verdict = match answer {
-            Ok(LockAnswer::Granted { token, renewed }) => {
+            Ok(LockAnswer::Granted {
+                token,
+                renewed,
+                announces,
+            }) => {
                 self.saw(name, token, Some(question.sent));
+                self.warn_of_silence(announces || renewed);
                 Answer::Granted {
                     retry: now + question.ttl + jitter(question.ttl, alone),
                     grant: Grant {
@@ -73,10 +76,21 @@ impl Scheduler {
                     },
                 }
             }
-            Ok(LockAnswer::Busy { remaining, token }) => {
+            Ok(LockAnswer::Busy {
+                remaining,
+                token,
+                announces,
+            }) => {
                 self.saw(name, token, Some(question.sent));
-                let sleep = self.time_to_sleep(waiter, remaining);
-                Answer::Busy { retry: now + sleep }
+                if let Some(pending) = self.wishes.get_mut(&waiter) {
+                    pending.error = None;
+                    pending.uncertain = false;
+                    pending.pause = AFTER_FAILURE;
+                }
+                // The engine counts in whole milliseconds: what has less left is asked for in one.
+                let sleep = (remaining + jitter(remaining, alone)).max(Duration::from_millis(1));
+                let retry = self.wakes_at(name, now + sleep, announces);
+                Answer::Busy { retry }
             }
             Ok(_) => self.head_failed(waiter, question, Error::OutcomeUnknown(crate::lock::failed())),
             Err(error) => self.head_failed(waiter, question, error),
@@ -84,34 +98,18 @@ impl Scheduler {
         self.with_queues(|queues, now| queues.answered(name, verdict, now));
     }
 
-    /// How long a head sleeps while another holds the lock.
-    fn time_to_sleep(&mut self, waiter: Waiter, remaining: Duration) -> Duration {
-        let mut sleep = remaining + jitter(remaining, self.is_alone());
-        let silent = self
-            .watcher
-            .as_ref()
-            .is_some_and(|watcher| watcher.silent_holders);
-        if let Some(pending) = self.wishes.get_mut(&waiter) {
-            pending.error = None;
-            pending.uncertain = false;
-            if silent {
-                sleep = sleep.min(pending.pause.mul_f64(0.5 + rand::random::<f64>() / 2.0));
-                pending.pause = (pending.pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-        // The engine counts in whole milliseconds: what has less left is asked for in one.
-        sleep.max(Duration::from_millis(1))
-    }
-
     fn head_failed(&mut self, waiter: Waiter, question: Question, error: Error) -> Answer<Grant> {
         let lost = matches!(error, Error::OutcomeUnknown(_));
         let passing = lost || error.is_retryable();
+        let mut pause = AFTER_FAILURE;
         if let Some(pending) = self.wishes.get_mut(&waiter) {
             pending.uncertain |= lost;
             pending.error = Some(error);
+            pause = pending.pause;
+            pending.pause = (pause * 2).min(LONGEST_AFTER_FAILURE);
         }
         Answer::Failed {
-            retry: passing.then(|| self.elapsed + AFTER_FAILURE + jitter(AFTER_FAILURE, false)),
+            retry: passing.then(|| self.elapsed + pause + jitter(pause, false)),
             lost: lost.then_some(Grant {
                 question,
                 token: None,
@@ -125,7 +123,7 @@ impl Scheduler {
             return;
         };
         match answer {
-            Ok(LockAnswer::Granted { token, renewed }) => {
+            Ok(LockAnswer::Granted { token, renewed, .. }) => {
                 let grant = Grant {
                     question,
                     token: Some(token),
@@ -186,5 +184,3 @@ fn jitter(sleep: Duration, alone: bool) -> Duration {
     }
     (sleep / 10).min(JITTER).mul_f64(rand::random())
 }
-
-const _: () = assert!(SHORTEST_PAUSE.as_millis() < LONGEST_PAUSE.as_millis());

@@ -2,12 +2,23 @@
 
 use super::*;
 
+/// How long a head sleeps before it asks again for a lock whose release it would not hear of.
+const PACE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(50));
+/// The same beside programs that poll every 10 ms, so that it gets its share of the turns.
+const PACE_BESIDE_POLLERS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(12));
+/// How often all heads together ask so, at most: five thousand times a second.
+const EACH: Duration = Duration::from_micros(200);
+
 /// What was last seen of a lock.
 #[derive(Default)]
 pub(super) struct Seen {
     token: u64,
     /// When the engine was asked that told so.
     asked: Option<Instant>,
+    /// Whether its releases are heard of.
+    heard: bool,
+    /// Until when its head may sleep where the release is announced and heard of; `None` if it is not announced.
+    end: Option<Duration>,
 }
 
 impl Scheduler {
@@ -15,19 +26,76 @@ impl Scheduler {
         match news {
             News::Watching { key, since } => {
                 if let Some(name) = self.known.get(&key).cloned() {
-                    // Whoever was refused after that misses nothing.
-                    let asked = self.seen.get(&name).and_then(|seen| seen.asked);
-                    if asked.is_none_or(|asked| asked < since) {
-                        self.wake(&name);
-                    }
+                    self.watched(&name, since);
                 }
             }
-            News::Missed => self.with_queues(Queues::wake_all),
+            News::Lost => {
+                self.set_heard(false);
+                self.with_queues(|queues, now| {
+                    let lines = queues.lines();
+                    queues.hasten(|| now + pace(PACE, lines));
+                });
+            }
+            News::Missed { lost } => {
+                self.set_heard(!lost);
+                self.with_queues(Queues::wake_all);
+            }
             News::Released { key, token } => {
                 if let Some(name) = self.known.get(&key).cloned() {
                     self.released(&name, token);
                 }
             }
+        }
+    }
+
+    /// Its releases are heard of from now on, and nothing was missed `since` then.
+    fn watched(&mut self, name: &Name, since: Instant) {
+        let Some(seen) = self.seen.get_mut(name) else {
+            return;
+        };
+        seen.heard = true;
+        // A head that was refused after that misses nothing.
+        if seen.asked.is_none_or(|asked| asked < since) {
+            self.wake(name);
+        } else if let Some(end) = seen.end {
+            self.queues.postpone(name, end);
+        }
+    }
+
+    fn set_heard(&mut self, heard: bool) {
+        for seen in self.seen.values_mut() {
+            seen.heard = heard;
+        }
+    }
+
+    /// When a head asks again that was just refused: at the hold's `end`, unless it would not hear of a release
+    /// before.
+    pub(super) fn wakes_at(&mut self, name: &Name, end: Duration, announces: bool) -> Duration {
+        let Some(watcher) = &self.watcher else { return end };
+        let Some(seen) = self.seen.get_mut(name) else {
+            return end;
+        };
+        seen.end = announces.then_some(end);
+        if announces && seen.heard {
+            return end;
+        }
+        let range = match watcher.beside_pollers {
+            true => PACE_BESIDE_POLLERS,
+            false => PACE,
+        };
+        end.min(self.elapsed + pace(range, self.queues.lines()))
+    }
+
+    /// Warns once if the releases of this store are not announced.
+    pub(super) fn warn_of_silence(&mut self, announces: bool) {
+        if let Some(watcher) = &self.watcher
+            && !announces
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            tracing::warn!(
+                cause = watcher.may_not_announce,
+                "this store cannot announce the locks that it releases: waiters of other processes poll for them"
+            );
         }
     }
 
@@ -73,4 +141,10 @@ impl Scheduler {
             let _ = watcher.watch.send(watch(topic));
         }
     }
+}
+
+/// A sleep at random within these bounds, longer where many `lines` poll.
+fn pace((shortest, longest): (Duration, Duration), lines: usize) -> Duration {
+    let sleep = shortest + (longest - shortest).mul_f64(rand::random());
+    sleep.max(EACH.saturating_mul(u32::try_from(lines).unwrap_or(u32::MAX)))
 }

@@ -29,7 +29,7 @@ pub(super) struct Pending {
     pub(super) error: Option<Error>,
     /// The lock may be held by this wish, because an answer was lost.
     pub(super) uncertain: bool,
-    /// How long to sleep before a silent holder is asked for again.
+    /// How long to pause after the next failure of the engine.
     pub(super) pause: Duration,
 }
 

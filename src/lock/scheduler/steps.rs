@@ -4,9 +4,6 @@ use super::pending::Question;
 use super::*;
 use crate::error::Cause;
 
-/// The shortest pause before a holder who announces nothing is asked for again; it doubles.
-pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-
 #[derive(Debug, thiserror::Error)]
 #[error("too many wait for locks: see max_lock_waiters and max_lock_waiters_per_key")]
 struct TooMany;
@@ -32,7 +29,7 @@ impl Scheduler {
                     handle,
                     error: None,
                     uncertain: false,
-                    pause: SHORTEST_PAUSE,
+                    pause: super::answers::AFTER_FAILURE,
                 };
                 if pending.wish.own_secret && self.queues.has_line(&name) {
                     let question = self.question(&pending.wish);

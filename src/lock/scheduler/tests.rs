@@ -48,7 +48,8 @@ impl World {
         let watcher = Watcher {
             watch,
             news: told,
-            silent_holders: false,
+            beside_pollers: false,
+            may_not_announce: "",
         };
         let actor = Scheduler::spawn(Start {
             ends,
@@ -112,13 +113,20 @@ fn wish(keys: &KeyMaker, wait: Duration) -> Wish {
 }
 
 fn granted(token: u64) -> Result<LockAnswer> {
-    let renewed = false;
-    Ok(LockAnswer::Granted { token, renewed })
+    let (renewed, announces) = (false, true);
+    Ok(LockAnswer::Granted {
+        token,
+        renewed,
+        announces,
+    })
 }
 
 fn busy(token: u64) -> Result<LockAnswer> {
-    let remaining = TTL;
-    Ok(LockAnswer::Busy { remaining, token })
+    Ok(LockAnswer::Busy {
+        remaining: TTL,
+        token,
+        announces: true,
+    })
 }
 
 fn released(token: u64) -> News {
@@ -165,7 +173,7 @@ async fn who_was_refused_after_the_watch_began_does_not_ask_again() {
     let since = Instant::now();
     world.tell(News::Watching { key, since }).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
-    world.tell(News::Missed).await;
+    world.tell(News::Missed { lost: false }).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
     world.tell(released(7)).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(granted(8));

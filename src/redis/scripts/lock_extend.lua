@@ -1,4 +1,4 @@
--- KEYS: the lock, its fence. ARGV: the secret, the TTL in milliseconds, how long the fence is remembered in
+-- KEYS: the lock, its record. ARGV: the secret, the TTL in milliseconds, how long the record is kept in
 -- milliseconds, the channel. 1 if the lock has the new TTL, 0 if there is none, -1 if it is another's.
 local held = redis.call('GET', KEYS[1])
 if not held then return 0 end
@@ -6,6 +6,6 @@ if held ~= ARGV[1] then return -1 end
 local before = redis.call('PTTL', KEYS[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
--- Who sleeps until the end that the lock had before is told that it comes sooner.
+-- A waiter that sleeps until the end that the lock had before is told that it comes sooner.
 if before > tonumber(ARGV[2]) then redis.pcall('PUBLISH', ARGV[4], '') end
 return 1

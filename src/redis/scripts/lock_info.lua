@@ -1,3 +1,3 @@
--- KEYS: the lock, its fence. {remaining, fence}, or 0 if there is none.
+-- KEYS: the lock, its record. {remaining, token}, or 0 if there is none.
 if not redis.call('GET', KEYS[1]) then return 0 end
-return { redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[2]) or '0' }
+return { redis.call('PTTL', KEYS[1]), string.match(redis.call('GET', KEYS[2]) or '', '^%d+') or '0' }

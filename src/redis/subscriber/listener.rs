@@ -19,14 +19,25 @@ pub(super) struct Listener {
     news: mpsc::Sender<News>,
     /// Room for that, once something was missed.
     room: Option<Room>,
+    /// Whether nothing is heard now, as far as the actor was to be told.
+    lost: bool,
 }
 
 impl Listener {
     pub(super) fn new(news: mpsc::Sender<News>) -> Self {
-        Self { news, room: None }
+        Self {
+            news,
+            room: None,
+            lost: false,
+        }
     }
 
     pub(super) fn tell(&mut self, news: News) {
+        match news {
+            News::Lost => self.lost = true,
+            News::Watching { .. } => self.lost = false,
+            News::Released { .. } | News::Missed { .. } => {}
+        }
         if self.room.is_some() {
             return;
         }
@@ -45,7 +56,7 @@ impl Listener {
         };
         self.room = None;
         if let Some(room) = room {
-            room.send(News::Missed);
+            room.send(News::Missed { lost: self.lost });
         }
         true
     }
@@ -87,13 +98,14 @@ mod tests {
         assert_eq!(news.try_recv(), Ok(released("a")));
         // What comes before the listener knows that it missed something is part of it.
         listener.tell(released("e"));
+        listener.tell(News::Lost);
         poll_fn(|cx| {
             assert!(listener.poll(cx));
             Poll::Ready(())
         })
         .await;
         assert_eq!(news.try_recv(), Ok(released("b")));
-        assert_eq!(news.try_recv(), Ok(News::Missed));
+        assert_eq!(news.try_recv(), Ok(News::Missed { lost: true }));
         listener.tell(released("f"));
         assert_eq!(news.try_recv(), Ok(released("f")));
         assert!(news.try_recv().is_err());
