@@ -58,8 +58,8 @@ pub(crate) struct Life {
     pub(crate) age: Duration,
     /// How long ago its fresh time began.
     pub(crate) elapsed: Duration,
-    /// How long it is still fresh. Zero if it is stale.
-    pub(crate) fresh_for: Duration,
+    /// The length of its fresh time.
+    pub(crate) fresh: Duration,
 }
 
 /// What stored bytes are.
@@ -71,6 +71,24 @@ pub(crate) enum Stored<'a> {
     Loaded(Head, &'a [u8]),
     /// An envelope of another version. It counts as absent.
     Foreign,
+}
+
+/// The only place that decides whether a value is stale; `redis/scripts/loaded.lua` does the same on the server.
+impl Life {
+    /// How long the value is still fresh. Zero if it is stale.
+    pub(crate) fn fresh_for(&self) -> Duration {
+        self.fresh.saturating_sub(self.elapsed)
+    }
+
+    /// How long ago the fresh time ended. `None` while the value is fresh.
+    pub(crate) fn stale_for(&self) -> Option<Duration> {
+        self.elapsed.checked_sub(self.fresh)
+    }
+
+    /// Whether the fresh time is over.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale_for().is_some()
+    }
 }
 
 impl Head {
@@ -99,7 +117,7 @@ impl Head {
         Some(Life {
             age: self.age.saturating_add(elapsed),
             elapsed,
-            fresh_for: self.fresh?.saturating_sub(elapsed),
+            fresh: self.fresh?,
         })
     }
 
@@ -122,8 +140,8 @@ impl Stored<'_> {
         let left = match self {
             Stored::Plain(_) => remaining,
             Stored::Loaded(head, _) => match head.life(remaining) {
-                Some(life) if life.fresh_for.is_zero() => return None,
-                Some(life) => Some(life.fresh_for),
+                Some(life) if life.is_stale() => return None,
+                Some(life) => Some(life.fresh_for()),
                 None => remaining,
             },
             Stored::Foreign => return None,
@@ -135,6 +153,11 @@ impl Stored<'_> {
     pub(crate) fn is_vacant(&self, remaining: Option<Duration>) -> bool {
         self.ttl(remaining).is_none() || matches!(self, Stored::Loaded(_, model) if is_nothing(model))
     }
+}
+
+/// The model of bytes that are known to be an envelope.
+pub(crate) fn model_of_loaded(bytes: &[u8]) -> &[u8] {
+    bytes.get(HEAD..).unwrap_or_default()
 }
 
 /// Whether a model is a `None`.
@@ -240,7 +263,7 @@ mod tests {
                 since = waits.min(fresh + window) as u32;
                 let life = head.life(head.ttl().map(|ttl| ttl - SECOND * since)).unwrap();
                 prop_assert_eq!(life.age, Duration::from_secs(age + u64::from(since)));
-                prop_assert_eq!(life.fresh_for, Duration::from_secs(fresh.saturating_sub(since.into())));
+                prop_assert_eq!(life.fresh_for(), Duration::from_secs(fresh.saturating_sub(since.into())));
             }
         }
     }
@@ -260,8 +283,8 @@ mod tests {
     fn a_life_follows_from_the_ttl_that_is_left() {
         let head = loaded(Some(2), 8);
         let life = |left: u32| head.life(Some(SECOND * left)).unwrap();
-        assert_eq!((life(10).age, life(10).fresh_for), (Duration::ZERO, SECOND * 2));
-        assert_eq!((life(3).age, life(3).fresh_for), (SECOND * 7, Duration::ZERO));
+        assert_eq!((life(10).age, life(10).fresh_for()), (Duration::ZERO, SECOND * 2));
+        assert_eq!((life(3).age, life(3).fresh_for()), (SECOND * 7, Duration::ZERO));
         assert_eq!(life(99).age, Duration::ZERO, "its TTL was extended by others");
         let stored = Stored::Loaded(head, b"5");
         assert_eq!(stored.ttl(Some(SECOND * 9)), Some(Ttl::Remaining(SECOND)));

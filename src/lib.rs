@@ -149,8 +149,8 @@ pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub use secret::Secret;
 pub use stats::Stats;
 pub use store::{
-    Clear, CompareAndSetModel, Incr, IntoNames, Invalidate, Load, LoadFuture, LoadMany, LoadOptions, Lock,
-    Many, One, Scan, ScanEntries, Set, SetFuture, SetIf, SetMany, Store, UpdateModel,
+    Clear, CompareAndSetModel, Incr, IntoNames, Invalidate, Load, LoadFuture, LoadMany, LoadOptions, Loader,
+    Lock, Many, Model, One, Scan, ScanEntries, Set, SetFuture, SetIf, SetMany, Store, UpdateModel,
 };
 pub use ttl::Ttl;
 pub use value::Value;

@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::counter::Incr;
-pub use self::load::{Load, LoadFuture, LoadMany, LoadOptions};
+pub use self::load::{Load, LoadFuture, LoadMany, LoadOptions, Loader, Model};
 pub use self::lock::Lock;
 pub use self::names::{IntoNames, Many, One};
 use self::reads::Reads;

@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, timeout};
 
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Terms, Told};
 use super::policy::calls_for_load;
-use super::work::{Answer, Failure, Form, Loader, Made, Work, contained};
+use super::work::{Answer, AnyLoader, Failure, Form, Made, Work, contained};
 use super::{Command, Ends, count};
 use crate::asker::Asker;
 use crate::error::{Cause, Error, Result};
@@ -79,8 +79,8 @@ struct Load {
     names: Names,
     timeout: Duration,
     /// Until it is called.
-    loader: Option<Loader>,
-    unused: oneshot::Sender<Loader>,
+    loader: Option<AnyLoader>,
+    unused: oneshot::Sender<AnyLoader>,
     made: Map<Key, Made>,
     failure: Option<Failure>,
 }

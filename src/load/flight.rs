@@ -65,8 +65,8 @@ pub(crate) enum Told {
         /// Whether the caller's own loader made it.
         own: bool,
     },
-    /// The loader had nothing for the key.
-    Absent,
+    /// The loader had nothing for the key. Whether it was the caller's own loader.
+    Absent { own: bool },
     /// The load failed.
     Failed(LoadId),
     /// There was no load, because of the engine.

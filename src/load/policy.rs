@@ -48,15 +48,15 @@ impl Serving {
         self.ahead.is_some() || !self.window().is_zero()
     }
 
-    /// What a value with this head is good for; `roll` gives random numbers from 0 to 1. A value without an end
-    /// to its life is fresh.
-    pub(crate) fn judge(&self, head: &Head, life: Option<Life>, roll: impl FnOnce() -> f64) -> Verdict {
-        let (Some(fresh), Some(life)) = (head.fresh, life) else {
+    /// What a value that took `cost` to load is good for; `roll` gives random numbers from 0 to 1. A value
+    /// whose life has no end is fresh.
+    pub(crate) fn judge(&self, cost: Duration, life: Option<Life>, roll: impl FnOnce() -> f64) -> Verdict {
+        let Some(life) = life else {
             return Verdict::Fresh;
         };
-        match life.elapsed.checked_sub(fresh) {
+        match life.stale_for() {
             None => match self.ahead {
-                Some(from) if is_due_early(fresh, life.elapsed, head.cost, from, roll()) => {
+                Some(from) if is_due_early(life.fresh, life.elapsed, cost, from, roll()) => {
                     Verdict::FreshButDue
                 }
                 _ => Verdict::Fresh,
@@ -123,7 +123,7 @@ pub(crate) fn calls_for_load(seen: Seen, present: Option<&Aged>) -> bool {
         (Stored::Plain(_), seen) => seen == Seen::Plain,
         (Stored::Loaded(head, _), seen) => {
             let life = head.life(present.remaining);
-            let stale = life.is_some_and(|life| life.fresh_for.is_zero());
+            let stale = life.is_some_and(|life| life.is_stale());
             let age = life.map(|life| life.age);
             let same = match seen {
                 Seen::Loaded(seen) => age.is_none() || age >= seen,
@@ -157,10 +157,9 @@ mod tests {
         fn a_value_ages_through_its_windows(
             fresh in 1..20u64, revalidate in 0..20u64, on_error in 0..20u64, age in 0..60_000u64,
         ) {
-            let head = head(Some(Duration::from_secs(fresh)), SECOND * 40, SECOND);
             let age = Duration::from_millis(age);
-            let life = Life { age, elapsed: age, fresh_for: Duration::ZERO };
-            let verdict = serving(revalidate, on_error, None).judge(&head, Some(life), || 0.5);
+            let life = Life { age, elapsed: age, fresh: Duration::from_secs(fresh) };
+            let verdict = serving(revalidate, on_error, None).judge(SECOND, Some(life), || 0.5);
             let seconds = age.as_millis() as f64 / 1000.0;
             let expected = if seconds < fresh as f64 {
                 Verdict::Fresh
@@ -251,7 +250,7 @@ mod tests {
     fn what_has_no_end_stays_fresh() {
         let serving = serving(5, 5, Some(0.0));
         let head = head(None, SECOND, SECOND);
-        assert_eq!(head.ttl(), None);
-        assert_eq!(serving.judge(&head, None, || 0.0), Verdict::Fresh);
+        assert_eq!((head.ttl(), head.life(Some(SECOND))), (None, None));
+        assert_eq!(serving.judge(SECOND, None, || 0.0), Verdict::Fresh);
     }
 }

@@ -18,11 +18,11 @@ use crate::value::Value;
 
 type Loading = Pin<Box<dyn Future<Output = Result<Vec<(Key, Made)>, Failure>> + Send>>;
 
-/// A loader: it is called once, with the keys that are to be loaded. It is the user's code, whose drop may
-/// panic too; nobody but its user notices.
-pub(crate) struct Loader(Contained<Box<dyn FnOnce(Vec<Key>) -> Loading + Send>>);
+/// A loader of any types. It is called once, with the keys that are to be loaded. It is the user's code: its drop
+/// may panic, which ends here.
+pub(crate) struct AnyLoader(Contained<Box<dyn FnOnce(Vec<Key>) -> Loading + Send>>);
 
-impl Loader {
+impl AnyLoader {
     pub(crate) fn new<F>(load: impl FnOnce(Vec<Key>) -> F + Send + 'static) -> Self
     where
         F: Future<Output = Result<Vec<(Key, Made)>, Failure>> + Send + 'static,
@@ -39,9 +39,9 @@ impl Loader {
     }
 }
 
-impl fmt::Debug for Loader {
+impl fmt::Debug for AnyLoader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Loader")
+        f.write_str("AnyLoader")
     }
 }
 
@@ -54,9 +54,9 @@ pub(crate) struct Work {
     pub(crate) timeout: Duration,
     /// How long the source of a key is left alone after a failure.
     pub(crate) retry_after: Duration,
-    pub(crate) loader: Loader,
+    pub(crate) loader: AnyLoader,
     /// Where the loader goes if it was not needed.
-    pub(crate) unused: oneshot::Sender<Loader>,
+    pub(crate) unused: oneshot::Sender<AnyLoader>,
 }
 
 /// A loaded value, as it is to be stored, and handed to the callers who joined the load.
@@ -94,11 +94,15 @@ pub(crate) enum Answer {
         /// Whether the caller's own loader made it.
         own: bool,
     },
-    /// The loader had nothing for the key.
-    Absent,
+    /// The loader had nothing for the key. Whether it was the caller's own loader.
+    Absent {
+        own: bool,
+    },
     Failed(Failure),
     /// Somebody else has stored a value, or may have.
     LookAgain,
+    /// Another caller's loader made a value that no codec reads again, so that only that caller has it.
+    Unreadable,
     /// The caller is to serve the stale value that it has.
     ServeStale,
 }

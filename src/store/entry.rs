@@ -1,20 +1,22 @@
 //! What keys hold, as models: whether it was loaded, and how old it is.
 
+use std::time::Duration;
+
 use super::{Store, chunks};
-use crate::envelope::{Head, Life, Stored, is_nothing, open};
+use crate::envelope::{Head, Life, Stored, is_nothing, model_of_loaded, open};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Call;
 use crate::request::{Aged, Request};
 use crate::value::Value;
 
-/// What a key holds.
+/// What a key holds. The stored bytes are opened once, when this is made.
 #[derive(Debug)]
 pub(super) enum Entry {
     Absent,
     /// A value that was not loaded.
     Plain(Value),
-    /// A loaded value. Its life is `None` if it does not matter, for it is fresh as long as it is there.
+    /// A loaded value. Its life is `None` if it is fresh as long as it is there.
     Loaded {
         value: Value,
         head: Head,
@@ -25,24 +27,22 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    /// What was read without the time that is left: `None` if that matters.
+    /// An entry that was read without the time that it has left. `None` if that time decides whether it is fresh.
     pub(super) fn from_value(value: Option<Value>) -> Option<Self> {
-        let Some(value) = value else {
-            return Some(Entry::Absent);
-        };
-        match open(value.as_bytes()) {
-            Stored::Loaded(head, _) if head.turns_stale() => None,
-            _ => Some(Self::from_aged(Some(Aged {
-                value,
-                remaining: None,
-            }))),
+        match value.map(|value| Self::opened(value, None)) {
+            None => Some(Entry::Absent),
+            Some(Entry::Loaded { head, .. }) if head.turns_stale() => None,
+            Some(entry) => Some(entry),
         }
     }
 
     pub(super) fn from_aged(aged: Option<Aged>) -> Self {
-        let Some(Aged { value, remaining }) = aged else {
-            return Entry::Absent;
-        };
+        aged.map_or(Entry::Absent, |Aged { value, remaining }| {
+            Self::opened(value, remaining)
+        })
+    }
+
+    pub(super) fn opened(value: Value, remaining: Option<Duration>) -> Self {
         match open(value.as_bytes()) {
             Stored::Plain(_) => Entry::Plain(value),
             Stored::Foreign => Entry::Foreign,
@@ -60,7 +60,7 @@ impl Entry {
     /// The encoded model, if there is one and it is fresh.
     pub(super) fn fresh_model(&self) -> Option<&[u8]> {
         match self {
-            Entry::Loaded { life: Some(life), .. } if life.fresh_for.is_zero() => None,
+            Entry::Loaded { life: Some(life), .. } if life.is_stale() => None,
             _ => self.model(),
         }
     }
@@ -73,22 +73,15 @@ impl Entry {
     /// The encoded model, if there is one.
     pub(super) fn model(&self) -> Option<&[u8]> {
         match self {
-            Entry::Plain(value) | Entry::Loaded { value, .. } => model_of(value),
+            Entry::Plain(value) => Some(value.as_bytes()),
+            Entry::Loaded { value, .. } => Some(model_of_loaded(value.as_bytes())),
             Entry::Absent | Entry::Foreign => None,
         }
     }
 }
 
-/// The encoded model of a stored value.
-pub(super) fn model_of(value: &Value) -> Option<&[u8]> {
-    match open(value.as_bytes()) {
-        Stored::Plain(model) | Stored::Loaded(_, model) => Some(model),
-        Stored::Foreign => None,
-    }
-}
-
 impl Store {
-    /// What a key holds: one read. `aged` says that its age matters.
+    /// Reads what a key holds. `aged` says that the caller needs its age.
     pub(super) async fn entry_of(&self, call: &mut Call<'_>, key: &Key, aged: bool) -> Result<Entry> {
         if !aged {
             let key = key.clone();
@@ -98,22 +91,21 @@ impl Store {
             }
             self.inner.reads.look_again(1);
         }
-        self.aged_entry(call, key.clone()).await
-    }
-
-    pub(super) async fn aged_entry(&self, call: &mut Call<'_>, key: Key) -> Result<Entry> {
+        let key = key.clone();
         let aged = call.ask(|reply| Request::GetAged { key, reply }).await?;
         Ok(Entry::from_aged(aged))
     }
 
-    /// As [`aged_entry`](Self::aged_entry), for a read that has been counted.
-    pub(super) async fn uncounted_entry(&self, call: &mut Call<'_>, key: Key) -> Result<Entry> {
-        let entry = self.aged_entry(call, key).await?;
-        self.inner.reads.uncount(!entry.is_absent());
-        Ok(entry)
+    /// Reads keys once more for a call whose read has been counted.
+    pub(super) async fn entries_again(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Entry>> {
+        let entries = self.aged_entries(call, keys).await?;
+        for entry in &entries {
+            self.inner.reads.uncount(!entry.is_absent());
+        }
+        Ok(entries)
     }
 
-    /// As [`entry_of`](Self::entry_of) for many keys, in their order.
+    /// Reads what many keys hold, in their order. `aged` says that the caller needs their ages.
     pub(super) async fn entries(&self, call: &mut Call<'_>, keys: &[Key], aged: bool) -> Result<Vec<Entry>> {
         if aged {
             return self.aged_entries(call, keys.to_vec()).await;

@@ -1,13 +1,21 @@
 //! Loads: the builders, and what a call does with what it finds.
+//!
+//! `single` and `many` are the builders, which `options` checks and `plan` keeps. `run` is the one algorithm, in front
+//! of which `future` serves a hit of one key.
 
 mod asked;
+mod found;
 mod future;
+mod loader;
 mod many;
 mod options;
 mod plan;
+mod run;
+mod seal;
 mod single;
 
 pub use self::future::LoadFuture;
+pub use self::loader::{Loader, Model};
 pub use self::many::LoadMany;
 pub use self::options::LoadOptions;
 pub use self::single::Load;

@@ -5,8 +5,9 @@ use std::future::IntoFuture;
 
 use std::time::Duration;
 
-use cachestore::{Error, LoadError, Origin};
+use cachestore::{Error, LoadError, Loaded, Origin};
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 
 use crate::loads::{Asked, Clock, Loaders, Values, seen, settled};
 use crate::support::{memory, ms, secs};
@@ -250,4 +251,172 @@ async fn who_joins_a_load_that_leaves_his_key_out_loads_it() {
     assert_eq!(sorted(many), expected([("given", 1)]));
     let (value, origin, _) = seen(single);
     assert_eq!((value, origin), (2, Origin::Loaded));
+}
+
+/// A call of many keys has a loader of its own too, which may know what another's did not.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_anothers_loader_left_out_is_loaded_by_a_call_of_many() {
+    let (store, loaders, asked) = (memory().await, Loaders::new(), Asked::default());
+    let held = loaders.held(());
+    let leaves_out = store.get_or_load_many(["k"], |_| async {
+        held().await?;
+        Ok::<Values, String>(Values::new())
+    });
+    let (first, second, ()) = tokio::join!(
+        leaves_out.into_future(),
+        async {
+            loaders.called(1).await;
+            store.get_or_load_many(["k"], asked.gives(5)).await
+        },
+        async {
+            loaders.called(1).await;
+            settled().await;
+            loaders.let_go(1);
+        }
+    );
+    assert_eq!(sorted(first), expected([]));
+    assert_eq!(sorted(second), expected([("k", 5)]));
+    assert_eq!(asked.calls(), [["k"]]);
+}
+
+/// A call whose loader has run for other keys cannot run it for a key that another's loader left out.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_anothers_loader_left_out_is_absent_once_the_own_loader_has_run() {
+    let (store, loaders, asked) = (memory().await, Loaders::new(), Asked::default());
+    let held = loaders.held(());
+    let leaves_out = store.get_or_load_many(["k"], |_| async {
+        held().await?;
+        Ok::<Values, String>(Values::new())
+    });
+    let (first, second, ()) = tokio::join!(
+        leaves_out.into_future(),
+        async {
+            loaders.called(1).await;
+            store.get_or_load_many(["k", "own"], asked.gives(5)).await
+        },
+        async {
+            loaders.called(1).await;
+            settled().await;
+            loaders.let_go(1);
+        }
+    );
+    assert_eq!(sorted(first), expected([]));
+    assert_eq!(sorted(second), expected([("own", 5)]));
+    assert_eq!(asked.calls(), [["own"]]);
+}
+
+/// A field that is skipped on the way out, and required on the way in.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Account {
+    id: u32,
+    #[serde(skip_serializing)]
+    secret: String,
+}
+
+fn account(id: u32) -> Account {
+    let secret = String::new();
+    Account { id, secret }
+}
+
+/// Whose loader has run cannot load what another's loader made and nobody can read: it is told what has happened.
+#[tokio::test(start_paused = true)]
+async fn a_joiner_of_a_value_that_does_not_decode_is_told_so() {
+    let (store, loaders) = (memory().await, Loaders::new());
+    let (single, many, ()) = tokio::join!(
+        store
+            .get_or_load("theirs", loaders.held(account(1)))
+            .into_future(),
+        async {
+            loaders.called(1).await;
+            let load = |keys: Vec<String>| async {
+                Ok::<_, String>(keys.into_iter().map(|key| (key, account(2))).collect())
+            };
+            store.get_or_load_many(["theirs", "own"], load).await
+        },
+        async {
+            loaders.called(1).await;
+            settled().await;
+            loaders.let_go(1);
+        }
+    );
+    assert_eq!(single.unwrap(), account(1));
+    let error = many.unwrap_err();
+    assert!(error.is_retryable(), "{error:?}");
+    let LoadError::Store(Error::Unavailable(cause)) = error else {
+        panic!("{error:?}")
+    };
+    assert!(cause.to_string().contains("does not decode"), "{cause}");
+    // Asked again, its own loader makes the value.
+    let load = |keys: Vec<String>| async {
+        Ok::<_, String>(keys.into_iter().map(|key| (key, account(3))).collect())
+    };
+    let many = store.get_or_load_many(["theirs", "own"], load).await;
+    assert_eq!(many.unwrap()["theirs"], account(3));
+}
+
+/// Each value of many keys tells where it came from, how old it is, and how long it stays fresh.
+#[tokio::test(start_paused = true)]
+async fn an_outcome_of_many_is_that_of_each_of_its_keys() {
+    let (store, loaders, asked, clock) = (memory().await, Loaders::new(), Asked::default(), Clock::new());
+    for (key, at) in [("spare", 0), ("stale", 10), ("fresh", 20)] {
+        clock.at(secs(at)).await;
+        let load = store.get_or_load(key, loaders.at_once(1)).ttl(secs(10));
+        load.stale_if_error(secs(30)).await.unwrap();
+    }
+    store.set_model("plain", &1).await.unwrap();
+    clock.at(secs(25)).await;
+    type Boxed = Box<dyn FnOnce(Vec<String>) -> crate::loads::Loading<Values> + Send>;
+    let many = async |keys: [&'static str; 3], loader: Boxed| {
+        store
+            .get_or_load_many(keys, loader)
+            .ttl(secs(10))
+            .stale_while_revalidate(secs(10))
+            .stale_if_error(secs(30))
+            .retry_after(Duration::ZERO)
+            .outcome()
+            .await
+            .unwrap()
+    };
+    let of = |loaded: &Loaded<u32>| (loaded.value, loaded.origin, loaded.age, loaded.fresh_for);
+    let all = many(["fresh", "stale", "plain"], Box::new(asked.gives(9))).await;
+    assert_eq!(of(&all["fresh"]), (1, Origin::Fresh, secs(5), Some(secs(5))));
+    assert_eq!(
+        of(&all["stale"]),
+        (1, Origin::Stale, secs(15), Some(Duration::ZERO))
+    );
+    assert_eq!(of(&all["plain"]), (1, Origin::Fresh, Duration::ZERO, None));
+    settled().await;
+    assert_eq!(asked.calls(), [["stale"]], "it is loaded in the background");
+    let all = many(["spare", "stale", "plain"], Box::new(asked.fails())).await;
+    assert_eq!(
+        of(&all["spare"]),
+        (1, Origin::Stale, secs(25), Some(Duration::ZERO))
+    );
+    // One is loaded, one joins, and one is changed while it is loaded.
+    let held = loaders.held(2);
+    let (_, all, ()) = tokio::join!(
+        store.get_or_load("joined", held).ttl(secs(10)).into_future(),
+        async {
+            loaders.called(4).await;
+            let held = asked.held(&loaders, 3);
+            many(["joined", "loaded", "changed"], Box::new(held)).await
+        },
+        async {
+            loaders.called(5).await;
+            store.delete("changed").await.unwrap();
+            loaders.let_go(2);
+        }
+    );
+    assert_eq!(
+        of(&all["joined"]),
+        (2, Origin::Joined, Duration::ZERO, Some(secs(10)))
+    );
+    assert_eq!(
+        of(&all["loaded"]),
+        (3, Origin::Loaded, Duration::ZERO, Some(secs(10)))
+    );
+    assert_eq!(
+        of(&all["changed"]),
+        (3, Origin::Superseded, Duration::ZERO, Some(Duration::ZERO))
+    );
 }

@@ -165,6 +165,30 @@ async fn what_another_process_loads_is_waited_for() {
     assert_eq!(loading.await.unwrap().unwrap(), 1);
 }
 
+/// Each value of many keys tells where it came from.
+#[tokio::test]
+async fn an_outcome_of_many_tells_what_another_process_has_loaded() {
+    let (server, one, other) = two().await;
+    let (load, running, go) = held(1);
+    let loading = tokio::spawn(async move { one.get_or_load("theirs", load).await });
+    running.await.unwrap();
+    let waiting = tokio::spawn(async move {
+        let load =
+            |keys: Vec<String>| async { Ok::<_, String>(keys.into_iter().map(|key| (key, 2)).collect()) };
+        other.get_or_load_many(["theirs", "ours"], load).outcome().await
+    });
+    let listens = || server.command(&["PUBSUB", "CHANNELS"]).array().len() == 1;
+    assert!(eventually(Duration::from_secs(5), listens).await);
+    go.send(()).unwrap();
+    let all = waiting.await.unwrap().unwrap();
+    let seen = |key: &str| (all[key].value, all[key].origin);
+    assert_eq!(
+        [seen("theirs"), seen("ours")],
+        [(1, Origin::Joined), (2, Origin::Loaded)]
+    );
+    assert_eq!(loading.await.unwrap().unwrap(), 1);
+}
+
 /// The second look, at what the other process has stored, is part of the same read.
 #[tokio::test]
 async fn a_read_that_waits_for_another_process_is_one_miss() {
@@ -193,6 +217,10 @@ async fn a_read_that_waits_for_another_process_is_one_miss() {
     assert_eq!(loading.await.unwrap().unwrap(), 1);
     let stats = other.stats().await.unwrap();
     assert_eq!((stats.hits, stats.misses, stats.sets, stats.loads), (0, 2, 0, 0));
+    assert_eq!(
+        stats.load_joins, 2,
+        "a call of many joins as one of a single key does"
+    );
 }
 
 #[tokio::test]

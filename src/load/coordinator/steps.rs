@@ -242,11 +242,11 @@ impl Coordinator {
                         fate,
                         own,
                     },
-                    // Who joined is not given what cannot be read, and has a loader of their own.
-                    None => Answer::LookAgain,
+                    // A caller who joined has a loader of their own.
+                    None => Answer::Unreadable,
                 }
             }
-            Told::Absent => Answer::Absent,
+            Told::Absent { own } => Answer::Absent { own },
             Told::Failed(load) => {
                 let load = self.loads.get(&load);
                 let failure = load.and_then(|load| load.failure.clone());

@@ -195,7 +195,7 @@ impl Flights {
                 }
                 None => {
                     effects.push(Effect::End(load, key.clone(), Given::Yes));
-                    self.finish(load, &key, |_| Told::Absent, effects);
+                    self.finish(load, &key, |own| Told::Absent { own }, effects);
                 }
             }
         }

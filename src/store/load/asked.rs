@@ -11,17 +11,17 @@ use crate::key::Key;
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) keys: Vec<Key>,
-    pub(super) names: Names,
+    pub(super) names: CallerNames,
 }
 
 /// What the caller named its keys: loaders are given these names, and answers are found under them.
 #[derive(Debug, Clone)]
-pub(super) struct Names {
+pub(super) struct CallerNames {
     /// How many bytes of a key are its namespace.
     prefix: usize,
     /// The names that are not the key as it is stored: stores that share their keys with go-cachestore
     /// trim them.
-    untrimmed: Arc<HashMap<Key, String>>,
+    untrimmed: Option<Arc<HashMap<Key, String>>>,
 }
 
 impl Asked {
@@ -40,15 +40,23 @@ impl Asked {
             }
             keys.push(key);
         }
-        let untrimmed = Arc::new(untrimmed);
-        let names = Names { prefix, untrimmed };
+        let untrimmed = (!untrimmed.is_empty()).then(|| Arc::new(untrimmed));
+        let names = CallerNames { prefix, untrimmed };
         Ok(Self { keys, names })
     }
 }
 
-impl Names {
+impl CallerNames {
+    /// The names of keys that the caller named as they are stored.
+    pub(super) fn as_stored(store: &Store) -> Self {
+        Self {
+            prefix: store.namespace.prefix().len(),
+            untrimmed: None,
+        }
+    }
+
     pub(super) fn of<'n>(&'n self, key: &'n Key) -> &'n str {
-        match self.untrimmed.get(key) {
+        match self.untrimmed.as_ref().and_then(|untrimmed| untrimmed.get(key)) {
             Some(name) => name,
             None => &key.as_str()[self.prefix..],
         }

@@ -1,30 +1,52 @@
-//! The future of a load. What is there is served without an allocation for the way to it.
+//! The future of a load of one key. A hit costs no allocation.
 
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::super::entry::Entry;
-use super::plan::Found;
-use super::single::Load;
-use crate::error::Result;
+use super::super::{One, Store};
+use super::found::Found;
+use super::loader::{Loader, Model};
+use super::run::{Order, Values};
+use crate::error::{Error, Result};
+use crate::key::Key;
 use crate::lane::{Answer, Call};
-use crate::load::{LoadError, Loaded, Verdict};
+use crate::load::{LoadError, Loaded, Origin, Verdict};
 use crate::request::{Aged, Request};
 use crate::value::Value;
 
-type Slow<'a, T, E> = Pin<Box<dyn Future<Output = std::result::Result<Loaded<T>, LoadError<E>>> + Send + 'a>>;
-
-/// The future of a [`Load`].
+/// The future of a [`Load`](crate::Load).
 #[must_use = "futures do nothing unless awaited"]
-pub struct LoadFuture<'a, T, E, F> {
-    /// Until there is more to do than to read. It stays where it is: it is large.
-    load: Option<Load<'a, T, F>>,
-    /// What is read: at first and, if need be, once more.
+pub struct LoadFuture<'a, T, E, F>(LoadedFuture<'a, T, E, F>);
+
+impl<'a, T, E, F> LoadFuture<'a, T, E, F> {
+    pub(super) fn new(store: &'a Store, request: Result<(Order<'a, T, F>, Key)>) -> Self {
+        Self(LoadedFuture::new(store, request, false))
+    }
+}
+
+impl<T, E, F> Future for LoadFuture<'_, T, E, F>
+where
+    F: Loader<One, Value = T, Error = E>,
+    T: Model,
+    E: Send + Sync + 'static,
+{
+    type Output = std::result::Result<T, LoadError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_ok(|loaded| loaded.value)
+    }
+}
+
+/// As a [`LoadFuture`], with where the value came from.
+pub(super) struct LoadedFuture<'a, T, E, F> {
+    /// What was asked for, until there is more to do than to read. It stays where it is: it is large.
+    request: Option<Result<(Order<'a, T, F>, Key)>>,
+    /// The key is read as a part of this call: at first and, if need be, once more.
     call: Call<'a>,
+    /// Whether the caller is told how old the value is.
+    aged: bool,
     state: State<'a, T, E>,
 }
 
@@ -34,14 +56,27 @@ enum State<'a, T, E> {
     Slow(Slow<'a, T, E>),
 }
 
+type Slow<'a, T, E> = Pin<Box<dyn Future<Output = std::result::Result<Values<T>, LoadError<E>>> + Send + 'a>>;
+
 /// The engine's answer, which is on its way.
 enum Reading<'a> {
     Plain(Answer<'a, Option<Value>>),
     Aged(Answer<'a, Option<Aged>>),
 }
 
-impl Reading<'_> {
-    /// What the key holds: `None` if it must be read again, with its age.
+impl<'a> Reading<'a> {
+    /// Sends the request that reads the key. `None` if that has to wait for room, or needs a timer.
+    fn begin(call: &mut Call<'a>, key: Key, aged: bool) -> Option<Self> {
+        if aged {
+            let answer = call.try_begin(|reply| Request::GetAged { key, reply });
+            answer.map(Reading::Aged)
+        } else {
+            let answer = call.try_begin(|reply| Request::Get { key, reply });
+            answer.map(Reading::Plain)
+        }
+    }
+
+    /// What the key holds. `None` if it must be read again, with its age.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Entry>>> {
         match self {
             Reading::Plain(answer) => answer.poll(cx).map_ok(Entry::from_value),
@@ -50,92 +85,112 @@ impl Reading<'_> {
     }
 }
 
-impl<'a, T, E, F> LoadFuture<'a, T, E, F> {
-    pub(super) fn new(load: Load<'a, T, F>) -> Self {
+impl<'a, T, E, F> LoadedFuture<'a, T, E, F> {
+    pub(super) fn new(store: &'a Store, request: Result<(Order<'a, T, F>, Key)>, aged: bool) -> Self {
         Self {
-            call: load.options.store().lane().call(),
-            load: Some(load),
+            request: Some(request),
+            call: store.lane().call(),
+            aged,
             state: State::New,
         }
     }
 }
 
-/// Sends the request that reads the key: `None` if that has to wait for room, or needs a timer.
-fn read<'a, T, F>(load: &Load<'a, T, F>, call: &mut Call<'a>) -> Result<Option<Reading<'a>>> {
-    load.options.check()?;
-    let key = load.key.clone()?;
-    Ok(if load.options.needs_age() {
-        call.try_begin(|reply| Request::GetAged { key, reply })
-            .map(Reading::Aged)
-    } else {
-        call.try_begin(|reply| Request::Get { key, reply })
-            .map(Reading::Plain)
-    })
+impl<'a, T, E, F> LoadedFuture<'a, T, E, F>
+where
+    F: Loader<One, Value = T, Error = E>,
+    T: Model,
+    E: Send + Sync + 'static,
+{
+    /// Begins to read.
+    fn begin(&mut self) -> Result<State<'a, T, E>> {
+        match &self.request {
+            Some(Ok((order, key))) => {
+                let aged = self.aged || order.plan.serving.needs_age();
+                match Reading::begin(&mut self.call, key.clone(), aged) {
+                    Some(reading) => Ok(State::Reading(reading)),
+                    None => self.read(self.aged),
+                }
+            }
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(Error::Closed),
+        }
+    }
+
+    /// Reads, if need be after waiting for room, and loads.
+    fn read(&mut self, aged: bool) -> Result<State<'a, T, E>> {
+        let (order, key) = self.take()?;
+        let slow = order.read(self.call.clone(), vec![key], aged);
+        Ok(State::Slow(Box::pin(slow)))
+    }
+
+    /// Goes on with what was read: serves it, or returns what is to be done.
+    fn go_on(&mut self, entry: Option<Entry>) -> Result<std::result::Result<Loaded<T>, State<'a, T, E>>> {
+        let Some(Ok((order, _))) = &self.request else {
+            return Err(Error::Closed);
+        };
+        let Some(entry) = entry else {
+            order.plan.store.inner.reads.look_again(1);
+            return self.read(true).map(Err);
+        };
+        match order.plan.judge(&entry) {
+            Found {
+                value: Some((value, Verdict::Fresh, times)),
+                ..
+            } => {
+                self.request = None;
+                Ok(Ok(times.of(value, Origin::Fresh)))
+            }
+            found => {
+                let (order, key) = self.take()?;
+                Ok(Err(State::Slow(Box::pin(order.go_on(key, found)))))
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<(Order<'a, T, F>, Key)> {
+        // Polled after its end, it is as closed.
+        self.request.take().unwrap_or(Err(Error::Closed))
+    }
 }
 
 /// What it holds is moved, never pinned.
-impl<T, E, F> Unpin for LoadFuture<'_, T, E, F> {}
+impl<T, E, F> Unpin for LoadedFuture<'_, T, E, F> {}
 
-impl<'a, T, E, F, Fut> Future for LoadFuture<'a, T, E, F>
+impl<T, E, F> Future for LoadedFuture<'_, T, E, F>
 where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-    T: Serialize + DeserializeOwned + Send + 'static,
+    F: Loader<One, Value = T, Error = E>,
+    T: Model,
     E: Send + Sync + 'static,
 {
-    type Output = std::result::Result<T, LoadError<E>>;
+    type Output = std::result::Result<Loaded<T>, LoadError<E>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            let slow: Slow<'a, T, E> = match &mut this.state {
-                State::Slow(slow) => return slow.as_mut().poll(cx).map_ok(|loaded| loaded.value),
-                State::New => {
-                    let Some(load) = &this.load else { return ended() };
-                    if let Some(reading) = read(load, &mut this.call)? {
-                        this.state = State::Reading(reading);
-                        continue;
-                    }
-                    let Some(load) = this.load.take() else {
-                        return ended();
-                    };
-                    Box::pin(load.run(this.call.clone(), false))
-                }
+            this.state = match &mut this.state {
+                State::New => this.begin()?,
                 State::Reading(reading) => {
                     let Poll::Ready(entry) = reading.poll(cx) else {
                         return Poll::Pending;
                     };
                     this.state = State::New;
-                    let Some(load) = &this.load else { return ended() };
-                    let found = entry?.map(|entry| load.judge(&entry));
-                    if let Some(Found {
-                        value: Some((value, Verdict::Fresh, _)),
-                        ..
-                    }) = found
-                    {
-                        this.load = None;
-                        return Poll::Ready(Ok(value));
-                    }
-                    let Some(load) = this.load.take() else {
-                        return ended();
-                    };
-                    match found {
-                        Some(found) => Box::pin(load.go_on(found)),
-                        None => {
-                            load.options.store().inner.reads.look_again(1);
-                            Box::pin(load.run(this.call.clone(), true))
-                        }
+                    match this.go_on(entry?)? {
+                        Ok(loaded) => return Poll::Ready(Ok(loaded)),
+                        Err(state) => state,
                     }
                 }
+                State::Slow(slow) => {
+                    // The loader of one key gives one value.
+                    let one = |mut values: Values<T>| values.pop().ok_or(LoadError::Store(Error::Closed));
+                    return slow
+                        .as_mut()
+                        .poll(cx)
+                        .map(|values| values.and_then(|values| one(values).map(|(_, loaded)| loaded)));
+                }
             };
-            this.state = State::Slow(slow);
         }
     }
-}
-
-/// What a future that has ended answers.
-fn ended<T, E>() -> Poll<std::result::Result<T, LoadError<E>>> {
-    Poll::Ready(Err(LoadError::Store(crate::Error::Closed)))
 }
 
 impl<T, E, F> fmt::Debug for LoadFuture<'_, T, E, F> {

@@ -144,6 +144,28 @@ impl Default for LoadOptions {
 
 impl LoadOptions {
     setters!(self, self.ttl, self);
+
+    /// Refuses what is out of bounds, but for the TTL, which all writes have.
+    pub(super) fn check(&self) -> Result<()> {
+        Ttl::checked(self.timeout)?;
+        let Serving {
+            revalidate,
+            on_error,
+            ahead,
+        } = self.serving;
+        for window in [revalidate, on_error, self.soft, self.retry_after] {
+            if window > LONGEST {
+                return Err(Error::InvalidTtl { ttl: window });
+            }
+        }
+        for (name, fraction) in [("jitter", Some(self.jitter)), ("refresh_ahead", ahead)] {
+            if fraction.is_some_and(|fraction| !(0.0..=1.0).contains(&fraction)) {
+                let reason = format!("{name} is a fraction from 0 to 1");
+                return Err(Error::InvalidConfig { reason });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// All that one load is given beside its loader.
@@ -173,38 +195,6 @@ impl<'a, T> CallOptions<'a, T> {
     pub(super) fn share(&mut self, options: &LoadOptions) {
         self.write.ttl = options.ttl;
         self.shared = options.clone();
-    }
-
-    /// Whether it matters how old a value is.
-    pub(super) fn needs_age(&self) -> bool {
-        self.shared.serving.needs_age()
-    }
-
-    /// All that can be refused before anything is asked.
-    pub(super) fn check(&self) -> Result<()> {
-        self.write.check()?;
-        let (store, shared) = (self.store(), &self.shared);
-        store.count(Ttl::checked(shared.timeout))?;
-        let serving = &shared.serving;
-        let windows = [
-            serving.revalidate,
-            serving.on_error,
-            shared.soft,
-            shared.retry_after,
-        ];
-        for window in windows {
-            if window > LONGEST {
-                return store.count(Err(Error::InvalidTtl { ttl: window }));
-            }
-        }
-        let fractions = [("jitter", Some(shared.jitter)), ("refresh_ahead", serving.ahead)];
-        for (name, fraction) in fractions {
-            if fraction.is_some_and(|fraction| !(0.0..=1.0).contains(&fraction)) {
-                let reason = format!("{name} is a fraction from 0 to 1");
-                return store.count(Err(Error::InvalidConfig { reason }));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! One key: read it, or load it.
+//! Loads of one key: the builder.
 
 use std::fmt;
 use std::future::IntoFuture;
@@ -7,22 +7,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
-use tokio::time::Instant;
-use tracing::Instrument;
 
-use super::super::Store;
-use super::super::entry::Entry;
 use super::super::options::Lifetime;
-use super::future::LoadFuture;
+use super::super::{One, Store};
+use super::asked::CallerNames;
+use super::future::{LoadFuture, LoadedFuture};
+use super::loader::{Loader, Model};
 use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, setters};
-use super::plan::{Found, Plan, Times, judge, told};
-use crate::error::{Error, Result};
+use super::run::Order;
+use crate::error::Result;
 use crate::key::Key;
-use crate::lane::Call;
-use crate::load::{
-    Answer, Failure, Fate, LoadError, Loaded, Loader, Origin, SharedError, Verdict, Wish, contained,
-};
+use crate::load::{LoadError, Loaded};
 
 impl Store {
     /// The value of a key, loaded if there is none.
@@ -119,8 +114,8 @@ impl Store {
 /// A value that is loaded if need be: see [`Store::get_or_load`].
 #[must_use = "a load does nothing until it is awaited"]
 pub struct Load<'a, T, F> {
-    pub(super) options: CallOptions<'a, T>,
-    pub(super) key: Result<Key>,
+    options: CallOptions<'a, T>,
+    key: Result<Key>,
     loader: F,
 }
 
@@ -135,23 +130,22 @@ impl<T, F> fmt::Debug for Load<'_, T, F> {
     }
 }
 
-impl<'a, T, E, F, Fut> IntoFuture for Load<'a, T, F>
+impl<'a, T, E, F> IntoFuture for Load<'a, T, F>
 where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-    T: Serialize + DeserializeOwned + Send + 'static,
+    F: Loader<One, Value = T, Error = E>,
+    T: Model,
     E: Send + Sync + 'static,
 {
     type Output = std::result::Result<T, LoadError<E>>;
     type IntoFuture = LoadFuture<'a, T, E, F>;
 
-    fn into_future(self) -> LoadFuture<'a, T, E, F> {
-        LoadFuture::new(self)
+    fn into_future(self) -> Self::IntoFuture {
+        LoadFuture::new(self.options.store(), self.checked())
     }
 }
 
-impl<T, F> Load<'_, T, F> {
-    /// As awaiting the load itself, with where the value came from and how old it is.
+impl<'a, T, F> Load<'a, T, F> {
+    /// Returns the value with where it came from and how old it is.
     ///
     /// ```
     /// use cachestore::Origin;
@@ -166,185 +160,28 @@ impl<T, F> Load<'_, T, F> {
     ///
     /// # Errors
     ///
-    /// As [`get_or_load`](Store::get_or_load).
+    /// The errors of [`get_or_load`](Store::get_or_load).
     ///
     /// # Cancel safety
     ///
-    /// As [`get_or_load`](Store::get_or_load).
-    pub async fn outcome<E, Fut>(self) -> std::result::Result<Loaded<T>, LoadError<E>>
+    /// Safe: a load that has begun goes on, and is stored.
+    pub async fn outcome<E>(self) -> std::result::Result<Loaded<T>, LoadError<E>>
     where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-        T: Serialize + DeserializeOwned + Send + 'static,
+        F: Loader<One, Value = T, Error = E>,
+        T: Model,
         E: Send + Sync + 'static,
     {
-        let call = self.options.store().lane().call();
-        self.run(call, true).await
+        LoadedFuture::new(self.options.store(), self.checked(), true).await
     }
 
-    /// Reads the key as a part of `call`, and goes on with what is there.
-    pub(super) async fn run<E, Fut>(
-        self,
-        mut call: Call<'_>,
-        aged: bool,
-    ) -> std::result::Result<Loaded<T>, LoadError<E>>
-    where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-        T: Serialize + DeserializeOwned + Send + 'static,
-        E: Send + Sync + 'static,
-    {
-        self.options.check()?;
-        let key = self.key.clone()?;
-        let aged = aged || self.options.needs_age();
-        let store = self.options.store();
-        let entry = store.entry_of(&mut call, &key, aged).await?;
-        let found = self.judge(&entry);
-        match found.value {
-            Some((value, Verdict::Fresh, times)) => Ok(times.of(value, Origin::Fresh)),
-            _ => Box::pin(self.go_on(found)).await,
-        }
-    }
-
-    /// What is to be made of an entry.
-    pub(super) fn judge(&self, entry: &Entry) -> Found<T>
-    where
-        T: DeserializeOwned,
-    {
-        judge(entry, &self.options.shared.serving, self.options.store().codec())
-    }
-
-    /// Goes on with what is not simply there.
-    pub(super) async fn go_on<E, Fut>(self, found: Found<T>) -> std::result::Result<Loaded<T>, LoadError<E>>
-    where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-        T: Serialize + DeserializeOwned + Send + 'static,
-        E: Send + Sync + 'static,
-    {
+    /// What was asked for, if nothing of it is to be refused.
+    fn checked(self) -> Result<(Order<'a, T, F>, Key)> {
         let plan = self.options.plan()?;
-        let (loader, own) = loader(self.loader, &plan);
-        load(plan, self.key?, found, loader, own).await
-    }
-}
-
-/// The loader that the coordinator calls, and where what it makes comes to its own caller.
-fn loader<T, E, F, Fut>(load: F, plan: &Plan<'_, T>) -> (Loader, oneshot::Receiver<T>)
-where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
-    T: Serialize + DeserializeOwned + Send + 'static,
-    E: Send + Sync + 'static,
-{
-    let (seal, describe) = (plan.seal.clone(), plan.describe);
-    let span = tracing::Span::current();
-    let (sender, own) = oneshot::channel();
-    let loader = Loader::new(move |keys| {
-        let load = async move {
-            let began = Instant::now();
-            let loaded = load().await;
-            let value = loaded.map_err(|error| Failure::Loader(SharedError::new(error, describe)))?;
-            let cost = began.elapsed();
-            // It is called with its one key.
-            let Some(key) = keys.into_iter().next() else {
-                return Ok(Vec::new());
-            };
-            let (made, value) = seal.seal(&key, value, cost)?;
-            contained(|| drop(sender.send(value)));
-            Ok(vec![(key, made)])
+        let order = Order {
+            names: CallerNames::as_stored(plan.store),
+            plan,
+            loader: self.loader,
         };
-        load.instrument(span)
-    });
-    (loader, own)
-}
-
-async fn load<T, E>(
-    plan: Plan<'_, T>,
-    key: Key,
-    mut found: Found<T>,
-    mut loader: Loader,
-    mut made_here: oneshot::Receiver<T>,
-) -> std::result::Result<Loaded<T>, LoadError<E>>
-where
-    T: DeserializeOwned,
-    E: Send + Sync + 'static,
-{
-    let loads = &plan.store.inner.loads;
-    plan.count(&found);
-    // Whether another process has loaded it while this call waited.
-    let mut waited = false;
-    loop {
-        let spare = match found.value {
-            Some((value, verdict @ (Verdict::FreshButDue | Verdict::Stale), times)) => {
-                let (work, _) = plan.work(loader);
-                loads.refresh([(key, found.seen)], work);
-                return Ok(plan.served(value, verdict, times));
-            }
-            Some((value, Verdict::Fresh, times)) => {
-                let origin = if waited { Origin::Joined } else { Origin::Fresh };
-                if waited {
-                    loads.counters.joined();
-                }
-                return Ok(times.of(value, origin));
-            }
-            Some((value, Verdict::Spare, times)) => Some((value, times)),
-            Some((_, Verdict::Gone, _)) | None => None,
-        };
-        let (work, unused) = plan.work(loader);
-        let wish = Wish {
-            key: key.clone(),
-            seen: found.seen,
-            has_spare: spare.is_some(),
-        };
-        let answer = match loads.load([wish], [], work).await {
-            Ok(mut waiting) => match waiting.pop() {
-                Some(waiting) => plan.wait(waiting, spare.is_some()).await,
-                None => Err(LoadError::Store(Error::Closed)),
-            },
-            Err(error) => Err(LoadError::Store(error)),
-        };
-        let failure = match answer {
-            Ok(Answer::Loaded { made, fate, own }) => {
-                let origin = match fate {
-                    Fate::Superseded => Origin::Superseded,
-                    Fate::Stored | Fate::NotStored if own => Origin::Loaded,
-                    Fate::Stored | Fate::NotStored => Origin::Joined,
-                };
-                let fresh_for = match fate {
-                    Fate::Stored => made.fresh,
-                    Fate::Superseded | Fate::NotStored => Some(Duration::ZERO),
-                };
-                let own = if own { made_here.try_recv().ok() } else { None };
-                match plan.open(&made, own) {
-                    Ok(value) => return Ok(Times::new(fresh_for).of(value, origin)),
-                    Err(error) => LoadError::Store(error),
-                }
-            }
-            // Absent is what a loader of many keys says of one: this call's own may know better.
-            Ok(Answer::LookAgain | Answer::Absent) => match unused.await {
-                Ok(back) => match plan
-                    .store
-                    .uncounted_entry(&mut plan.store.lane().call(), key.clone())
-                    .await
-                {
-                    Ok(entry) => {
-                        loader = back;
-                        waited = true;
-                        found = plan.judge(&entry);
-                        continue;
-                    }
-                    Err(error) => LoadError::Store(error),
-                },
-                Err(_) => LoadError::Store(Error::Closed),
-            },
-            // Who has nothing stale is never answered so.
-            Ok(Answer::ServeStale) => LoadError::Timeout,
-            Ok(Answer::Failed(failure)) => told(failure),
-            Err(failure) => failure,
-        };
-        return match spare {
-            Some((value, times)) => Ok(plan.served(value, Verdict::Spare, times)),
-            None => Err(failure),
-        };
+        Ok((order, self.key?))
     }
 }
