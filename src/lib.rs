@@ -113,6 +113,8 @@
 mod asker;
 mod codec;
 mod config;
+mod engine;
+mod engines;
 mod envelope;
 mod error;
 mod footprint;

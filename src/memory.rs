@@ -9,9 +9,10 @@ mod leases;
 mod operation;
 mod sketch;
 mod slab;
+mod start;
 mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use engine::{MemoryEngine, Start};
+pub(crate) use start::Memory;

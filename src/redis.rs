@@ -16,6 +16,7 @@ mod link;
 mod lock;
 mod reply;
 mod script;
+mod start;
 mod stream;
 mod subscriber;
 #[cfg(test)]
@@ -25,7 +26,4 @@ mod walk;
 #[doc(no_inline)]
 pub use ::redis::*;
 
-pub(crate) use self::engine::{RedisEngine, Start};
-pub(crate) use self::generation::Generation;
-pub(crate) use self::lock::MAY_NOT_PUBLISH;
-pub(crate) use self::subscriber::{Subscriber, Subscriptions};
+pub(crate) use self::start::Redis;

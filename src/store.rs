@@ -18,6 +18,7 @@ mod update;
 mod write;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,11 +37,13 @@ pub use self::scan::{Scan, ScanEntries};
 pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
 pub use self::write::{Set, SetFuture, SetIf, SetMany};
-use crate::config::{Config, EngineConfig, EngineKind};
+use crate::config::{Config, EngineKind};
+use crate::engine::Profile;
+use crate::engines;
 use crate::error::{Error, Phase, Result};
 use crate::footprint::Limits;
 use crate::key::{Key, KeyMaker, Namespace};
-use crate::lane::{Bounds, LaneSender, Stamp, lane, until};
+use crate::lane::{Bounds, LaneSender, lane, until};
 use crate::load as loading;
 use crate::lock as locking;
 use crate::request::Request;
@@ -79,6 +82,7 @@ struct Inner {
     lane: LaneSender,
     keys: KeyMaker,
     config: Config,
+    profile: Profile,
     refused: AtomicU64,
     reads: Reads,
     supervisor: ActorRef<Supervisor>,
@@ -111,7 +115,12 @@ impl Store {
     ///
     /// Safe: a store that is not returned is stopped.
     pub async fn open(config: impl Into<Config>) -> Result<Self> {
-        Self::open_with(config.into()).await
+        Self::opening(config.into()).await
+    }
+
+    /// Opens a store. A trait object, so that the actors are compiled with this crate and not with each caller's.
+    fn opening(config: Config) -> Pin<Box<dyn Future<Output = Result<Self>> + Send>> {
+        Box::pin(Self::open_with(config))
     }
 
     async fn open_with(config: Config) -> Result<Self> {
@@ -124,16 +133,13 @@ impl Store {
             Some(name) => Namespace::default().nested(name)?,
             None => Namespace::default(),
         };
-        let stamp = match config.engine() {
-            EngineKind::Memory => Stamp::TimedWrites,
-            EngineKind::Redis => Stamp::All,
-        };
+        let profile = engines::profile(&config.engine);
         let bounds = Bounds {
             length: settings.queue_length,
             bytes: settings.queue_bytes,
             patience: settings.request_timeout,
         };
-        let (lane, receiver) = lane(&bounds, stamp, &home);
+        let (lane, receiver) = lane(&bounds, profile.stamp, &home);
         let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
         let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout, home);
@@ -144,6 +150,7 @@ impl Store {
             ended: running,
             go_compatible: settings.go_compatible,
             sender: lane.clone(),
+            engine_keeps_locks: profile.keeps_locks,
             locks: lock_ends,
             lock_bounds: locking::Bounds {
                 each: settings.max_lock_waiters_per_key,
@@ -159,6 +166,7 @@ impl Store {
             lane,
             keys,
             config,
+            profile,
             refused: AtomicU64::new(0),
             reads: Reads::default(),
             supervisor,
@@ -210,7 +218,7 @@ impl Store {
     /// Which engine serves this store.
     #[must_use]
     pub fn engine(&self) -> EngineKind {
-        self.inner.config.engine()
+        self.inner.profile.kind
     }
 
     /// What the store was opened with.
@@ -319,18 +327,9 @@ impl Store {
         &self.inner.lane
     }
 
-    /// Whether a write is made once it is in the lane: the engine alone owns what it writes to.
-    fn completes_on_enqueue(&self) -> bool {
-        self.engine() == EngineKind::Memory
-    }
-
-    /// Whether requests are carried out in the order in which they are sent, also those of many keys:
-    /// connections do not wait for each other.
-    fn keeps_order(&self) -> bool {
-        match &self.inner.config.engine {
-            EngineConfig::Memory { .. } => true,
-            EngineConfig::Redis(options) => options.connections == 1,
-        }
+    /// What there is to know of the engine.
+    fn profile(&self) -> Profile {
+        self.inner.profile
     }
 
     /// A value's key, in this handle's namespace.
@@ -353,13 +352,9 @@ impl Store {
     }
 
     fn limits(&self) -> Limits {
-        let capacity_bytes = match self.inner.config.engine {
-            EngineConfig::Memory { capacity_bytes } => Some(capacity_bytes),
-            EngineConfig::Redis(_) => None,
-        };
         Limits {
             max_value_bytes: self.inner.config.settings().max_value_bytes,
-            capacity_bytes,
+            capacity_bytes: self.inner.profile.capacity_bytes,
         }
     }
 

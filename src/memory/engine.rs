@@ -38,14 +38,14 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// What the engine is started with.
 #[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) lane: LaneReceiver,
-    pub(crate) capacity_bytes: usize,
+pub(super) struct Setup {
+    pub(super) lane: LaneReceiver,
+    pub(super) capacity_bytes: usize,
 }
 
 /// Owns the table, alone.
 #[derive(Debug)]
-pub(crate) struct MemoryEngine {
+pub(super) struct MemoryEngine {
     lane: LaneReceiver,
     /// Boxed, for the actor's future is moved with every poll.
     table: Box<Table>,
@@ -64,14 +64,14 @@ pub(crate) struct MemoryEngine {
 }
 
 impl Actor for MemoryEngine {
-    type Args = Start;
+    type Args = Setup;
     type Error = Infallible;
 
-    async fn on_start(start: Start, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
+    async fn on_start(setup: Setup, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
         let origin = Instant::now();
         Ok(Self {
-            lane: start.lane,
-            table: Box::new(Table::new(start.capacity_bytes)),
+            lane: setup.lane,
+            table: Box::new(Table::new(setup.capacity_bytes)),
             sweeps: VecDeque::new(),
             overdue: false,
             origin,

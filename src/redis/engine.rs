@@ -37,15 +37,15 @@ const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the engine is started with.
 #[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) lane: LaneReceiver,
-    pub(crate) options: Box<RedisOptions>,
-    pub(crate) generation: Generation,
-    pub(crate) go_compatible: bool,
+pub(super) struct Setup {
+    pub(super) lane: LaneReceiver,
+    pub(super) options: Box<RedisOptions>,
+    pub(super) generation: Generation,
+    pub(super) go_compatible: bool,
 }
 
 /// Owns the connections, alone.
-pub(crate) struct RedisEngine {
+pub(super) struct RedisEngine {
     lane: LaneReceiver,
     lane_ended: bool,
     links: Vec<Link>,
@@ -65,21 +65,21 @@ impl fmt::Debug for RedisEngine {
 }
 
 impl Actor for RedisEngine {
-    type Args = Start;
+    type Args = Setup;
     type Error = Infallible;
 
-    async fn on_start(start: Start, _: ActorRef<Self>) -> Result<Self, Infallible> {
+    async fn on_start(setup: Setup, _: ActorRef<Self>) -> Result<Self, Infallible> {
         let now = Instant::now();
-        let layout = Layout::new(start.go_compatible);
-        let options = Arc::new(*start.options);
+        let layout = Layout::new(setup.go_compatible);
+        let options = Arc::new(*setup.options);
         let links = (0..options.connections)
-            .map(|_| Link::new(options.clone(), layout, start.generation.clone(), now))
+            .map(|_| Link::new(options.clone(), layout, setup.generation.clone(), now))
             .collect();
         Ok(Self {
-            lane: start.lane,
+            lane: setup.lane,
             lane_ended: false,
             links,
-            generation: start.generation,
+            generation: setup.generation,
             stats: Stats::default(),
             due: None,
             alarm: Box::pin(tokio::time::sleep_until(now)),

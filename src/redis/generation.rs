@@ -13,14 +13,14 @@ use std::task::{Context, Poll};
 use tokio::sync::watch;
 
 /// The generation of a store's connections. Clones share it.
-pub(crate) struct Generation {
+pub(super) struct Generation {
     current: watch::Sender<u64>,
     /// Ends when another generation has begun, with a receiver that has seen it.
     next: Pin<Box<dyn Future<Output = watch::Receiver<u64>> + Send>>,
 }
 
 impl Generation {
-    pub(crate) fn first() -> Self {
+    pub(super) fn first() -> Self {
         Self::of(watch::Sender::new(0))
     }
 

@@ -18,7 +18,7 @@ use crate::ttl::LONGEST;
 const MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Why releases are not announced, and what to do.
-pub(crate) const MAY_NOT_PUBLISH: &str =
+pub(super) const MAY_NOT_PUBLISH: &str =
     "the server's user may not publish: it needs `+publish` and `&cachestore:*`";
 
 pub(super) fn command(request: &LockRequest, layout: Layout, by: By) -> Cmd {

@@ -45,18 +45,18 @@ const TURN: usize = 256;
 
 /// What the subscriber is started with.
 #[derive(Debug)]
-pub(crate) struct Subscriptions {
-    pub(crate) options: Box<RedisOptions>,
-    pub(crate) generation: Generation,
-    pub(crate) watches: mpsc::UnboundedReceiver<Watch>,
+pub(super) struct Subscriptions {
+    pub(super) options: Box<RedisOptions>,
+    pub(super) generation: Generation,
+    pub(super) watches: mpsc::UnboundedReceiver<Watch>,
     /// Who is told of locks.
-    pub(crate) locks: mpsc::Sender<News>,
+    pub(super) locks: mpsc::Sender<News>,
     /// Who is told of leases.
-    pub(crate) leases: mpsc::Sender<News>,
+    pub(super) leases: mpsc::Sender<News>,
 }
 
 /// Owns the connection, alone.
-pub(crate) struct Subscriber {
+pub(super) struct Subscriber {
     options: Arc<RedisOptions>,
     watches: mpsc::UnboundedReceiver<Watch>,
     locks: Listener,

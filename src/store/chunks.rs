@@ -49,7 +49,7 @@ pub(super) async fn delete(call: &mut Call<'_>, keys: Vec<Key>) -> Result<u64> {
 
 /// Writes entries in chunks, in their order.
 pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>) -> Result<()> {
-    if store.completes_on_enqueue() {
+    if store.profile().completes_when_queued {
         let mut writes = writes.into_iter();
         let mut begun = false;
         while writes.len() > 0 {
@@ -65,7 +65,7 @@ pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>
         Request::SetMany { writes, reply }
     };
     // Chunks may overtake each other where connections do, and one key may be in two of them.
-    let ahead = if store.keeps_order() { AHEAD } else { 1 };
+    let ahead = if store.profile().keeps_order { AHEAD } else { 1 };
     change(call, writes, ahead, make, |()| {}).await
 }
 

@@ -89,7 +89,7 @@ impl<'a> IntoFuture for Set<'a> {
 
     fn into_future(self) -> SetFuture<'a> {
         SetFuture(match self.checked() {
-            Ok((store, write)) if store.completes_on_enqueue() => {
+            Ok((store, write)) if store.profile().completes_when_queued => {
                 State::New(store, Request::Set { write, reply: None })
             }
             Ok((store, write)) => State::Waiting(Box::pin(store.lane().ask(|reply| Request::Set {

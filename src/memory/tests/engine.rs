@@ -6,7 +6,7 @@ use kameo::actor::{ActorRef, Spawn};
 
 use tokio::runtime::Handle;
 
-use super::super::{MemoryEngine, Start};
+use super::super::engine::{MemoryEngine, Setup};
 use super::Keys;
 use crate::error::{Error, Result};
 use crate::lane::{Bounds, LaneSender, Stamp, lane};
@@ -28,7 +28,7 @@ impl Engine {
             patience: Duration::from_secs(5),
         };
         let (sender, receiver) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
-        let actor = MemoryEngine::spawn(Start {
+        let actor = MemoryEngine::spawn(Setup {
             lane: receiver,
             capacity_bytes: 16 << 20,
         });

@@ -12,7 +12,7 @@ use crate::config::{Config, EngineConfig, RedisConfig};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::{Bounds, LaneSender, Stamp, lane};
-use crate::redis::{RedisEngine, Start};
+use crate::redis::engine::{RedisEngine, Setup};
 use crate::request::{
     LeaseAction, LeaseAnswer, LeaseRequest, Names, Reply, Request, TaggedReply, Token, Write,
 };
@@ -60,10 +60,10 @@ impl Loader {
             patience: Duration::from_secs(10),
         };
         let (lane, receiver) = lane(&bounds, Stamp::All, &Handle::current());
-        let engine = RedisEngine::spawn(Start {
+        let engine = RedisEngine::spawn(Setup {
             lane: receiver,
             options,
-            generation: crate::redis::Generation::first(),
+            generation: crate::redis::generation::Generation::first(),
             go_compatible,
         });
         Self {

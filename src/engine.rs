@@ -1,0 +1,128 @@
+//! The seam between a store and its engine: how an engine is started, and what the rest of the store may know of it.
+//!
+//! [`Profile`] holds all that handles, loads and locks have to know. They never ask which engine it is.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use kameo::Actor;
+use kameo::actor::{ActorId, ActorRef};
+
+use crate::config::EngineKind;
+use crate::lane::{LaneReceiver, Stamp};
+use crate::request::Watcher;
+
+/// What a store has to know of its engine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Profile {
+    /// What [`Store::engine`](crate::Store::engine) returns.
+    pub(crate) kind: EngineKind,
+    /// A write is complete once it is in the request queue, so that it needs no reply.
+    pub(crate) completes_when_queued: bool,
+    /// Requests are carried out in the order in which they are sent, whatever their keys are.
+    pub(crate) keeps_order: bool,
+    /// Which time a request carries, and so who keeps its deadline.
+    pub(crate) stamp: Stamp,
+    /// The most bytes that entries may hold. `None` if the engine has no such bound of ours.
+    pub(crate) capacity_bytes: Option<usize>,
+    /// The engine keeps the locks. If it does not, they are all in this process, and the lock scheduler keeps them.
+    pub(crate) keeps_locks: bool,
+}
+
+/// A configured engine that has not been started.
+pub(crate) trait Engine: Send {
+    fn profile(&self) -> Profile;
+
+    /// Starts the engine's actors as members of `crew`. The actor that serves the request queue is added first, so
+    /// that it is stopped last.
+    fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> impl Future<Output = Watchers> + Send;
+}
+
+/// What an engine is started with.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The engine's end of the request queue.
+    pub(crate) lane: LaneReceiver,
+    /// The stored data is shared with go-cachestore.
+    pub(crate) go_compatible: bool,
+}
+
+/// How the lock scheduler and the load coordinator learn of what other processes do. `None` if there are none.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers {
+    pub(crate) locks: Option<Watcher>,
+    pub(crate) leases: Option<Watcher>,
+}
+
+/// The actors of a store, each linked to its supervisor `S`. They are stopped in the reverse order of their start.
+pub(crate) struct Crew<S: Actor> {
+    supervisor: ActorRef<S>,
+    members: Vec<Member>,
+}
+
+/// An actor of a store, of whatever type.
+pub(crate) struct Member {
+    name: &'static str,
+    id: ActorId,
+    actor: Box<dyn Stop>,
+}
+
+impl<S: Actor> Crew<S> {
+    pub(crate) fn new(supervisor: ActorRef<S>) -> Self {
+        Self {
+            supervisor,
+            members: Vec::new(),
+        }
+    }
+
+    /// Links an actor to the supervisor. `name` is for the log.
+    pub(crate) async fn add<A: Actor>(&mut self, name: &'static str, actor: ActorRef<A>) {
+        self.supervisor.link(&actor).await;
+        self.members.push(Member {
+            name,
+            id: actor.id(),
+            actor: Box::new(actor),
+        });
+    }
+
+    /// The members, without the reference to their supervisor, which would keep it alive.
+    pub(crate) fn into_members(self) -> Vec<Member> {
+        self.members
+    }
+}
+
+impl Member {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn id(&self) -> ActorId {
+        self.id
+    }
+
+    /// Stops the actor, and waits until it has ended.
+    pub(crate) async fn stop(&self) {
+        self.actor.stop().await;
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+trait Stop: Send + Sync {
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+impl<A: Actor> Stop for ActorRef<A> {
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            // An actor that has ended already needs no telling.
+            let _ = self.stop_gracefully().await;
+            self.wait_for_shutdown_with_result(|_| ()).await;
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! What the Redis engine is to a store.
+
+use kameo::Actor;
+use kameo::actor::Spawn;
+use tokio::sync::mpsc;
+
+use super::engine::{RedisEngine, Setup};
+use super::generation::Generation;
+use super::lock::MAY_NOT_PUBLISH;
+use super::subscriber::{Subscriber, Subscriptions};
+use crate::config::{EngineKind, RedisOptions};
+use crate::engine::{Crew, Engine, Profile, Start, Watchers};
+use crate::lane::Stamp;
+use crate::request::Watcher;
+
+/// How much news may wait for the actor that it is for.
+const NEWS: usize = 1024;
+
+/// The Redis engine, configured.
+#[derive(Debug)]
+pub(crate) struct Redis {
+    options: Box<RedisOptions>,
+}
+
+impl Redis {
+    pub(crate) fn new(options: Box<RedisOptions>) -> Self {
+        Self { options }
+    }
+}
+
+impl Engine for Redis {
+    fn profile(&self) -> Profile {
+        Profile {
+            kind: EngineKind::Redis,
+            completes_when_queued: false,
+            // Connections do not wait for each other.
+            keeps_order: self.options.connections == 1,
+            stamp: Stamp::All,
+            capacity_bytes: None,
+            keeps_locks: true,
+        }
+    }
+
+    async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> Watchers {
+        let generation = Generation::first();
+        let engine = RedisEngine::spawn(Setup {
+            lane: start.lane,
+            options: self.options.clone(),
+            generation: generation.clone(),
+            go_compatible: start.go_compatible,
+        });
+        crew.add("Redis engine", engine).await;
+        let (watch, watches) = mpsc::unbounded_channel();
+        let (locks, lock_news) = mpsc::channel(NEWS);
+        let (leases, lease_news) = mpsc::channel(NEWS);
+        let subscriber = Subscriber::spawn(Subscriptions {
+            options: self.options,
+            generation,
+            watches,
+            locks,
+            leases,
+        });
+        crew.add("Redis subscriber", subscriber).await;
+        tracing::debug!("the Redis engine has started");
+        Watchers {
+            locks: Some(Watcher {
+                watch: watch.clone(),
+                news: lock_news,
+                beside_pollers: start.go_compatible,
+                may_not_announce: MAY_NOT_PUBLISH,
+            }),
+            leases: Some(Watcher {
+                watch,
+                news: lease_news,
+                beside_pollers: false,
+                may_not_announce: MAY_NOT_PUBLISH,
+            }),
+        }
+    }
+}
