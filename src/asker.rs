@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Cause, Error, Result};
 use crate::lane::{LaneSender, Refused};
-use crate::request::{Outcome, Request, TaggedReply};
+use crate::request::{Operation, Outcome, Reply, Request, TaggedReply};
 use crate::spread::Map;
 
 type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -43,14 +43,15 @@ impl<About, Answer> Asker<About, Answer> {
     }
 
     /// Asks. Questions about one key are answered in the order in which they are asked.
-    pub(crate) fn ask(&mut self, about: About, make: impl FnOnce(TaggedReply<Answer>) -> Request) {
+    pub(crate) fn ask(&mut self, about: About, operation: impl Operation<Answer = Answer>) {
         self.numbers += 1;
         let number = self.numbers;
         self.asked.insert(number, about);
-        let request = make(TaggedReply::new(self.answer_to.clone(), number));
+        let reply = TaggedReply::new(self.answer_to.clone(), number);
+        let request = operation.into_request(Reply::Actor(reply));
         if !self.is_held_up() {
             match self.engine.try_send(request) {
-                // One that is refused because the engine has gone is dropped, which answers it.
+                // A request that is refused because the engine has gone is dropped, which answers it.
                 Ok(()) | Err(Refused::Closed) => {}
                 Err(Refused::Full(envelope)) => self.outbox.push_back((number, envelope.request)),
             }
@@ -136,7 +137,7 @@ mod tests {
     use super::*;
     use crate::error::Phase;
     use crate::lane::{Bounds, Stamp, lane};
-    use crate::request::{LeaseAction, LeaseAnswer, LeaseRequest, Names, Token};
+    use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, Token};
 
     #[tokio::test(start_paused = true)]
     async fn what_finds_no_room_was_not_asked() {
@@ -155,9 +156,8 @@ mod tests {
                 names: Names::default(),
                 given: false,
             };
-            asker.ask(about, |reply| {
-                Request::Lease(Box::new(LeaseRequest { action, reply }))
-            });
+            let step = Box::new(action);
+            asker.ask(about, Lease { step });
         }
         let (about, answer) = poll_fn(|cx| asker.poll_answer(cx)).await;
         assert_eq!(about, 2, "the first is in the lane, where it waits");

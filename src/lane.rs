@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::{Cause, Error, Phase, Result};
-use crate::request::{Reply, Request};
+use crate::request::{Operation, Reply, Request};
 use crate::ttl::LONGEST;
 
 /// How much longer than an engine that keeps deadlines a caller on another runtime waits: the engine
@@ -142,8 +142,8 @@ impl LaneSender {
     }
 
     /// Makes a call of one request: see [`Call::ask`].
-    pub(crate) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        self.call().ask(make).await
+    pub(crate) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        self.call().ask(operation).await
     }
 
     /// Makes a call of one request that has no reply: see [`Call::send`].
@@ -238,32 +238,40 @@ impl<'a> Call<'a> {
         *self.deadline.get_or_insert_with(|| self.lane.limit())
     }
 
-    /// Sends the request that `make` builds around its reply, and waits for the answer.
+    /// The error of a call that has nothing to send.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.lane.is_closed() {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Sends a request and waits for the answer.
     ///
     /// On the engine's own runtime, once there was room, that wait has no timer: whatever keeps the
     /// engine from its turn there is a turn away itself, and a timer for each request would cost a
     /// third of it.
-    pub(crate) async fn ask<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        self.begin(make).await?.wait().await
+    pub(crate) async fn ask<O: Operation>(&mut self, operation: O) -> Result<O::Answer> {
+        self.begin(operation).await?.wait().await
     }
 
     /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
-    pub(crate) async fn ask_for_long<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
+    pub(crate) async fn ask_for_long<O: Operation>(&mut self, operation: O) -> Result<O::Answer> {
         if self.lane.stamp == Stamp::TimedWrites {
             // Known, the deadline holds for the answer too.
             self.deadline();
         }
-        self.ask(make).await
+        self.ask(operation).await
     }
 
-    /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. What
-    /// `make` captured is lost if there is not.
-    pub(crate) fn try_begin<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Option<Answer<'a, T>> {
+    /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. Otherwise
+    /// drops the operation.
+    pub(crate) fn try_begin<O: Operation>(&mut self, operation: O) -> Option<Answer<'a, O::Answer>> {
         if self.lane.is_abroad() {
             return None;
         }
         let (reply, answer) = Reply::new();
-        let request = make(reply);
+        let request = operation.into_request(reply);
         let changes = request.changes();
         self.try_send(request).ok()?;
         Some(Answer {
@@ -274,10 +282,10 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Sends the request that `make` builds around its reply. Returns its answer, to be waited for later.
-    pub(crate) async fn begin<T>(&mut self, make: impl FnOnce(Reply<T>) -> Request) -> Result<Answer<'a, T>> {
+    /// Sends a request. Returns its answer, to be waited for later.
+    pub(crate) async fn begin<O: Operation>(&mut self, operation: O) -> Result<Answer<'a, O::Answer>> {
         let (reply, answer) = Reply::new();
-        let request = make(reply);
+        let request = operation.into_request(reply);
         let changes = request.changes();
         self.send(request).await?;
         Ok(Answer {
@@ -420,10 +428,11 @@ impl LaneReceiver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request;
 
     fn ping() -> Request {
         let (reply, _) = Reply::new();
-        Request::Ping { reply }
+        request::Ping {}.into_request(reply)
     }
 
     #[tokio::test(start_paused = true)]

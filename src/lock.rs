@@ -27,7 +27,7 @@ pub(crate) use self::scheduler::{Scheduler, Start};
 use crate::error::{Cause, Error, Phase, Result};
 use crate::inbox::{InboxReceiver, InboxSender, Refused, inbox};
 use crate::key::Key;
-use crate::request::{LockAction, LockAnswer};
+use crate::request::{Effect, LockAction, LockAnswer};
 use crate::secret::Secret;
 
 /// What keeps the actors of a store alive while it is held.
@@ -192,7 +192,7 @@ impl Handle {
 
     /// One step by secret.
     pub(crate) async fn step(&self, key: Key, action: LockAction) -> Result<LockAnswer> {
-        let changes = action.changes();
+        let changes = action.effect() != Effect::Question;
         self.ask(changes, |reply| Command::Step { key, action, reply })
             .await
     }

@@ -3,12 +3,15 @@
 //! [`RedisConfig`](crate::RedisConfig) take.
 
 mod backoff;
-mod command;
+mod batch;
 mod connect;
 mod connection_log;
+mod doubt;
 mod engine;
+mod exchange;
 mod fault;
 mod generation;
+mod gets;
 mod job;
 mod layout;
 mod lease;
@@ -21,7 +24,10 @@ mod stream;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod values;
 mod walk;
+mod wire;
+mod writes;
 
 #[doc(no_inline)]
 pub use ::redis::*;

@@ -46,7 +46,7 @@ use crate::key::{Key, KeyMaker, Namespace};
 use crate::lane::{Bounds, LaneSender, lane, until};
 use crate::load as loading;
 use crate::lock as locking;
-use crate::request::Request;
+use crate::request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
 
@@ -245,11 +245,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ping(&self) -> Result<Duration> {
         let began = Instant::now();
-        self.inner
-            .lane
-            .call()
-            .ask_for_long(|reply| Request::Ping { reply })
-            .await?;
+        self.inner.lane.call().ask_for_long(request::Ping {}).await?;
         Ok(began.elapsed())
     }
 
@@ -274,12 +270,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn stats(&self) -> Result<Stats> {
         let corrections = self.inner.reads.corrections();
-        let engine = self
-            .inner
-            .lane
-            .call()
-            .ask_for_long(|reply| Request::Stats { reply })
-            .await?;
+        let engine = self.inner.lane.call().ask_for_long(request::Stats {}).await?;
         let mut stats = Stats {
             refused: self.inner.refused.load(Ordering::Relaxed),
             ..engine

@@ -29,9 +29,7 @@ use crate::error::{Cause, Error, Result};
 use crate::inbox::Received;
 use crate::key::Key;
 use crate::lane::LaneSender;
-use crate::request::{
-    LeaseAction, LeaseAnswer, LeaseRequest, Names, News, Request, Token, Topic, Watch, Watcher, Write,
-};
+use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, News, Token, Topic, Watch, Watcher, Write};
 use crate::spread::Map;
 
 /// How much is done before others have their turn.

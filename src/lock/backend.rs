@@ -9,7 +9,7 @@ use super::table::Table;
 use crate::asker::Asker;
 use crate::error::Result;
 use crate::lane::LaneSender;
-use crate::request::{LockAction, LockAnswer, LockRequest, Request};
+use crate::request::{Lock, LockAction, LockAnswer, LockStep};
 
 /// Answers steps on locks, each with what was to be remembered about it until then.
 #[derive(Debug)]
@@ -42,10 +42,11 @@ impl<About> Backend<About> {
                 let answer = table.serve(name, action, now);
                 answers.push_back((about, answer));
             }
-            Backend::Engine(asker) => asker.ask(about, |reply| {
+            Backend::Engine(asker) => {
                 let key = name.key().clone();
-                Request::Lock(Box::new(LockRequest { key, action, reply }))
-            }),
+                let step = Box::new(LockStep { key, action });
+                asker.ask(about, Lock { step });
+            }
         }
     }
 

@@ -1,6 +1,5 @@
 //! The memory engine's actor: a lane, a clock, and calls into the table.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -14,12 +13,11 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::{Instant, Sleep};
 
 use super::expiry::Moment;
-use super::operation;
-use super::sweep::Sweep;
+use super::operation::{Serve, Turn};
+use super::sweep::{Sweep, Sweeps};
 use super::table::Table;
-use crate::error::Error;
 use crate::lane::LaneReceiver;
-use crate::request::{LeaseRequest, Progress, Reply, Request};
+use crate::request::{Asked, EngineRequest, Request, on_entry};
 use crate::stats::EngineStats;
 
 /// The most requests that are taken from the lane at once.
@@ -50,7 +48,7 @@ pub(super) struct MemoryEngine {
     /// Boxed, for the actor's future is moved with every poll.
     table: Box<Table>,
     /// Long work, carried out in slices between batches.
-    sweeps: VecDeque<(Sweep, Progress, Reply<u64>)>,
+    sweeps: Sweeps,
     /// Whether entries have expired and wait to be reclaimed.
     overdue: bool,
     origin: Instant,
@@ -72,7 +70,7 @@ impl Actor for MemoryEngine {
         Ok(Self {
             lane: setup.lane,
             table: Box::new(Table::new(setup.capacity_bytes)),
-            sweeps: VecDeque::new(),
+            sweeps: Sweeps::default(),
             overdue: false,
             origin,
             alarm: Box::pin(tokio::time::sleep_until(origin)),
@@ -120,7 +118,7 @@ impl Actor for MemoryEngine {
     ) -> std::result::Result<ControlFlow<ActorStopReason>, Infallible> {
         if self.table.is_torn() {
             self.table.reset();
-            self.sweeps.clear();
+            self.sweeps.reset();
             tracing::error!(%panic, "the memory engine panicked in its table: all entries are dropped");
         } else {
             tracing::error!(%panic, "the memory engine panicked: it goes on with the next request");
@@ -204,7 +202,7 @@ impl MemoryEngine {
         while self.served < TURN
             && let Some(envelope) = self.lane.next()
         {
-            self.served += envelope.request.keys();
+            self.served += envelope.request.work();
             let made = envelope.made().map_or(now, |made| self.moment(made));
             self.serve(envelope.request, made, now);
         }
@@ -223,43 +221,19 @@ impl MemoryEngine {
             if self.overdue {
                 self.overdue = self.table.reclaim(now, RECLAIM) == RECLAIM;
             }
-            self.sweep(now);
+            self.sweeps.step(&mut self.table, now);
             if self.table.is_untidy() {
                 self.table.tidy();
             }
         }
-        if let Some((sweep, progress, _)) = self.sweeps.front() {
-            progress.report(sweep.removed());
-        }
-    }
-
-    /// Takes the first sweep one step further. Those behind it wait, for what they have to remove may
-    /// be what it has condemned and not removed yet: an answer means that all is gone.
-    ///
-    /// The sweep is out of the engine's state meanwhile: one that panics is not tried again.
-    fn sweep(&mut self, now: Moment) {
-        let Some((mut sweep, progress, reply)) = self.sweeps.pop_front() else {
-            return;
-        };
-        match sweep.step(&mut self.table, now) {
-            Some(removed) => reply.send(Ok(removed)),
-            None => self.sweeps.push_front((sweep, progress, reply)),
-        }
-    }
-
-    /// Takes on a sweep. Most are small, and done at once.
-    fn begin(&mut self, sweep: Sweep, progress: Progress, reply: Reply<u64>, now: Moment) {
-        self.sweeps.push_back((sweep, progress, reply));
-        if self.sweeps.len() == 1 {
-            self.sweep(now);
-        }
+        self.sweeps.report();
     }
 
     /// Ends the sweeps before the engine stops: what was promised is done.
     fn finish(&mut self) {
         let now = self.now();
         while !self.sweeps.is_empty() {
-            self.sweep(now);
+            self.sweeps.step(&mut self.table, now);
         }
     }
 
@@ -281,114 +255,30 @@ impl MemoryEngine {
         if request.is_pointless() {
             return;
         }
-        let table = &mut self.table;
+        let (table, sweeps) = (&mut self.table, &mut self.sweeps);
         match request {
-            Request::Get { key, reply } => reply.send(Ok(table.get(&key, now))),
-            Request::GetMany {
-                keys,
-                peek: true,
-                reply,
-            } => {
-                let peek = |key| table.peek(key, now).cloned();
-                reply.send(Ok(keys.iter().map(peek).collect()));
+            Request::Entry(request) => {
+                let turn = Turn { now, made, sweeps };
+                on_entry!(request, Asked { operation, reply } => reply.send(operation.serve(table, &turn)));
             }
-            Request::GetMany { keys, reply, .. } => {
-                reply.send(Ok(table.get_many(&keys, now)));
+            Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
+                let sweep = Sweep::clearing(table, operation.prefix);
+                sweeps.begin(sweep, operation.progress, reply, table, now);
             }
-            Request::Set { write, reply } => {
-                table.write(write, made);
-                if let Some(reply) = reply {
-                    reply.send(Ok(()));
-                }
+            Request::Engine(EngineRequest::Invalidate(Asked { operation, reply })) => {
+                let sweep = Sweep::invalidation(operation.names);
+                sweeps.begin(sweep, operation.progress, reply, table, now);
             }
-            Request::SetMany { writes, reply } => {
-                for write in writes {
-                    table.write(write, made);
-                }
-                if let Some(reply) = reply {
-                    reply.send(Ok(()));
-                }
-            }
-            Request::SetIf {
-                write,
-                condition,
-                reply,
-            } => {
-                reply.send(Ok(operation::set_if(table, *write, &condition, now)));
-            }
-            Request::Take { key, reply } => {
-                let value = table.get(&key, now);
-                table.delete(&key, now);
-                reply.send(Ok(value));
-            }
-            Request::Delete { key, reply } => reply.send(Ok(table.delete(&key, now).is_some())),
-            Request::DeleteIf { key, expected, reply } => {
-                reply.send(Ok(operation::delete_if(table, &key, &expected, now)))
-            }
-            Request::DeleteMany { keys, reply } => {
-                let deleted = keys.iter().filter(|key| table.delete(key, now).is_some()).count();
-                reply.send(Ok(deleted as u64));
-            }
-            Request::Exists { key, reply } => reply.send(Ok(table.contains(&key, now))),
-            Request::Ttl { key, reply } => reply.send(Ok(operation::ttl(table, &key, now))),
-            Request::Expire { key, ttl, reply } => reply.send(Ok(operation::expire(table, &key, ttl, now))),
-            Request::Incr { key, by, ttl, reply } => {
-                reply.send(operation::incr(table, key, by, ttl, now));
-            }
-            Request::Scan {
-                prefix,
-                cursor,
-                reply,
-            } => reply.send(Ok(table.scan(&prefix, cursor, now))),
-            Request::Clear {
-                prefix,
-                progress,
-                reply,
-            } => {
-                let sweep = Sweep::clearing(table, prefix);
-                self.begin(sweep, progress, reply, now);
-            }
-            Request::Invalidate {
-                names,
-                progress,
-                reply,
-            } => self.begin(Sweep::invalidation(names), progress, reply, now),
-            Request::GetAged { key, reply } => reply.send(Ok(table.get_aged(&key, now))),
-            Request::GetManyAged { keys, reply } => {
-                reply.send(Ok(keys.iter().map(|key| table.get_aged(key, now)).collect()));
-            }
-            Request::Lease(request) => {
-                let LeaseRequest { action, reply } = *request;
-                let sweeps = &self.sweeps;
-                let mut names = action.names();
-                let clearing = names.any(|name| sweeps.iter().any(|(sweep, ..)| sweep.clears(name)));
-                drop(names);
-                reply.send(Ok(table.serve_lease(action, clearing, now)));
-            }
-            Request::Lock(request) => {
-                // The scheduler keeps the locks of this process itself.
-                let operation = "lock";
-                request.reply.send(Err(Error::Unsupported { operation }));
-            }
-            Request::Ping { reply } => reply.send(Ok(())),
-            Request::Stats { reply } => {
+            Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
                 let queue_depth = self.lane.depth() as u64;
                 reply.send(Ok(EngineStats {
                     queue_depth,
                     ..table.stats()
                 }));
             }
-            Request::Redis { reply, .. } => {
-                reply.send(Err(Error::Unsupported {
-                    operation: "redis_command",
-                }));
-            }
             #[cfg(test)]
-            Request::Panic {
-                inside_the_table,
-                reply,
-            } => {
-                if inside_the_table {
+            Request::Engine(EngineRequest::Panic(Asked { operation, reply })) => {
+                if operation.inside_the_table {
                     table.tear();
                 }
                 let _lost = reply;

@@ -1,16 +1,86 @@
 //! Long work in small steps: invalidations and clearings, so that a million dependents make nobody
 //! else wait.
 
+use std::collections::VecDeque;
+
 use super::dependency::NameId;
 use super::expiry::Moment;
 use super::slab::Slot;
 use super::table::Table;
 use crate::key::Key;
+use crate::request::{Progress, Reply};
 
 /// How many slots one step of a clearing looks at.
 const SLOTS: u32 = 64;
 /// How many dependents one step of an invalidation removes.
 const DEPENDENTS: usize = 64;
+
+/// Long work under way. The first is carried out in slices between batches. Those behind it wait, for what they
+/// have to remove may be what it has condemned and not removed yet: an answer means that all is gone.
+#[derive(Debug, Default)]
+pub(super) struct Sweeps(VecDeque<Begun>);
+
+#[derive(Debug)]
+struct Begun {
+    sweep: Sweep,
+    progress: Progress,
+    reply: Reply<u64>,
+}
+
+impl Sweeps {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes on a sweep. Most are small, and done at once.
+    pub(super) fn begin(
+        &mut self,
+        sweep: Sweep,
+        progress: Progress,
+        reply: Reply<u64>,
+        table: &mut Table,
+        now: Moment,
+    ) {
+        self.0.push_back(Begun {
+            sweep,
+            progress,
+            reply,
+        });
+        if self.0.len() == 1 {
+            self.step(table, now);
+        }
+    }
+
+    /// Takes the first sweep one step further.
+    ///
+    /// The sweep is out of the engine's state meanwhile: one that panics is not tried again.
+    pub(super) fn step(&mut self, table: &mut Table, now: Moment) {
+        let Some(mut begun) = self.0.pop_front() else {
+            return;
+        };
+        match begun.sweep.step(table, now) {
+            Some(removed) => begun.reply.send(Ok(removed)),
+            None => self.0.push_front(begun),
+        }
+    }
+
+    /// Tells the caller of the first sweep how far it has come.
+    pub(super) fn report(&self) {
+        if let Some(Begun { sweep, progress, .. }) = self.0.front() {
+            progress.report(sweep.removed());
+        }
+    }
+
+    /// Whether what is under this name is to be cleared.
+    pub(super) fn clear(&self, name: &Key) -> bool {
+        self.0.iter().any(|begun| begun.sweep.clears(name))
+    }
+
+    /// Forgets all of them, as after a fault.
+    pub(super) fn reset(&mut self) {
+        self.0.clear();
+    }
+}
 
 /// A piece of long work, with all that it has to remember between its steps.
 #[derive(Debug)]

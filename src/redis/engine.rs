@@ -21,7 +21,7 @@ use super::link::Link;
 use super::walk::Walk;
 use crate::config::RedisOptions;
 use crate::lane::{Envelope, LaneReceiver};
-use crate::request::Request;
+use crate::request::{Asked, EngineRequest, EntryRequest, Request};
 use crate::stats::Stats;
 
 /// The most requests that are taken from the lane at once.
@@ -182,33 +182,28 @@ impl RedisEngine {
         // This engine's lane stamps every request with its deadline.
         let deadline = envelope.deadline().unwrap_or(now);
         let Envelope { request, room, .. } = envelope;
-        let link = self.link_of(&request);
-        let task = match request {
-            Request::Stats { reply } => {
+        let (link, task) = match request {
+            Request::Entry(request) => (self.link_of(&request), Task::Request(request)),
+            Request::Engine(EngineRequest::Invalidate(Asked { operation, reply })) => {
+                if operation.names.is_empty() {
+                    return reply.send(Ok(0));
+                }
+                let walk = Walk::invalidation(&operation.names, reply);
+                (0, Task::Walk(walk.reporting(operation.progress)))
+            }
+            Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
+                let walk = Walk::clearing(operation.prefix, reply);
+                (0, Task::Walk(walk.reporting(operation.progress)))
+            }
+            Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
                 let queue_depth = self.lane.depth() + self.links.iter().map(Link::waiting).sum::<usize>();
                 return reply.send(Ok(Stats {
                     queue_depth: queue_depth as u64,
                     ..self.stats
                 }));
             }
-            Request::Invalidate {
-                names,
-                progress,
-                reply,
-            } => {
-                if names.is_empty() {
-                    return reply.send(Ok(0));
-                }
-                Task::Walk(Walk::invalidation(&names, reply).reporting(progress))
-            }
-            Request::Clear {
-                prefix,
-                progress,
-                reply,
-            } => Task::Walk(Walk::clearing(prefix, reply).reporting(progress)),
-            Request::GetMany { keys, reply, .. } if keys.is_empty() => return reply.send(Ok(Vec::new())),
-            Request::GetManyAged { keys, reply } if keys.is_empty() => return reply.send(Ok(Vec::new())),
-            request => Task::Request(request),
+            #[cfg(test)]
+            Request::Engine(EngineRequest::Panic(_)) => return,
         };
         self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
         let mut job = Job::new(task, deadline);
@@ -217,13 +212,14 @@ impl RedisEngine {
     }
 
     /// The connection for a request: that of its key, or of the first of its keys.
-    fn link_of(&self, request: &Request) -> usize {
+    fn link_of(&self, request: &EntryRequest) -> usize {
         if self.links.len() == 1 {
             return 0;
         }
         // The count is at most 64, and what remains of a division by it is less.
         request
-            .key()
+            .keys()
+            .first()
             .map_or(0, |key| (key.hash() % self.links.len() as u64) as usize)
     }
 

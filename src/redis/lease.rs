@@ -10,55 +10,65 @@ use std::time::Duration;
 
 use redis::{Cmd, Value as Wire};
 
-use super::command::{ARGUMENT, scripted_set};
+use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
-use super::reply;
-use super::script::{By, Script};
+use super::script::Script;
+use super::wire::{ARGUMENT, millis, refuse_errors, remaining, unexpected};
+use super::writes::scripted_set;
 use crate::key::Key;
-use crate::request::{Aged, LeaseAction, LeaseAnswer, PREFIX};
+use crate::request::{Aged, Asked, Lease, LeaseAction, LeaseAnswer, PREFIX};
+use crate::stats::Stats;
 use crate::value::Value;
 
-pub(super) fn command(action: &LeaseAction, layout: Layout, by: By) -> Cmd {
-    match action {
-        LeaseAction::Fulfil { token, write } => {
-            let token = Value::from(token.to_string());
-            scripted_set(write, "LEASE", Some(&token), layout, by)
-        }
-        LeaseAction::Take {
-            key,
-            token,
-            names,
-            ttl,
-        } => {
-            let mut command = Script::LeaseTake.call(by, 1);
-            let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-            command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
-            command.arg(token.to_string()).arg(ttl).arg(PREFIX);
-            for name in names.iter() {
-                command.arg(name.as_str());
+impl Exchange for Lease {
+    fn way(&self) -> Way {
+        Way::Script
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        match self.step.as_ref() {
+            LeaseAction::Fulfil { token, write } => {
+                let token = Value::from(token.to_string());
+                scripted_set(write, "LEASE", Some(&token), to);
             }
-            command
+            LeaseAction::Take {
+                key,
+                token,
+                names,
+                ttl,
+            } => to.call(Script::LeaseTake, 1, |command, layout| {
+                command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+                command.arg(token.to_string()).arg(millis(*ttl)).arg(PREFIX);
+                for name in names.iter() {
+                    command.arg(name.as_str());
+                }
+            }),
+            LeaseAction::End {
+                key, token, given, ..
+            } => to.call(Script::LeaseEnd, 1, |command, layout| {
+                command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+                command.arg(token.to_string()).arg(u8::from(*given));
+            }),
         }
-        LeaseAction::End {
-            key, token, given, ..
-        } => {
-            let mut command = Script::LeaseEnd.call(by, 1);
-            command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
-            command.arg(token.to_string()).arg(u8::from(*given));
-            command
-        }
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = refuse_errors(replies.take())
+            .and_then(|got| answer(&asked.operation.step, got).ok_or_else(unexpected));
+        stats.sets += u64::from(matches!(answer, Ok(LeaseAnswer::Stored(true))));
+        asked.answer(answer)
     }
 }
 
 /// What the server's reply means; `None` if no script of ours gives it.
-pub(super) fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
+fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
     match (action, got) {
         (LeaseAction::Take { .. }, Wire::Array(parts)) => match <[Wire; 3]>::try_from(parts).ok()? {
             [Wire::Int(1), Wire::Int(_), Wire::Nil] => Some(LeaseAnswer::Taken { present: None }),
             [Wire::Int(1), Wire::Int(left), Wire::BulkString(value)] => Some(LeaseAnswer::Taken {
                 present: Some(Aged {
                     value: Value::from(value),
-                    remaining: reply::remaining(left),
+                    remaining: remaining(left),
                 }),
             }),
             [Wire::Int(0), Wire::BulkString(token), Wire::Int(left)] => Some(LeaseAnswer::Held {

@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use self::vitals::Vitals;
 use super::backoff::Backoff;
-use super::command::Batch;
+use super::batch::{Batch, Part};
 use super::connect::Connected;
 use super::connection_log::ConnectionLog;
 use super::fault;
 use super::generation::Generation;
-use super::job::{Busy, Job, Part, Task};
+use super::job::{Busy, Job, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
 use crate::config::RedisOptions;
@@ -213,7 +213,7 @@ impl Link {
             // The server works on the first half while the second is made.
             commands = commands.min(self.waiting.len().div_ceil(2).max(SMALL));
         }
-        while batch.commands() < commands && batch.bytes() < self.options.batch_bytes {
+        while batch.length() < commands && batch.bytes() < self.options.batch_bytes {
             let Some(job) = self.waiting.pop_front() else {
                 break;
             };

@@ -7,11 +7,14 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Value as Wire};
+use redis::Value as Wire;
 
+use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
-use super::script::{By, Script};
-use crate::request::{LockAction, LockAnswer, LockRequest};
+use super::script::Script;
+use super::wire::{millis, refuse_errors, unexpected};
+use crate::request::{Asked, Lock, LockAction, LockAnswer};
+use crate::stats::Stats;
 use crate::ttl::LONGEST;
 
 /// How long the last token of a lock is remembered after its end.
@@ -21,55 +24,64 @@ const MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 pub(super) const MAY_NOT_PUBLISH: &str =
     "the server's user may not publish: it needs `+publish` and `&cachestore:*`";
 
-pub(super) fn command(request: &LockRequest, layout: Layout, by: By) -> Cmd {
-    let key = request.key.as_str();
-    let (script, keys) = match &request.action {
-        LockAction::Acquire { .. } | LockAction::Renew { .. } => (Script::LockAcquire, 2),
-        LockAction::Extend { .. } => (Script::LockExtend, 2),
-        LockAction::Release { .. } => (Script::LockRelease, 2),
-        LockAction::Force => (Script::LockForce, 1),
-        LockAction::Info => (Script::LockInfo, 2),
-    };
-    let mut command = script.call(by, keys);
-    command.arg(layout.lock(key));
-    if keys == 2 {
-        command.arg(Layout::fence(key));
+impl Exchange for Lock {
+    fn way(&self) -> Way {
+        Way::LockScript
     }
-    match &request.action {
-        LockAction::Acquire { secret, ttl }
-        | LockAction::Renew { secret, ttl }
-        | LockAction::Extend { secret, ttl } => {
-            command
-                .arg(secret.expose())
-                .arg(millis(*ttl))
-                .arg(millis(*ttl + MEMORY));
-            match &request.action {
-                LockAction::Acquire { .. } => command.arg("0"),
-                LockAction::Renew { .. } => command.arg("1"),
-                _ => &mut command,
-            }
-            .arg(Layout::channel(key));
-            if !matches!(request.action, LockAction::Extend { .. }) {
-                command.arg(Layout::unheard_channel(key));
-            }
-        }
-        LockAction::Release { secret } => {
-            command.arg(secret.expose()).arg(Layout::channel(key));
-        }
-        LockAction::Force => {
-            command.arg(Layout::channel(key));
-        }
-        LockAction::Info => {}
-    }
-    command
-}
 
-fn millis(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+    fn encode(&self, to: &mut Commands) {
+        let key = self.step.key.as_str();
+        let action = &self.step.action;
+        let (script, keys) = match action {
+            LockAction::Acquire { .. } | LockAction::Renew { .. } => (Script::LockAcquire, 2),
+            LockAction::Extend { .. } => (Script::LockExtend, 2),
+            LockAction::Release { .. } => (Script::LockRelease, 2),
+            LockAction::Force => (Script::LockForce, 1),
+            LockAction::Info => (Script::LockInfo, 2),
+        };
+        to.call(script, keys, |command, layout| {
+            command.arg(layout.lock(key));
+            if keys == 2 {
+                command.arg(Layout::fence(key));
+            }
+            match action {
+                LockAction::Acquire { secret, ttl }
+                | LockAction::Renew { secret, ttl }
+                | LockAction::Extend { secret, ttl } => {
+                    command
+                        .arg(secret.expose())
+                        .arg(millis(*ttl))
+                        .arg(millis(*ttl + MEMORY));
+                    match action {
+                        LockAction::Acquire { .. } => command.arg("0"),
+                        LockAction::Renew { .. } => command.arg("1"),
+                        _ => command,
+                    }
+                    .arg(Layout::channel(key));
+                    if !matches!(action, LockAction::Extend { .. }) {
+                        command.arg(Layout::unheard_channel(key));
+                    }
+                }
+                LockAction::Release { secret } => {
+                    command.arg(secret.expose()).arg(Layout::channel(key));
+                }
+                LockAction::Force => {
+                    command.arg(Layout::channel(key));
+                }
+                LockAction::Info => {}
+            }
+        });
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+        let answer = refuse_errors(replies.take())
+            .and_then(|got| answer(&asked.operation.step.action, got).ok_or_else(unexpected));
+        asked.answer(answer)
+    }
 }
 
 /// What the server's reply means; `None` if no script of ours gives it.
-pub(super) fn answer(action: &LockAction, got: Wire) -> Option<LockAnswer> {
+fn answer(action: &LockAction, got: Wire) -> Option<LockAnswer> {
     match action {
         LockAction::Acquire { .. } | LockAction::Renew { .. } => {
             let Wire::Array(parts) = got else { return None };

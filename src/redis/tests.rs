@@ -14,14 +14,17 @@ use redis::Value as Wire;
 use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
 
-use super::command::Batch;
-use super::job::{Busy, Job, Part, Task};
+use super::batch::{Batch, Part};
+use super::job::{Busy, Job, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
 use super::script::By;
 use crate::error::{Cause, Error, Result};
 use crate::key::{Key, KeyMaker, Namespace};
-use crate::request::{Condition, Reply, Request, Write};
+use crate::request::{
+    Asked, Condition, Delete, DeleteMany, EntryRequest, Expire, Get, GetMany, Incr, Operation, Reply,
+    Request, Scan, Set, SetIf, SetMany, Write,
+};
 use crate::stats::Stats;
 use crate::value::Value;
 
@@ -42,19 +45,29 @@ fn write(name: &str, depends_on: &[&str]) -> Write {
     }
 }
 
-fn job(request: Request) -> Job {
+fn job_of<O: Operation>(operation: O, reply: Reply<O::Answer>) -> Job {
+    let Request::Entry(request) = operation.into_request(reply) else {
+        panic!("it is sent");
+    };
     Job::new(Task::Request(request), Instant::now() + Duration::from_secs(5))
 }
 
-fn get(name: &str) -> (Job, Receiver<Result<Option<Value>>>) {
+/// A job whose answer nobody waits for.
+fn job(operation: impl Operation) -> Job {
+    job_of(operation, Reply::Nobody)
+}
+
+fn asked<O: Operation>(operation: O) -> (Job, Receiver<Result<O::Answer>>) {
     let (reply, answer) = Reply::new();
-    (
-        job(Request::Get {
-            key: key(name),
-            reply,
-        }),
-        answer,
-    )
+    (job_of(operation, reply), answer)
+}
+
+fn get(name: &str) -> (Job, Receiver<Result<Option<Value>>>) {
+    asked(Get { key: key(name) })
+}
+
+fn set(write: Write) -> Job {
+    job(Set { write })
 }
 
 fn batch(jobs: Vec<Job>) -> Batch {
@@ -95,16 +108,12 @@ fn settle(parts: Vec<Part>, replies: Vec<Wire>) -> (Stats, Outcome) {
 
 #[test]
 fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
-    let (reply, _) = Reply::new();
     let jobs = vec![
         get("a").0,
         get("b").0,
-        job(Request::Delete { key: key("a"), reply }),
+        job(Delete { key: key("a") }),
         get("c").0,
-        job(Request::Set {
-            write: write("s", &[]),
-            reply: None,
-        }),
+        set(write("s", &[])),
     ];
     assert_eq!(
         lines(&batch(jobs)),
@@ -122,15 +131,11 @@ fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
 #[test]
 fn leases_are_killed_again_behind_a_long_pipeline() {
     let set = |length: usize| {
-        let (reply, _) = Reply::new();
         let write = Write {
             value: Value::from(vec![b'v'; length]),
             ..write("s", &[])
         };
-        let jobs = vec![
-            job(Request::Set { write, reply: None }),
-            job(Request::Delete { key: key("d"), reply }),
-        ];
+        let jobs = vec![set(write), job(Delete { key: key("d") })];
         batch(jobs)
     };
     let kills = "HDEL cachestore:leases s d";
@@ -148,10 +153,9 @@ fn leases_are_killed_again_behind_a_long_pipeline() {
 #[test]
 fn conditions_and_dependencies_on_the_wire() {
     let set_if = |write, condition| {
-        job(Request::SetIf {
+        job(SetIf {
             write: Box::new(write),
             condition,
-            reply: Reply::new().0,
         })
     };
     let depend = "cachestore:depend:{ } v 1500";
@@ -160,19 +164,14 @@ fn conditions_and_dependencies_on_the_wire() {
         set_if(write("a", &[]), Condition::Present),
         set_if(write("a", &[]), Condition::Holds(Value::from("w"))),
         set_if(write("a", &["x", "y"]), Condition::Absent),
-        job(Request::Set {
-            write: write("a", &["x"]),
-            reply: None,
-        }),
-        job(Request::Expire {
+        set(write("a", &["x"])),
+        job(Expire {
             key: key("a"),
             ttl: None,
-            reply: Reply::new().0,
         }),
-        job(Request::Scan {
+        job(Scan {
             prefix: "a*".into(),
             cursor: 7,
-            reply: Reply::new().0,
         }),
     ];
     let wanted = [
@@ -209,11 +208,9 @@ fn each_caller_gets_the_value_of_its_own_key() {
 
 #[test]
 fn absent_keys_of_a_get_many_are_checked_together_first() {
-    let (reply, mut answer) = Reply::new();
-    let many = job(Request::GetMany {
+    let (many, mut answer) = asked(GetMany {
         peek: false,
         keys: vec![key("a"), key("b"), key("c")],
-        reply,
     });
     let found = vec![Wire::Array(vec![Wire::Nil, bulk("2"), Wire::Nil])];
     let (_, outcome) = settle(batch(vec![many]).parts, found);
@@ -229,12 +226,8 @@ fn absent_keys_of_a_get_many_are_checked_together_first() {
 
 #[test]
 fn a_forgotten_script_is_sent_whole_and_only_what_needs_it() {
-    let (reply, mut answer) = Reply::new();
     let writes = vec![write("a", &["x"]), write("b", &["x"])];
-    let many = job(Request::SetMany {
-        writes,
-        reply: Some(reply),
-    });
+    let (many, mut answer) = asked(SetMany { writes });
     let replies = vec![server_error("NOSCRIPT No matching script."), Wire::Int(1)];
     let (stats, outcome) = settle(batch(vec![many]).parts, replies);
     assert_eq!(stats.sets, 1);
@@ -248,11 +241,8 @@ fn a_forgotten_script_is_sent_whole_and_only_what_needs_it() {
 
 #[test]
 fn what_was_written_in_part_has_an_unknown_outcome() {
-    let (reply, mut answer) = Reply::new();
-    let many = job(Request::SetMany {
-        writes: vec![write("a", &[]), write("b", &[])],
-        reply: Some(reply),
-    });
+    let writes = vec![write("a", &[]), write("b", &[])];
+    let (many, mut answer) = asked(SetMany { writes });
     settle(
         batch(vec![many]).parts,
         vec![Wire::Int(0), Wire::Okay, server_error("OOM command not allowed")],
@@ -266,12 +256,10 @@ fn what_was_written_in_part_has_an_unknown_outcome() {
 #[test]
 fn plain_entries_of_one_call_are_one_command_while_they_are_small() {
     let many = |length: usize| {
-        let (reply, answer) = Reply::new();
         let mut writes = vec![write("a", &[]), write("b", &[])];
         writes.iter_mut().for_each(|write| write.ttl = None);
         writes[0].value = Value::from(vec![b'v'; length]);
-        let reply = Some(reply);
-        (job(Request::SetMany { writes, reply }), answer)
+        asked(SetMany { writes })
     };
     let (small, mut answer) = many(1);
     let small = batch(vec![small]);
@@ -297,11 +285,8 @@ fn what_is_long_by_its_many_arguments_is_long() {
         for write in &mut writes {
             (write.ttl, write.value) = (None, Value::from("0123456789"));
         }
-        let (reply, _written) = Reply::new();
-        let reply = Some(reply);
-        let set = job(Request::SetMany { writes, reply });
-        let (reply, _deleted) = Reply::new();
-        let delete = job(Request::DeleteMany { keys, reply });
+        let set = job(SetMany { writes });
+        let delete = job(DeleteMany { keys });
         for changes in [set, delete] {
             let batch = batch(vec![changes]);
             let once: Vec<_> = batch.pipeline.cmd_iter().take(2).collect();
@@ -322,13 +307,15 @@ fn values_that_are_never_sent_again_are_not_held_until_the_answer() {
     writes
         .iter_mut()
         .for_each(|write| write.value = Value::from("held"));
-    let jobs = writes.map(|write| job(Request::Set { write, reply: None }));
+    let jobs = writes.map(set);
     let parts = batch(Vec::from(jobs)).parts;
     let held: Vec<usize> = parts
         .iter()
         .filter_map(|part| match part {
             Part::Other { job: Some(job), .. } => match &job.task {
-                Task::Request(Request::Set { write, .. }) => Some(write.value.len()),
+                Task::Request(EntryRequest::Set(Asked { operation, .. })) => {
+                    Some(operation.write.value.len())
+                }
                 _ => None,
             },
             _ => None,
@@ -339,13 +326,11 @@ fn values_that_are_never_sent_again_are_not_held_until_the_answer() {
 
 #[test]
 fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
-    let (question, mut asked) = get("a");
-    let (reply, mut changed) = Reply::new();
-    let change = job(Request::Incr {
+    let (question, mut not_answered) = get("a");
+    let (change, mut changed) = asked(Incr {
         ttl: None,
         key: key("n"),
         by: 1,
-        reply,
     });
     let mut again = Vec::new();
     reply::lose(
@@ -354,7 +339,7 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
         &mut again,
     );
     assert_eq!(lines(&batch(again)), ["GET a"]);
-    assert!(asked.try_recv().is_err());
+    assert!(not_answered.try_recv().is_err());
     assert!(matches!(
         changed.try_recv().unwrap(),
         Err(Error::OutcomeUnknown(_))
@@ -377,19 +362,8 @@ fn late_callers_are_answered_and_their_places_kept() {
 #[test]
 fn a_script_under_way_holds_back_its_key_and_no_other() {
     let (mut busy, mut keys) = (Busy::new(false), Vec::new());
-    let tied = || {
-        job(Request::Set {
-            write: write("a", &["x"]),
-            reply: None,
-        })
-    };
-    busy.begin(
-        &job(Request::Set {
-            write: write("p", &[]),
-            reply: None,
-        }),
-        &mut keys,
-    );
+    let tied = || set(write("a", &["x"]));
+    busy.begin(&set(write("p", &[])), &mut keys);
     assert!(!busy.holds(&get("p").0), "a plain write is never sent twice");
     busy.begin(&tied(), &mut keys);
     assert!(busy.holds(&get("a").0));
@@ -405,12 +379,7 @@ fn a_script_under_way_holds_back_its_key_and_no_other() {
 #[test]
 fn scripts_keep_their_order_where_the_server_knows_all_or_none() {
     let (mut busy, mut keys) = (Busy::new(true), Vec::new());
-    let tied = || {
-        job(Request::Set {
-            write: write("a", &["x"]),
-            reply: None,
-        })
-    };
+    let tied = || set(write("a", &["x"]));
     busy.begin(&tied(), &mut keys);
     assert!(!busy.holds(&tied()));
     busy.forgotten();

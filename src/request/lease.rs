@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Names, TaggedReply, Write};
+use super::{Names, Write};
 use crate::key::Key;
 use crate::value::Value;
 
@@ -43,24 +43,6 @@ impl std::str::FromStr for Token {
 
 /// One step on one lease. Each is atomic.
 #[derive(Debug)]
-pub(crate) struct LeaseRequest {
-    pub(crate) action: LeaseAction,
-    pub(crate) reply: TaggedReply<LeaseAnswer>,
-}
-
-impl LeaseRequest {
-    /// The bytes that the lane counts for it.
-    pub(crate) fn bytes(&self) -> usize {
-        match &self.action {
-            LeaseAction::Take { key, names, .. } | LeaseAction::End { key, names, .. } => {
-                key.heap_bytes() + super::bytes_of(names)
-            }
-            LeaseAction::Fulfil { write, .. } => write.bytes(),
-        }
-    }
-}
-
-#[derive(Debug)]
 pub(crate) enum LeaseAction {
     /// Takes the lease of a key, unless another that lives holds it. The TTL is in whole milliseconds.
     Take {
@@ -84,6 +66,16 @@ pub(crate) enum LeaseAction {
 }
 
 impl LeaseAction {
+    /// The bytes that the lane counts for it.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            LeaseAction::Take { key, names, .. } | LeaseAction::End { key, names, .. } => {
+                key.heap_bytes() + super::bytes_of(names)
+            }
+            LeaseAction::Fulfil { write, .. } => write.bytes(),
+        }
+    }
+
     pub(crate) fn key(&self) -> &Key {
         match self {
             LeaseAction::Take { key, .. } | LeaseAction::End { key, .. } => key,

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
-use super::TaggedReply;
+use super::Effect;
 use crate::key::Key;
 use crate::secret::Secret;
 
 /// One step on one lock. Each is atomic.
 #[derive(Debug)]
-pub(crate) struct LockRequest {
+pub(crate) struct LockStep {
     pub(crate) key: Key,
     pub(crate) action: LockAction,
-    pub(crate) reply: TaggedReply<LockAnswer>,
+}
+
+impl LockStep {
+    pub(super) fn effect(&self) -> Effect {
+        self.action.effect()
+    }
 }
 
 #[derive(Debug)]
@@ -41,8 +46,15 @@ pub(crate) enum LockAction {
 }
 
 impl LockAction {
-    pub(crate) fn changes(&self) -> bool {
-        !matches!(self, LockAction::Info)
+    pub(crate) fn effect(&self) -> Effect {
+        match self {
+            LockAction::Info => Effect::Question,
+            LockAction::Acquire { .. }
+            | LockAction::Renew { .. }
+            | LockAction::Extend { .. }
+            | LockAction::Release { .. }
+            | LockAction::Force => Effect::Aside,
+        }
     }
 }
 

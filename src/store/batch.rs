@@ -6,7 +6,7 @@ use super::{Clear, IntoNames, Invalidate, Scan, ScanEntries, SetMany, Store, chu
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Call;
-use crate::request::Request;
+use crate::request;
 use crate::value::{Value, pack};
 
 impl Store {
@@ -42,12 +42,7 @@ impl Store {
     }
 
     pub(super) async fn get_values(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {
-        let make = |keys, reply| Request::GetMany {
-            keys,
-            peek: false,
-            reply,
-        };
-        chunks::read(call, keys, make).await
+        chunks::read(call, keys, |keys| request::GetMany { keys, peek: false }).await
     }
 
     /// Writes many entries, with the same TTL and dependencies. It is refused whole or taken whole;

@@ -8,7 +8,7 @@ use super::{Set, SetIf, Store};
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::error::Result;
 use crate::key::Key;
-use crate::request::{Condition, Request};
+use crate::request::{self, Condition};
 use crate::ttl::Ttl;
 use crate::value::Value;
 
@@ -41,7 +41,7 @@ impl Store {
     }
 
     pub(super) async fn get_value(&self, key: Key) -> Result<Option<Value>> {
-        self.lane().ask(|reply| Request::Get { key, reply }).await
+        self.lane().ask(request::Get { key }).await
     }
 
     /// As [`get`](Self::get), for a value that is text.
@@ -192,7 +192,7 @@ impl Store {
     /// Once polled, the key may be removed even if the future is dropped; the value is then lost.
     pub async fn take(&self, key: impl AsRef<str>) -> Result<Option<Bytes>> {
         let key = self.key(key.as_ref())?;
-        let value = self.lane().ask(|reply| Request::Take { key, reply }).await?;
+        let value = self.lane().ask(request::Take { key }).await?;
         Ok(value.map(Bytes::from))
     }
 
@@ -215,7 +215,7 @@ impl Store {
     /// Once polled, the key may be removed even if the future is dropped.
     pub async fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(|reply| Request::Delete { key, reply }).await
+        self.lane().ask(request::Delete { key }).await
     }
 
     /// Whether a key holds a value. It does not count as a use of it.
@@ -236,7 +236,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn exists(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(|reply| Request::Exists { key, reply }).await
+        self.lane().ask(request::Exists { key }).await
     }
 
     /// How long a key still lives: `None` if it holds no value.
@@ -262,7 +262,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ttl(&self, key: impl AsRef<str>) -> Result<Option<Ttl>> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(|reply| Request::Ttl { key, reply }).await
+        self.lane().ask(request::GetTtl { key }).await
     }
 
     /// Lets a key live for `ttl` from now. Returns `true` if it holds a value. Its dependencies stay.
@@ -288,7 +288,7 @@ impl Store {
     pub async fn expire(&self, key: impl AsRef<str>, ttl: Duration) -> Result<bool> {
         let key = self.key(key.as_ref())?;
         let ttl = Some(self.count(Ttl::checked(ttl))?);
-        self.lane().ask(|reply| Request::Expire { key, ttl, reply }).await
+        self.lane().ask(request::Expire { key, ttl }).await
     }
 
     /// Takes a key's TTL away. Returns `true` if it held a value that had one. Its dependencies stay.
@@ -311,13 +311,7 @@ impl Store {
     /// Once polled, the change may be made even if the future is dropped.
     pub async fn persist(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.lane()
-            .ask(|reply| Request::Expire {
-                key,
-                ttl: None,
-                reply,
-            })
-            .await
+        self.lane().ask(request::Expire { key, ttl: None }).await
     }
 
     fn entry(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Result<(Key, Value)> {

@@ -6,7 +6,7 @@ use super::Store;
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::lane::{Answer, Call};
-use crate::request::{Reply, Request, Write};
+use crate::request::{self, Operation, Reply, Write};
 
 /// The most keys that travel in one request.
 const CHUNK: usize = 512;
@@ -16,13 +16,16 @@ const CHUNK: usize = 512;
 const AHEAD: usize = 8;
 
 /// Reads keys in chunks. Returns the answers in the order of the keys.
-pub(super) async fn read<T>(
+pub(super) async fn read<T, O: Operation<Answer = Vec<T>>>(
     call: &mut Call<'_>,
     keys: Vec<Key>,
-    make: impl Fn(Vec<Key>, Reply<Vec<T>>) -> Request,
+    make: impl Fn(Vec<Key>) -> O,
 ) -> Result<Vec<T>> {
+    if keys.is_empty() {
+        return call.check_open().map(|()| Vec::new());
+    }
     if keys.len() <= CHUNK {
-        return call.ask(|reply| make(keys, reply)).await;
+        return call.ask(make(keys)).await;
     }
     let mut found = Vec::with_capacity(keys.len());
     let mut keys = keys.into_iter();
@@ -30,7 +33,7 @@ pub(super) async fn read<T>(
     loop {
         while keys.len() > 0 && answers.len() < AHEAD {
             let chunk = keys.by_ref().take(CHUNK).collect();
-            answers.push_back(call.begin(|reply| make(chunk, reply)).await?);
+            answers.push_back(call.begin(make(chunk)).await?);
         }
         let Some(answer) = answers.pop_front() else {
             return Ok(found);
@@ -42,7 +45,7 @@ pub(super) async fn read<T>(
 /// Removes keys in chunks. Returns how many held a value.
 pub(super) async fn delete(call: &mut Call<'_>, keys: Vec<Key>) -> Result<u64> {
     let mut deleted = 0;
-    let make = |keys, reply| Request::DeleteMany { keys, reply };
+    let make = |keys| request::DeleteMany { keys };
     change(call, keys, AHEAD, make, |count| deleted += count).await?;
     Ok(deleted)
 }
@@ -54,16 +57,13 @@ pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>
         let mut begun = false;
         while writes.len() > 0 {
             let writes = writes.by_ref().take(CHUNK).collect();
-            let request = Request::SetMany { writes, reply: None };
+            let request = request::SetMany { writes }.into_request(Reply::Nobody);
             call.send(request).await.map_err(|error| told(error, begun))?;
             begun = true;
         }
         return Ok(());
     }
-    let make = |writes, reply| {
-        let reply = Some(reply);
-        Request::SetMany { writes, reply }
-    };
+    let make = |writes| request::SetMany { writes };
     // Chunks may overtake each other where connections do, and one key may be in two of them.
     let ahead = if store.profile().keeps_order { AHEAD } else { 1 };
     change(call, writes, ahead, make, |()| {}).await
@@ -71,22 +71,22 @@ pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>
 
 /// Changes what `items` name in chunks, and passes the answer to each chunk to `done`. After a failure no
 /// further chunk is sent, but the answers to all that were sent are waited for.
-async fn change<I, T>(
+async fn change<I, O: Operation>(
     call: &mut Call<'_>,
     items: Vec<I>,
     ahead: usize,
-    make: impl Fn(Vec<I>, Reply<T>) -> Request,
-    mut done: impl FnMut(T),
+    make: impl Fn(Vec<I>) -> O,
+    mut done: impl FnMut(O::Answer),
 ) -> Result<()> {
     let mut items = items.into_iter();
-    let mut answers: VecDeque<Answer<'_, T>> = VecDeque::new();
+    let mut answers: VecDeque<Answer<'_, O::Answer>> = VecDeque::new();
     let mut failure: Option<Error> = None;
     // Whether a chunk was, or may have been, carried out.
     let mut partly = false;
     loop {
         while failure.is_none() && items.len() > 0 && answers.len() < ahead {
             let chunk = items.by_ref().take(CHUNK).collect();
-            match call.begin(|reply| make(chunk, reply)).await {
+            match call.begin(make(chunk)).await {
                 Ok(answer) => answers.push_back(answer),
                 Err(error) => failure = Some(error),
             }

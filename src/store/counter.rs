@@ -7,7 +7,7 @@ use super::Store;
 use super::write::BoxFuture;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::request::Request;
+use crate::request;
 use crate::ttl::Ttl;
 
 /// The bytes of `i64::MIN`, the longest integer there is.
@@ -119,8 +119,7 @@ impl<'a> IntoFuture for Incr<'a> {
             let key = key?;
             let ttl = store.count(ttl.map(Ttl::checked).transpose())?;
             store.check_size(&key, LONGEST_INTEGER, &[])?;
-            let make = |reply| Request::Incr { key, by, ttl, reply };
-            store.lane().ask(make).await
+            store.lane().ask(request::Incr { key, by, ttl }).await
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::envelope::{Head, Life, Stored, is_nothing, model_of_loaded, open};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Call;
-use crate::request::{Aged, Request};
+use crate::request::{self, Aged};
 use crate::value::Value;
 
 /// What a key holds. The stored bytes are opened once, when this is made.
@@ -85,14 +85,14 @@ impl Store {
     pub(super) async fn entry_of(&self, call: &mut Call<'_>, key: &Key, aged: bool) -> Result<Entry> {
         if !aged {
             let key = key.clone();
-            let value = call.ask(|reply| Request::Get { key, reply }).await?;
+            let value = call.ask(request::Get { key }).await?;
             if let Some(entry) = Entry::from_value(value) {
                 return Ok(entry);
             }
             self.inner.reads.look_again(1);
         }
         let key = key.clone();
-        let aged = call.ask(|reply| Request::GetAged { key, reply }).await?;
+        let aged = call.ask(request::GetAged { key }).await?;
         Ok(Entry::from_aged(aged))
     }
 
@@ -125,7 +125,7 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let aged = chunks::read(call, keys, |keys, reply| Request::GetManyAged { keys, reply }).await?;
+        let aged = chunks::read(call, keys, |keys| request::GetManyAged { keys }).await?;
         Ok(aged.into_iter().map(Entry::from_aged).collect())
     }
 }

@@ -8,7 +8,7 @@ use super::Store;
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::config::EngineKind;
 use crate::error::{Error, Result};
-use crate::request::Request;
+use crate::request;
 
 impl Store {
     /// Sends a command of your own, owned or by reference, over the engine's connection, in order with this store's calls and
@@ -52,7 +52,7 @@ impl Store {
             return self.count(Err(Error::Unsupported { operation }));
         }
         let command = Box::new(command.clone());
-        let value = self.lane().ask(|reply| Request::Redis { command, reply }).await?;
+        let value = self.lane().ask(request::Raw { command }).await?;
         // The crate's own message quotes the reply.
         let mismatch = |_| Error::Decode(DecodeError::new(DecodeErrorKind::TypeMismatch, None));
         redis::from_redis_value(value).map_err(mismatch)

@@ -11,7 +11,7 @@ use futures_core::Stream;
 
 use super::Store;
 use crate::error::Result;
-use crate::request::{Page, Request};
+use crate::request::{self, Page};
 
 /// How many entries are read at first, and at most: so many large values may be in memory at once.
 const FIRST: usize = 8;
@@ -47,14 +47,7 @@ impl Scan {
     fn fetch(&self, cursor: u64) -> Fetch<Page> {
         let store = self.store.clone();
         let prefix = self.prefix.clone();
-        Box::pin(async move {
-            let make = |reply| Request::Scan {
-                prefix,
-                cursor,
-                reply,
-            };
-            store.lane().ask(make).await
-        })
+        Box::pin(async move { store.lane().ask(request::Scan { prefix, cursor }).await })
     }
 
     /// The keys of a page that this scan was asked for, as this handle names them.
@@ -131,12 +124,7 @@ impl ScanEntries {
         let names: Vec<String> = self.scan.page.drain(..count).collect();
         Box::pin(async move {
             let keys = store.keys(&names)?;
-            let make = |reply| Request::GetMany {
-                keys,
-                peek: true,
-                reply,
-            };
-            let values = store.lane().ask(make).await?;
+            let values = store.lane().ask(request::GetMany { keys, peek: true }).await?;
             let entries = names.into_iter().zip(values);
             let found = entries.filter_map(|(name, value)| Some((name, Bytes::from(value?))));
             Ok(found.collect())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Store;
 use crate::error::Result;
 use crate::key::Key;
-use crate::request::{Progress, Reply, Request};
+use crate::request::{self, Operation, Progress};
 use crate::ttl::Ttl;
 
 type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<u64>> + Send + 'a>>;
@@ -33,18 +33,18 @@ impl<'a> Options<'a> {
     }
 
     /// Sends the request that `make` builds, and waits until the work is done.
-    async fn run(self, make: impl FnOnce(Progress, Reply<u64>) -> Request) -> Result<u64> {
+    async fn run<O: Operation<Answer = u64>>(self, make: impl FnOnce(Progress) -> O) -> Result<u64> {
         let lane = self.store.lane();
         let mut call = match self.store.count(self.timeout.map(Ttl::checked).transpose())? {
             Some(timeout) => lane.call_within(timeout),
             None => lane.call(),
         };
         let Some(mut on_progress) = self.on_progress else {
-            return call.ask_for_long(|reply| make(Progress::default(), reply)).await;
+            return call.ask_for_long(make(Progress::default())).await;
         };
         let (progress, mut reports) = Progress::new();
         let mut told = None;
-        let mut answer = pin!(call.ask_for_long(|reply| make(progress, reply)));
+        let mut answer = pin!(call.ask_for_long(make(progress)));
         loop {
             tokio::select! {
                 biased;
@@ -120,11 +120,7 @@ impl<'a> IntoFuture for Clear<'a> {
 
     fn into_future(self) -> BoxFuture<'a> {
         let prefix = self.options.store.namespace.prefix().to_owned();
-        Box::pin(self.options.run(|progress, reply| Request::Clear {
-            prefix,
-            progress,
-            reply,
-        }))
+        Box::pin(self.options.run(|progress| request::Clear { prefix, progress }))
     }
 }
 
@@ -150,11 +146,7 @@ impl<'a> IntoFuture for Invalidate<'a> {
     fn into_future(self) -> BoxFuture<'a> {
         Box::pin(async move {
             let names = self.names?;
-            let make = |progress, reply| Request::Invalidate {
-                names,
-                progress,
-                reply,
-            };
+            let make = |progress| request::Invalidate { names, progress };
             self.options.run(make).await
         })
     }

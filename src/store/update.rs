@@ -17,7 +17,7 @@ use super::{IntoNames, SetIf, Store};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lane::Call;
-use crate::request::{Condition, Names, Request, Write};
+use crate::request::{self, Condition, Names, Write};
 use crate::value::Value;
 
 /// How often a call tries to write before it is a [`Error::Conflict`].
@@ -300,7 +300,7 @@ impl<'a> Change<'a> {
     /// What the key holds, and its bytes, which a change must find.
     async fn read(&self, call: &mut Call<'_>) -> Result<(Entry, Option<Value>)> {
         let key = self.key.clone();
-        let aged = call.ask(|reply| Request::GetAged { key, reply }).await?;
+        let aged = call.ask(request::GetAged { key }).await?;
         let held = aged.as_ref().map(|aged| aged.value.clone());
         Ok((Entry::from_aged(aged), held))
     }
@@ -321,19 +321,13 @@ impl<'a> Change<'a> {
             depends_on: self.depends_on.clone(),
         });
         let condition = held.map_or(Condition::Absent, Condition::Holds);
-        let make = |reply| Request::SetIf {
-            write,
-            condition,
-            reply,
-        };
-        call.ask(make).await
+        call.ask(request::SetIf { write, condition }).await
     }
 
     /// Deletes the key if it still holds these bytes. Returns whether it did.
     async fn delete(&self, call: &mut Call<'_>, expected: Value) -> Result<bool> {
         let key = self.key.clone();
-        let make = |reply| Request::DeleteIf { key, expected, reply };
-        call.ask(make).await
+        call.ask(request::DeleteIf { key, expected }).await
     }
 }
 

@@ -11,7 +11,7 @@ use super::{IntoNames, Store, chunks};
 use crate::error::Result;
 use crate::key::Key;
 use crate::lane::Refused;
-use crate::request::{Condition, Request, Write};
+use crate::request::{self, Condition, Operation, Reply, Request, Write};
 use crate::value::Value;
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -90,12 +90,9 @@ impl<'a> IntoFuture for Set<'a> {
     fn into_future(self) -> SetFuture<'a> {
         SetFuture(match self.checked() {
             Ok((store, write)) if store.profile().completes_when_queued => {
-                State::New(store, Request::Set { write, reply: None })
+                State::New(store, request::Set { write }.into_request(Reply::Nobody))
             }
-            Ok((store, write)) => State::Waiting(Box::pin(store.lane().ask(|reply| Request::Set {
-                write,
-                reply: Some(reply),
-            }))),
+            Ok((store, write)) => State::Waiting(Box::pin(store.lane().ask(request::Set { write }))),
             Err(error) => State::Ended(Err(error)),
         })
     }
@@ -177,14 +174,7 @@ impl<'a> IntoFuture for SetIf<'a> {
         Box::pin(async move {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
-            store
-                .lane()
-                .ask(|reply| Request::SetIf {
-                    write,
-                    condition,
-                    reply,
-                })
-                .await
+            store.lane().ask(request::SetIf { write, condition }).await
         })
     }
 }

@@ -224,9 +224,8 @@ impl Coordinator {
     }
 
     fn ask(&mut self, asked: Asked, action: LeaseAction) {
-        self.asker.ask(asked, |reply| {
-            Request::Lease(Box::new(LeaseRequest { action, reply }))
-        });
+        let step = Box::new(action);
+        self.asker.ask(asked, Lease { step });
     }
 
     fn tell(&mut self, caller: CallerId, told: Told) {

@@ -10,7 +10,7 @@ use crate::error::Cause;
 use crate::key::{KeyMaker, Namespace};
 use crate::lane::{self, LaneReceiver, Stamp};
 use crate::lock::{Handle, LockOutcome, channel};
-use crate::request::{LockRequest, Request};
+use crate::request::{Asked, EntryRequest, Lock, Request};
 
 const MS: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -74,10 +74,10 @@ impl World {
     }
 
     /// The next question.
-    async fn asked(&mut self) -> LockRequest {
+    async fn asked(&mut self) -> Asked<Lock> {
         poll_fn(|cx| self.engine.poll_batch(cx, 1)).await;
         match self.engine.next().unwrap().request {
-            Request::Lock(request) => *request,
+            Request::Entry(EntryRequest::Lock(asked)) => asked,
             other => panic!("{other:?}"),
         }
     }

@@ -10,7 +10,9 @@ use super::super::engine::{MemoryEngine, Setup};
 use super::Keys;
 use crate::error::{Error, Result};
 use crate::lane::{Bounds, LaneSender, Stamp, lane};
-use crate::request::{Progress, Reply, Request};
+use crate::request::{
+    Get, Invalidate, Operation, Panic, Progress, Reply, Request, Set, Stats as GetStats, Write,
+};
 use crate::stats::Stats;
 use crate::value::Value;
 
@@ -18,6 +20,10 @@ struct Engine {
     actor: ActorRef<MemoryEngine>,
     lane: LaneSender,
     keys: Keys,
+}
+
+fn set(write: Write) -> Request {
+    Set { write }.into_request(Reply::Nobody)
 }
 
 impl Engine {
@@ -41,36 +47,29 @@ impl Engine {
 
     async fn set<D: AsRef<str>>(&self, key: &str, depends_on: impl IntoIterator<Item = D>) {
         self.lane
-            .send(Request::Set {
-                write: self.keys.write(key, depends_on),
-                reply: None,
-            })
+            .send(set(self.keys.write(key, depends_on)))
             .await
             .unwrap();
     }
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         let key = self.keys.key(key);
-        self.lane.ask(|reply| Request::Get { key, reply }).await
+        self.lane.ask(Get { key }).await
     }
 
     async fn fault(&self, inside_the_table: bool) -> Result<()> {
-        self.lane
-            .ask(|reply| Request::Panic {
-                inside_the_table,
-                reply,
-            })
-            .await
+        self.lane.ask(Panic { inside_the_table }).await
     }
 
     async fn stats(&self) -> Stats {
-        self.lane.ask(|reply| Request::Stats { reply }).await.unwrap()
+        self.lane.ask(GetStats {}).await.unwrap()
     }
 
     /// Sends without letting the engine run: what is sent so is served in one batch.
-    fn enqueue<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> impl Future<Output = Option<Result<T>>> {
+    fn enqueue<O: Operation>(&self, operation: O) -> impl Future<Output = Option<Result<O::Answer>>> {
         let (reply, answer) = Reply::new();
-        self.lane.try_send(make(reply)).expect("there is room");
+        let request = operation.into_request(reply);
+        self.lane.try_send(request).expect("there is room");
         async { answer.await.ok() }
     }
 }
@@ -116,33 +115,17 @@ async fn the_rest_of_a_batch_is_served_after_a_fault() {
         engine.set("old", [""; 0]).await;
         engine.stats().await;
         let key = |text: &str| engine.keys.key(text);
-        let before = engine.enqueue(|reply| Request::Get {
-            key: key("old"),
-            reply,
-        });
-        let fault = engine.enqueue(|reply| Request::Panic {
-            inside_the_table,
-            reply,
-        });
+        let before = engine.enqueue(Get { key: key("old") });
+        let fault = engine.enqueue(Panic { inside_the_table });
         engine
             .lane
-            .try_send(Request::Set {
-                write: engine.keys.write("new", [""; 0]),
-                reply: None,
-            })
+            .try_send(set(engine.keys.write("new", [""; 0])))
             .unwrap();
-        let old = engine.enqueue(|reply| Request::Get {
-            key: key("old"),
-            reply,
-        });
-        let again = engine.enqueue(|reply| Request::Panic {
+        let old = engine.enqueue(Get { key: key("old") });
+        let again = engine.enqueue(Panic {
             inside_the_table: false,
-            reply,
         });
-        let new = engine.enqueue(|reply| Request::Get {
-            key: key("new"),
-            reply,
-        });
+        let new = engine.enqueue(Get { key: key("new") });
         assert!(before.await.unwrap().unwrap().is_some());
         assert!(fault.await.is_none(), "a request that failed has no answer");
         assert_eq!(old.await.unwrap().unwrap().is_some(), !inside_the_table);
@@ -164,15 +147,11 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         }
         engine.stats().await;
         let names = vec![engine.keys.key("name")];
-        let invalidated = engine.enqueue(|reply| Request::Invalidate {
+        let invalidated = engine.enqueue(Invalidate {
             names,
             progress: Progress::default(),
-            reply,
         });
-        let fault = engine.enqueue(|reply| Request::Panic {
-            inside_the_table,
-            reply,
-        });
+        let fault = engine.enqueue(Panic { inside_the_table });
         assert!(fault.await.is_none());
         let invalidated = invalidated.await;
         let stats = engine.stats().await;
@@ -189,10 +168,9 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         let names = vec![engine.keys.key("name")];
         let again = engine
             .lane
-            .ask(|reply| Request::Invalidate {
+            .ask(Invalidate {
                 names,
                 progress: Progress::default(),
-                reply,
             })
             .await;
         assert_eq!(again.unwrap(), 1);
@@ -204,13 +182,10 @@ async fn deadlines_are_kept_after_a_fault() {
     let engine = Engine::new();
     let expiring = |text: &str, millis| {
         let ttl = Some(Duration::from_millis(millis));
-        Request::Set {
-            write: crate::request::Write {
-                ttl,
-                ..engine.keys.write(text, [""; 0])
-            },
-            reply: None,
-        }
+        set(Write {
+            ttl,
+            ..engine.keys.write(text, [""; 0])
+        })
     };
     engine.lane.send(expiring("k", 100)).await.unwrap();
     engine.fault(false).await.unwrap_err();
@@ -235,11 +210,10 @@ async fn a_fault_while_the_engine_stops_leaves_nobody_waiting() {
     let engine = Engine::new();
     engine.stats().await;
     engine.actor.stop_gracefully().await.unwrap();
-    let fault = engine.enqueue(|reply| Request::Panic {
+    let fault = engine.enqueue(Panic {
         inside_the_table: false,
-        reply,
     });
-    let behind = engine.enqueue(|reply| Request::Stats { reply });
+    let behind = engine.enqueue(GetStats {});
     assert!(fault.await.is_none());
     assert!(behind.await.is_some(), "what had entered the lane is served");
     engine.actor.wait_for_shutdown_with_result(|_| ()).await;
@@ -255,10 +229,9 @@ async fn an_invalidation_is_answered_when_nothing_is_left_though_another_began_i
     }
     engine.stats().await;
     let invalidate = || {
-        engine.enqueue(|reply| Request::Invalidate {
+        engine.enqueue(Invalidate {
             names: vec![engine.keys.key("name")],
             progress: Progress::default(),
-            reply,
         })
     };
     let (first, second) = (invalidate(), invalidate());

@@ -3,23 +3,21 @@
 use tokio::time::Instant;
 
 use crate::error::{Cause, Error, Phase};
+use crate::redis::batch::Part;
 use crate::redis::fault;
-use crate::redis::job::{Doubt, Getter, Job, Part, Task};
+use crate::redis::job::{Job, Task};
 use crate::redis::walk::Walk;
-use crate::request::Request;
+use crate::request::Effect;
 
 /// Answers what can no longer be answered by the server, because the connection is lost: questions
 /// are handed back to be asked again.
 pub(in crate::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
     for part in parts {
         match part {
-            Part::Gets(getters) => again.extend(getters.into_iter().flatten().map(|getter| {
-                let Getter { key, reply, deadline } = getter;
-                Job::new(Task::Request(Request::Get { key, reply }), deadline)
-            })),
+            Part::Gets(getters) => again.extend(getters.into_iter().flatten().map(Job::from)),
             Part::Other { job: Some(job), .. } => match &job.task {
                 Task::Doubt(_) => again.push(job),
-                Task::Request(request) if !request.changes() => again.push(job),
+                Task::Request(request) if request.effect() == Effect::Question => again.push(job),
                 _ => fail(job.task, &Error::OutcomeUnknown(cause.clone())),
             },
             Part::Other { job: None, .. } | Part::Kills => {}
@@ -42,7 +40,10 @@ pub(in crate::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Insta
                     match place {
                         Some(getter) if getter.deadline <= now => {
                             if let Some(getter) = place.take() {
-                                getter.reply.send(Err(Error::Timeout { phase: Phase::Reply }));
+                                getter
+                                    .asked
+                                    .reply
+                                    .send(Err(Error::Timeout { phase: Phase::Reply }));
                             }
                         }
                         Some(getter) => keep(getter.deadline),
@@ -93,7 +94,9 @@ fn no_answer() -> Cause {
 fn fail_sent(task: Task) {
     let error = match &task {
         Task::Doubt(_) => Error::Timeout { phase: Phase::Reply },
-        Task::Request(request) if !request.changes() => Error::Timeout { phase: Phase::Reply },
+        Task::Request(request) if request.effect() == Effect::Question => {
+            Error::Timeout { phase: Phase::Reply }
+        }
         _ => Error::OutcomeUnknown(no_answer()),
     };
     fail(task, &error);
@@ -102,49 +105,13 @@ fn fail_sent(task: Task) {
 /// Answers a task with an error.
 pub(in crate::redis) fn fail(task: Task, error: &Error) {
     let error = error.clone();
-    let request = match task {
+    match task {
         Task::Walk(walk) => {
             if let Some(reply) = walk.reply {
                 reply.send(Err(error));
             }
-            return;
         }
-        Task::Doubt(doubt) => {
-            return match *doubt {
-                Doubt::Get { reply, .. } => reply.send(Err(error)),
-                Doubt::GetMany { reply, .. } => reply.send(Err(error)),
-                Doubt::GetManyAged { reply, .. } => reply.send(Err(error)),
-            };
-        }
-        Task::Request(request) => request,
-    };
-    match request {
-        Request::Get { reply, .. } | Request::Take { reply, .. } => reply.send(Err(error)),
-        Request::GetMany { reply, .. } => reply.send(Err(error)),
-        Request::Set { reply, .. } | Request::SetMany { reply, .. } => {
-            if let Some(reply) = reply {
-                reply.send(Err(error));
-            }
-        }
-        Request::SetIf { reply, .. }
-        | Request::Delete { reply, .. }
-        | Request::DeleteIf { reply, .. }
-        | Request::Exists { reply, .. }
-        | Request::Expire { reply, .. } => reply.send(Err(error)),
-        Request::DeleteMany { reply, .. }
-        | Request::Clear { reply, .. }
-        | Request::Invalidate { reply, .. } => reply.send(Err(error)),
-        Request::Ttl { reply, .. } => reply.send(Err(error)),
-        Request::Incr { reply, .. } => reply.send(Err(error)),
-        Request::Scan { reply, .. } => reply.send(Err(error)),
-        Request::Lock(request) => request.reply.send(Err(error)),
-        Request::Lease(request) => request.reply.send(Err(error)),
-        Request::GetAged { reply, .. } => reply.send(Err(error)),
-        Request::GetManyAged { reply, .. } => reply.send(Err(error)),
-        Request::Ping { reply } => reply.send(Err(error)),
-        Request::Stats { reply } => reply.send(Err(error)),
-        Request::Redis { reply, .. } => reply.send(Err(error)),
-        #[cfg(test)]
-        Request::Panic { reply, .. } => reply.send(Err(error)),
+        Task::Doubt(doubt) => doubt.fail(error),
+        Task::Request(request) => request.fail(error),
     }
 }

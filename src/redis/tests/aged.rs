@@ -1,19 +1,16 @@
 //! Values with the time that is left.
 
 use super::*;
-use crate::request::Aged;
+use crate::request::{Aged, GetAged, GetManyAged};
 use crate::ttl::LONGEST;
 
 fn aged(name: &str) -> (Job, Receiver<Result<Option<Aged>>>) {
-    let (reply, answer) = Reply::new();
-    let key = key(name);
-    (job(Request::GetAged { key, reply }), answer)
+    asked(GetAged { key: key(name) })
 }
 
 fn many(names: &[&str]) -> (Job, Receiver<Result<Vec<Option<Aged>>>>) {
-    let (reply, answer) = Reply::new();
     let keys = names.iter().map(|name| key(name)).collect();
-    (job(Request::GetManyAged { keys, reply }), answer)
+    asked(GetManyAged { keys })
 }
 
 fn left(value: &str, remaining: Option<Duration>) -> Option<Aged> {

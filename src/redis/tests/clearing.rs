@@ -3,6 +3,7 @@
 use super::loader::{LONG, Loader, RedisServer, kept, store};
 use super::*;
 use crate::redis::walk::Walk;
+use crate::request;
 use crate::store::Store;
 
 /// A clearing that goes on when it is told to.
@@ -29,7 +30,7 @@ impl<'l> Clearing<'l> {
             return true;
         }
         let command = Box::new(self.walk.command(self.layout, By::Source));
-        let answer = self.loader.ask(|reply| Request::Redis { command, reply });
+        let answer = self.loader.ask(request::Raw { command });
         self.over = self.walk.advance(answer.await.unwrap()).unwrap();
         self.over
     }
@@ -340,7 +341,7 @@ async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
     let mut crashed = Walk::invalidation(&[key("t:row")], Reply::new().0);
     for _ in 0..2 {
         let command = Box::new(crashed.command(Layout::new(false), By::Source));
-        let answer = loader.ask(|reply| Request::Redis { command, reply }).await;
+        let answer = loader.ask(request::Raw { command }).await;
         assert!(!crashed.advance(answer.unwrap()).unwrap());
     }
     assert_eq!(

@@ -2,12 +2,15 @@
 
 use super::loader::{self, LONG, Loader, RedisServer, kept, store};
 use super::*;
-use crate::request::{Aged, LeaseAction, LeaseAnswer, LeaseRequest, Names, TaggedReply, Token};
+use crate::request::{
+    Aged, GetAged, GetManyAged, Lease, LeaseAction, LeaseAnswer, Names, TaggedReply, Token,
+};
 
 fn lease(action: LeaseAction) -> (Job, impl FnMut() -> Option<Result<LeaseAnswer>>) {
     let (to, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let reply = TaggedReply::new(to, 0);
-    let job = job(Request::Lease(Box::new(LeaseRequest { action, reply })));
+    let step = Box::new(action);
+    let job = job_of(Lease { step }, Reply::Actor(reply));
     (job, move || answers.try_recv().ok()?.1)
 }
 
@@ -195,10 +198,10 @@ async fn what_is_no_value_has_no_lease() {
     let (_, refused) = loader.try_take("k", &["x"], LONG).await;
     assert!(matches!(refused, Err(Error::WrongType)), "{refused:?}");
     assert_eq!(kept(&server), [""; 0]);
-    let aged = loader.ask(|reply| Request::GetAged { key: key("k"), reply });
+    let aged = loader.ask(GetAged { key: key("k") });
     assert!(matches!(aged.await, Err(Error::WrongType)));
     let keys = vec![key("absent"), key("k")];
-    let aged = loader.ask(|reply| Request::GetManyAged { keys, reply });
+    let aged = loader.ask(GetManyAged { keys });
     assert!(matches!(aged.await, Err(Error::WrongType)));
 }
 
@@ -209,23 +212,20 @@ async fn values_come_with_the_time_that_is_left() {
     store.set("ever", "1").await.unwrap();
     store.set("long", "2").ttl(LONG).await.unwrap();
     let keys = ["ever", "absent", "long"].map(key).to_vec();
-    let many = loader.ask(|reply| Request::GetManyAged { keys, reply });
+    let many = loader.ask(GetManyAged { keys });
     let many = many.await.unwrap();
     let ever = Aged {
         value: Value::from("1"),
         remaining: None,
     };
     assert_eq!(many[..2], [Some(ever), None]);
-    let key = key("long");
-    let long = loader.ask(|reply| Request::GetAged { key, reply });
+    let long = loader.ask(GetAged { key: key("long") });
     for long in [&many[2], &long.await.unwrap()] {
         let long = long.as_ref().unwrap();
         assert_eq!(long.value, Value::from("2"));
         let left = long.remaining.unwrap();
         assert!(left <= LONG && left > LONG / 2, "{left:?}");
     }
-    let none = loader.ask(|reply| Request::GetManyAged { keys: vec![], reply });
-    assert_eq!(none.await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -298,7 +298,7 @@ async fn a_server_that_forgets_its_scripts_is_told_them_again() {
     // Behind a step that is sent again, nothing for its key overtakes it.
     let taken = loader.take("k", &[], LONG).await;
     forget();
-    let read = loader.ask(|reply| Request::Get { key: key("k"), reply });
+    let read = loader.ask(Get { key: key("k") });
     let (stored, read) = tokio::join!(biased; loader.fulfil(&taken), read);
     assert!(stored);
     assert_eq!(read.unwrap(), Some(Value::from("loaded")));

@@ -263,8 +263,7 @@ async fn whoever_takes_over_from_a_killed_lease_kills_who_loads_from_it() {
 
 #[test]
 fn a_kill_that_is_refused_fails_nothing_and_is_told() {
-    let (reply, mut answer) = Reply::new();
-    let delete = job(Request::Delete { key: key("k"), reply });
+    let (delete, mut answer) = asked(Delete { key: key("k") });
     let replies = vec![server_error("NOPERM this user has no permissions"), Wire::Int(1)];
     let (_, outcome) = settle(batch(vec![delete]).parts, replies);
     assert!(answer.try_recv().unwrap().unwrap());

@@ -13,9 +13,7 @@ use crate::error::Result;
 use crate::key::Key;
 use crate::lane::{Bounds, LaneSender, Stamp, lane};
 use crate::redis::engine::{RedisEngine, Setup};
-use crate::request::{
-    LeaseAction, LeaseAnswer, LeaseRequest, Names, Reply, Request, TaggedReply, Token, Write,
-};
+use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, Operation, Reply, TaggedReply, Token, Write};
 use crate::store::Store;
 use crate::value::Value;
 
@@ -72,15 +70,15 @@ impl Loader {
         }
     }
 
-    pub(super) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Request) -> Result<T> {
-        self.lane.ask(make).await
+    pub(super) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Answer> {
+        self.lane.ask(operation).await
     }
 
     pub(super) async fn step(&self, action: LeaseAction) -> Result<LeaseAnswer> {
         let (to, mut answers) = mpsc::unbounded_channel();
-        let reply = TaggedReply::new(to, 0);
-        let request = LeaseRequest { action, reply };
-        self.lane.send(Request::Lease(Box::new(request))).await.unwrap();
+        let step = Box::new(action);
+        let request = Lease { step }.into_request(Reply::Actor(TaggedReply::new(to, 0)));
+        self.lane.send(request).await.unwrap();
         answers.recv().await.unwrap().1.unwrap()
     }
 

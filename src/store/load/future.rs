@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lane::{Answer, Call};
 use crate::load::{LoadError, Loaded, Origin, Verdict};
-use crate::request::{Aged, Request};
+use crate::request::{self, Aged};
 use crate::value::Value;
 
 /// The future of a [`Load`](crate::Load).
@@ -68,10 +68,10 @@ impl<'a> Reading<'a> {
     /// Sends the request that reads the key. `None` if that has to wait for room, or needs a timer.
     fn begin(call: &mut Call<'a>, key: Key, aged: bool) -> Option<Self> {
         if aged {
-            let answer = call.try_begin(|reply| Request::GetAged { key, reply });
+            let answer = call.try_begin(request::GetAged { key });
             answer.map(Reading::Aged)
         } else {
-            let answer = call.try_begin(|reply| Request::Get { key, reply });
+            let answer = call.try_begin(request::Get { key });
             answer.map(Reading::Plain)
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::request::Request;
+use crate::request::{self, Request};
 use crate::{Config, Error, Release, Store};
 
 #[tokio::test(start_paused = true)]
@@ -23,10 +23,7 @@ async fn held_locks_are_still_held_after_a_panic_in_the_engine() {
     tokio::task::yield_now().await;
     for inside_the_table in [false, true] {
         store.set("v", "value").await.unwrap();
-        let fault = |reply| Request::Panic {
-            inside_the_table,
-            reply,
-        };
+        let fault = request::Panic { inside_the_table };
         assert!(store.lane().ask(fault).await.is_err());
         assert!(matches!(store.lock("k").await, Err(Error::LockHeld)));
         assert_eq!(

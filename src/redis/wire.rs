@@ -1,16 +1,51 @@
-//! The types of replies.
+//! What commands and replies are made of.
 
 use std::time::Duration;
 
-use redis::Value as Wire;
+use redis::{Cmd, Value as Wire};
 
+use super::fault;
+use super::layout::Layout;
+use super::script::By;
 use crate::envelope::open;
 use crate::error::{Cause, Error, Result};
-use crate::redis::fault;
-use crate::redis::layout::Layout;
+use crate::key::Key;
 use crate::request::{Aged, Page};
+use crate::stats::Stats;
 use crate::ttl::{LONGEST, Ttl};
 use crate::value::Value;
+
+/// What a command costs beside its arguments, at most.
+pub(super) const FRAME: usize = 16;
+/// What an argument costs beside its bytes, at most: its length, and what ends both.
+pub(super) const ARGUMENT: usize = 16;
+
+/// A command about keys.
+pub(super) fn keyed<'k>(name: &str, keys: impl IntoIterator<Item = &'k Key>) -> Cmd {
+    let mut command = redis::cmd(name);
+    for key in keys {
+        command.arg(key.as_str());
+    }
+    command
+}
+
+/// The bytes of a command's arguments on the wire, or a few more.
+pub(super) fn bytes(command: &Cmd) -> usize {
+    let arguments = command.args_iter();
+    arguments
+        .map(|argument| ARGUMENT + crate::request::argument_bytes(argument))
+        .sum()
+}
+
+/// A TTL in whole milliseconds, as TTLs are checked to be. The longest is far below 2^63.
+pub(super) fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A TTL as scripts take it; empty for none.
+pub(super) fn millis_or_empty(ttl: Option<Duration>) -> String {
+    ttl.map(|ttl| millis(ttl).to_string()).unwrap_or_default()
+}
 
 pub(super) fn unexpected() -> Error {
     let cause = "the server's reply is not of the kind that the command has";
@@ -73,7 +108,7 @@ pub(super) fn integer(got: Wire) -> Result<i64> {
 
 /// What `PTTL` answers for a key that is not there.
 pub(super) const ABSENT: i64 = -2;
-/// And for one without an end.
+/// What `PTTL` answers for a key without expiry.
 const PERSISTENT: i64 = -1;
 
 /// How long an entry still lives, from its `PTTL` and the first bytes of its value. Data of another type has a
@@ -104,7 +139,7 @@ pub(super) fn aged(left: Wire, got: Wire) -> Result<Option<Aged>> {
 }
 
 /// The time that is left of a value, as [`aged`] has it.
-pub(in crate::redis) fn remaining(left: i64) -> Option<Duration> {
+pub(super) fn remaining(left: i64) -> Option<Duration> {
     match left {
         PERSISTENT => None,
         ABSENT => Some(LONGEST),
@@ -134,4 +169,29 @@ pub(super) fn page(got: Wire) -> Result<Page> {
         keys,
         next: (next != 0).then_some(next),
     })
+}
+
+/// Whether the server has forgotten a script that was called by its digest.
+pub(super) fn forgotten(reply: &Wire, by: By) -> bool {
+    by == By::Digest && matches!(reply, Wire::ServerError(error) if fault::is_forgotten_script(error))
+}
+
+/// Counts a read: one hit or one miss.
+pub(super) fn count_read<T>(answer: Result<Option<T>>, stats: &mut Stats) -> Result<Option<T>> {
+    match &answer {
+        Ok(Some(_)) => stats.hits += 1,
+        Ok(None) => stats.misses += 1,
+        Err(_) => {}
+    }
+    answer
+}
+
+/// Counts a read of many keys: one hit or one miss for each.
+pub(super) fn count_many<T>(answer: Result<Vec<Option<T>>>, stats: &mut Stats) -> Result<Vec<Option<T>>> {
+    if let Ok(values) = &answer {
+        let hits = values.iter().flatten().count() as u64;
+        stats.hits += hits;
+        stats.misses += values.len() as u64 - hits;
+    }
+    answer
 }

@@ -1,0 +1,153 @@
+//! Requests to commands. Pure: a batch of jobs in, one pipeline out, with what is to be done with each
+//! of its replies.
+
+use redis::Pipeline;
+
+use super::exchange::{Commands, Way};
+use super::gets::{self, Getter};
+use super::job::{Job, Task};
+use super::layout::Layout;
+use super::lease::Kills;
+use super::wire::{ARGUMENT, FRAME};
+use crate::request::{EntryRequest, Keys};
+
+/// Who waits for the next replies of a pipeline.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// One reply, for which nobody waits: leases were killed.
+    Kills,
+    /// One reply: a value, or as many as there are callers. A caller who has been answered already is
+    /// `None`.
+    Gets(Vec<Option<Getter>>),
+    /// As many replies as the request has commands. One that has been answered already is `None`.
+    Other { job: Option<Job>, replies: usize },
+}
+
+/// Requests that travel in one pipeline.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// What is sent, once the batch is finished.
+    pub(super) pipeline: Pipeline,
+    pub(super) parts: Vec<Part>,
+    /// Keys of scripts among them, as [`Busy`] counts them.
+    pub(super) busy: Vec<u64>,
+    /// The neighbouring `GET`s that are being gathered.
+    gets: Vec<Option<Getter>>,
+    kills: Kills,
+    commands: Commands,
+    /// Requests taken, those that write several entries counted by them.
+    length: usize,
+}
+
+impl Batch {
+    pub(super) fn new(layout: Layout) -> Self {
+        Self {
+            pipeline: Pipeline::new(),
+            parts: Vec::new(),
+            busy: Vec::new(),
+            gets: Vec::new(),
+            kills: Kills::default(),
+            commands: Commands::new(layout),
+            length: 0,
+        }
+    }
+
+    /// Requests taken, those that write several entries counted by them.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The bytes to send, or a few more.
+    pub(super) fn bytes(&self) -> usize {
+        self.commands.bytes
+    }
+
+    /// Ends the batch: it has its last command, and gets its first. So many bytes may still be before it on
+    /// their way to the server.
+    pub(super) fn finish(&mut self, before: usize) {
+        self.end_gets();
+        let commands = std::mem::take(&mut self.commands.sent);
+        let (first, last) = std::mem::take(&mut self.kills).into_commands(before + self.bytes());
+        self.pipeline = Pipeline::with_capacity(commands.len() + 2);
+        if first.is_some() {
+            self.parts.insert(0, Part::Kills);
+        }
+        if last.is_some() {
+            self.parts.push(Part::Kills);
+        }
+        for command in first.into_iter().chain(commands).chain(last) {
+            self.pipeline.add_command(command);
+        }
+    }
+
+    pub(super) fn push(&mut self, mut job: Job) {
+        job.room = None;
+        match job.task {
+            Task::Request(EntryRequest::Get(asked)) if !job.alone => {
+                self.length += 1;
+                self.commands.bytes += FRAME + 2 * ARGUMENT + asked.operation.key.as_str().len();
+                let deadline = job.deadline;
+                return self.gets.push(Some(Getter { asked, deadline }));
+            }
+            task => job.task = task,
+        }
+        self.end_gets();
+        self.commands.by = job.by;
+        let before = self.commands.sent.len();
+        let written = match &mut job.task {
+            Task::Walk(walk) => {
+                let command = walk.command(self.commands.layout, job.by);
+                self.commands.add(command);
+                0
+            }
+            Task::Doubt(doubt) => {
+                let commands = doubt.commands(job.alone);
+                commands
+                    .into_iter()
+                    .for_each(|command| self.commands.add(command));
+                0
+            }
+            Task::Request(request) => self.push_request(request),
+        };
+        let replies = self.commands.sent.len() - before;
+        // One command for many writes is as much work for the server.
+        self.length += replies.max(written);
+        self.parts.push(Part::Other {
+            job: Some(job),
+            replies,
+        });
+    }
+
+    /// Adds the commands of a request. Returns how many entries it writes.
+    fn push_request(&mut self, request: &mut EntryRequest) -> usize {
+        let plain_change = request.changes_plainly();
+        if plain_change {
+            let (kills, bytes) = (&mut self.kills, &mut self.commands.bytes);
+            request.keys().for_each(|key| *bytes += kills.add(key));
+        }
+        let scripts = self.commands.scripts;
+        request.encode(&mut self.commands);
+        debug_assert_eq!(
+            self.commands.scripts > scripts,
+            request.way() != Way::Plain,
+            "{request:?} travels as it says"
+        );
+        let written = match request.keys() {
+            Keys::Written(writes) => writes.len(),
+            _ => 0,
+        };
+        if plain_change {
+            // These are never sent again.
+            request.drop_values();
+        }
+        written
+    }
+
+    fn end_gets(&mut self) {
+        let gets = std::mem::take(&mut self.gets);
+        if !gets.is_empty() {
+            self.commands.sent.push(gets::command(&gets));
+            self.parts.push(Part::Gets(gets));
+        }
+    }
+}

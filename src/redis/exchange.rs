@@ -1,0 +1,168 @@
+//! How an operation is exchanged with the server: the commands that are sent, and what their replies mean.
+//!
+//! Each operation implements [`Exchange`] in one place, encoding and decoding side by side: reads in `values`,
+//! writes in `writes`, steps of leases and locks in `lease` and `lock`, the rest here.
+
+use redis::{Cmd, Value as Wire};
+
+use super::doubt::Doubt;
+use super::layout::Layout;
+use super::script::{By, Script};
+use super::wire::{FRAME, bytes, refuse_errors};
+use crate::error::Result;
+use crate::request::{Asked, Effect, EntryRequest, Operation, Ping, Raw, on_entry};
+use crate::stats::Stats;
+
+/// An operation as the server knows it.
+pub(super) trait Exchange: Operation {
+    /// How it travels.
+    fn way(&self) -> Way;
+
+    /// Adds its commands.
+    fn encode(&self, to: &mut Commands);
+
+    /// Answers with what the replies mean, counts it, and tells what is still to be sent.
+    fn decode(asked: Asked<Self>, replies: Replies, stats: &mut Stats) -> Settled;
+}
+
+/// How an operation travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By plain commands. They end no leases: the batch does so for those that change values.
+    Plain,
+    /// By scripts, which end leases themselves. If the server has forgotten one, the script is sent again, so
+    /// nothing but scripts may be sent for its keys before it has been answered.
+    Script,
+    /// By a script whose keys no plain command touches.
+    LockScript,
+}
+
+/// What became of a request once its replies are there.
+#[derive(Debug)]
+pub(super) enum Settled {
+    Answered,
+    /// The server has forgotten a script: this is to be sent again, with the script's source.
+    Forgotten(EntryRequest),
+    /// The absence of keys is to be made sure of.
+    Doubted(Box<Doubt>),
+}
+
+/// The replies to the commands of one operation, in their order, and how these were sent.
+#[derive(Debug)]
+pub(super) struct Replies {
+    pub(super) by: By,
+    replies: std::vec::IntoIter<Wire>,
+}
+
+impl Replies {
+    pub(super) fn new(replies: Vec<Wire>, by: By) -> Self {
+        let replies = replies.into_iter();
+        Self { by, replies }
+    }
+
+    /// The next reply. One that is missing is nil, as no command of ours answers.
+    pub(super) fn take(&mut self) -> Wire {
+        self.replies.next().unwrap_or_default()
+    }
+
+    pub(super) fn take_many(&mut self, count: usize) -> impl Iterator<Item = Wire> {
+        self.replies.by_ref().take(count)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.replies.len()
+    }
+}
+
+/// The commands of a pipeline.
+#[derive(Debug)]
+pub(super) struct Commands {
+    pub(super) layout: Layout,
+    /// How scripts are called.
+    pub(super) by: By,
+    pub(super) sent: Vec<Cmd>,
+    /// The bytes to send, or a few more.
+    pub(super) bytes: usize,
+    /// The scripts among the commands.
+    pub(super) scripts: usize,
+}
+
+impl Commands {
+    pub(super) fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            by: By::Digest,
+            sent: Vec::new(),
+            bytes: 0,
+            scripts: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, command: Cmd) {
+        self.bytes += FRAME + bytes(&command);
+        self.sent.push(command);
+    }
+
+    /// Adds the call of a script. `give` adds its arguments: first so many keys, then the others.
+    pub(super) fn call(&mut self, script: Script, keys: usize, give: impl FnOnce(&mut Cmd, Layout)) {
+        let mut command = script.call(self.by, keys);
+        give(&mut command, self.layout);
+        self.scripts += 1;
+        self.add(command);
+    }
+}
+
+impl EntryRequest {
+    pub(super) fn way(&self) -> Way {
+        on_entry!(self, Asked { operation, .. } => operation.way())
+    }
+
+    /// Whether this changes values by plain commands, which end no leases.
+    pub(super) fn changes_plainly(&self) -> bool {
+        self.effect() == Effect::Change && self.way() == Way::Plain
+    }
+
+    pub(super) fn encode(&self, to: &mut Commands) {
+        on_entry!(self, Asked { operation, .. } => operation.encode(to));
+    }
+
+    pub(super) fn settle(self, replies: Replies, stats: &mut Stats) -> Settled {
+        on_entry!(self, asked => Exchange::decode(asked, replies, stats))
+    }
+}
+
+impl<O: Operation> Asked<O> {
+    /// Answers: nothing is left to be done.
+    pub(super) fn answer(self, answer: Result<O::Answer>) -> Settled {
+        self.reply.send(answer);
+        Settled::Answered
+    }
+}
+
+impl Exchange for Ping {
+    fn way(&self) -> Way {
+        Way::Plain
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.add(redis::cmd("PING"));
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+        asked.answer(refuse_errors(replies.take()).map(drop))
+    }
+}
+
+impl Exchange for Raw {
+    fn way(&self) -> Way {
+        Way::Plain
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.add(self.command.as_ref().clone());
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+        asked.answer(refuse_errors(replies.take()))
+    }
+}

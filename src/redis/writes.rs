@@ -1,0 +1,288 @@
+//! Writes: values, TTLs and counters.
+//!
+//! Plain commands where these do. A script where an entry has dependencies, or where only a script can tell a
+//! loaded value that is stale, which counts as absent.
+
+use redis::Cmd;
+
+use super::exchange::{Commands, Exchange, Replies, Settled, Way};
+use super::script::Script;
+use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, number, value};
+use crate::error::{Cause, Error};
+use crate::request::{
+    Asked, Condition, Delete, DeleteIf, DeleteMany, EntryRequest, Expire, Incr, Set, SetIf, SetMany, Take,
+    Write,
+};
+use crate::stats::Stats;
+use crate::value::Value;
+
+/// The most bytes of values that one command writes.
+const MERGED: usize = 256 * 1024;
+
+impl Exchange for Set {
+    fn way(&self) -> Way {
+        way_of(&self.write)
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        encode_set(&self.write, to);
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = flag(replies.take()).map(|_| stats.sets += 1);
+        asked.answer(answer)
+    }
+}
+
+impl Exchange for SetMany {
+    /// All writes have the same dependencies.
+    fn way(&self) -> Way {
+        self.writes.first().map_or(Way::Plain, way_of)
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        if fit_one(&self.writes) {
+            return to.add(set_all(&self.writes));
+        }
+        for write in &self.writes {
+            encode_set(write, to);
+        }
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let Asked { operation, reply } = asked;
+        let writes = operation.writes;
+        // One command may have written them all.
+        let each = if replies.len() == 1 {
+            writes.len() as u64
+        } else {
+            1
+        };
+        let mut failure = None;
+        let mut written = 0;
+        let mut unsent = Vec::new();
+        let by = replies.by;
+        let count = replies.len();
+        for (write, got) in writes.into_iter().zip(replies.take_many(count)) {
+            if forgotten(&got, by) {
+                unsent.push(write);
+                continue;
+            }
+            match flag(got) {
+                Ok(_) => written += each,
+                Err(error) => failure = Some(error),
+            }
+        }
+        stats.sets += written;
+        match failure {
+            None if !unsent.is_empty() => {
+                let operation = SetMany { writes: unsent };
+                return Settled::Forgotten(EntryRequest::SetMany(Asked { operation, reply }));
+            }
+            None => reply.send(Ok(())),
+            Some(error) if written == 0 => reply.send(Err(error)),
+            Some(error) => reply.send(Err(Error::OutcomeUnknown(Cause::new(error)))),
+        }
+        Settled::Answered
+    }
+}
+
+impl Exchange for SetIf {
+    fn way(&self) -> Way {
+        Way::Script
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        let (word, expected) = match &self.condition {
+            Condition::Absent => ("NX", None),
+            Condition::Present => ("XX", None),
+            Condition::Holds(expected) => ("EQ", Some(expected)),
+        };
+        scripted_set(&self.write, word, expected, to);
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = flag(replies.take());
+        stats.sets += u64::from(matches!(answer, Ok(true)));
+        asked.answer(answer)
+    }
+}
+
+impl Exchange for Take {
+    fn way(&self) -> Way {
+        Way::Plain
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.add(keyed("GETDEL", [&self.key]));
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = count_read(value(replies.take()), stats);
+        stats.deletes += u64::from(matches!(answer, Ok(Some(_))));
+        asked.answer(answer)
+    }
+}
+
+impl Exchange for Delete {
+    fn way(&self) -> Way {
+        Way::Plain
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.add(keyed("DEL", [&self.key]));
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = flag(replies.take());
+        stats.deletes += u64::from(matches!(answer, Ok(true)));
+        asked.answer(answer)
+    }
+}
+
+impl Exchange for DeleteIf {
+    fn way(&self) -> Way {
+        Way::Script
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.call(Script::DeleteIf, 1, |command, _| {
+            command.arg(self.key.as_str()).arg(self.expected.as_bytes());
+        });
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = flag(replies.take());
+        stats.deletes += u64::from(matches!(answer, Ok(true)));
+        asked.answer(answer)
+    }
+}
+
+impl Exchange for DeleteMany {
+    fn way(&self) -> Way {
+        Way::Plain
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.add(keyed("DEL", &self.keys));
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = number(replies.take()).map(|count| u64::try_from(count).unwrap_or(0));
+        stats.deletes += answer.as_ref().map_or(0, |count| *count);
+        asked.answer(answer)
+    }
+}
+
+impl Exchange for Expire {
+    fn way(&self) -> Way {
+        Way::Script
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.call(Script::Expire, 1, |command, layout| {
+            command
+                .arg(self.key.as_str())
+                .arg(layout.depend)
+                .arg(layout.close);
+            command.arg(millis_or_empty(self.ttl));
+        });
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+        asked.answer(flag(replies.take()))
+    }
+}
+
+impl Exchange for Incr {
+    fn way(&self) -> Way {
+        if self.ttl.is_some() {
+            Way::Script
+        } else {
+            Way::Plain
+        }
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        if let Some(ttl) = self.ttl {
+            return to.call(Script::Incr, 1, |command, _| {
+                command.arg(self.key.as_str()).arg(self.by).arg(millis(ttl));
+            });
+        }
+        let mut command = keyed("INCRBY", [&self.key]);
+        command.arg(self.by);
+        to.add(command);
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = integer(replies.take());
+        stats.sets += u64::from(answer.is_ok());
+        asked.answer(answer)
+    }
+}
+
+fn way_of(write: &Write) -> Way {
+    if write.depends_on.is_empty() {
+        Way::Plain
+    } else {
+        Way::Script
+    }
+}
+
+fn encode_set(write: &Write, to: &mut Commands) {
+    match way_of(write) {
+        Way::Plain => to.add(plain_set(write)),
+        _ => scripted_set(write, "", None, to),
+    }
+}
+
+/// Whether one command can write them all: none has a TTL or dependencies, as all have the same, and
+/// they hold the server for no longer than a large value does.
+fn fit_one(writes: &[Write]) -> bool {
+    let plain = |write: &Write| write.ttl.is_none() && write.depends_on.is_empty();
+    writes.len() > 1 && writes.iter().all(plain) && writes.iter().map(Write::bytes).sum::<usize>() <= MERGED
+}
+
+fn set_all(writes: &[Write]) -> Cmd {
+    let bytes = writes
+        .iter()
+        .map(|write| write.key.as_str().len() + write.value.len());
+    let mut command = Cmd::with_capacity(1 + 2 * writes.len(), "MSET".len() + bytes.sum::<usize>());
+    command.arg("MSET");
+    for write in writes {
+        command.arg(write.key.as_str()).arg(write.value.as_bytes());
+    }
+    command
+}
+
+fn plain_set(write: &Write) -> Cmd {
+    let words = "SET PX".len() + 20;
+    let mut command = Cmd::with_capacity(5, write.key.as_str().len() + write.value.len() + words);
+    command
+        .arg("SET")
+        .arg(write.key.as_str())
+        .arg(write.value.as_bytes());
+    if let Some(ttl) = write.ttl {
+        command.arg("PX").arg(millis(ttl));
+    }
+    command
+}
+
+/// A write by script. `expected` is what the condition compares with.
+pub(super) fn scripted_set(write: &Write, condition: &str, expected: Option<&Value>, to: &mut Commands) {
+    to.call(Script::Write, 1, |command, layout| {
+        command
+            .arg(write.key.as_str())
+            .arg(layout.depend)
+            .arg(layout.close);
+        command
+            .arg(write.value.as_bytes())
+            .arg(millis_or_empty(write.ttl));
+        command
+            .arg(condition)
+            .arg(expected.map_or(&[][..], Value::as_bytes));
+        for name in write.depends_on.iter() {
+            command.arg(name.as_str());
+        }
+    });
+}

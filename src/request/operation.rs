@@ -1,0 +1,332 @@
+//! What an operation is: the trait, and the macro that makes operations from the rows of a table.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Condition, LeaseAction, LockStep, Progress, Reply, Request, Write};
+use crate::key::Key;
+use crate::value::Value;
+
+/// One thing that an engine can be asked to do. The rows of [`table`](super::table) are the operations.
+///
+/// An engine implements a trait of its own for each operation: `Serve` in memory, `Exchange` on Redis. A row
+/// without both does not compile.
+pub(crate) trait Operation: Send + Sized + 'static {
+    /// What the caller gets.
+    type Answer: Send + 'static;
+
+    fn effect(&self) -> Effect;
+
+    /// The keys that it touches. They decide its order among other operations and its connection to a server.
+    fn keys(&self) -> Keys<'_>;
+
+    /// The bytes that it holds beyond its own size.
+    fn bytes(&self) -> usize;
+
+    /// Drops the values to be written, which are not needed any more.
+    fn drop_values(&mut self);
+
+    /// The request that asks for this and is answered by `reply`.
+    fn into_request(self, reply: Reply<Self::Answer>) -> Request;
+}
+
+/// What an operation changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing. The operation is skipped if its caller has gone, and may be sent to a server again.
+    Question,
+    /// Something other than values: a TTL, a lease, a lock. It is never sent again.
+    Aside,
+    /// The values of its keys. It is never sent again, and ends the leases that name one of the keys.
+    Change,
+}
+
+/// The keys of an operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Keys<'a> {
+    None,
+    One(&'a Key),
+    Many(&'a [Key]),
+    /// The keys of what is written.
+    Written(&'a [Write]),
+}
+
+impl<'a> Keys<'a> {
+    pub(crate) fn first(self) -> Option<&'a Key> {
+        match self {
+            Keys::None => None,
+            Keys::One(key) => Some(key),
+            Keys::Many(keys) => keys.first(),
+            Keys::Written(writes) => writes.first().map(|write| &write.key),
+        }
+    }
+
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Keys::None => 0,
+            Keys::One(_) => 1,
+            Keys::Many(keys) => keys.len(),
+            Keys::Written(writes) => writes.len(),
+        }
+    }
+
+    pub(crate) fn for_each(self, mut see: impl FnMut(&'a Key)) {
+        match self {
+            Keys::None => {}
+            Keys::One(key) => see(key),
+            Keys::Many(keys) => keys.iter().for_each(see),
+            Keys::Written(writes) => writes.iter().for_each(|write| see(&write.key)),
+        }
+    }
+
+    /// Whether an entry is written that gets a TTL. All writes of one operation have the same.
+    pub(super) fn get_a_ttl(self) -> bool {
+        matches!(self, Keys::Written([write, ..]) if write.ttl.is_some())
+    }
+}
+
+/// An operation and where its answer goes.
+pub(crate) struct Asked<O: Operation> {
+    pub(crate) operation: O,
+    pub(crate) reply: Reply<O::Answer>,
+}
+
+impl<O: Operation> Asked<O> {
+    /// Whether it only asks, and nobody waits for the answer any more.
+    pub(crate) fn is_pointless(&self) -> bool {
+        self.operation.effect() == Effect::Question && self.reply.is_closed()
+    }
+}
+
+/// Shows no value, and no argument of a command.
+impl<O: Operation> fmt::Debug for Asked<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Asked({:?})", self.operation.effect())
+    }
+}
+
+/// A field of an operation that has keys.
+pub(super) trait Keyed {
+    fn keys(&self) -> Keys<'_>;
+}
+
+impl Keyed for Key {
+    fn keys(&self) -> Keys<'_> {
+        Keys::One(self)
+    }
+}
+
+impl Keyed for Vec<Key> {
+    fn keys(&self) -> Keys<'_> {
+        Keys::Many(self)
+    }
+}
+
+impl Keyed for Write {
+    fn keys(&self) -> Keys<'_> {
+        Keys::Written(std::slice::from_ref(self))
+    }
+}
+
+impl Keyed for Vec<Write> {
+    fn keys(&self) -> Keys<'_> {
+        Keys::Written(self)
+    }
+}
+
+impl Keyed for LeaseAction {
+    fn keys(&self) -> Keys<'_> {
+        Keys::One(self.key())
+    }
+}
+
+impl Keyed for LockStep {
+    fn keys(&self) -> Keys<'_> {
+        Keys::One(&self.key)
+    }
+}
+
+impl<T: Keyed> Keyed for Box<T> {
+    fn keys(&self) -> Keys<'_> {
+        (**self).keys()
+    }
+}
+
+/// A field of an operation.
+pub(super) trait Field {
+    /// The bytes that it holds beyond its own size.
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    /// Drops the values to be written in it.
+    fn drop_values(&mut self) {}
+}
+
+impl Field for bool {}
+impl Field for i64 {}
+impl Field for u64 {}
+impl Field for Duration {}
+impl Field for Progress {}
+impl<T: Field> Field for Option<T> {
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, Field::bytes)
+    }
+
+    fn drop_values(&mut self) {
+        self.iter_mut().for_each(Field::drop_values);
+    }
+}
+
+impl<T: Field> Field for Box<T> {
+    fn bytes(&self) -> usize {
+        (**self).bytes()
+    }
+
+    fn drop_values(&mut self) {
+        (**self).drop_values();
+    }
+}
+
+impl Field for String {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Field for Key {
+    fn bytes(&self) -> usize {
+        self.heap_bytes()
+    }
+}
+
+impl Field for Vec<Key> {
+    fn bytes(&self) -> usize {
+        super::bytes_of(self)
+    }
+}
+
+impl Field for Value {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Field for Condition {
+    fn bytes(&self) -> usize {
+        match self {
+            Condition::Absent | Condition::Present => 0,
+            Condition::Holds(value) => value.len(),
+        }
+    }
+}
+
+impl Field for Write {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+
+    fn drop_values(&mut self) {
+        self.value = Value::default();
+    }
+}
+
+impl Field for Vec<Write> {
+    fn bytes(&self) -> usize {
+        self.iter().map(|write| size_of::<Write>() + write.bytes()).sum()
+    }
+
+    fn drop_values(&mut self) {
+        self.iter_mut().for_each(Field::drop_values);
+    }
+}
+
+impl Field for LeaseAction {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+}
+
+impl Field for LockStep {
+    fn bytes(&self) -> usize {
+        self.key.heap_bytes()
+    }
+}
+
+impl Field for redis::Cmd {
+    fn bytes(&self) -> usize {
+        self.args_iter().map(super::argument_bytes).sum()
+    }
+}
+
+/// Makes operations from rows: for each a type and its [`Operation`], and for all of them the enum that travels
+/// to an engine and the macro by which an engine treats each variant by the same expression.
+///
+/// A row is `Name { field: Type, .. } -> Answer: Effect of field`, where the last word is the field that has the
+/// keys, or `nothing`. `Decided by field` lets a field tell the effect.
+macro_rules! operations {
+    (
+        $d:tt
+        $(#[doc = $about:literal])*
+        enum $Enum:ident in Request::$Variant:ident, matched by $on_each:ident;
+        $(
+            $(#[doc = $doc:literal])*
+            $(#[cfg($cfg:meta)])?
+            $Name:ident { $($field:ident: $Type:ty),* } -> $Answer:ty:
+                $effect:ident $(by $judge:ident)? of $keys:ident;
+        )*
+    ) => {
+        $(#[doc = $about])*
+        pub(crate) enum $Enum {
+            $($(#[cfg($cfg)])? $Name(Asked<$Name>),)*
+        }
+
+        $(
+            $(#[doc = $doc])*
+            $(#[cfg($cfg)])?
+            pub(crate) struct $Name {
+                $(pub(crate) $field: $Type,)*
+            }
+
+            $(#[cfg($cfg)])?
+            impl Operation for $Name {
+                type Answer = $Answer;
+
+                fn effect(&self) -> Effect {
+                    operations!(@effect self $effect $($judge)?)
+                }
+
+                fn keys(&self) -> Keys<'_> {
+                    operations!(@keys self $keys)
+                }
+
+                fn bytes(&self) -> usize {
+                    0 $(+ Field::bytes(&self.$field))*
+                }
+
+                fn drop_values(&mut self) {
+                    $(Field::drop_values(&mut self.$field);)*
+                }
+
+                fn into_request(self, reply: Reply<$Answer>) -> Request {
+                    Request::$Variant($Enum::$Name(Asked { operation: self, reply }))
+                }
+            }
+        )*
+
+        /// Evaluates the expression for the operation and the reply that the request consists of.
+        macro_rules! $on_each {
+            ($d request:expr, $d asked:pat => $d body:expr) => {
+                match $d request {
+                    $($(#[cfg($cfg)])? $crate::request::$Enum::$Name($d asked) => $d body,)*
+                }
+            };
+        }
+        pub(crate) use $on_each;
+    };
+    (@effect $this:ident Decided $judge:ident) => { $this.$judge.effect() };
+    (@effect $this:ident $effect:ident) => { Effect::$effect };
+    (@keys $this:ident nothing) => { Keys::None };
+    (@keys $this:ident $field:ident) => { Keyed::keys(&$this.$field) };
+}
+pub(super) use operations;
