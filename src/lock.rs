@@ -6,6 +6,7 @@ mod guard;
 mod hold;
 mod name;
 mod queue;
+mod releases;
 mod scheduler;
 mod table;
 

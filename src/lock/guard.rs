@@ -220,9 +220,17 @@ impl LockGuard {
     /// Releases the lock and waits for the answer. A lock that has passed to another is
     /// [`Release::NotHeld`].
     ///
+    /// A server that refuses for a passing reason is asked again: if it is a replica just now, is loading, cannot save
+    /// its data, or cannot be reached. The call waits for that up to `request_timeout`. If it fails then, the library
+    /// goes on trying in the background until the lock's time ends, as it does for a guard that is dropped. There is
+    /// nothing left to do for the caller.
+    ///
     /// # Errors
     ///
-    /// As [`Store::delete`](crate::Store::delete) from the engine.
+    /// [`Unavailable`](Error::Unavailable), [`Timeout`](Error::Timeout) or
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) if the server did not take the release in time: the lock may stay
+    /// held until the server takes it, or until its time ends. [`Unauthorized`](Error::Unauthorized) if the server
+    /// does not permit it, which is not tried again. [`Closed`](Error::Closed) if the store was closed meanwhile.
     ///
     /// # Cancel safety
     ///

@@ -4,6 +4,7 @@ mod answers;
 mod holds;
 mod news;
 mod pending;
+mod release;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use super::guard::{LockGuard, Release};
 use super::hold::Hold;
 use super::name::Name;
 use super::queue::{Bounds, Effect, Queues, Waiter};
+use super::releases::Releases;
 use super::{Command, Ends, Notification, Wish};
 use crate::error::{Error, Result};
 use crate::inbox::Received;
@@ -66,6 +68,7 @@ pub(crate) struct Scheduler {
     holds: Map<u64, Hold>,
     holders: Map<Name, Holders>,
     renewals: BTreeSet<(Instant, u64)>,
+    releases: Releases,
     /// What was last seen of each lock that somebody waits for or asks for, where others may hold it.
     seen: Map<Name, Seen>,
     /// Those locks by what news call them. News of a channel that lingers may come before it is asked for.
@@ -106,6 +109,7 @@ impl Actor for Scheduler {
             holds: Map::default(),
             holders: Map::default(),
             renewals: BTreeSet::new(),
+            releases: Releases::default(),
             seen: Map::default(),
             known: HashMap::new(),
             backend: Backend::new(start.engine),
@@ -158,6 +162,9 @@ impl Actor for Scheduler {
         let holds: Vec<u64> = self.holds.keys().copied().collect();
         for hold in holds {
             self.release(hold, None);
+        }
+        for release in self.releases.all_now() {
+            self.make_release(release);
         }
         let patience = self.ends.patience.saturating_add(GRACE);
         let answered = poll_fn(|cx| {
@@ -257,13 +264,14 @@ impl Scheduler {
         self.alarm.as_mut().poll(cx).is_ready()
     }
 
-    /// Renews holds and refuses waiters whose time has come. Returns `true` if a deadline was due.
+    /// Renews holds, makes releases again and refuses waiters whose time has come. Returns `true` if a deadline was due.
     fn keep_deadlines(&mut self) -> bool {
         let now = self.now;
         if self.next_deadline().is_none_or(|at| at > now) {
             return false;
         }
         self.renew_due(now);
+        self.make_due_releases(now);
         self.with_queues(Queues::tick);
         true
     }
@@ -271,7 +279,8 @@ impl Scheduler {
     fn next_deadline(&self) -> Option<Instant> {
         let waiters = self.queues.next_due().map(|due| self.origin + due);
         let renewal = self.renewals.first().map(|(at, _)| *at);
-        waiters.into_iter().chain(renewal).min()
+        let all = [waiters, renewal, self.releases.next_due()];
+        all.into_iter().flatten().min()
     }
 
     /// Once a turn: what is counted from its beginning ends too early rather than too late.
@@ -308,7 +317,10 @@ impl Drop for Scheduler {
     fn drop(&mut self) {
         // Locks of this process alone end with the actor. Holds of guards that were dropped last are still there.
         let held = self.holds.len();
-        if self.stopped || self.is_alone() || (held == 0 && self.backend.is_idle()) {
+        if self.stopped
+            || self.is_alone()
+            || (held == 0 && self.releases.is_empty() && self.backend.is_idle())
+        {
             return;
         }
         tracing::warn!(

@@ -12,6 +12,7 @@ mod harness;
 mod log;
 mod moved;
 mod news;
+mod refused;
 mod replies;
 mod runtimes;
 mod suite;

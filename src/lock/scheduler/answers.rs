@@ -30,15 +30,10 @@ impl Scheduler {
                     let _ = reply.send(extended);
                 }
             }
-            Asked::Release { .. } => self.release_answered(asked, answer),
-            Asked::Step {
-                name,
-                secret,
-                frees,
-                reply,
-            } => {
+            Asked::Release(id) => self.release_answered(id, answer),
+            Asked::Step { name, frees, reply } => {
                 if frees && matches!(answer, Ok(LockAnswer::Done)) {
-                    self.lose_all(&name, secret.as_ref());
+                    self.lose_all(&name, None);
                     self.wake(&name);
                 }
                 if !frees && matches!(answer, Ok(LockAnswer::Done)) {
@@ -134,45 +129,6 @@ impl Scheduler {
             }
             Ok(_) => self.line_up(waiter),
             Err(error) => self.conclude(waiter, Err(error)),
-        }
-    }
-
-    fn release_answered(&mut self, asked: Asked, answer: Result<LockAnswer>) {
-        let Asked::Release {
-            name,
-            secret,
-            token,
-            reply,
-            again,
-        } = asked
-        else {
-            return;
-        };
-        if again && matches!(answer, Err(Error::OutcomeUnknown(_))) {
-            // A release can be made twice: the secret is nobody else's.
-            let asked = Asked::Release {
-                name: name.clone(),
-                secret: secret.clone(),
-                token,
-                reply,
-                again: false,
-            };
-            return self.ask(&name, LockAction::Release { secret }, asked);
-        }
-        let released = match answer {
-            Ok(LockAnswer::Done) => {
-                self.lose_all(&name, Some(&secret));
-                // Alone, the next in line has asked already, right behind the release.
-                if !(self.is_alone() && again) {
-                    self.released(&name, token);
-                }
-                Ok(Release::Released)
-            }
-            Ok(_) => Ok(Release::NotHeld),
-            Err(error) => Err(error),
-        };
-        if let Some(reply) = reply {
-            let _ = reply.send(released);
         }
     }
 }

@@ -152,40 +152,6 @@ impl Scheduler {
         Some(hold)
     }
 
-    /// Releases what a guard held.
-    pub(super) fn release(&mut self, id: u64, reply: Option<oneshot::Sender<Result<Release>>>) {
-        let Some(mut hold) = self.forget(id) else {
-            if let Some(reply) = reply {
-                let _ = reply.send(Ok(Release::NotHeld));
-            }
-            return;
-        };
-        hold.lose();
-        self.send_release(hold.name.clone(), hold.secret.clone(), Some(hold.token), reply);
-    }
-
-    pub(super) fn send_release(
-        &mut self,
-        name: Name,
-        secret: Secret,
-        token: Option<u64>,
-        reply: Option<oneshot::Sender<Result<Release>>>,
-    ) {
-        let asked = Asked::Release {
-            name: name.clone(),
-            secret: secret.clone(),
-            token,
-            reply,
-            again: true,
-        };
-        self.ask(&name, LockAction::Release { secret }, asked);
-        // The next in line asks right behind the release: one wake-up of the engine serves both. Where
-        // other processes wait too, it asks when the release is made, as they do.
-        if self.is_alone() {
-            self.wake(&name);
-        }
-    }
-
     /// Asks for a new TTL of a hold, for its guard or for its renewal.
     pub(super) fn extend(&mut self, id: u64, ttl: Duration, reply: Option<oneshot::Sender<Result<()>>>) {
         let Some(hold) = self.holds.get_mut(&id).filter(|hold| hold.deadline().is_some()) else {

@@ -6,7 +6,6 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::lock::guard::Release;
 use crate::lock::name::Name;
 use crate::lock::queue::Waiter;
 use crate::lock::{Handle, Sink, Wish};
@@ -65,17 +64,11 @@ pub(super) enum Asked {
         sent: Instant,
         reply: Option<oneshot::Sender<Result<()>>>,
     },
-    Release {
-        name: Name,
-        secret: Secret,
-        token: Option<u64>,
-        reply: Option<oneshot::Sender<Result<Release>>>,
-        again: bool,
-    },
+    /// By the number of the release.
+    Release(u64),
     Step {
         name: Name,
-        /// The secret of a release, or `None` for a forced one.
-        secret: Option<Secret>,
+        /// It is a forced release.
         frees: bool,
         reply: oneshot::Sender<Result<LockAnswer>>,
     },

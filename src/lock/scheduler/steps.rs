@@ -31,6 +31,9 @@ impl Scheduler {
                     uncertain: false,
                     pause: super::answers::AFTER_FAILURE,
                 };
+                if pending.wish.own_secret {
+                    self.releases.stop(&name, &pending.wish.secret, self.now);
+                }
                 if pending.wish.own_secret && self.queues.has_line(&name) {
                     let question = self.question(&pending.wish);
                     let (secret, ttl) = (question.secret.clone(), question.ttl);
@@ -44,14 +47,16 @@ impl Scheduler {
             Command::Extend { id, ttl, reply } => self.extend(id, ttl, Some(reply)),
             Command::Step { key, action, reply } => {
                 let name = Name::from(key);
-                let (secret, frees) = match &action {
-                    LockAction::Release { secret } => (Some(secret.clone()), true),
-                    LockAction::Force => (None, true),
-                    _ => (None, false),
+                let frees = match action {
+                    LockAction::Release { secret } => return self.release_by_secret(name, secret, reply),
+                    LockAction::Force => true,
+                    _ => false,
                 };
+                if let LockAction::Extend { secret, .. } = &action {
+                    self.releases.stop(&name, secret, self.now);
+                }
                 let asked = Asked::Step {
                     name: name.clone(),
-                    secret,
                     frees,
                     reply,
                 };
@@ -100,7 +105,10 @@ impl Scheduler {
                 // A secret of the caller's own may have held the lock before: then it is not ours to release.
                 let may_have_held = grant.renewed || grant.token.is_none();
                 if !(may_have_held && grant.question.own_secret) {
-                    self.send_release(name, grant.question.secret, grant.token, None);
+                    let Question {
+                        secret, ttl, sent, ..
+                    } = grant.question;
+                    self.release_orphan(name, secret, grant.token, sent + ttl);
                 }
             }
             Effect::Refuse(waiter) => self.give_up(waiter, Error::LockHeld),
@@ -145,7 +153,7 @@ impl Scheduler {
     fn release_uncertain(&mut self, uncertain: bool, name: Name, wish: &Wish) {
         // A secret of the caller's own may have held the lock before: then it is not ours to release.
         if uncertain && !wish.own_secret {
-            self.send_release(name, wish.secret.clone(), None, None);
+            self.release_orphan(name, wish.secret.clone(), None, self.now + wish.ttl);
         }
     }
 

@@ -103,6 +103,11 @@ impl Store {
 
     /// Releases a lock by its secret. A lock that is not held is [`Release::NotHeld`].
     ///
+    /// A server that refuses for a passing reason is asked again: if it is a replica just now, is loading, cannot save
+    /// its data, or cannot be reached. The call waits for that up to `request_timeout`. If it fails then, the library
+    /// goes on trying in the background for a minute after the call, for 4,096 calls at most. Taking or extending the
+    /// lock with the same secret ends that.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # use cachestore::Release;
@@ -118,7 +123,11 @@ impl Store {
     ///
     /// [`LockMismatch`](Error::LockMismatch) if it is held with another secret;
     /// [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
-    /// [`SecretRequired`](Error::SecretRequired); as [`delete`](Self::delete) from the engine.
+    /// [`SecretRequired`](Error::SecretRequired). [`Unavailable`](Error::Unavailable) or
+    /// [`Timeout`](Error::Timeout) if the server did not take the release in time, and
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost: the lock may stay held until the server takes
+    /// the release. [`Unauthorized`](Error::Unauthorized) if the server does not permit it, and
+    /// [`Closed`](Error::Closed) if the store was closed.
     ///
     /// # Cancel safety
     ///
