@@ -9,6 +9,7 @@ mod queue;
 mod releases;
 mod scheduler;
 mod table;
+mod tokens;
 
 use std::any::Any;
 use std::fmt;

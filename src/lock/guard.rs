@@ -179,7 +179,11 @@ impl LockGuard {
 
     /// A number that only grows from holder to holder of this lock. Send it along with every write to
     /// what the lock protects, and let that refuse writes with a lower one than it has seen: so a
-    /// holder that was stopped past its TTL does no harm.
+    /// holder that was stopped past its TTL does no harm, nor one whose lock the server has lost.
+    ///
+    /// On Redis it grows for a store that has seen the last token, whatever the server has lost. A store that has not
+    /// seen it may get a lower one from a server that lost it and whose clock is behind, such as a replica after a
+    /// failover: then the resource refuses its writes until the clock has caught up.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
         self.token

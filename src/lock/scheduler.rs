@@ -33,6 +33,7 @@ use super::hold::Hold;
 use super::name::Name;
 use super::queue::{Bounds, Effect, Queues, Waiter};
 use super::releases::Releases;
+use super::tokens::Tokens;
 use super::{Command, Ends, Notification, Wish};
 use crate::error::{Error, Result};
 use crate::inbox::Received;
@@ -73,6 +74,8 @@ pub(crate) struct Scheduler {
     seen: Map<Name, Seen>,
     /// Those locks by what news call them. News of a channel that lingers may come before it is asked for.
     known: HashMap<Arc<str>, Name>,
+    /// The highest fencing tokens seen lately, where the server may forget.
+    tokens: Tokens,
     backend: Backend<Asked>,
     origin: Instant,
     /// When this turn began, and how long after the origin that was.
@@ -111,6 +114,7 @@ impl Actor for Scheduler {
             renewals: BTreeSet::new(),
             releases: Releases::default(),
             seen: Map::default(),
+            tokens: Tokens::default(),
             known: HashMap::new(),
             backend: Backend::new(start.engine),
             origin,

@@ -43,9 +43,9 @@ impl Table {
     pub(super) fn serve(&mut self, name: &Name, action: LockAction, now: Duration) -> LockAnswer {
         let held = self.held.get_mut(name).filter(|held| held.until > now);
         match (action, held) {
-            (LockAction::Acquire { secret, ttl }, None) => self.take(name, secret, ttl, now),
+            (LockAction::Acquire { secret, ttl, .. }, None) => self.take(name, secret, ttl, now),
             (_, None) => LockAnswer::NotHeld,
-            (LockAction::Acquire { secret, ttl } | LockAction::Renew { secret, ttl }, Some(held)) => {
+            (LockAction::Acquire { secret, ttl, .. } | LockAction::Renew { secret, ttl, .. }, Some(held)) => {
                 if held.secret != secret {
                     return LockAnswer::Busy {
                         remaining: held.until - now,
@@ -108,7 +108,11 @@ mod tests {
 
     fn acquire(secret: &str) -> LockAction {
         let secret = Secret::given(secret).unwrap();
-        LockAction::Acquire { secret, ttl: TTL }
+        LockAction::Acquire {
+            secret,
+            ttl: TTL,
+            known: 0,
+        }
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! Locks on the server: one script for each step. Pure.
 //!
 //! A lock is a string that holds its secret, under a name of its own; beside it is the last token that was
-//! given for it, and whether its holder announces the release. The server counts all time. The token is the larger of the last one plus one and the
-//! server's time in microseconds, so that it grows even if the last one is forgotten, unless the server's
-//! clock is set back by more than [`MEMORY`] meanwhile.
+//! given for it, and whether its holder announces the release. The server counts all time. The token is the
+//! largest of three: the last one plus one, the highest one that the client has seen plus one, and the server's time
+//! in microseconds. So it grows for a client that knows the last one, whatever the server has forgotten. For others
+//! it grows unless the last one was forgotten and the clock is behind.
 
 use std::time::Duration;
 
-use redis::Value as Wire;
+use redis::{Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
 use super::script::Script;
 use super::wire::{millis, refuse_errors, unexpected};
 use crate::request::{Asked, Lock, LockAction, LockAnswer};
+use crate::secret::Secret;
 use crate::stats::Stats;
 use crate::ttl::LONGEST;
 
@@ -32,35 +34,26 @@ impl Exchange for Lock {
     fn encode(&self, to: &mut Commands) {
         let key = self.step.key.as_str();
         let action = &self.step.action;
-        let (script, keys) = match action {
-            LockAction::Acquire { .. } | LockAction::Renew { .. } => (Script::LockAcquire, 2),
-            LockAction::Extend { .. } => (Script::LockExtend, 2),
-            LockAction::Release { .. } => (Script::LockRelease, 2),
-            LockAction::Force => (Script::LockForce, 1),
-            LockAction::Info => (Script::LockInfo, 2),
+        let script = match action {
+            LockAction::Acquire { .. } | LockAction::Renew { .. } => Script::LockAcquire,
+            LockAction::Extend { .. } => Script::LockExtend,
+            LockAction::Release { .. } => Script::LockRelease,
+            LockAction::Force => Script::LockForce,
+            LockAction::Info => Script::LockInfo,
         };
-        to.call(script, keys, |command, layout| {
-            command.arg(layout.lock(key));
-            if keys == 2 {
-                command.arg(Layout::fence(key));
-            }
+        to.call(script, 2, |command, layout| {
+            command.arg(layout.lock(key)).arg(Layout::fence(key));
             match action {
-                LockAction::Acquire { secret, ttl }
-                | LockAction::Renew { secret, ttl }
-                | LockAction::Extend { secret, ttl } => {
-                    command
-                        .arg(secret.expose())
-                        .arg(millis(*ttl))
-                        .arg(millis(*ttl + MEMORY));
-                    match action {
-                        LockAction::Acquire { .. } => command.arg("0"),
-                        LockAction::Renew { .. } => command.arg("1"),
-                        _ => command,
-                    }
-                    .arg(Layout::channel(key));
-                    if !matches!(action, LockAction::Extend { .. }) {
-                        command.arg(Layout::unheard_channel(key));
-                    }
+                LockAction::Acquire { secret, ttl, known } | LockAction::Renew { secret, ttl, known } => {
+                    let leaves_free = matches!(action, LockAction::Renew { .. });
+                    timed(command, secret, *ttl)
+                        .arg(u8::from(leaves_free))
+                        .arg(Layout::channel(key))
+                        .arg(Layout::unheard_channel(key))
+                        .arg(*known);
+                }
+                LockAction::Extend { secret, ttl } => {
+                    timed(command, secret, *ttl).arg(Layout::channel(key));
                 }
                 LockAction::Release { secret } => {
                     command.arg(secret.expose()).arg(Layout::channel(key));
@@ -78,6 +71,14 @@ impl Exchange for Lock {
             .and_then(|got| answer(&asked.operation.step.action, got).ok_or_else(unexpected));
         asked.answer(answer)
     }
+}
+
+/// The secret, the lock's TTL, and that of its record.
+fn timed<'c>(command: &'c mut Cmd, secret: &Secret, ttl: Duration) -> &'c mut Cmd {
+    command
+        .arg(secret.expose())
+        .arg(millis(ttl))
+        .arg(millis(ttl + MEMORY))
 }
 
 /// What the server's reply means; `None` if no script of ours gives it.
@@ -138,13 +139,13 @@ fn number(token: &Wire) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
 
     #[test]
     fn replies_mean_what_the_scripts_say() {
         let secret = Secret::given("s").unwrap();
         let ttl = Duration::from_secs(1);
-        let acquire = LockAction::Acquire { secret, ttl };
+        let known = 0;
+        let acquire = LockAction::Acquire { secret, ttl, known };
         let granted = Wire::Array(vec![
             Wire::Int(1),
             Wire::BulkString(b"7".to_vec()),

@@ -25,11 +25,14 @@ pub(crate) enum LockAction {
     Acquire {
         secret: Secret,
         ttl: Duration,
+        /// The highest fencing token that the caller has seen of this lock. The next one is higher.
+        known: u64,
     },
     /// As `Acquire`, but a free lock is left free: for callers who must not overtake.
     Renew {
         secret: Secret,
         ttl: Duration,
+        known: u64,
     },
     /// A new TTL, from now on.
     Extend {

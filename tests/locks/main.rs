@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
 mod cancellation;
+mod failover;
 mod fairness;
 mod go;
 #[path = "../support/redis/mod.rs"]

@@ -39,6 +39,9 @@ impl Scheduler {
                 if !frees && matches!(answer, Ok(LockAnswer::Done)) {
                     self.may_end_sooner(&name);
                 }
+                if let Ok(LockAnswer::Held { token, .. }) = answer {
+                    self.remember(&name, token);
+                }
                 let _ = reply.send(answer);
             }
         }
@@ -61,6 +64,7 @@ impl Scheduler {
                 announces,
             }) => {
                 self.saw(name, token, Some(question.sent));
+                self.remember(name, token);
                 self.warn_of_silence(announces || renewed);
                 Answer::Granted {
                     retry: now + question.ttl + jitter(question.ttl, alone),
@@ -77,6 +81,7 @@ impl Scheduler {
                 announces,
             }) => {
                 self.saw(name, token, Some(question.sent));
+                self.remember(name, token);
                 if let Some(pending) = self.wishes.get_mut(&waiter) {
                     pending.error = None;
                     pending.uncertain = false;
@@ -119,6 +124,7 @@ impl Scheduler {
         };
         match answer {
             Ok(LockAnswer::Granted { token, renewed, .. }) => {
+                self.remember(&name, token);
                 let grant = Grant {
                     question,
                     token: Some(token),

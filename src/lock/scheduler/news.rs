@@ -103,12 +103,20 @@ impl Scheduler {
     /// the engine and from the watcher, and those of earlier holders may be heard late.
     pub(super) fn released(&mut self, name: &Name, token: Option<u64>) {
         if let Some(token) = token {
+            self.remember(name, token);
             if self.seen.get(name).is_some_and(|seen| token < seen.token) {
                 return;
             }
             self.saw(name, token.saturating_add(1), None);
         }
         self.wake(name);
+    }
+
+    /// Remembers a token, so that the next one is higher. A memory store's table forgets none.
+    pub(super) fn remember(&mut self, name: &Name, token: u64) {
+        if !self.is_alone() {
+            self.tokens.saw(name, token);
+        }
     }
 
     /// Whoever holds the lock has this token or a later one, as was found when the engine was `asked`.

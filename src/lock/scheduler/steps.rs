@@ -37,9 +37,10 @@ impl Scheduler {
                 if pending.wish.own_secret && self.queues.has_line(&name) {
                     let question = self.question(&pending.wish);
                     let (secret, ttl) = (question.secret.clone(), question.ttl);
+                    let known = self.tokens.highest(&name);
                     self.wishes.insert(id, pending);
                     let asked = Asked::Renew { waiter: id, question };
-                    return self.ask(&name, LockAction::Renew { secret, ttl }, asked);
+                    return self.ask(&name, LockAction::Renew { secret, ttl, known }, asked);
                 }
                 self.wishes.insert(id, pending);
                 self.line_up(id);
@@ -92,13 +93,14 @@ impl Scheduler {
                 };
                 let question = self.question(&pending.wish);
                 let (secret, ttl) = (question.secret.clone(), question.ttl);
+                let known = self.tokens.highest(&name);
                 self.know(&name);
                 let asked = Asked::Head {
                     name: name.clone(),
                     waiter,
                     question,
                 };
-                self.ask(&name, LockAction::Acquire { secret, ttl }, asked);
+                self.ask(&name, LockAction::Acquire { secret, ttl, known }, asked);
             }
             Effect::Grant(waiter, grant) => self.grant(waiter, &grant),
             Effect::Orphan(name, grant) => {

@@ -1,5 +1,6 @@
 -- KEYS: the lock, its record. ARGV: the secret, the TTL in milliseconds, how long the record is kept in
--- milliseconds, '1' if a free lock is to be left free, the channel, and a channel that nobody subscribes to.
+-- milliseconds, '1' if a free lock is to be left free, the channel, a channel that nobody subscribes to, and
+-- the highest token that the caller has seen.
 -- {1, token, renewed, announces} if the lock is the caller's, {0, remaining, token, announces} if it is another's,
 -- {2} if it is left free. `announces` is 1 if the holder announces its release.
 --
@@ -17,10 +18,10 @@ end
 if not held and ARGV[4] == '1' then return { 2 } end
 local token = last
 if not (held and last) then
-  -- The time in microseconds, so that tokens grow also after the last one was forgotten.
+  -- The time in microseconds, so that tokens grow also after the last one was forgotten by all.
   local time = redis.call('TIME')
   local new = time[1] * 1000000 + time[2]
-  if last and tonumber(last) >= new then new = tonumber(last) + 1 end
+  new = math.max(new, tonumber(last or 0) + 1, tonumber(ARGV[7]) + 1)
   token = string.format('%.0f', new)
   record = token
   announces = not held and type(redis.pcall('PUBLISH', ARGV[6], '')) == 'number'
