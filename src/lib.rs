@@ -152,7 +152,7 @@ pub use secret::Secret;
 pub use stats::Stats;
 pub use store::{
     Clear, CompareAndSetModel, Incr, IntoNames, Invalidate, Load, LoadFuture, LoadMany, LoadOptions, Loader,
-    Lock, Many, Model, One, Scan, ScanEntries, Set, SetFuture, SetIf, SetMany, Store, UpdateModel,
+    Lock, Many, Model, One, Scan, ScanEntries, Set, SetFuture, SetIf, SetMany, Store, Swap, UpdateModel,
 };
 pub use ttl::Ttl;
 pub use value::Value;

@@ -22,6 +22,8 @@
 /// | `add`, `replace`, `compare_and_set`, `add_model` | a set if the value is written, else nothing |
 /// | `incr` | a set, unless it fails |
 /// | `expire`, `persist` | nothing |
+/// | `get_and_touch` | one read, as `get` |
+/// | `swap` | one read, as `get`, and a set |
 /// | `take` | a hit and a delete, or a miss |
 /// | `delete`, `delete_many`, `clear` | a delete for each entry that they remove |
 /// | `invalidate` | an invalidated entry for each that it removes |

@@ -36,7 +36,7 @@ use self::reads::Reads;
 pub use self::scan::{Scan, ScanEntries};
 pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
-pub use self::write::{Set, SetFuture, SetIf, SetMany};
+pub use self::write::{Set, SetFuture, SetIf, SetMany, Swap};
 use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
 use crate::engines;

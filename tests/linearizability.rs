@@ -17,8 +17,9 @@ mod history;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use cachestore::{Config, Error, Store};
+use cachestore::{Bytes, Config, Error, Store};
 
 use self::checker::{Action, Answer, Call, is_linearizable};
 use self::history::{Plan, Registers, record};
@@ -32,6 +33,8 @@ impl Registers for Stored {
         let text = |value: i64| value.to_string();
         let value =
             |value: Option<String>| Answer::Value(value.map(|text| text.parse().expect("an integer")));
+        let held =
+            |bytes: Option<Bytes>| value(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
         let answer = match action {
             Action::Get => store.get_string(key).await.map(value),
             Action::Exists => store.exists(key).await.map(Answer::Whether),
@@ -42,10 +45,12 @@ impl Registers for Stored {
                 .compare_and_set(key, text(expected), text(new))
                 .await
                 .map(Answer::Whether),
-            Action::Take => {
-                let taken = store.take(key).await;
-                taken.map(|bytes| value(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())))
-            }
+            Action::Take => store.take(key).await.map(held),
+            Action::Swap(new) => store.swap(key, text(new)).await.map(held),
+            Action::Touch => store
+                .get_and_touch(key, Duration::from_secs(3600))
+                .await
+                .map(held),
             Action::Delete => store.delete(key).await.map(Answer::Whether),
             Action::Incr(by) => store.incr(key, by).await.map(Answer::Sum),
             Action::Clear => store.clear().await.map(|_| Answer::Done),

@@ -10,9 +10,9 @@ use crate::envelope::{Stored, open};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::request::{
-    Aged, Condition, Delete, DeleteIf, DeleteMany, Exists, Expire, Get, GetAged, GetMany, GetManyAged,
-    GetTtl, Incr, Lease, LeaseAnswer, Lock, LockAnswer, Names, Operation, Page, Ping, Raw, Scan, Set, SetIf,
-    SetMany, Take, Write,
+    Aged, Condition, Delete, DeleteIf, DeleteMany, Exists, Expire, Get, GetAged, GetAndTouch, GetMany,
+    GetManyAged, GetTtl, Incr, Lease, LeaseAnswer, Lock, LockAnswer, Names, Operation, Page, Ping, Raw, Scan,
+    Set, SetIf, SetMany, Swap, Take, Write,
 };
 use crate::ttl::Ttl;
 use crate::value::Value;
@@ -148,6 +148,29 @@ impl Serve for DeleteMany {
 impl Serve for Expire {
     fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<bool> {
         Ok(expire(table, &self.key, self.ttl, turn.now))
+    }
+}
+
+impl Serve for GetAndTouch {
+    fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<Option<Value>> {
+        let value = table.get(&self.key, turn.now);
+        if value.is_some() {
+            expire(table, &self.key, Some(self.ttl), turn.now);
+        }
+        Ok(value)
+    }
+}
+
+impl Serve for Swap {
+    fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<Option<Value>> {
+        let value = table.get(&self.write.key, turn.now);
+        if value.is_some() {
+            // Who saw a value that a clearing has not come to yet was before it, and so was this write.
+            table.overwrite(*self.write, turn.now);
+        } else {
+            table.write(*self.write, turn.now);
+        }
+        Ok(value)
     }
 }
 

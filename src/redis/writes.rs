@@ -10,8 +10,8 @@ use super::script::Script;
 use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, number, value};
 use crate::error::{Cause, Error};
 use crate::request::{
-    Asked, Condition, Delete, DeleteIf, DeleteMany, EntryRequest, Expire, Incr, Set, SetIf, SetMany, Take,
-    Write,
+    Asked, Condition, Delete, DeleteIf, DeleteMany, EntryRequest, Expire, GetAndTouch, Incr, Set, SetIf,
+    SetMany, Swap, Take, Write,
 };
 use crate::stats::Stats;
 use crate::value::Value;
@@ -191,6 +191,48 @@ impl Exchange for Expire {
 
     fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
         asked.answer(flag(replies.take()))
+    }
+}
+
+/// The script does what `GETEX` does, and what a new TTL owes to loaded values and to dependencies.
+impl Exchange for GetAndTouch {
+    fn way(&self) -> Way {
+        Way::Script
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        to.call(Script::Expire, 1, |command, layout| {
+            command
+                .arg(self.key.as_str())
+                .arg(layout.depend)
+                .arg(layout.close);
+            command.arg(millis(self.ttl)).arg("GET");
+        });
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        asked.answer(count_read(value(replies.take()), stats))
+    }
+}
+
+impl Exchange for Swap {
+    fn way(&self) -> Way {
+        way_of(&self.write)
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        if self.way() == Way::Script {
+            return scripted_set(&self.write, "GET", None, to);
+        }
+        let mut command = plain_set(&self.write);
+        command.arg("GET");
+        to.add(command);
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+        let answer = count_read(value(replies.take()), stats);
+        stats.sets += u64::from(answer.is_ok());
+        asked.answer(answer)
     }
 }
 

@@ -64,6 +64,12 @@ operations! {
     /// Gives an entry a new TTL. `None` makes it persistent, and answers `true` only if it was not.
     Expire { key: Key, ttl: Option<Duration> } -> bool: Aside of key;
 
+    /// Reads a value and gives its entry a new TTL.
+    GetAndTouch { key: Key, ttl: Duration } -> Option<Value>: Aside of key;
+
+    /// Writes an entry and answers the value that the key held before.
+    Swap { write: Box<Write> } -> Option<Value>: Change of write;
+
     /// Adds to an integer and answers the sum. An entry that this creates gets `ttl`.
     Incr { key: Key, by: i64, ttl: Option<Duration> } -> i64: Change of key;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Set, SetIf, Store};
+use super::{Set, SetIf, Store, Swap};
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::error::Result;
 use crate::key::Key;
@@ -171,6 +171,40 @@ impl Store {
         SetIf::new(self, self.entry(key, value), Condition::Holds(expected.into()))
     }
 
+    /// Writes a value and returns the value that the key held before, in one step.
+    ///
+    /// The write is that of [`set`](Self::set): its TTL and dependencies are those given here and no others, and
+    /// what is being loaded from the key is not stored. The answer is that of [`get`](Self::get), and counts as one
+    /// hit or one miss.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// assert_eq!(store.swap("leader", "ada").await?, None);
+    /// assert_eq!(store.swap("leader", "bob").await?.as_deref(), Some(&b"ada"[..]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
+    ///   refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, which stays,
+    ///   and [`Unauthorized`](crate::Error::Unauthorized) if the user may not read and write it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the write may be made even if the future is dropped; the former value is then lost.
+    pub fn swap(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Swap<'_> {
+        Swap::new(self, self.entry(key, value))
+    }
+
     /// Removes a key: the value that it held.
     ///
     /// ```
@@ -289,6 +323,48 @@ impl Store {
         let key = self.key(key.as_ref())?;
         let ttl = Some(self.count(Ttl::checked(ttl))?);
         self.lane().ask(request::Expire { key, ttl }).await
+    }
+
+    /// Returns the value of a key and lets the key live for `ttl` from now, in one step: sliding expiry, as sessions
+    /// need it. Returns `None` if the key holds no value.
+    ///
+    /// The answer is that of [`get`](Self::get), and counts as one hit or one miss. The new TTL is that of
+    /// [`expire`](Self::expire): dependencies stay, a loaded value gets a new fresh time, and one that is stale is
+    /// returned and stays stale. The value itself does not change, so what is being loaded from the key may be
+    /// stored.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let idle = Duration::from_secs(1800);
+    /// store.set("session:1", "ada").ttl(idle).await?;
+    /// // Each visit lets the session live for another half hour.
+    /// let session = store.get_and_touch("session:1", idle).await?;
+    /// assert_eq!(session.as_deref(), Some(&b"ada"[..]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key, and [`InvalidTtl`](crate::Error::InvalidTtl) for a
+    ///   TTL of zero or over 100 years. What is refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, which stays
+    ///   as it is, and [`Unauthorized`](crate::Error::Unauthorized) if the user may not read and write it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled, the TTL may be changed even if the future is dropped.
+    pub async fn get_and_touch(&self, key: impl AsRef<str>, ttl: Duration) -> Result<Option<Bytes>> {
+        let key = self.key(key.as_ref())?;
+        let ttl = self.count(Ttl::checked(ttl))?;
+        let value = self.lane().ask(request::GetAndTouch { key, ttl }).await?;
+        Ok(value.map(Bytes::from))
     }
 
     /// Takes a key's TTL away. Returns `true` if it held a value that had one. Its dependencies stay.

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::options::{Lifetime, Options};
 use super::{IntoNames, Store, chunks};
 use crate::error::Result;
@@ -50,6 +52,7 @@ pub(super) use write_options;
 write_options!(Set);
 write_options!(SetIf);
 write_options!(SetMany);
+write_options!(Swap);
 
 /// A write of one entry: see [`Store::set`] and [`Store::set_model`].
 #[derive(Debug)]
@@ -175,6 +178,38 @@ impl<'a> IntoFuture for SetIf<'a> {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
             store.lane().ask(request::SetIf { write, condition }).await
+        })
+    }
+}
+
+/// A write that returns what the key held: see [`Store::swap`].
+#[derive(Debug)]
+#[must_use = "a write does nothing until it is awaited"]
+pub struct Swap<'a> {
+    options: Options<'a>,
+    entry: Result<(Key, Value)>,
+}
+
+impl<'a> Swap<'a> {
+    pub(super) fn new(store: &'a Store, entry: Result<(Key, Value)>) -> Self {
+        Self {
+            options: Options::new(store),
+            entry,
+        }
+    }
+}
+
+impl<'a> IntoFuture for Swap<'a> {
+    type Output = Result<Option<Bytes>>;
+    type IntoFuture = BoxFuture<'a, Option<Bytes>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { options, entry } = self;
+        Box::pin(async move {
+            let (store, write) = Set { options, entry }.checked()?;
+            let write = Box::new(write);
+            let value = store.lane().ask(request::Swap { write }).await?;
+            Ok(value.map(Bytes::from))
         })
     }
 }

@@ -48,6 +48,8 @@ pub(crate) async fn with_key(store: &Store, key: &str) -> Vec<Outcome> {
         "replace": store.replace(key, "v"),
         "compare_and_set": store.compare_and_set(key, "1", "2"),
         "take": store.take(key),
+        "swap": store.swap(key, "v"),
+        "get_and_touch": store.get_and_touch(key, secs(1)),
         "delete": store.delete(key),
         "exists": store.exists(key),
         "ttl": store.ttl(key),
@@ -81,6 +83,7 @@ pub(crate) async fn with_name(store: &Store, name: &str) -> Vec<Outcome> {
         "replace": store.replace("k", "v").depends_on(names),
         "compare_and_set": store.compare_and_set("k", "1", "2").depends_on(names),
         "set_many": store.set_many([("k", "v")]).depends_on(names),
+        "swap": store.swap("k", "v").depends_on(names),
         "set_model": store.set_model("k", &1).depends_on(names),
         "set_models": store.set_models([("k", &1)]).depends_on(names),
         "add_model": store.add_model("k", &1).depends_on(names),
@@ -121,6 +124,8 @@ pub(crate) async fn with_ttl(store: &Store, ttl: std::time::Duration) -> Vec<Out
         "get_or_load": of_store(store.get_or_load("held", one).ttl(ttl)),
         "get_or_load_many": of_store(store.get_or_load_many(["held", "absent"], each).ttl(ttl)),
         "expire": store.expire("held", ttl),
+        "get_and_touch": store.get_and_touch("held", ttl),
+        "swap": store.swap("held", "v").ttl(ttl),
         "incr": store.incr("absent count", 1).ttl(ttl),
     }
 }

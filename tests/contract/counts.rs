@@ -199,6 +199,35 @@ pub(crate) async fn of_changes(store: Store) {
         .unwrap();
     let not_a_number = book.row("incr, no integer", store.incr("k", 5), &[]).await;
     assert!(matches!(not_a_number, Err(Error::NotAnInteger)));
+    let read_and_written = [("hits", 1), ("sets", 1)];
+    book.row("swap", store.swap("k", "w"), &read_and_written)
+        .await
+        .unwrap();
+    let tied = store.swap("k", "v").depends_on("tie").ttl(secs(60));
+    book.row("swap, with options", tied, &read_and_written)
+        .await
+        .unwrap();
+    book.row(
+        "swap, absent",
+        store.swap("s", "v"),
+        &[("misses", 1), ("sets", 1)],
+    )
+    .await
+    .unwrap();
+    book.row("take", store.take("s"), &[("hits", 1), ("deletes", 1)])
+        .await
+        .unwrap();
+    book.row(
+        "get_and_touch",
+        store.get_and_touch("k", secs(60)),
+        &[("hits", 1)],
+    )
+    .await
+    .unwrap();
+    let absent = store.get_and_touch("none", secs(60));
+    book.row("get_and_touch, absent", absent, &[("misses", 1)])
+        .await
+        .unwrap();
     book.row("expire", store.expire("k", secs(60)), &[])
         .await
         .unwrap();

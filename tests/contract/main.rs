@@ -21,6 +21,7 @@ mod models;
 mod order;
 #[path = "../support/mod.rs"]
 mod support;
+mod swaps;
 mod sweeping;
 mod updates;
 mod values;
@@ -93,6 +94,14 @@ macro_rules! everywhere {
                 a_ttl_that_is_none_is_refused,
                 the_longest_ttl_is_a_century,
                 the_shortest_ttl_is_a_millisecond;
+            swaps: swap_returns_what_was_there,
+                of_many_swaps_each_value_is_returned_once,
+                swap_writes_as_set_does,
+                swap_ends_what_is_being_loaded,
+                get_and_touch_returns_the_value_and_renews_its_ttl,
+                a_session_that_is_used_lives_on,
+                get_and_touch_keeps_dependencies,
+                get_and_touch_of_a_loaded_value_sets_its_fresh_time;
             many: values_come_in_the_order_asked,
                 no_keys_are_no_work,
                 keys_are_any_iterator_of_text,
@@ -245,12 +254,16 @@ macro_rules! contract {
             mod with_limits {
                 tests! { $open, |config| config.max_value_bytes(1000).max_key_bytes(10);
                     values: a_value_over_the_limit_is_refused;
+                    swaps: a_swap_that_is_too_large_changes_nothing;
                     keys: the_length_of_a_key_counts_without_its_namespace;
                 }
             }
             mod as_go_has_it {
                 tests! { $open, |config| config.go_compatible();
                     keys: go_trims_the_keys_of_values_alone;
+                    swaps: swap_returns_what_was_there,
+                        swap_writes_as_set_does,
+                        get_and_touch_keeps_dependencies;
                 }
             }
             mod with_a_default_ttl {
@@ -258,6 +271,7 @@ macro_rules! contract {
                     lifetimes: the_default_ttl_holds_for_writes_that_name_none,
                         the_default_ttl_can_be_overruled,
                         the_default_ttl_is_not_for_counters;
+                    swaps: swap_takes_the_default_ttl;
                 }
             }
             mod on_two_workers {

@@ -21,6 +21,9 @@ pub(crate) enum Action {
         new: i64,
     },
     Take,
+    Swap(i64),
+    /// Reads, and renews a TTL that is never over.
+    Touch,
     Delete,
     Incr(i64),
     /// Removes the key and does not say whether it was there.
@@ -38,7 +41,7 @@ pub(crate) enum Answer {
 
 impl Action {
     pub(crate) fn changes(self) -> bool {
-        !matches!(self, Action::Get | Action::Exists)
+        !matches!(self, Action::Get | Action::Exists | Action::Touch)
     }
 
     /// What a register that holds `value` answers, and what it holds then.
@@ -52,6 +55,8 @@ impl Action {
             Action::Replace(new) => only_if(value.is_some(), new),
             Action::CompareAndSet { expected, new } => only_if(value == Some(expected), new),
             Action::Take => (Answer::Value(value), None),
+            Action::Swap(new) => (Answer::Value(value), Some(new)),
+            Action::Touch => (Answer::Value(value), value),
             Action::Delete => (Answer::Whether(value.is_some()), None),
             Action::Incr(by) => {
                 let sum = value.unwrap_or(0) + by;

@@ -47,7 +47,7 @@ impl Draw {
     }
 
     fn action(&mut self, new: i64) -> Action {
-        match self.below(20) {
+        match self.below(22) {
             0..6 => Action::Get,
             6 => Action::Exists,
             7..10 => Action::Set(new),
@@ -60,6 +60,8 @@ impl Draw {
             },
             15 => Action::Take,
             16..18 => Action::Delete,
+            18 => Action::Swap(new),
+            19 => Action::Touch,
             _ => Action::Incr(1),
         }
     }

@@ -128,6 +128,10 @@ async fn make(store: &Store, key: &str, call: Call) -> Result<Answer, Error> {
                 .await?,
         ),
         Call::Take => number(store.take(key).await?),
+        Call::Exchange(value) if value % 2 == 0 => {
+            number(store.swap(key, value.to_string()).depends_on(["d"]).await?)
+        }
+        Call::Exchange(value) => number(store.swap(key, value.to_string()).await?),
         Call::Delete => Answer::Was(store.delete(key).await?),
     })
 }
@@ -147,7 +151,7 @@ async fn caller(
         let n = random.below(KEYS);
         let key = format!("{round}:{n}");
         let fresh = || shared.value.fetch_add(1, Ordering::SeqCst) + 1;
-        let call = match random.below(12) {
+        let call = match random.below(13) {
             0..=4 => Call::Read,
             5..=7 => Call::Write(fresh()),
             8 => Call::Add(fresh()),
@@ -156,6 +160,7 @@ async fn caller(
                 to: fresh(),
             },
             10 => Call::Take,
+            11 => Call::Exchange(fresh()),
             _ => Call::Delete,
         };
         let patience = if random.percent(15) {

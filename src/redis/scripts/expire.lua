@@ -1,39 +1,49 @@
--- KEYS: the entry. ARGV: how a dependency set's name begins and ends, and the TTL in milliseconds, or
--- '' to make the entry persistent. 1 if it was changed.
+-- KEYS: the entry. ARGV: how a dependency set's name begins and ends, the TTL in milliseconds or '' to make
+-- the entry persistent, and 'GET' if the value is wanted. The value that there was, if it is wanted; else 1 if the
+-- entry was changed, 0 if not.
 --
 -- The TTL of a loaded value is its fresh time: its window follows, and the head is written anew. What is stale
 -- stays as it is.
-local key, ttl = KEYS[1], tonumber(ARGV[3])
-local left = redis.call('PTTL', key)
-local head = left ~= -2 and head_of(key)
-if head then
-  if is_over(head, left) then return 0 end
-  local elapsed = elapsed_of(head, left)
-  head.fresh, head.age = ttl, head.age + (elapsed or 0)
-  ttl = whole_ttl(head)
-end
+local key = KEYS[1]
 
-local changed
-if ttl then
-  changed = redis.call('PEXPIRE', key, string.format('%.0f', ttl))
-else
-  changed = redis.call('PERSIST', key)
-end
-if changed == 0 then return 0 end
-if head then
-  -- After the TTL: a server that is full lets a script take up room once it has written what takes none.
-  redis.call('SETRANGE', key, 6, packed(head.fresh) .. packed(head.window) .. packed(head.age))
-end
-
-local mine = parents .. key .. '}'
-local names = redis.call('SMEMBERS', mine)
-if names[1] then
-  local whole = longest(key, ttl)
-  local extended = {}
-  for _, name in ipairs(names) do
-    if extend(depend .. name .. close, whole, false) then extended[#extended + 1] = name end
+local function expire(ttl)
+  local left = redis.call('PTTL', key)
+  local head = left ~= -2 and head_of(key)
+  if head then
+    if is_over(head, left) then return 0 end
+    local elapsed = elapsed_of(head, left)
+    head.fresh, head.age = ttl, head.age + (elapsed or 0)
+    ttl = whole_ttl(head)
   end
-  extend(mine, whole, false)
-  extend_above(extended, whole)
+
+  local changed
+  if ttl then
+    changed = redis.call('PEXPIRE', key, string.format('%.0f', ttl))
+  else
+    changed = redis.call('PERSIST', key)
+  end
+  if changed == 0 then return 0 end
+  if head then
+    -- After the TTL: a server that is full lets a script take up room once it has written what takes none.
+    redis.call('SETRANGE', key, 6, packed(head.fresh) .. packed(head.window) .. packed(head.age))
+  end
+
+  local mine = parents .. key .. '}'
+  local names = redis.call('SMEMBERS', mine)
+  if names[1] then
+    local whole = longest(key, ttl)
+    local extended = {}
+    for _, name in ipairs(names) do
+      if extend(depend .. name .. close, whole, false) then extended[#extended + 1] = name end
+    end
+    extend(mine, whole, false)
+    extend_above(extended, whole)
+  end
+  return 1
 end
-return 1
+
+local ttl = tonumber(ARGV[3])
+if ARGV[4] ~= 'GET' then return expire(ttl) end
+local value = redis.pcall('GET', key)
+if type(value) == 'string' then expire(ttl) end
+return value

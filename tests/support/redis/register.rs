@@ -17,6 +17,8 @@ pub(crate) enum Call {
         to: u64,
     },
     Take,
+    /// Writes, and answers what was held.
+    Exchange(u64),
     Delete,
 }
 
@@ -46,6 +48,7 @@ fn apply(call: Call, held: Option<u64>) -> (Option<u64>, Answer) {
         Call::Swap { from, to } if held == Some(from) => (Some(to), Answer::Was(true)),
         Call::Swap { .. } => (held, Answer::Was(false)),
         Call::Take => (None, Answer::Held(held)),
+        Call::Exchange(value) => (Some(value), Answer::Held(held)),
         Call::Delete => (None, Answer::Was(held.is_some())),
     }
 }
