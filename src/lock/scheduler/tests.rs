@@ -315,3 +315,87 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     assert!(waiter.await.unwrap().unwrap().fencing_token() > token);
 }
+
+fn watching(since: Instant) -> News {
+    News::Watching {
+        key: "k".into(),
+        since,
+    }
+}
+
+/// How often the engine is asked within a second, and answers that the lock is busy.
+async fn questions(world: &mut World, announces: bool) -> u32 {
+    let end = Instant::now() + Duration::from_secs(1);
+    let mut count = 0;
+    while let Ok(asked) = tokio::time::timeout_at(end, world.asked()).await {
+        asked.reply.send(Ok(LockAnswer::Busy {
+            remaining: TTL,
+            token: 7,
+            announces,
+        }));
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_polls_unless_it_would_hear_of_the_release() {
+    let mut world = World::new();
+    let waiter = world.lock(TTL);
+    assert!((20..=41).contains(&questions(&mut world, true).await), "not yet");
+    world.tell(watching(Instant::now())).await;
+    assert_eq!(questions(&mut world, true).await, 1, "what it may have missed");
+    assert_eq!(questions(&mut world, true).await, 0);
+    world.tell(News::Lost).await;
+    assert!(
+        (20..=41).contains(&questions(&mut world, true).await),
+        "the connection is lost"
+    );
+    world.tell(watching(Instant::now())).await;
+    assert!(
+        (20..=41).contains(&questions(&mut world, false).await),
+        "the holder is silent"
+    );
+    // An overflow hides which of both was told last.
+    world.tell(News::Missed { lost: false }).await;
+    assert_eq!(questions(&mut world, true).await, 1);
+    world.tell(News::Missed { lost: true }).await;
+    assert!((20..=41).contains(&questions(&mut world, true).await));
+    waiter.abort();
+}
+
+/// A channel that lingers is confirmed after the refusal, for a time before it.
+#[tokio::test(start_paused = true)]
+async fn a_head_that_missed_nothing_stops_to_poll() {
+    let mut world = World::new();
+    let since = Instant::now();
+    tokio::time::advance(MS).await;
+    let waiter = world.lock(TTL);
+    world.asked().await.reply.send(busy(7));
+    world.watched().await;
+    world.tell(watching(since)).await;
+    assert_eq!(questions(&mut world, true).await, 0);
+    world.tell(released(7)).await;
+    timeout(MS, world.asked()).await.unwrap().reply.send(granted(8));
+    drop(waiter.await.unwrap().unwrap());
+}
+
+/// Its pauses get longer, up to a second, and a server that works again is noticed.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_asks_a_failing_engine_ever_more_seldom() {
+    let mut world = World::new();
+    let waiter = world.lock(TTL);
+    let end = Instant::now() + Duration::from_secs(10);
+    let mut count = 0;
+    while let Ok(asked) = tokio::time::timeout_at(end, world.asked()).await {
+        asked.reply.send(Err(Error::Unavailable(Cause::new(Silent))));
+        count += 1;
+    }
+    assert!((10..=20).contains(&count), "{count}");
+    timeout(Duration::from_secs(1), world.asked())
+        .await
+        .unwrap()
+        .reply
+        .send(granted(8));
+    drop(waiter.await.unwrap().unwrap());
+}
