@@ -46,6 +46,7 @@ pub(crate) struct Start {
     pub(crate) lane: LaneReceiver,
     /// The stored data is shared with go-cachestore.
     pub(crate) go_compatible: bool,
+    pub(crate) max_value_bytes: usize,
 }
 
 /// How the lock scheduler and the load coordinator learn of what other processes do. `None` if there are none.

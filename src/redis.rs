@@ -18,6 +18,7 @@ mod lease;
 mod link;
 mod lock;
 mod reply;
+mod scanner;
 mod script;
 mod start;
 mod stream;

@@ -149,6 +149,7 @@ impl Store {
             lane: receiver,
             ended: running,
             go_compatible: settings.go_compatible,
+            max_value_bytes: settings.max_value_bytes,
             sender: lane.clone(),
             engine_keeps_locks: profile.keeps_locks,
             locks: lock_ends,

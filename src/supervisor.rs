@@ -21,6 +21,7 @@ pub(crate) struct Plan {
     pub(crate) lane: LaneReceiver,
     pub(crate) ended: watch::Sender<()>,
     pub(crate) go_compatible: bool,
+    pub(crate) max_value_bytes: usize,
     /// The lane's sending end, for those who ask the engine on their own account.
     pub(crate) sender: LaneSender,
     /// Whether locks are asked of the engine.
@@ -52,6 +53,7 @@ impl Actor for Supervisor {
         let start = Start {
             lane: plan.lane,
             go_compatible: plan.go_compatible,
+            max_value_bytes: plan.max_value_bytes,
         };
         let watchers = engines::start(plan.engine, start, &mut crew).await;
         let scheduler = Scheduler::spawn(lock::Start {

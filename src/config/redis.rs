@@ -64,7 +64,9 @@ impl RedisConfig {
     }
 
     /// The server that a [`redis::Client`] knows, with all its own settings, TLS included. The engine
-    /// opens connections of its own by it. Set `TCP_NODELAY` on it: the `redis` crate does not.
+    /// opens connections of its own by it. Set `TCP_NODELAY` on it: the `redis` crate does not. The bounds that
+    /// this library has for replies do not hold on connections of a client: prefer a URL for a server that you do
+    /// not trust.
     #[must_use]
     pub fn from_client(client: redis::Client) -> Self {
         Self::of(Target::Client(Arc::new(client)))

@@ -246,7 +246,9 @@ macro_rules! shared_settings {
             }
 
             /// The largest value in bytes, over zero. Default: 64 MiB. A Redis server has a limit of its
-            /// own, by default 512 MiB for one value.
+            /// own, by default 512 MiB for one value. A larger value that another program wrote there is not
+            /// read: the call is [`ValueTooLarge`](crate::Error::ValueTooLarge) if it is over 64 MiB too, and
+            /// the connection is opened anew.
             #[must_use]
             pub fn max_value_bytes(mut self, bytes: usize) -> Self {
                 self.settings.max_value_bytes = bytes;

@@ -8,18 +8,18 @@ use std::task::Context;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, Value as Wire};
-use tokio::io::BufReader;
+use redis::{
+    AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value as Wire,
+};
 use tokio::time::Instant;
 
-use super::fault;
+use super::fault::{self, Refusal};
+use super::scanner::Bounds;
 use super::script::Script;
 use super::stream::{Pulse, Stream};
 use crate::config::{Address, RedisOptions, Target};
-use crate::error::{Error, Phase, Result};
+use crate::error::{Cause, Error, Phase, Result};
 
-/// How much is read from a socket at once.
-const READ: usize = 64 * 1024;
 /// A response timeout that never comes: the engine keeps its own.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -77,6 +77,22 @@ impl Connected {
         self.pulse.as_ref().map_or(0, Pulse::count)
     }
 
+    /// The complete replies so far. It stays 0 for a connection that others opened.
+    pub(super) fn replies(&self) -> u64 {
+        self.pulse.as_ref().map_or(0, Pulse::replies)
+    }
+
+    /// The bytes of the reply that is being received, those included that are announced. It stays 0 for a
+    /// connection that others opened.
+    pub(super) fn incoming(&self) -> u64 {
+        self.pulse.as_ref().map_or(0, Pulse::incoming)
+    }
+
+    /// Why the last reply was not read to its end.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.pulse.as_ref().and_then(Pulse::refusal)
+    }
+
     /// Writes what has been sent and reads what the server has answered, as far as the socket goes.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(driver) = &mut self.driver
@@ -104,8 +120,8 @@ impl Connected {
 }
 
 /// Connects, introduces itself, and waits for a first answer, within `connect_timeout`.
-pub(super) async fn connect(options: Arc<RedisOptions>) -> Result<Connected> {
-    in_time(&options, open(&options)).await
+pub(super) async fn connect(options: Arc<RedisOptions>, bounds: Bounds) -> Result<Connected> {
+    in_time(&options, open(&options, bounds)).await
 }
 
 /// Waits for a connection, for `connect_timeout` at most. An error names the server.
@@ -119,21 +135,19 @@ pub(super) async fn in_time<T>(options: &RedisOptions, open: impl Future<Output 
     }
 }
 
-async fn open(options: &RedisOptions) -> Result<Connected> {
+async fn open(options: &RedisOptions, bounds: Bounds) -> Result<Connected> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
         .set_pipeline_buffer_size(options.max_in_flight.max(1));
     let mut connected = match &options.target {
         Target::Address(address) => {
-            // What reads the replies asks for 8 KiB at a time: this takes what is there in one system call.
-            let stream = Stream::open(address, options).await?;
+            let stream = Stream::open(address, options, bounds).await?;
             let pulse = stream.pulse();
-            let stream = BufReader::with_capacity(READ, stream);
             let (connection, driver) =
                 MultiplexedConnection::new_with_config(&introduction(address), stream, config)
                     .await
-                    .map_err(|error| fault::unopened(&error))?;
+                    .map_err(|error| unopened(&error, &pulse))?;
             Connected::own(connection, Box::pin(driver), pulse)
         }
         Target::Client(client) => {
@@ -150,8 +164,20 @@ async fn open(options: &RedisOptions) -> Result<Connected> {
         }
     };
     let connection = connected.connection.clone();
-    connected.scripts_loaded = connected.wait_for(greet(connection, options)).await?;
+    let greeted = connected.wait_for(greet(connection, options)).await;
+    connected.scripts_loaded = match connected.refusal() {
+        Some(refusal) => return Err(Error::Unavailable(Cause::new(refusal))),
+        None => greeted?,
+    };
     Ok(connected)
+}
+
+/// What a connection that could not be opened means. Its reader does not pass on why a reply was refused.
+pub(super) fn unopened(error: &RedisError, pulse: &Pulse) -> Error {
+    match pulse.refusal() {
+        Some(refusal) => Error::Unavailable(Cause::new(refusal)),
+        None => fault::unopened(error),
+    }
 }
 
 pub(super) fn introduction(address: &Address) -> RedisConnectionInfo {

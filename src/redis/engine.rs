@@ -18,6 +18,7 @@ use super::generation::Generation;
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
+use super::scanner::Bounds;
 use super::walk::Walk;
 use crate::config::RedisOptions;
 use crate::lane::{Envelope, LaneReceiver};
@@ -41,6 +42,8 @@ pub(super) struct Setup {
     pub(super) lane: LaneReceiver,
     pub(super) options: Box<RedisOptions>,
     pub(super) generation: Generation,
+    /// The most bytes of a value.
+    pub(super) max_value_bytes: usize,
     pub(super) go_compatible: bool,
 }
 
@@ -72,8 +75,9 @@ impl Actor for RedisEngine {
         let now = Instant::now();
         let layout = Layout::new(setup.go_compatible);
         let options = Arc::new(*setup.options);
+        let bounds = Bounds::for_values(setup.max_value_bytes);
         let links = (0..options.connections)
-            .map(|_| Link::new(options.clone(), layout, setup.generation.clone(), now))
+            .map(|_| Link::new(options.clone(), layout, bounds, setup.generation.clone(), now))
             .collect();
         Ok(Self {
             lane: setup.lane,
@@ -140,7 +144,7 @@ impl RedisEngine {
             {
                 return Poll::Ready(signal);
             }
-            if self.is_finished() {
+            if self.is_finished(now) {
                 return Poll::Ready(None);
             }
             if !self.poll_alarm(cx, now) {
@@ -223,10 +227,14 @@ impl RedisEngine {
             .map_or(0, |key| (key.hash() % self.links.len() as u64) as usize)
     }
 
-    /// Whether nothing more can be done: the lane has ended, and each connection has answered all, or
-    /// cannot.
-    fn is_finished(&self) -> bool {
-        self.lane_ended && self.links.iter().all(|link| link.is_idle() || !link.is_up())
+    /// Whether nothing more can be done: the lane has ended, and each connection has answered all that is waited
+    /// for, or cannot.
+    fn is_finished(&self, now: Instant) -> bool {
+        self.lane_ended
+            && self
+                .links
+                .iter()
+                .all(|link| !link.is_awaited(now) || !link.is_up())
     }
 
     /// Keeps the deadlines and looks after the connections when it is time. Returns `true` if it was.

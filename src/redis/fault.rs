@@ -32,6 +32,40 @@ fn explained(code: &str) -> &'static str {
 #[error("{0}")]
 pub(super) struct Lost(pub(super) String);
 
+/// Why a reply was not read to its end: it is not what a server of the protocol sends, or more than was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(
+        "the server's reply has a string of {length} bytes, at most {max} are taken: see max_value_bytes"
+    )]
+    String { length: u64, max: u64 },
+    #[error("the server's reply has more than {max} bytes")]
+    Reply { max: u64 },
+    #[error("the server's reply has more than {max} values")]
+    Values { max: u64 },
+    #[error("the server's reply has more than {max} levels of arrays")]
+    Depth { max: usize },
+    #[error("the server's reply has a line of more than {max} bytes")]
+    Line { max: usize },
+    #[error("the server's reply is not of the Redis protocol")]
+    Form,
+    #[error("the server sent a reply that nobody had asked for")]
+    Unasked,
+}
+
+impl Refusal {
+    /// What it means for the call whose reply it was.
+    pub(super) fn for_caller(self) -> Error {
+        match self {
+            Refusal::String { length, max } => Error::ValueTooLarge {
+                len: usize::try_from(length).unwrap_or(usize::MAX),
+                max: usize::try_from(max).unwrap_or(usize::MAX),
+            },
+            other => Error::Rejected(Cause::new(other)),
+        }
+    }
+}
+
 /// Whether the server has forgotten the script that was called by its digest.
 pub(super) fn is_forgotten_script(error: &ServerError) -> bool {
     error.code() == "NOSCRIPT"

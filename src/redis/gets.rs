@@ -62,7 +62,7 @@ pub(super) fn decode(
 }
 
 /// An `MGET` fails as a whole: its keys are asked for once more, each by itself.
-fn alone(getter: Getter) -> Job {
+pub(super) fn alone(getter: Getter) -> Job {
     Job {
         alone: true,
         ..Job::from(getter)

@@ -23,6 +23,7 @@ use super::generation::Generation;
 use super::job::{Busy, Job, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
+use super::scanner::Bounds;
 use crate::config::RedisOptions;
 use crate::error::{Cause, Error, Phase, Result};
 use crate::stats::Stats;
@@ -36,6 +37,7 @@ const SMALL: usize = 32;
 pub(super) struct Link {
     options: Arc<RedisOptions>,
     layout: Layout,
+    bounds: Bounds,
     state: State,
     /// Not yet sent.
     waiting: VecDeque<Job>,
@@ -60,6 +62,8 @@ pub(super) struct Link {
     born: u64,
     /// Whether it has been told that leases cannot be killed: that is told once.
     unkilled: bool,
+    /// The replies that have been handed out, those to the greeting included.
+    replied: u64,
 }
 
 enum State {
@@ -74,12 +78,16 @@ struct Flight {
     parts: Vec<Part>,
     busy: Vec<u64>,
     bytes: usize,
+    /// How many replies it has.
+    count: u64,
+    sent: Instant,
 }
 
 impl Link {
     pub(super) fn new(
         options: Arc<RedisOptions>,
         layout: Layout,
+        bounds: Bounds,
         generation: Generation,
         now: Instant,
     ) -> Self {
@@ -87,6 +95,7 @@ impl Link {
         Self {
             options,
             layout,
+            bounds,
             state: State::Down { until: now },
             waiting: VecDeque::new(),
             flights: VecDeque::new(),
@@ -102,6 +111,7 @@ impl Link {
             born: generation.current(),
             generation,
             unkilled: false,
+            replied: 0,
         }
     }
 
@@ -114,8 +124,18 @@ impl Link {
         self.waiting.len()
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.flights.is_empty()
+    /// Whether it has something to do that somebody waits for.
+    pub(super) fn is_awaited(&self, now: Instant) -> bool {
+        !self.waiting.is_empty() || self.owes_an_answer(now)
+    }
+
+    /// Whether somebody waits for what is under way. A walk goes on without its caller, if the server answers.
+    fn owes_an_answer(&self, now: Instant) -> bool {
+        let patience = self.options.response_timeout;
+        self.flights.iter().any(|flight| {
+            let is_late = flight.sent + patience <= now;
+            reply::is_awaited(&flight.parts, !is_late)
+        })
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -144,6 +164,7 @@ impl Link {
                         break;
                     };
                     self.flying_bytes -= flight.bytes;
+                    self.replied += flight.count;
                     self.busy.end(&flight.busy);
                     self.heard(now);
                     let mut outcome = Outcome::default();
@@ -168,7 +189,7 @@ impl Link {
                     }
                 }
                 Err(error) => {
-                    self.lose(&fault::lost(&error), now);
+                    self.lose(fault::lost(&error), now);
                     break;
                 }
             }
@@ -248,6 +269,7 @@ impl Link {
             ..
         } = batch;
         let mut connection = connected.connection.clone();
+        let count = pipeline.len() as u64;
         // Unconstrained: at the end of its budget it would not be sent, and a later one would be before it.
         let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(unconstrained(async move {
             let commands = pipeline.len();
@@ -267,6 +289,8 @@ impl Link {
             parts,
             busy,
             bytes,
+            count,
+            sent: now,
         });
     }
 

@@ -5,7 +5,7 @@ mod lost;
 use redis::Value as Wire;
 use tokio::time::Instant;
 
-pub(super) use self::lost::{expire, fail, late, lose};
+pub(super) use self::lost::{expire, fail, is_awaited, late, lose, refuse};
 use super::batch::Part;
 use super::exchange::{Replies, Settled};
 use super::fault;
@@ -113,7 +113,7 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, 
                 } else {
                     &mut stats.deletes
                 };
-                *counter += walk.removed;
+                *counter = counter.saturating_add(walk.removed);
                 if let Some(reply) = walk.reply {
                     reply.send(Ok(walk.removed));
                 }

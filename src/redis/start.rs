@@ -47,6 +47,7 @@ impl Engine for Redis {
             lane: start.lane,
             options: self.options.clone(),
             generation: generation.clone(),
+            max_value_bytes: start.max_value_bytes,
             go_compatible: start.go_compatible,
         });
         crew.add("Redis engine", engine).await;

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,35 +11,75 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::fault::Refusal;
+use super::scanner::{Bounds, Scanner};
 use crate::config::{Address, Place, RedisOptions, Tls};
 use crate::error::{Cause, Error, Result};
 
-/// Counts the signs of life of a stream, for the owner of its connection.
+/// How much is taken from a socket at once. What reads the replies asks for 8 KiB at a time.
+const READ: usize = 64 * 1024;
+/// How much is read in one go, each value counted as [`VALUE`] bytes more. What reads the replies takes all that
+/// there is, and others on its task, such as those who keep deadlines, have their turn in between.
+const TURN: u64 = 512 * 1024;
+const VALUE: u64 = 128;
+
+/// What the owner of a connection sees of its stream.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pulse(Arc<AtomicU64>);
+pub(super) struct Pulse(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    beats: AtomicU64,
+    replies: AtomicU64,
+    incoming: AtomicU64,
+    refusal: OnceLock<Refusal>,
+}
 
 impl Pulse {
     /// The signs of life so far. The count grows while bytes flow, in either direction.
     pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.beats.load(Ordering::Relaxed)
+    }
+
+    /// The complete replies so far.
+    pub(super) fn replies(&self) -> u64 {
+        self.0.replies.load(Ordering::Relaxed)
+    }
+
+    /// The bytes of the reply that is being received, those included that are announced.
+    pub(super) fn incoming(&self) -> u64 {
+        self.0.incoming.load(Ordering::Relaxed)
+    }
+
+    /// Why the last reply was not read to its end.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.0.refusal.get().copied()
     }
 
     fn beat(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn scanned(&self, scanner: &Scanner) {
+        self.0.replies.store(scanner.replies(), Ordering::Relaxed);
+        self.0.incoming.store(scanner.incoming(), Ordering::Relaxed);
     }
 }
 
 /// An open stream to a server.
 pub(super) struct Stream {
-    socket: Socket,
+    socket: BufReader<Socket>,
     pulse: Pulse,
+    scanner: Scanner,
+    /// What may still be read before others have their turn.
+    turn: u64,
     /// The operating system had no room for more bytes when the last write was tried.
     is_blocked: bool,
 }
@@ -52,15 +92,17 @@ enum Socket {
 }
 
 impl Stream {
-    pub(super) async fn open(address: &Address, options: &RedisOptions) -> Result<Self> {
+    pub(super) async fn open(address: &Address, options: &RedisOptions, bounds: Bounds) -> Result<Self> {
         Ok(Self {
-            socket: Socket::open(address, options).await?,
+            socket: BufReader::with_capacity(READ, Socket::open(address, options).await?),
             pulse: Pulse::default(),
+            scanner: Scanner::new(bounds),
+            turn: TURN,
             is_blocked: false,
         })
     }
 
-    /// A view of this stream's signs of life.
+    /// A view of this stream.
     pub(super) fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }
@@ -185,10 +227,28 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let stream = self.get_mut();
+        if stream.turn == 0 {
+            stream.turn = TURN;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let read = Pin::new(&mut stream.socket).poll_read(cx, buf);
+        if read.is_pending() {
+            stream.turn = TURN;
+        }
         if buf.filled().len() > before {
             stream.pulse.beat();
+            let read = &buf.filled()[before..];
+            let (values, scanned) = (stream.scanner.seen(), stream.scanner.scan(read));
+            let cost = read.len() as u64 + VALUE * (stream.scanner.seen() - values);
+            stream.turn = stream.turn.saturating_sub(cost);
+            stream.pulse.scanned(&stream.scanner);
+            if let Err(refusal) = scanned {
+                // Whoever reads this keeps no more of an error than its kind, if that.
+                let refusal = *stream.pulse.0.refusal.get_or_init(|| refusal);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
+            }
         }
         read
     }

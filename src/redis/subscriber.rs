@@ -26,12 +26,13 @@ use tokio::time::{Instant, Sleep};
 use self::channels::{Change, Channels};
 use self::listener::Listener;
 use super::backoff::Backoff;
-use super::connect::{in_time, introduction};
+use super::connect::{in_time, introduction, unopened};
 use super::connection_log::{ConnectionLog, why};
 use super::fault;
 use super::generation::Generation;
 use super::layout::Layout;
-use super::stream::Stream;
+use super::scanner::Bounds;
+use super::stream::{Pulse, Stream};
 use crate::config::{RedisOptions, Target};
 use crate::request::{News, Topic, Watch};
 
@@ -82,11 +83,19 @@ enum Line {
     Up(Session),
 }
 
-type Opening = Pin<Box<dyn Future<Output = crate::Result<(PubSubSink, PubSubStream)>> + Send>>;
+/// An open connection.
+struct Opened {
+    sink: PubSubSink,
+    stream: PubSubStream,
+    pulse: Pulse,
+}
+
+type Opening = Pin<Box<dyn Future<Output = crate::Result<Opened>> + Send>>;
 
 struct Session {
     sink: PubSubSink,
     stream: PubSubStream,
+    pulse: Pulse,
     command: Option<Command>,
     since: Instant,
     /// When it is to be replaced, because a new generation has begun.
@@ -225,10 +234,11 @@ impl Subscriber {
                     return false;
                 };
                 match opened {
-                    Ok((sink, stream)) => {
+                    Ok(Opened { sink, stream, pulse }) => {
                         self.line = Line::Up(Session {
                             sink,
                             stream,
+                            pulse,
                             command: None,
                             since: now,
                             replace_at: None,
@@ -267,7 +277,10 @@ impl Subscriber {
                 return true;
             }
             Poll::Ready(None) => {
-                self.lose(&"the connection was closed");
+                match session.pulse.refusal() {
+                    Some(refusal) => self.lose(&refusal),
+                    None => self.lose(&"the connection was closed"),
+                }
                 return true;
             }
             Poll::Pending => {}
@@ -415,7 +428,7 @@ impl Subscriber {
 }
 
 /// Opens the connection, within `connect_timeout`.
-async fn open_line(options: Arc<RedisOptions>) -> crate::Result<(PubSubSink, PubSubStream)> {
+async fn open_line(options: Arc<RedisOptions>) -> crate::Result<Opened> {
     if matches!(options.target, Target::Connection(_)) {
         // It is shared with others, and there is no way to open another.
         tracing::warn!(
@@ -425,17 +438,25 @@ async fn open_line(options: Arc<RedisOptions>) -> crate::Result<(PubSubSink, Pub
         return pending().await;
     }
     let open = async {
-        let opened = match &options.target {
+        match &options.target {
             Target::Address(address) => {
-                let stream = Stream::open(address, &options).await?;
-                PubSub::new(&introduction(address), stream).await
+                let stream = Stream::open(address, &options, Bounds::for_notifications()).await?;
+                let pulse = stream.pulse();
+                match PubSub::new(&introduction(address), stream).await {
+                    Ok(pubsub) => Ok((pubsub, pulse)),
+                    Err(error) => Err(unopened(&error, &pulse)),
+                }
             }
-            Target::Client(client) => client.get_async_pubsub().await,
+            Target::Client(client) => match client.get_async_pubsub().await {
+                Ok(pubsub) => Ok((pubsub, Pulse::default())),
+                Err(error) => Err(fault::unopened(&error)),
+            },
             Target::Connection(_) => pending().await,
-        };
-        opened.map_err(|error| fault::unopened(&error))
+        }
     };
-    Ok(in_time(&options, open).await?.split())
+    let (pubsub, pulse) = in_time(&options, open).await?;
+    let (sink, stream) = pubsub.split();
+    Ok(Opened { sink, stream, pulse })
 }
 
 fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {

@@ -160,6 +160,7 @@ impl Exchange for Scan {
     }
 
     fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
-        asked.answer(page(replies.take()))
+        let answer = page(replies.take(), asked.operation.cursor);
+        asked.answer(answer)
     }
 }

@@ -88,7 +88,7 @@ impl Walk {
             Work::Invalidation(work) => work.advance(answer)?,
             Work::Clearing(work) => work.advance(answer)?,
         };
-        self.removed += removed;
+        self.removed = self.removed.saturating_add(removed);
         self.progress.report(self.removed);
         Ok(done)
     }

@@ -147,7 +147,8 @@ pub(super) fn remaining(left: i64) -> Option<Duration> {
     }
 }
 
-pub(super) fn page(got: Wire) -> Result<Page> {
+/// A page of a scan that had come to `cursor`. One that comes no further would never end.
+pub(super) fn page(got: Wire, cursor: u64) -> Result<Page> {
     let Wire::Array(parts) = got else {
         return Err(refused(Some(got)));
     };
@@ -156,6 +157,9 @@ pub(super) fn page(got: Wire) -> Result<Page> {
     };
     let next: Option<u64> = std::str::from_utf8(&next).ok().and_then(|next| next.parse().ok());
     let next = next.ok_or_else(unexpected)?;
+    if next != 0 && next == cursor {
+        return Err(unexpected());
+    }
     let keys = found.into_iter().filter_map(|key| match key {
         // A key that is not text is none that this library could be asked for.
         Wire::BulkString(key) => String::from_utf8(key).ok(),

@@ -12,7 +12,7 @@ use crate::error::{Cause, Error};
 use crate::redis::connect::{Connected, connect};
 use crate::redis::connection_log::why;
 use crate::redis::fault;
-use crate::redis::job::Busy;
+use crate::redis::job::{Busy, Job};
 use crate::redis::reply;
 
 impl Link {
@@ -20,7 +20,7 @@ impl Link {
         match &mut self.state {
             State::Down { until } if *until <= now => {
                 self.born = self.generation.current();
-                self.state = State::Connecting(Box::pin(connect(self.options.clone())));
+                self.state = State::Connecting(Box::pin(connect(self.options.clone(), self.bounds)));
                 true
             }
             State::Down { .. } => false,
@@ -43,9 +43,14 @@ impl Link {
                 }
                 if connected.has_ended() {
                     self.lose(
-                        &Cause::new(fault::Lost("the connection was closed".to_owned())),
+                        Cause::new(fault::Lost("the connection was closed".to_owned())),
                         now,
                     );
+                    return true;
+                }
+                // The next reply would not be the one to the next command.
+                if connected.replies() > self.replied {
+                    self.lose(Cause::new(fault::Refusal::Unasked), now);
                     return true;
                 }
                 if self.retiring {
@@ -62,6 +67,7 @@ impl Link {
     fn opened(&mut self, connected: Connected, now: Instant) {
         self.log.opened(now);
         self.busy = Busy::new(connected.scripts_loaded);
+        self.replied = connected.replies();
         self.state = State::Up(connected);
         self.proven = true;
         self.trouble = None;
@@ -86,10 +92,24 @@ impl Link {
     }
 
     /// The connection is gone: questions are asked again, changes have an unknown outcome.
-    pub(super) fn lose(&mut self, cause: &Cause, now: Instant) {
-        self.log.lost(cause, now);
-        self.generation.end(self.born);
+    pub(super) fn lose(&mut self, mut cause: Cause, now: Instant) {
         let mut again = Vec::new();
+        if let State::Up(connected) = &self.state
+            && let Some(refusal) = connected.refusal()
+        {
+            cause = Cause::new(refusal);
+            if let Some(flight) = self.flights.front_mut() {
+                let reply = connected.replies().saturating_sub(self.replied);
+                reply::refuse(&mut flight.parts, reply, refusal, &mut again);
+            }
+        }
+        self.log.lost(&cause, now);
+        self.generation.end(self.born);
+        self.close(&cause, again, now);
+    }
+
+    /// Closes the connection, and has another opened. What is under way is asked `again` where that is safe.
+    fn close(&mut self, cause: &Cause, mut again: Vec<Job>, now: Instant) {
         for flight in self.flights.drain(..) {
             reply::lose(flight.parts, cause, &mut again);
         }
@@ -121,10 +141,10 @@ impl Link {
 
     /// Looks after the connection's health. When to look again.
     pub(in crate::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
-        let (since, pulse) = match &self.state {
+        let (since, pulse, incoming) = match &self.state {
             State::Down { until } => return Some(*until),
             State::Connecting(_) => return None,
-            State::Up(connected) => (connected.since, connected.pulse()),
+            State::Up(connected) => (connected.since, connected.pulse(), connected.incoming()),
         };
         let mut next = None;
         if let Some(age) = self.options.max_connection_age {
@@ -150,14 +170,31 @@ impl Link {
             return next;
         };
         let patience = self.options.response_timeout;
-        match self.vitals.look(now, patience, owed.bytes, pulse) {
-            Verdict::AliveUntil(due) => Some(next.map_or(due, |next: Instant| next.min(due))),
+        let (overdue, bytes) = (owed.sent + patience, owed.bytes);
+        match self.vitals.look(now, patience, bytes, pulse) {
             Verdict::Silent => {
                 let silent = "the server was silent three times in a row".to_owned();
-                self.lose(&Cause::new(fault::Lost(silent)), now);
+                self.lose(Cause::new(fault::Lost(silent)), now);
                 Some(now)
             }
+            Verdict::AliveUntil(_) if overdue <= now && self.is_unwanted(now) => {
+                let server = &self.options.target;
+                tracing::debug!(%server, incoming, "a connection to Redis is replaced: nobody waits for what it brings");
+                let unwanted = "nobody waited for its answers any more".to_owned();
+                self.close(&Cause::new(fault::Lost(unwanted)), Vec::new(), now);
+                Some(now)
+            }
+            Verdict::AliveUntil(due) => {
+                let due = if overdue > now { due.min(overdue) } else { due };
+                Some(next.map_or(due, |next: Instant| next.min(due)))
+            }
         }
+    }
+
+    /// Whether the server is busy sending what nobody waits for. It would hold up what is asked next, and a caller
+    /// who asks again and again would have it sent again and again.
+    fn is_unwanted(&self, now: Instant) -> bool {
+        self.vitals.heard_within(self.options.response_timeout, now) && !self.owes_an_answer(now)
     }
 
     /// Whether a new generation has begun since the connection was opened. One that was handed in is all there is.
@@ -176,6 +213,6 @@ impl Link {
 
     /// Starts again over a new connection: what is under way may be torn.
     pub(in crate::redis) fn reset(&mut self, now: Instant) {
-        self.lose(&Cause::new(fault::Lost("the engine failed".to_owned())), now);
+        self.lose(Cause::new(fault::Lost("the engine failed".to_owned())), now);
     }
 }

@@ -46,6 +46,11 @@ impl Vitals {
         };
     }
 
+    /// Whether the last sign of life is younger than `patience`.
+    pub(super) fn heard_within(&self, patience: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard) < patience
+    }
+
     /// Looks at a server that owes an answer to a pipeline of `sent` bytes. It is silent after `patience`, and
     /// once more after each half of it; bytes that flow are life.
     pub(super) fn look(&mut self, now: Instant, patience: Duration, sent: usize, pulse: u64) -> Verdict {

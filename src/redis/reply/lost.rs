@@ -4,7 +4,8 @@ use tokio::time::Instant;
 
 use crate::error::{Cause, Error, Phase};
 use crate::redis::batch::Part;
-use crate::redis::fault;
+use crate::redis::fault::{self, Refusal};
+use crate::redis::gets::alone;
 use crate::redis::job::{Job, Task};
 use crate::redis::walk::Walk;
 use crate::request::Effect;
@@ -15,13 +16,67 @@ pub(in crate::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Jo
     for part in parts {
         match part {
             Part::Gets(getters) => again.extend(getters.into_iter().flatten().map(Job::from)),
-            Part::Other { job: Some(job), .. } => match &job.task {
-                Task::Doubt(_) => again.push(job),
-                Task::Request(request) if request.effect() == Effect::Question => again.push(job),
-                _ => fail(job.task, &Error::OutcomeUnknown(cause.clone())),
-            },
+            Part::Other { job: Some(job), .. } => {
+                if is_question(&job.task) {
+                    again.push(job);
+                } else {
+                    fail(job.task, &Error::OutcomeUnknown(cause.clone()));
+                }
+            }
             Part::Other { job: None, .. } | Part::Kills => {}
         }
+    }
+}
+
+/// Answers the question whose reply was refused, so that it is not asked again. It is the one of the pipeline with
+/// this number. Where one command stands for several calls, each is asked for once more by itself.
+pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal, again: &mut Vec<Job>) {
+    let mut end = 0;
+    let at = parts.iter_mut().find(|part| {
+        end += match part {
+            Part::Kills | Part::Gets(_) => 1,
+            Part::Other { replies, .. } => *replies as u64,
+        };
+        end > reply
+    });
+    match at {
+        None | Some(Part::Kills) => {}
+        Some(Part::Gets(getters)) if getters.len() == 1 => {
+            if let Some(getter) = getters.pop().flatten() {
+                getter.asked.reply.send(Err(refusal.for_caller()));
+            }
+        }
+        Some(Part::Gets(getters)) => again.extend(getters.drain(..).flatten().map(alone)),
+        Some(Part::Other { job, .. }) => {
+            if let Some(asked) = job.take_if(|job| is_question(&job.task)) {
+                fail(asked.task, &refusal.for_caller());
+            }
+        }
+    }
+}
+
+/// Whether somebody waits for a reply of these. Walks without a caller count if they are to go on.
+pub(in crate::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool {
+    parts.iter().any(|part| match part {
+        Part::Kills => false,
+        Part::Gets(getters) => getters
+            .iter()
+            .flatten()
+            .any(|getter| !getter.asked.is_pointless()),
+        Part::Other { job, .. } => job.as_ref().is_some_and(|job| match &job.task {
+            Task::Request(request) => !request.is_pointless(),
+            Task::Doubt(doubt) => !doubt.is_pointless(),
+            Task::Walk(walk) => walks || walk.reply.is_some(),
+        }),
+    })
+}
+
+/// Whether a task only asks, so that it may be sent again.
+fn is_question(task: &Task) -> bool {
+    match task {
+        Task::Doubt(_) => true,
+        Task::Request(request) => request.effect() == Effect::Question,
+        Task::Walk(_) => false,
     }
 }
 
@@ -92,12 +147,10 @@ fn no_answer() -> Cause {
 
 /// Answers a request that was sent and whose time is over.
 fn fail_sent(task: Task) {
-    let error = match &task {
-        Task::Doubt(_) => Error::Timeout { phase: Phase::Reply },
-        Task::Request(request) if request.effect() == Effect::Question => {
-            Error::Timeout { phase: Phase::Reply }
-        }
-        _ => Error::OutcomeUnknown(no_answer()),
+    let error = if is_question(&task) {
+        Error::Timeout { phase: Phase::Reply }
+    } else {
+        Error::OutcomeUnknown(no_answer())
     };
     fail(task, &error);
 }

@@ -62,6 +62,7 @@ impl Loader {
             lane: receiver,
             options,
             generation: crate::redis::generation::Generation::first(),
+            max_value_bytes: 1 << 20,
             go_compatible,
         });
         Self {

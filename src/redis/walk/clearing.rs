@@ -112,6 +112,15 @@ impl Clearing {
             return Ok((removed, false));
         }
         self.marked = true;
+        let place = if self.large.is_empty() {
+            self.cursor
+        } else {
+            self.place
+        };
+        if next != 0 && next == place {
+            // It would never end.
+            return Err(Unexpected);
+        }
         if self.large.is_empty() {
             (self.cursor, self.large) = (next, names(large)?);
         } else {

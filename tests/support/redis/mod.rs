@@ -6,6 +6,7 @@
 #![allow(unused_imports, reason = "every test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]
 
+pub(crate) mod hostile;
 pub(crate) mod opening;
 pub(crate) mod proxy;
 pub(crate) mod register;
@@ -13,6 +14,7 @@ pub(crate) mod resp;
 pub(crate) mod server;
 pub(crate) mod tls;
 
+pub(crate) use hostile::{Answer, Hostile};
 pub(crate) use proxy::{Direction, Proxy, Toxic};
 pub(crate) use resp::{Client, Reply};
 pub(crate) use server::{Monitor, RedisServer};
