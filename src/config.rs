@@ -1,10 +1,14 @@
 //! What a store is opened with: settings, their defaults and bounds, and how text says them.
 
+#[cfg(feature = "redis")]
+mod address;
+#[cfg(feature = "redis")]
 mod options;
+#[cfg(feature = "redis")]
 mod redis;
 mod setting;
 mod settings;
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 mod tests;
 mod text;
 mod units;
@@ -16,12 +20,17 @@ use std::time::Duration;
 use crate::codec::Codec;
 use crate::error::Result;
 
-pub(crate) use self::options::{RedisOptions, Target, Tls};
+#[cfg(feature = "redis")]
+pub(crate) use self::address::{Address, Place};
+#[cfg(feature = "tls")]
+pub(crate) use self::options::Tls;
+#[cfg(feature = "redis")]
+pub(crate) use self::options::{RedisOptions, Target};
+#[cfg(feature = "redis")]
 pub use self::redis::RedisConfig;
 use self::setting::{Field, Kind, Setting};
 pub use self::settings::Settings;
 use self::settings::{SHARED, refuse, shared_settings};
-pub(crate) use self::url::{Address, Place};
 
 /// The environment variable that [`Config::from_env`] reads.
 pub(crate) const URL_VARIABLE: &str = "CACHESTORE_URL";
@@ -111,7 +120,10 @@ impl MemoryConfig {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum EngineConfig {
-    Memory { capacity_bytes: usize },
+    Memory {
+        capacity_bytes: usize,
+    },
+    #[cfg(feature = "redis")]
     Redis(Box<RedisOptions>),
 }
 
@@ -134,6 +146,7 @@ pub struct Config {
 
 shared_settings!(Config);
 shared_settings!(MemoryConfig);
+#[cfg(feature = "redis")]
 shared_settings!(RedisConfig);
 
 impl Config {
@@ -143,6 +156,8 @@ impl Config {
         MemoryConfig::default().into()
     }
 
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
     /// A Redis or Valkey server by its URL, with the defaults of [`RedisConfig`]; see
     /// [`RedisConfig::new`] for the URLs.
     ///
@@ -179,8 +194,8 @@ impl Config {
     /// # Errors
     ///
     /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL, or if a parameter is unknown,
-    /// given twice, or out of its bounds. The message names the setting, and repeats no other part of the
-    /// URL.
+    /// given twice, or out of its bounds, or if the URL needs a Cargo feature that is off. The message names the
+    /// setting or the feature, and repeats no other part of the URL.
     pub fn from_url(url: &str) -> Result<Self> {
         Self::read(url, Parameters::new())
     }
@@ -223,6 +238,7 @@ impl Config {
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         match &mut self.engine {
             EngineConfig::Memory { capacity_bytes } => *capacity_bytes = bytes,
+            #[cfg(feature = "redis")]
             EngineConfig::Redis(options) => options.capacity_bytes = true,
         }
         self
@@ -233,6 +249,7 @@ impl Config {
     pub fn engine(&self) -> EngineKind {
         match self.engine {
             EngineConfig::Memory { .. } => EngineKind::Memory,
+            #[cfg(feature = "redis")]
             EngineConfig::Redis(_) => EngineKind::Redis,
         }
     }
@@ -247,6 +264,7 @@ impl Config {
     pub(crate) fn server(&self) -> Option<String> {
         match &self.engine {
             EngineConfig::Memory { .. } => None,
+            #[cfg(feature = "redis")]
             EngineConfig::Redis(options) => Some(options.target.to_string()),
         }
     }
@@ -255,6 +273,7 @@ impl Config {
         self.settings.validate()?;
         match &self.engine {
             EngineConfig::Memory { capacity_bytes } => setting::check(capacity_bytes, MEMORY),
+            #[cfg(feature = "redis")]
             EngineConfig::Redis(options) => options.validate(),
         }
     }
@@ -272,6 +291,7 @@ impl From<MemoryConfig> for Config {
     }
 }
 
+#[cfg(feature = "redis")]
 impl From<RedisConfig> for Config {
     fn from(config: RedisConfig) -> Self {
         Self {

@@ -5,12 +5,14 @@ use kameo::Actor;
 use crate::config::EngineConfig;
 use crate::engine::{Crew, Engine, Profile, Start, Watchers};
 use crate::memory::Memory;
+#[cfg(feature = "redis")]
 use crate::redis::Redis;
 
 /// The profile of the engine that `config` names.
 pub(crate) fn profile(config: &EngineConfig) -> Profile {
     match config {
         EngineConfig::Memory { capacity_bytes } => Memory::new(*capacity_bytes).profile(),
+        #[cfg(feature = "redis")]
         EngineConfig::Redis(options) => Redis::new(options.clone()).profile(),
     }
 }
@@ -19,6 +21,7 @@ pub(crate) fn profile(config: &EngineConfig) -> Profile {
 pub(crate) async fn start<S: Actor>(config: EngineConfig, start: Start, crew: &mut Crew<S>) -> Watchers {
     match config {
         EngineConfig::Memory { capacity_bytes } => Memory::new(capacity_bytes).start(start, crew).await,
+        #[cfg(feature = "redis")]
         EngineConfig::Redis(options) => Redis::new(options).start(start, crew).await,
     }
 }

@@ -98,6 +98,16 @@
 //! The queue to the engine is bounded. When it is full, callers wait, up to
 //! [`request_timeout`](Settings::request_timeout).
 //!
+//! # Cargo features
+//!
+//! | feature | on by default | what it adds |
+//! |---|---|---|
+//! | `redis` | yes | the Redis engine: [`Config::redis`], [`RedisConfig`], [`Store::redis_command`], [`redis`] |
+//! | `tls` | yes | `rediss://` URLs, by rustls with ring. Turns `redis` on |
+//!
+//! With `default-features = false` the crate is the memory engine alone. A URL that needs a feature which is off is
+//! [`Error::InvalidConfig`], whose message names the feature.
+//!
 //! # Where to begin
 //!
 //! * [`Store::open`] with [`Config::memory`], [`Config::redis`], a URL ([`Config::from_url`]) or the environment
@@ -108,7 +118,16 @@
 //! * [`Set::ttl`] and [`Set::depends_on`] on a write, [`Store::invalidate`] when something has changed.
 //! * [`Store::namespace`] for keys that must not meet, [`Store::stats`] to see how the cache does.
 //! * [`Error`] for what can go wrong, and [`Error::is_retryable`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(feature = "redis"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "some of the protocol is for engines over a server"
+    )
+)]
 
 mod asker;
 mod codec;
@@ -126,6 +145,8 @@ mod lock;
 mod memory;
 #[cfg(doctest)]
 mod mistakes;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub mod redis;
 mod request;
 mod secret;
@@ -144,7 +165,10 @@ pub use bytes::Bytes;
 pub use kameo;
 
 pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MAX_DEPTH};
-pub use config::{Config, EngineKind, MemoryConfig, RedisConfig, Settings};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use config::RedisConfig;
+pub use config::{Config, EngineKind, MemoryConfig, Settings};
 pub use error::{Cause, Error, Phase, Result};
 pub use load::{LoadError, Loaded, Origin};
 pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};

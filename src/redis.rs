@@ -17,6 +17,7 @@ mod layout;
 mod lease;
 mod link;
 mod lock;
+mod raw;
 mod reply;
 mod scanner;
 mod script;
@@ -25,6 +26,8 @@ mod stream;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tls")]
+mod tls;
 mod values;
 mod walk;
 mod wire;
@@ -33,4 +36,5 @@ mod writes;
 #[doc(no_inline)]
 pub use ::redis::*;
 
+pub(crate) use self::raw::{reply, unshareable};
 pub(crate) use self::start::Redis;

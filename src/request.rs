@@ -12,6 +12,7 @@ mod lock;
 mod news;
 mod operation;
 mod progress;
+mod raw;
 mod reply;
 mod table;
 mod tagged;
@@ -26,6 +27,7 @@ pub(crate) use self::lock::{LockAction, LockAnswer, LockStep};
 pub(crate) use self::news::{News, Topic, Watch, Watcher};
 pub(crate) use self::operation::{Asked, Effect, Keys, Operation};
 pub(crate) use self::progress::Progress;
+pub(crate) use self::raw::{RawAnswer, RawCommand};
 pub(crate) use self::reply::Reply;
 pub(crate) use self::table::*;
 pub(crate) use self::tagged::{Outcome, TaggedReply};
@@ -124,47 +126,5 @@ impl fmt::Debug for Request {
 impl fmt::Debug for EntryRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EntryRequest({:?})", self.effect())
-    }
-}
-
-pub(crate) fn argument_bytes(argument: redis::Arg<&[u8]>) -> usize {
-    match argument {
-        redis::Arg::Simple(bytes) => bytes.len(),
-        _ => 0,
-    }
-}
-
-/// Why a command of the caller's own may not travel on a connection that others use too: it would
-/// make others wait, or see what is not theirs. `None` if it may.
-pub(crate) fn unshareable(command: &redis::Cmd) -> Option<&'static str> {
-    let mut words = command.args_iter().filter_map(|argument| match argument {
-        redis::Arg::Simple(word) => Some(word.to_ascii_uppercase()),
-        _ => None,
-    });
-    let Some(name) = words.next() else {
-        return Some("command without a name");
-    };
-    match name.as_slice() {
-        b"MULTI" | b"EXEC" | b"DISCARD" | b"WATCH" | b"UNWATCH" => {
-            Some("transaction on the shared connection: use a script")
-        }
-        b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
-        | b"MONITOR" | b"SYNC" | b"PSYNC" => Some("subscription on the shared connection"),
-        b"SELECT" | b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"READONLY" | b"READWRITE" | b"ASKING" => {
-            Some("change of the shared connection's state")
-        }
-        b"CLIENT"
-            if words
-                .next()
-                .is_some_and(|word| word == b"REPLY" || word == b"TRACKING") =>
-        {
-            Some("change of the shared connection's state")
-        }
-        b"BLPOP" | b"BRPOP" | b"BRPOPLPUSH" | b"BLMOVE" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX"
-        | b"BZMPOP" | b"WAIT" | b"WAITAOF" => Some("blocking command on the shared connection"),
-        b"XREAD" | b"XREADGROUP" if words.by_ref().take(6).any(|word| word == b"BLOCK") => {
-            Some("blocking command on the shared connection")
-        }
-        _ => None,
     }
 }

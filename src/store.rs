@@ -9,6 +9,7 @@ mod load;
 mod lock;
 mod model;
 mod names;
+#[cfg(feature = "redis")]
 mod native;
 mod options;
 mod reads;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
+use super::address::Address;
 use super::setting::{self, Field, GRAIN, Kind, Setting, Text, field};
-use super::url::Address;
 use super::{MIB, refuse};
 use crate::error::Result;
 use crate::ttl::LONGEST;
@@ -89,6 +89,7 @@ pub(super) static REDIS: &[Row] = &[
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RedisOptions {
     pub(crate) target: Target,
+    #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
     pub(crate) client_name: Option<String>,
     pub(crate) connect_timeout: Duration,
@@ -115,6 +116,7 @@ pub(crate) enum Target {
 }
 
 /// Certificates in PEM form.
+#[cfg(feature = "tls")]
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
     pub(crate) ca: Option<Arc<[u8]>>,
@@ -122,6 +124,7 @@ pub(crate) struct Tls {
 }
 
 /// What this client shows of itself.
+#[cfg(feature = "tls")]
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ClientCertificate {
     pub(crate) chain: Arc<[u8]>,
@@ -166,6 +169,7 @@ impl fmt::Debug for Target {
     }
 }
 
+#[cfg(feature = "tls")]
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
@@ -179,6 +183,7 @@ impl RedisOptions {
     pub(super) fn new(target: Target) -> Self {
         Self {
             target,
+            #[cfg(feature = "tls")]
             tls: Tls::default(),
             client_name: None,
             connect_timeout: Duration::from_secs(2),
@@ -220,18 +225,25 @@ impl RedisOptions {
         if self.reconnect_backoff_max < self.reconnect_backoff_min {
             return refuse("reconnect_backoff must not end below where it begins".to_owned());
         }
-        let Target::Address(address) = &self.target else {
-            if matches!(self.target, Target::Connection(_)) && self.connections > 1 {
-                return refuse("connections must be 1 over an existing connection".to_owned());
-            }
-            if self.tls != Tls::default() {
-                return refuse("tls_ca_pem and tls_client_pem are for URLs: an existing client or connection brings its own TLS settings".to_owned());
-            }
-            return Ok(());
-        };
-        if self.tls != Tls::default() && !address.tls {
-            return refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned());
+        if matches!(self.target, Target::Connection(_)) && self.connections > 1 {
+            return refuse("connections must be 1 over an existing connection".to_owned());
         }
+        #[cfg(feature = "tls")]
+        self.validate_tls()?;
         Ok(())
+    }
+
+    #[cfg(feature = "tls")]
+    fn validate_tls(&self) -> Result<()> {
+        match &self.target {
+            _ if self.tls == Tls::default() => Ok(()),
+            Target::Address(address) if address.tls => Ok(()),
+            Target::Address(_) => refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned()),
+            Target::Client(_) | Target::Connection(_) => refuse(
+                "tls_ca_pem and tls_client_pem are for URLs: an existing client or connection brings its own TLS \
+                 settings"
+                    .to_owned(),
+            ),
+        }
     }
 }

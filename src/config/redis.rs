@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::options::{ClientCertificate, REDIS, RedisOptions, Target};
+use super::address::{self, Address};
+#[cfg(feature = "tls")]
+use super::options::ClientCertificate;
+use super::options::{REDIS, RedisOptions, Target};
 use super::setting::apply;
-use super::url::{self, Address};
 use super::{Parameters, Settings};
 use crate::error::Result;
 
@@ -45,7 +47,7 @@ impl RedisConfig {
     ///
     /// * `redis://[user[:password]@]host[:port][/database]`, without TLS. Without a user, the
     ///   password is the default user's: `redis://:password@host`.
-    /// * `rediss://…`, with TLS. The server's certificate and name are always verified.
+    /// * `rediss://…`, with TLS, which needs the Cargo feature `tls` (on by default). The server's certificate and name are always verified.
     /// * `unix:///path/to/socket?db=1&user=…&pass=…`.
     ///
     /// Each takes `protocol=resp3` or `resp2` (the default), and the settings as parameters, which
@@ -59,7 +61,7 @@ impl RedisConfig {
     /// given twice, or out of its bounds. The message names the setting, and repeats no other part of the
     /// URL.
     pub fn new(url: &str) -> Result<Self> {
-        let (address, given) = url::redis(url)?;
+        let (address, given) = address::read(url)?;
         Self::named(address, &given)
     }
 
@@ -194,6 +196,8 @@ impl RedisConfig {
         self
     }
 
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     /// Trusts the certificate authorities in this PEM text, and no others. Default: those of the
     /// platform.
     #[must_use]
@@ -202,6 +206,8 @@ impl RedisConfig {
         self
     }
 
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     /// Shows the server this certificate chain, with its private key, both PEM text. Default: none.
     #[must_use]
     pub fn tls_client_pem(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {

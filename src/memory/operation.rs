@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::request::{
     Aged, Condition, Delete, DeleteIf, DeleteMany, Exists, Expire, Get, GetAged, GetAndTouch, GetMany,
-    GetManyAged, GetTtl, Incr, Lease, LeaseAnswer, Lock, LockAnswer, Names, Operation, Page, Ping, Raw, Scan,
-    Set, SetIf, SetMany, Swap, Take, Write,
+    GetManyAged, GetTtl, Incr, Lease, LeaseAnswer, Lock, LockAnswer, Names, Operation, Page, Ping, Raw,
+    RawAnswer, Scan, Set, SetIf, SetMany, Swap, Take, Write,
 };
 use crate::ttl::Ttl;
 use crate::value::Value;
@@ -220,9 +220,10 @@ impl Serve for Ping {
 }
 
 impl Serve for Raw {
-    fn serve(self, _: &mut Table, _: &Turn<'_>) -> Result<redis::Value> {
+    /// The memory engine has no language of its own.
+    fn serve(self, _: &mut Table, _: &Turn<'_>) -> Result<RawAnswer> {
         Err(Error::Unsupported {
-            operation: "redis_command",
+            operation: "command of another engine",
         })
     }
 }

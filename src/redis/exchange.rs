@@ -1,7 +1,7 @@
 //! How an operation is exchanged with the server: the commands that are sent, and what their replies mean.
 //!
 //! Each operation implements [`Exchange`] in one place, encoding and decoding side by side: reads in `values`,
-//! writes in `writes`, steps of leases and locks in `lease` and `lock`, the rest here.
+//! writes in `writes`, steps of leases and locks in `lease` and `lock`, commands of the caller's own in `raw`, the rest here.
 
 use redis::{Cmd, Value as Wire};
 
@@ -10,7 +10,7 @@ use super::layout::Layout;
 use super::script::{By, Script};
 use super::wire::{FRAME, bytes, refuse_errors};
 use crate::error::Result;
-use crate::request::{Asked, Effect, EntryRequest, Operation, Ping, Raw, on_entry};
+use crate::request::{Asked, Effect, EntryRequest, Operation, Ping, on_entry};
 use crate::stats::Stats;
 
 /// An operation as the server knows it.
@@ -150,19 +150,5 @@ impl Exchange for Ping {
 
     fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
         asked.answer(refuse_errors(replies.take()).map(drop))
-    }
-}
-
-impl Exchange for Raw {
-    fn way(&self) -> Way {
-        Way::Plain
-    }
-
-    fn encode(&self, to: &mut Commands) {
-        to.add(self.command.as_ref().clone());
-    }
-
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
-        asked.answer(refuse_errors(replies.take()))
     }
 }

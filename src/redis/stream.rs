@@ -7,20 +7,19 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
-use tokio_rustls::TlsConnector;
+#[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
 use super::fault::Refusal;
 use super::scanner::{Bounds, Scanner};
-use crate::config::{Address, Place, RedisOptions, Tls};
+#[cfg(feature = "tls")]
+use super::tls;
+use crate::config::{Address, Place, RedisOptions};
 use crate::error::{Cause, Error, Result};
 
 /// How much is taken from a socket at once. What reads the replies asks for 8 KiB at a time.
@@ -86,6 +85,7 @@ pub(super) struct Stream {
 
 enum Socket {
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
     Tls(Box<TlsStream<TcpStream>>),
     #[cfg(unix)]
     Unix(UnixStream),
@@ -111,13 +111,11 @@ impl Stream {
 impl Socket {
     async fn open(address: &Address, options: &RedisOptions) -> Result<Self> {
         match &address.place {
+            #[cfg(feature = "tls")]
             Place::Tcp(host, port) if address.tls => {
-                let config = tls_config(&options.tls)?;
-                let name = ServerName::try_from(host.clone()).map_err(|_| Error::InvalidConfig {
-                    reason: "the host of the URL is no name that a certificate can have".to_owned(),
-                })?;
+                let connector = tls::connector(&options.tls)?;
+                let name = tls::name(host)?;
                 let stream = tcp(host, *port, options).await.map_err(unavailable)?;
-                let connector = TlsConnector::from(Arc::new(config));
                 let stream = connector.connect(name, stream).await.map_err(unavailable)?;
                 Ok(Socket::Tls(Box::new(stream)))
             }
@@ -167,61 +165,6 @@ async fn tcp(host: &str, port: u16, options: &RedisOptions) -> io::Result<TcpStr
             .max(Duration::from_secs(1)),
     ))?;
     Ok(stream)
-}
-
-/// Certificates and names are verified, always. The cryptography is chosen here and not by what else
-/// the application has.
-fn tls_config(tls: &Tls) -> Result<ClientConfig> {
-    let invalid = |reason: &str| Error::InvalidConfig {
-        reason: reason.to_owned(),
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| invalid("TLS has no version that this build can speak"))?
-        .with_root_certificates(roots(tls)?);
-    let Some(client) = &tls.client else {
-        return Ok(builder.with_no_client_auth());
-    };
-    let refused = || invalid("tls_client_pem: the certificate is no PEM certificate chain");
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&client.chain)
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|_| refused())?;
-    if chain.is_empty() {
-        return Err(refused());
-    }
-    let key = PrivateKeyDer::from_pem_slice(&client.key)
-        .map_err(|_| invalid("tls_client_pem: the key is no PEM private key"))?;
-    builder
-        .with_client_auth_cert(chain, key)
-        .map_err(|_| invalid("tls_client_pem: the certificate and the key do not belong together"))
-}
-
-fn roots(tls: &Tls) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    match &tls.ca {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let added = certificate
-                    .ok()
-                    .and_then(|certificate| roots.add(certificate).ok());
-                if added.is_none() {
-                    let reason = "tls_ca_pem is no PEM certificate".to_owned();
-                    return Err(Error::InvalidConfig { reason });
-                }
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    if roots.is_empty() {
-        let reason = "no certificate authority is known: give one as PEM text, or install the platform's";
-        return Err(Error::InvalidConfig {
-            reason: reason.to_owned(),
-        });
-    }
-    Ok(roots)
 }
 
 impl AsyncRead for Stream {
@@ -280,6 +223,7 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
             Socket::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             #[cfg(unix)]
             Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -291,6 +235,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "tls")]
             Socket::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             #[cfg(unix)]
             Socket::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -300,6 +245,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "tls")]
             Socket::Tls(stream) => Pin::new(stream).poll_flush(cx),
             #[cfg(unix)]
             Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
@@ -309,6 +255,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
             Socket::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             #[cfg(unix)]
             Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),

@@ -6,6 +6,7 @@ use redis::{Cmd, Value as Wire};
 
 use super::fault;
 use super::layout::Layout;
+use super::raw::argument_bytes;
 use super::script::By;
 use crate::envelope::open;
 use crate::error::{Cause, Error, Result};
@@ -33,7 +34,7 @@ pub(super) fn keyed<'k>(name: &str, keys: impl IntoIterator<Item = &'k Key>) -> 
 pub(super) fn bytes(command: &Cmd) -> usize {
     let arguments = command.args_iter();
     arguments
-        .map(|argument| ARGUMENT + crate::request::argument_bytes(argument))
+        .map(|argument| ARGUMENT + argument_bytes(argument))
         .sum()
 }
 

@@ -253,12 +253,6 @@ impl Field for LockStep {
     }
 }
 
-impl Field for redis::Cmd {
-    fn bytes(&self) -> usize {
-        self.args_iter().map(super::argument_bytes).sum()
-    }
-}
-
 /// Makes operations from rows: for each a type and its [`Operation`], and for all of them the enum that travels
 /// to an engine and the macro by which an engine treats each variant by the same expression.
 ///

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::operation::{Asked, Effect, Field, Keyed, Keys, Operation, operations};
 use super::{
-    Aged, Condition, LeaseAction, LeaseAnswer, LockAnswer, LockStep, Page, Progress, Reply, Request, Write,
+    Aged, Condition, LeaseAction, LeaseAnswer, LockAnswer, LockStep, Page, Progress, RawAnswer, RawCommand,
+    Reply, Request, Write,
 };
 use crate::key::Key;
 use crate::stats::EngineStats;
@@ -82,8 +83,8 @@ operations! {
     /// Asks the server, or the engine without one, for a sign of life.
     Ping {} -> (): Question of nothing;
 
-    /// Sends a command of the caller's own. The handle sends it only to the engine that it is for.
-    Raw { command: Box<redis::Cmd> } -> redis::Value: Aside of nothing;
+    /// Carries out a command in the engine's own language. Other engines refuse it.
+    Raw { command: Box<dyn RawCommand> } -> RawAnswer: Aside of nothing;
 }
 
 operations! {

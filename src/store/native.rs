@@ -6,11 +6,11 @@ use redis::{Cmd, FromRedisValue};
 
 use super::Store;
 use crate::codec::{DecodeError, DecodeErrorKind};
-use crate::config::EngineKind;
 use crate::error::{Error, Result};
 use crate::request;
 
 impl Store {
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
     /// Sends a command of your own, owned or by reference, over the engine's connection, in order with this store's calls and
     /// within `request_timeout`. Keys are sent as they are, without this handle's namespace.
     ///
@@ -43,18 +43,18 @@ impl Store {
     /// Once polled, the command may be carried out even if the future is dropped.
     pub async fn redis_command<T: FromRedisValue>(&self, command: impl Borrow<Cmd>) -> Result<T> {
         let command = command.borrow();
-        if self.engine() != EngineKind::Redis {
-            return self.count(Err(Error::Unsupported {
-                operation: "redis_command",
-            }));
-        }
-        if let Some(operation) = crate::request::unshareable(command) {
+        if let Some(operation) = crate::redis::unshareable(command) {
             return self.count(Err(Error::Unsupported { operation }));
         }
         let command = Box::new(command.clone());
-        let value = self.lane().ask(request::Raw { command }).await?;
+        let answer = match self.lane().ask(request::Raw { command }).await {
+            // The engine has no such commands.
+            Err(error @ Error::Unsupported { .. }) => return self.count(Err(error)),
+            answer => answer?,
+        };
+        let reply = crate::redis::reply(answer)?;
         // The crate's own message quotes the reply.
         let mismatch = |_| Error::Decode(DecodeError::new(DecodeErrorKind::TypeMismatch, None));
-        redis::from_redis_value(value).map_err(mismatch)
+        redis::from_redis_value(reply).map_err(mismatch)
     }
 }

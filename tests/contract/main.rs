@@ -312,7 +312,15 @@ async fn open_memory(settings: fn(Config) -> Config) -> Store {
     support::open(settings(Config::memory())).await
 }
 
+#[cfg(feature = "redis")]
 #[path = "../support/redis/mod.rs"]
 mod harness;
+#[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
 use redis::*;
+
+#[cfg(not(feature = "redis"))]
+#[test]
+#[ignore = "needs the Cargo feature `redis`"]
+fn redis() {}

@@ -21,6 +21,7 @@ contract!(redis_as_a_user: open_redis_user);
 contract!(redis_in_another_database: open_redis_database);
 contract!(redis_on_two_connections: open_redis_two);
 contract!(redis_with_resp3: open_redis_resp3);
+#[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
 
 async fn open(
@@ -88,6 +89,7 @@ pub(crate) async fn open_redis_resp3(settings: fn(Config) -> Config) -> Store {
     open(server, None, config, settings).await
 }
 
+#[cfg(feature = "tls")]
 pub(crate) async fn open_redis_tls(settings: fn(Config) -> Config) -> Store {
     let certificates = Certificates::new();
     let server = RedisServer::options()

@@ -30,8 +30,8 @@ impl<'l> Clearing<'l> {
             return true;
         }
         let command = Box::new(self.walk.command(self.layout, By::Source));
-        let answer = self.loader.ask(request::Raw { command });
-        self.over = self.walk.advance(answer.await.unwrap()).unwrap();
+        let answer = self.loader.ask(request::Raw { command }).await.unwrap();
+        self.over = self.walk.advance(crate::redis::reply(answer).unwrap()).unwrap();
         self.over
     }
 
@@ -342,7 +342,8 @@ async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
     for _ in 0..2 {
         let command = Box::new(crashed.command(Layout::new(false), By::Source));
         let answer = loader.ask(request::Raw { command }).await;
-        assert!(!crashed.advance(answer.unwrap()).unwrap());
+        let reply = crate::redis::reply(answer.unwrap()).unwrap();
+        assert!(!crashed.advance(reply).unwrap());
     }
     assert_eq!(
         there(&root, &["page", "t:part"]).await,
