@@ -37,6 +37,7 @@ pub(super) struct Batch {
     commands: Commands,
     /// Requests taken, those that write several entries counted by them.
     length: usize,
+    values: usize,
 }
 
 impl Batch {
@@ -49,12 +50,18 @@ impl Batch {
             kills: Kills::default(),
             commands: Commands::new(layout),
             length: 0,
+            values: 0,
         }
     }
 
     /// Requests taken, those that write several entries counted by them.
     pub(super) fn length(&self) -> usize {
         self.length
+    }
+
+    /// The keys that are read or written, and commands without keys.
+    pub(super) fn values(&self) -> usize {
+        self.values
     }
 
     /// The bytes to send, or a few more.
@@ -82,6 +89,7 @@ impl Batch {
 
     pub(super) fn push(&mut self, mut job: Job) {
         job.room = None;
+        self.values += job.task.values();
         match job.task {
             Task::Request(EntryRequest::Get(asked)) if !job.alone => {
                 self.length += 1;

@@ -88,6 +88,11 @@ impl Connected {
         self.pulse.as_ref().map_or(0, Pulse::incoming)
     }
 
+    /// The bytes that were received so far. It stays 0 for a connection that others opened.
+    pub(super) fn received(&self) -> u64 {
+        self.pulse.as_ref().map_or(0, Pulse::received)
+    }
+
     /// Why the last reply was not read to its end.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.pulse.as_ref().and_then(Pulse::refusal)

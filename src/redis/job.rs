@@ -20,6 +20,14 @@ pub(super) enum Task {
 }
 
 impl Task {
+    /// The keys that it reads or writes, or 1 for what has none.
+    pub(super) fn values(&self) -> usize {
+        match self {
+            Task::Request(request) => request.keys().len().max(1),
+            Task::Doubt(_) | Task::Walk(_) => 1,
+        }
+    }
+
     /// How this travels, for what must keep its order.
     fn way(&self) -> Way {
         match self {

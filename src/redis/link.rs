@@ -2,6 +2,7 @@
 
 mod health;
 mod vitals;
+mod window;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,6 +15,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::vitals::Vitals;
+use self::window::Window;
 use super::backoff::Backoff;
 use super::batch::{Batch, Part};
 use super::connect::Connected;
@@ -44,6 +46,11 @@ pub(super) struct Link {
     /// Sent and not yet answered, in the order in which the server answers.
     flights: VecDeque<Flight>,
     flying_bytes: usize,
+    /// Keys that are read or written by what is under way, and other commands.
+    flying_values: usize,
+    window: Window,
+    /// The bytes of replies that have been handed out.
+    received: u64,
     /// What later jobs must wait for.
     busy: Busy,
     /// Whether it has ever been open: until then a failure is told at once.
@@ -78,6 +85,7 @@ struct Flight {
     parts: Vec<Part>,
     busy: Vec<u64>,
     bytes: usize,
+    values: usize,
     /// How many replies it has.
     count: u64,
     sent: Instant,
@@ -100,6 +108,9 @@ impl Link {
             waiting: VecDeque::new(),
             flights: VecDeque::new(),
             flying_bytes: 0,
+            flying_values: 0,
+            window: Window::new(now),
+            received: 0,
             busy: Busy::default(),
             proven: false,
             backoff: Backoff::default(),
@@ -165,6 +176,8 @@ impl Link {
                     };
                     self.flying_bytes -= flight.bytes;
                     self.replied += flight.count;
+                    self.flying_values -= flight.values;
+                    self.widen(flight.values, now);
                     self.busy.end(&flight.busy);
                     self.heard(now);
                     let mut outcome = Outcome::default();
@@ -223,7 +236,9 @@ impl Link {
             && !self.retiring
             && matches!(&self.state, State::Up(connected) if !connected.has_ended())
             && self.flights.len() < self.options.pipelines()
-            && (self.flights.is_empty() || self.flying_bytes < self.options.max_in_flight_bytes)
+            && (self.flights.is_empty()
+                || (self.flying_bytes < self.options.max_in_flight_bytes
+                    && self.window.room(self.flying_values) > 0))
     }
 
     /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
@@ -234,6 +249,7 @@ impl Link {
             // The server works on the first half while the second is made.
             commands = commands.min(self.waiting.len().div_ceil(2).max(SMALL));
         }
+        let mut room = self.window.room(self.flying_values);
         while batch.length() < commands && batch.bytes() < self.options.batch_bytes {
             let Some(job) = self.waiting.pop_front() else {
                 break;
@@ -249,7 +265,13 @@ impl Link {
                     self.waiting.push_front(job);
                     break;
                 }
-                _ => {
+                // One of more than there is room for goes alone.
+                task if task.values() > room && (batch.values() > 0 || !self.flights.is_empty()) => {
+                    self.waiting.push_front(job);
+                    break;
+                }
+                task => {
+                    room = room.saturating_sub(task.values());
                     self.busy.begin(&job, &mut batch.busy);
                     batch.push(job);
                 }
@@ -259,9 +281,17 @@ impl Link {
         batch
     }
 
+    /// Takes in that a pipeline of so many values was answered.
+    fn widen(&mut self, values: usize, now: Instant) {
+        let State::Up(connected) = &self.state else { return };
+        let received = connected.received();
+        self.window.answered(values, received - self.received, now);
+        self.received = received;
+    }
+
     fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
         let State::Up(connected) = &self.state else { return };
-        let bytes = batch.bytes();
+        let (bytes, values) = (batch.bytes(), batch.values());
         let Batch {
             pipeline,
             parts,
@@ -284,11 +314,13 @@ impl Link {
             replies = Box::pin(std::future::ready(early));
         }
         self.flying_bytes += bytes;
+        self.flying_values += values;
         self.flights.push_back(Flight {
             replies,
             parts,
             busy,
             bytes,
+            values,
             count,
             sent: now,
         });

@@ -38,6 +38,7 @@ struct Shared {
     beats: AtomicU64,
     replies: AtomicU64,
     incoming: AtomicU64,
+    received: AtomicU64,
     refusal: OnceLock<Refusal>,
 }
 
@@ -55,6 +56,11 @@ impl Pulse {
     /// The bytes of the reply that is being received, those included that are announced.
     pub(super) fn incoming(&self) -> u64 {
         self.0.incoming.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that were received so far.
+    pub(super) fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
     }
 
     /// Why the last reply was not read to its end.
@@ -183,6 +189,11 @@ impl AsyncRead for Stream {
         if buf.filled().len() > before {
             stream.pulse.beat();
             let read = &buf.filled()[before..];
+            stream
+                .pulse
+                .0
+                .received
+                .fetch_add(read.len() as u64, Ordering::Relaxed);
             let (values, scanned) = (stream.scanner.seen(), stream.scanner.scan(read));
             let cost = read.len() as u64 + VALUE * (stream.scanner.seen() - values);
             stream.turn = stream.turn.saturating_sub(cost);

@@ -26,6 +26,7 @@ mod scan;
 mod settings;
 mod slow_link;
 mod smoke;
+mod storm;
 #[cfg(feature = "tls")]
 mod tls;
 mod ttl;

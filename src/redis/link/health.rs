@@ -68,6 +68,7 @@ impl Link {
         self.log.opened(now);
         self.busy = Busy::new(connected.scripts_loaded);
         self.replied = connected.replies();
+        self.received = connected.received();
         self.state = State::Up(connected);
         self.proven = true;
         self.trouble = None;
@@ -104,6 +105,7 @@ impl Link {
             }
         }
         self.log.lost(&cause, now);
+        self.window.cut(self.flying_values, now);
         self.generation.end(self.born);
         self.close(&cause, again, now);
     }
@@ -113,7 +115,7 @@ impl Link {
         for flight in self.flights.drain(..) {
             reply::lose(flight.parts, cause, &mut again);
         }
-        self.flying_bytes = 0;
+        (self.flying_bytes, self.flying_values) = (0, 0);
         self.busy = Busy::default();
         for job in again.into_iter().rev() {
             self.waiting.push_front(job);

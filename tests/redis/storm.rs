@@ -1,0 +1,53 @@
+//! A server that closes connections whose replies fill its output buffer.
+
+use cachestore::Store;
+use tokio::time::Instant;
+
+use crate::harness::opening::{config, ms, open};
+use crate::harness::{Proxy, RedisServer};
+
+const MIB: usize = 1024 * 1024;
+
+/// A server with room for 16 MiB of replies, the proxy before it, and a store over both.
+async fn narrow() -> (RedisServer, Proxy, Store) {
+    let server = RedisServer::start().await;
+    let buffer = ["CONFIG", "SET", "client-output-buffer-limit", "normal 16mb 0 0"];
+    server.command(&buffer);
+    let proxy = Proxy::start(server.address(), 1).await;
+    let store = open(config(&proxy.url())).await;
+    for n in 0..40 {
+        store.set(format!("k{n}"), vec![n; MIB]).await.unwrap();
+    }
+    (server, proxy, store)
+}
+
+#[tokio::test]
+async fn many_large_reads_at_once_all_succeed_over_few_connections() {
+    let (_server, proxy, store) = narrow().await;
+    let before = proxy.accepted();
+    for round in 0..5 {
+        let began = Instant::now();
+        let reads = (0..40).map(|n| store.get(format!("k{n}")));
+        let values = futures_util::future::try_join_all(reads).await.unwrap();
+        assert!(values.iter().all(|value| value.as_ref().unwrap().len() == MIB));
+        println!("storm: round {round} of 40 reads took {:?}", began.elapsed());
+    }
+    let connections = proxy.accepted() - before;
+    println!("storm: {connections} connections");
+    assert!(connections <= 4, "{connections} connections");
+}
+
+/// Small calls are not held back for long after a cut that had nothing to do with them.
+#[tokio::test]
+async fn small_calls_are_as_fast_as_before_soon_after_a_cut() {
+    let (_server, proxy, store) = narrow().await;
+    let reads = (0..40).map(|n| store.get(format!("k{n}")));
+    futures_util::future::try_join_all(reads).await.unwrap();
+    proxy.cut();
+    let reads = (0..2000).map(|n| store.exists(format!("k{n}")));
+    let began = Instant::now();
+    futures_util::future::try_join_all(reads).await.unwrap();
+    let took = began.elapsed();
+    println!("storm: 2000 small calls took {took:?}");
+    assert!(took < ms(2000), "{took:?}");
+}
