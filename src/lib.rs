@@ -129,6 +129,7 @@
     )
 )]
 
+mod actor;
 mod asker;
 mod codec;
 mod config;

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -18,12 +17,13 @@ use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Terms, Told};
 use super::policy::calls_for_load;
 use super::work::{Answer, AnyLoader, Failure, Form, Made, Work, contained};
 use super::{Command, Ends, count};
+use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::asker::Asker;
 use crate::error::{Cause, Error, Result};
 use crate::inbox::Received;
@@ -31,9 +31,6 @@ use crate::key::Key;
 use crate::lane::LaneSender;
 use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, News, Token, Topic, Watch, Watcher, Write};
 use crate::spread::Map;
-
-/// How much is done before others have their turn.
-const TURN: usize = 256;
 
 /// The most loads, and the most who wait for them.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +65,7 @@ pub(crate) struct Coordinator {
     /// Keys that are watched, by their names.
     watched: HashMap<Arc<str>, Key>,
     origin: Instant,
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 /// A load and what it has made so far.
@@ -118,7 +115,7 @@ impl Actor for Coordinator {
             running: Map::default(),
             watched: HashMap::new(),
             origin,
-            alarm: Box::pin(tokio::time::sleep_until(origin)),
+            alarm: Alarm::new(),
         })
     }
 
@@ -127,7 +124,7 @@ impl Actor for Coordinator {
         _: WeakActorRef<Self>,
         mailbox: &mut MailboxReceiver<Self>,
     ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
-        Ok(poll_fn(|cx| self.poll(cx, mailbox)).await)
+        Ok(poll_fn(|cx| poll_turn(self, Some(mailbox), cx)).await)
     }
 
     async fn on_panic(
@@ -157,35 +154,34 @@ impl Actor for Coordinator {
     }
 }
 
-impl Coordinator {
-    /// Does all that can be done now. Ready with the mailbox's signal.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mailbox: &mut MailboxReceiver<Self>,
-    ) -> Poll<Option<Signal<Self>>> {
-        for _ in 0..TURN {
-            let mut progress = self.poll_engine(cx);
-            progress |= self.poll_tasks(cx);
-            progress |= self.poll_news(cx);
-            progress |= self.poll_inbox(cx);
-            if progress {
-                continue;
-            }
-            if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
-                return Poll::Ready(signal);
-            }
-            if !self.poll_alarm(cx) {
-                return Poll::Pending;
-            }
-        }
-        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
-            return Poll::Ready(signal);
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+impl Turns for Coordinator {
+    const TURN: usize = 256;
+
+    fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
+        let mut done = self.poll_engine(cx);
+        done |= self.poll_tasks(cx);
+        done |= self.poll_news(cx);
+        done |= self.poll_inbox(cx);
+        Step::of(done)
     }
 
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(due) = self.flights.next_due() else {
+            return false;
+        };
+        if self
+            .alarm
+            .poll(self.origin + due, Instant::now(), cx)
+            .is_pending()
+        {
+            return false;
+        }
+        self.change(|flights, now, effects| flights.tick(now, effects));
+        true
+    }
+}
+
+impl Coordinator {
     fn poll_engine(&mut self, cx: &mut Context<'_>) -> bool {
         let Poll::Ready((asked, answer)) = self.asker.poll_answer(cx) else {
             return false;
@@ -257,20 +253,5 @@ impl Coordinator {
             Poll::Ready(None) | Poll::Pending => return false,
         }
         true
-    }
-
-    /// Keeps the time. Returns `true` if something was due.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(at) = self.flights.next_due().map(|due| self.origin + due) else {
-            return false;
-        };
-        if at <= Instant::now() {
-            self.change(|flights, now, effects| flights.tick(now, effects));
-            return true;
-        }
-        if self.alarm.deadline() != at {
-            self.alarm.as_mut().reset(at);
-        }
-        self.alarm.as_mut().poll(cx).is_ready()
     }
 }

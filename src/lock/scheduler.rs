@@ -13,7 +13,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use self::news::Seen;
 use self::pending::{Asked, Grant, Holders, Pending};
@@ -35,6 +34,7 @@ use super::queue::{Bounds, Effect, Queues, Waiter};
 use super::releases::Releases;
 use super::tokens::Tokens;
 use super::{Command, Ends, Notification, Wish};
+use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::error::{Error, Result};
 use crate::inbox::Received;
 use crate::lane::LaneSender;
@@ -42,8 +42,6 @@ use crate::request::{LockAction, LockAnswer, News, Topic, Watch, Watcher};
 use crate::secret::Secret;
 use crate::spread::Map;
 
-/// How much is done before others have their turn.
-const TURN: usize = 256;
 /// How much longer than a request may take its answer is waited for at the end.
 const GRACE: Duration = Duration::from_millis(50);
 
@@ -81,7 +79,7 @@ pub(crate) struct Scheduler {
     /// When this turn began, and how long after the origin that was.
     now: Instant,
     elapsed: Duration,
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
     /// It was told that releases are not announced.
     warned: bool,
     /// All that was held has been given back.
@@ -120,7 +118,7 @@ impl Actor for Scheduler {
             origin,
             now: origin,
             elapsed: Duration::ZERO,
-            alarm: Box::pin(tokio::time::sleep_until(origin)),
+            alarm: Alarm::new(),
             warned: false,
             stopped: false,
         })
@@ -131,7 +129,7 @@ impl Actor for Scheduler {
         _: WeakActorRef<Self>,
         mailbox: &mut MailboxReceiver<Self>,
     ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
-        Ok(poll_fn(|cx| self.poll(cx, mailbox)).await)
+        Ok(poll_fn(|cx| poll_turn(self, Some(mailbox), cx)).await)
     }
 
     async fn on_panic(
@@ -187,39 +185,35 @@ impl Actor for Scheduler {
     }
 }
 
-impl Scheduler {
-    /// Does all that can be done now. Ready with the mailbox's signal.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mailbox: &mut MailboxReceiver<Self>,
-    ) -> Poll<Option<Signal<Self>>> {
+impl Turns for Scheduler {
+    const TURN: usize = 256;
+
+    /// Keeps the deadlines before all else: what the turn brings is later than a deadline that its clock has passed.
+    fn begin_turn(&mut self) {
         self.look_at_the_clock();
-        // Before all else: what this turn brings is later than a deadline that its clock has passed. A queue
-        // that is never empty holds up no deadline either.
         self.keep_deadlines();
-        for _ in 0..TURN {
-            self.poll_backend(cx);
-            let mut progress = self.poll_news(cx);
-            progress |= self.poll_inbox(cx);
-            if progress {
-                continue;
-            }
-            if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
-                return Poll::Ready(signal);
-            }
-            if !self.poll_alarm(cx) {
-                return Poll::Pending;
-            }
-            self.look_at_the_clock();
-        }
-        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
-            return Poll::Ready(signal);
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
+    fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
+        self.poll_backend(cx);
+        let mut done = self.poll_news(cx);
+        done |= self.poll_inbox(cx);
+        Step::of(done)
+    }
+
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let was_due = self.keep_deadlines()
+            || self
+                .next_deadline()
+                .is_some_and(|at| self.alarm.poll(at, self.now, cx).is_ready());
+        if was_due {
+            self.look_at_the_clock();
+        }
+        was_due
+    }
+}
+
+impl Scheduler {
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
         // While the engine's queue has no room, calls and notifications wait in ours, in their order.
         if self.backend.is_held_up() {
@@ -251,21 +245,6 @@ impl Scheduler {
         while let Poll::Ready((asked, answer)) = self.backend.poll_answer(cx) {
             self.answered(asked, answer);
         }
-    }
-
-    /// Waits for the next deadline. Returns `true` if one is due.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.keep_deadlines() {
-            return true;
-        }
-        let Some(at) = self.next_deadline() else {
-            return false;
-        };
-        // Set too early, it is set again when it rings; that costs less than setting it at each change.
-        if self.alarm.deadline() > at || self.alarm.is_elapsed() {
-            self.alarm.as_mut().reset(at);
-        }
-        self.alarm.as_mut().poll(cx).is_ready()
     }
 
     /// Renews holds, makes releases again and refuses waiters whose time has come. Returns `true` if a deadline was due.

@@ -2,20 +2,20 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::expiry::Moment;
 use super::operation::{Serve, Turn};
 use super::sweep::{Sweep, Sweeps};
 use super::table::Table;
+use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::lane::LaneReceiver;
 use crate::request::{Asked, EngineRequest, Request, on_entry};
 use crate::stats::EngineStats;
@@ -23,9 +23,7 @@ use crate::stats::EngineStats;
 /// The most requests that are taken from the lane at once.
 const BATCH: usize = 256;
 /// How many batches are served before the mailbox is looked at.
-const BATCHES: u32 = 32;
-/// How many keys are served before others have a turn, half a millisecond's worth.
-const TURN: usize = 2048;
+const BATCHES: usize = 32;
 /// How long chores may go on while the lane waits.
 const SLICE: Duration = Duration::from_micros(500);
 /// How many entries are reclaimed between two looks at the clock.
@@ -52,13 +50,8 @@ pub(super) struct MemoryEngine {
     /// Whether entries have expired and wait to be reclaimed.
     overdue: bool,
     origin: Instant,
-    /// Wakes the engine when entries expire, at `alarm_at`.
-    alarm: Pin<Box<Sleep>>,
-    alarm_at: Moment,
-    /// Keys served in this turn.
-    served: usize,
-    /// Batches served since the mailbox was last looked at.
-    batches: u32,
+    /// Wakes the engine when entries expire.
+    alarm: Alarm,
 }
 
 impl Actor for MemoryEngine {
@@ -73,10 +66,7 @@ impl Actor for MemoryEngine {
             sweeps: Sweeps::default(),
             overdue: false,
             origin,
-            alarm: Box::pin(tokio::time::sleep_until(origin)),
-            alarm_at: Moment::NEVER,
-            served: 0,
-            batches: 0,
+            alarm: Alarm::new(),
         })
     }
 
@@ -86,27 +76,7 @@ impl Actor for MemoryEngine {
         _: WeakActorRef<Self>,
         mailbox: &mut MailboxReceiver<Self>,
     ) -> std::result::Result<Option<Signal<Self>>, Infallible> {
-        loop {
-            self.set_alarm();
-            match poll_fn(|cx| self.poll_event(cx, mailbox)).await {
-                Event::Signal(signal) => return Ok(signal),
-                Event::LaneEnded => {
-                    self.finish();
-                    return Ok(None);
-                }
-                Event::Batch => self.serve_batch(),
-                Event::Chores => {}
-            }
-            if self.has_chores() {
-                self.do_chores();
-                self.served = TURN;
-            }
-            if self.served >= TURN {
-                // The callers who were answered run before more is done.
-                self.served = 0;
-                tokio::task::yield_now().await;
-            }
-        }
+        Ok(poll_fn(|cx| poll_turn(self, Some(mailbox), cx)).await)
     }
 
     /// The request that panicked has lost its reply, which tells its caller. The rest of the batch is
@@ -134,8 +104,7 @@ impl Actor for MemoryEngine {
     ) -> std::result::Result<(), Infallible> {
         self.lane.close();
         while poll_fn(|cx| self.lane.poll_batch(cx, BATCH)).await > 0 {
-            self.serve_batch();
-            self.served = 0;
+            self.serve_batch(Self::TURN);
         }
         self.finish();
         tracing::debug!(?reason, "the memory engine has stopped");
@@ -143,50 +112,34 @@ impl Actor for MemoryEngine {
     }
 }
 
-/// What the engine woke up for.
-enum Event {
-    Signal(Option<Signal<MemoryEngine>>),
-    Batch,
-    LaneEnded,
-    /// Something is to be reclaimed or swept.
-    Chores,
+impl Turns for MemoryEngine {
+    /// In keys, or what takes as long: half a millisecond's worth.
+    const TURN: usize = 2048;
+
+    fn step(&mut self, cx: &mut Context<'_>, left: usize) -> Step {
+        let batch = self.lane.poll_batch(cx, BATCH);
+        if batch == Poll::Ready(0) {
+            self.finish();
+            return Step::Ended;
+        }
+        let served = batch.is_ready().then(|| self.serve_batch(left));
+        if self.has_chores() {
+            // The callers who were answered run before more is done.
+            self.do_chores();
+            return Step::Done(left);
+        }
+        served.map_or(Step::Idle, |served| Step::Done(served.max(Self::TURN / BATCHES)))
+    }
+
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+        self.set_alarm();
+        let rings = self.alarm.poll_ring(cx).is_ready();
+        self.overdue |= rings;
+        rings
+    }
 }
 
 impl MemoryEngine {
-    /// The lane goes first, but not for ever: a stop must not wait behind a lane that is never empty.
-    fn poll_event(&mut self, cx: &mut Context<'_>, mailbox: &mut MailboxReceiver<Self>) -> Poll<Event> {
-        let lane_first = self.batches < BATCHES;
-        if lane_first && let Poll::Ready(event) = self.poll_lane(cx) {
-            return Poll::Ready(event);
-        }
-        self.batches = 0;
-        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
-            return Poll::Ready(Event::Signal(signal));
-        }
-        if !lane_first && let Poll::Ready(event) = self.poll_lane(cx) {
-            return Poll::Ready(event);
-        }
-        if self.has_chores() {
-            return Poll::Ready(Event::Chores);
-        }
-        if self.alarm_at != Moment::NEVER && self.alarm.as_mut().poll(cx).is_ready() {
-            self.alarm_at = Moment::NEVER;
-            self.overdue = true;
-            return Poll::Ready(Event::Chores);
-        }
-        Poll::Pending
-    }
-
-    fn poll_lane(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let length = ready!(self.lane.poll_batch(cx, BATCH));
-        self.batches += 1;
-        Poll::Ready(if length == 0 {
-            Event::LaneEnded
-        } else {
-            Event::Batch
-        })
-    }
-
     fn now(&self) -> Moment {
         self.moment(Instant::now())
     }
@@ -195,17 +148,19 @@ impl MemoryEngine {
         Moment::since_start(at.saturating_duration_since(self.origin))
     }
 
-    /// Serves the batch, all of it at one time, but no more than a turn's worth.
-    fn serve_batch(&mut self) {
+    /// Serves the batch, all of it at one time, until `most` keys have been served. Returns how many were.
+    fn serve_batch(&mut self, most: usize) -> usize {
         let now = self.now();
         self.table.begin_turn();
-        while self.served < TURN
+        let mut served = 0;
+        while served < most
             && let Some(envelope) = self.lane.next()
         {
-            self.served += envelope.request.work();
+            served += envelope.request.work();
             let made = envelope.made().map_or(now, |made| self.moment(made));
             self.serve(envelope.request, made, now);
         }
+        served
     }
 
     fn has_chores(&self) -> bool {
@@ -237,17 +192,14 @@ impl MemoryEngine {
         }
     }
 
-    /// Sets the alarm for the next deadline, if it is not set for that time or earlier.
+    /// Sets the alarm for the next deadline, unless it rings earlier already.
     fn set_alarm(&mut self) {
         let Some(due) = self.table.next_due() else { return };
-        if due >= self.alarm_at || self.overdue {
+        let due = self.origin + due.as_duration();
+        if self.overdue || self.alarm.rings_at().is_some_and(|rings_at| rings_at <= due) {
             return;
         }
-        let at = due.max(self.now().after(TICK));
-        if at < self.alarm_at {
-            self.alarm_at = at;
-            self.alarm.as_mut().reset(self.origin + at.as_duration());
-        }
+        self.alarm.set(due.max(Instant::now() + TICK));
     }
 
     /// `made` is when the call was made, if that was before `now`: a set's TTL counts from there.

@@ -1,9 +1,8 @@
 //! The Redis engine's actor: a lane, a clock, and the connections that it drives.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::generation::Generation;
 use super::job::{Job, Task};
@@ -20,6 +19,7 @@ use super::layout::Layout;
 use super::link::Link;
 use super::scanner::Bounds;
 use super::walk::Walk;
+use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::RedisOptions;
 use crate::lane::{Envelope, LaneReceiver};
 use crate::request::{Asked, EngineRequest, EntryRequest, Request};
@@ -29,12 +29,8 @@ use crate::stats::Stats;
 const BATCH: usize = 512;
 /// The most requests that wait for one connection outside the lane.
 const WAITING: usize = 4096;
-/// How often the connections and the lane are looked at before the mailbox is.
-const TURNS: u32 = 32;
 /// Deadlines closer together than this cost one look at all that is under way.
 const TICK: Duration = Duration::from_millis(2);
-/// How far away the alarm is set when there is nothing to wait for.
-const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the engine is started with.
 #[derive(Debug)]
@@ -56,7 +52,7 @@ pub(super) struct RedisEngine {
     stats: Stats,
     /// No later than the earliest deadline of a request under way.
     due: Option<Instant>,
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 impl fmt::Debug for RedisEngine {
@@ -86,7 +82,7 @@ impl Actor for RedisEngine {
             generation: setup.generation,
             stats: Stats::default(),
             due: None,
-            alarm: Box::pin(tokio::time::sleep_until(now)),
+            alarm: Alarm::new(),
         })
     }
 
@@ -96,7 +92,7 @@ impl Actor for RedisEngine {
         _: WeakActorRef<Self>,
         mailbox: &mut MailboxReceiver<Self>,
     ) -> Result<Option<Signal<Self>>, Infallible> {
-        Ok(poll_fn(|cx| self.poll(cx, Some(mailbox))).await)
+        Ok(poll_fn(|cx| poll_turn(self, Some(mailbox), cx)).await)
     }
 
     async fn on_panic(
@@ -113,7 +109,7 @@ impl Actor for RedisEngine {
     /// Serves what had entered the lane, as long as the server answers, then refuses the rest.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, reason: ActorStopReason) -> Result<(), Infallible> {
         self.lane.close();
-        poll_fn(|cx| self.poll(cx, None)).await;
+        poll_fn(|cx| poll_turn(self, None, cx)).await;
         self.links.iter_mut().for_each(Link::abandon);
         self.links.clear();
         tracing::debug!(?reason, "the Redis engine has stopped");
@@ -121,47 +117,37 @@ impl Actor for RedisEngine {
     }
 }
 
-impl RedisEngine {
-    /// Does all that can be done now. Ready with the mailbox's signal, or with nothing once the lane
-    /// has ended and nothing more can be answered.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut mailbox: Option<&mut MailboxReceiver<Self>>,
-    ) -> Poll<Option<Signal<Self>>> {
-        for _ in 0..TURNS {
-            let now = Instant::now();
-            let mut progress = self.poll_lane(cx, now);
-            progress |= self.generation.poll_next(cx);
-            for link in &mut self.links {
-                progress |= link.poll(cx, now, &mut self.stats);
-            }
-            if progress {
-                continue;
-            }
-            if let Some(mailbox) = &mut mailbox
-                && let Poll::Ready(signal) = mailbox.poll_recv(cx)
-            {
-                return Poll::Ready(signal);
-            }
-            if self.is_finished(now) {
-                return Poll::Ready(None);
-            }
-            if !self.poll_alarm(cx, now) {
-                return Poll::Pending;
-            }
+impl Turns for RedisEngine {
+    const TURN: usize = 32;
+
+    fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
+        let now = Instant::now();
+        let mut done = self.poll_lane(cx, now);
+        done |= self.generation.poll_next(cx);
+        for link in &mut self.links {
+            done |= link.poll(cx, now, &mut self.stats);
         }
-        if let Some(mailbox) = mailbox
-            && let Poll::Ready(signal) = mailbox.poll_recv(cx)
-        {
-            return Poll::Ready(signal);
+        if !done && self.is_finished(now) {
+            return Step::Ended;
         }
-        self.poll_alarm(cx, Instant::now());
-        // There is more to do, after others have had their turn.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Step::of(done)
     }
 
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = Instant::now();
+        if self.due.is_some_and(|due| due <= now) {
+            let next = self.links.iter_mut().filter_map(|link| link.expire(now)).min();
+            self.due = next.map(|due| due.max(now + TICK));
+            // Those who were answered have made room for others.
+            return true;
+        }
+        let looks = self.links.iter_mut().filter_map(|link| link.look(now));
+        let due = looks.chain(self.due).min();
+        due.is_some_and(|at| self.alarm.poll(at, now, cx).is_ready())
+    }
+}
+
+impl RedisEngine {
     /// Takes requests from the lane, as long as there is room for them.
     fn poll_lane(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.lane_ended || self.links.iter().any(|link| link.waiting() >= WAITING) {
@@ -235,31 +221,5 @@ impl RedisEngine {
                 .links
                 .iter()
                 .all(|link| !link.is_awaited(now) || !link.is_up())
-    }
-
-    /// Keeps the deadlines and looks after the connections when it is time. Returns `true` if it was.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.due.is_some_and(|due| due <= now) {
-            let next = self.links.iter_mut().filter_map(|link| link.expire(now)).min();
-            self.due = next.map(|due| due.max(now + TICK));
-            // Those who were answered have made room for others.
-            return true;
-        }
-        let mut next = self.due;
-        let mut keep = |at: Instant| next = Some(next.map_or(at, |next| next.min(at)));
-        for link in &mut self.links {
-            if let Some(at) = link.look(now) {
-                keep(at);
-            }
-        }
-        let at = next.unwrap_or(now + FAR);
-        if at <= now {
-            return true;
-        }
-        // Set too early, it is set again when it rings; that costs less than setting it for each reply.
-        if self.alarm.deadline() > at || self.alarm.deadline() <= now {
-            self.alarm.as_mut().reset(at);
-        }
-        self.alarm.as_mut().poll(cx).is_ready()
     }
 }

@@ -21,7 +21,7 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use redis::{Msg, RedisResult};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use self::channels::{Change, Channels};
 use self::listener::Listener;
@@ -33,6 +33,7 @@ use super::generation::Generation;
 use super::layout::Layout;
 use super::scanner::Bounds;
 use super::stream::{Pulse, Stream};
+use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::{RedisOptions, Target};
 use crate::request::{News, Topic, Watch};
 
@@ -41,8 +42,6 @@ use crate::request::{News, Topic, Watch};
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How long to wait before a server is asked again that does not let its user subscribe: rights may be given later.
 const FORBIDDEN: Duration = Duration::from_secs(30);
-/// How much is done before others have their turn.
-const TURN: usize = 256;
 
 /// What the subscriber is started with.
 #[derive(Debug)]
@@ -71,7 +70,7 @@ pub(super) struct Subscriber {
     log: ConnectionLog,
     /// It was told that the server does not let its user subscribe.
     warned: bool,
-    alarm: Pin<Box<Sleep>>,
+    alarm: Alarm,
 }
 
 enum Line {
@@ -142,7 +141,7 @@ impl Actor for Subscriber {
             generation: start.generation,
             backoff: Backoff::default(),
             warned: false,
-            alarm: Box::pin(tokio::time::sleep_until(now)),
+            alarm: Alarm::new(),
         })
     }
 
@@ -152,7 +151,7 @@ impl Actor for Subscriber {
         _: WeakActorRef<Self>,
         mailbox: &mut MailboxReceiver<Self>,
     ) -> Result<Option<Signal<Self>>, Infallible> {
-        Ok(poll_fn(|cx| self.poll(cx, mailbox)).await)
+        Ok(poll_fn(|cx| poll_turn(self, Some(mailbox), cx)).await)
     }
 
     async fn on_panic(
@@ -166,46 +165,33 @@ impl Actor for Subscriber {
     }
 }
 
-impl Subscriber {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        mailbox: &mut MailboxReceiver<Self>,
-    ) -> Poll<Option<Signal<Self>>> {
-        for _ in 0..TURN {
-            let mut progress = match self.watches.poll_recv(cx) {
-                Poll::Ready(Some(watch)) => {
-                    self.follow(watch);
-                    true
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => false,
-            };
-            // Those who watch come in numbers: one command serves them all.
-            if progress {
-                continue;
+impl Turns for Subscriber {
+    const TURN: usize = 256;
+
+    fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
+        match self.watches.poll_recv(cx) {
+            Poll::Ready(Some(watch)) => {
+                // Those who watch come in numbers: one command serves them all.
+                self.follow(watch);
+                return Step::Done(1);
             }
-            progress |= self.locks.poll(cx);
-            progress |= self.leases.poll(cx);
-            progress |= self.generation.poll_next(cx);
-            progress |= self.poll_line(cx);
-            if progress {
-                continue;
-            }
-            if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
-                return Poll::Ready(signal);
-            }
-            if !self.poll_alarm(cx) {
-                return Poll::Pending;
-            }
+            Poll::Ready(None) => return Step::Ended,
+            Poll::Pending => {}
         }
-        if let Poll::Ready(signal) = mailbox.poll_recv(cx) {
-            return Poll::Ready(signal);
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let mut done = self.locks.poll(cx);
+        done |= self.leases.poll(cx);
+        done |= self.generation.poll_next(cx);
+        done |= self.poll_line(cx);
+        Step::of(done)
     }
 
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let due = self.next_due();
+        due.is_some_and(|at| self.alarm.poll(at, Instant::now(), cx).is_ready())
+    }
+}
+
+impl Subscriber {
     fn follow(&mut self, watch: Watch) {
         match watch {
             Watch::Begin(topic) => {
@@ -375,10 +361,10 @@ impl Subscriber {
         self.line = Line::Down { retry };
     }
 
-    /// Keeps the times at which something is to be done. Returns `true` if one has come.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> bool {
+    /// When there is something to do for the connection.
+    fn next_due(&self) -> Option<Instant> {
         let wanted = self.channels.are_wanted();
-        let at = match &self.line {
+        match &self.line {
             Line::Down { retry } => wanted.then_some(*retry),
             Line::Opening(_) => None,
             Line::Up(session) => {
@@ -392,16 +378,7 @@ impl Subscriber {
                 let all = [session.replace_at, answer, heartbeat, change];
                 all.into_iter().flatten().min()
             }
-        };
-        let Some(at) = at else { return false };
-        if at <= Instant::now() {
-            return true;
         }
-        // Set too early, it is set again when it rings.
-        if self.alarm.deadline() > at || self.alarm.is_elapsed() {
-            self.alarm.as_mut().reset(at);
-        }
-        self.alarm.as_mut().poll(cx).is_ready()
     }
 
     fn pass_on(&mut self, message: &Msg) {
