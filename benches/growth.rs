@@ -327,7 +327,7 @@ fn holds(table: &mut Table) {
         for _ in 0..sized(7, 5) {
             waits.add(hold(many));
         }
-        let what = format!("hold of the lane, {TASKS} callers of {callers}");
+        let what = format!("hold of the queue, {TASKS} callers of {callers}");
         waits.within(P99, allowed, format!("{what}, p99"), table);
         waits.within(LONGEST, allowed, format!("{what}, longest"), table);
     }

@@ -172,7 +172,7 @@ impl Contestant for Store {
         Store::set(self, key, VALUE).await.unwrap();
     }
 
-    /// A write is complete when it is in the lane; a question behind it is answered after it.
+    /// A write is complete when it is in the queue; a question behind it is answered after it.
     async fn settled(&self) {
         self.ping().await.unwrap();
     }

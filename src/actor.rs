@@ -1,6 +1,13 @@
-//! What all actors of this library share: how an actor takes turns with other tasks, and how it keeps time.
+//! What all actors of this library share: how requests reach an actor, how it takes turns with other tasks, how it
+//! keeps time, and what it has asked an engine.
+//!
+//! Requests do not travel in an actor's mailbox, but in a queue beside it: see ARCHITECTURE.md, *The request queue*.
 
 mod alarm;
+pub(crate) mod inbox;
+pub(crate) mod pending;
+pub(crate) mod queue;
+pub(crate) mod timer;
 mod turn;
 
 pub(crate) use self::alarm::Alarm;

@@ -9,8 +9,8 @@ use std::pin::Pin;
 use kameo::Actor;
 use kameo::actor::{ActorId, ActorRef};
 
+use crate::actor::queue::{QueueReceiver, Stamp};
 use crate::config::EngineKind;
-use crate::lane::{LaneReceiver, Stamp};
 use crate::request::Watcher;
 
 /// What a store has to know of its engine.
@@ -43,7 +43,7 @@ pub(crate) trait Engine: Send {
 #[derive(Debug)]
 pub(crate) struct Start {
     /// The engine's end of the request queue.
-    pub(crate) lane: LaneReceiver,
+    pub(crate) queue: QueueReceiver,
     /// The stored data is shared with go-cachestore.
     pub(crate) go_compatible: bool,
     pub(crate) max_value_bytes: usize,

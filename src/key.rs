@@ -22,7 +22,7 @@ const RESERVED_NAMESPACE: &str = "cachestore";
 /// A key as the engine knows it: checked, with its namespace in front, and hashed with the store's own
 /// secret so that hostile keys cannot be made to collide.
 ///
-/// Up to 24 bytes are kept inline: most keys cost no allocation on their way through the lane.
+/// Up to 24 bytes are kept inline: most keys cost no allocation on their way through the queue.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     hash: u64,

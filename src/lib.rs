@@ -130,7 +130,6 @@
 )]
 
 mod actor;
-mod asker;
 mod codec;
 mod config;
 mod engine;
@@ -138,9 +137,7 @@ mod engines;
 mod envelope;
 mod error;
 mod footprint;
-mod inbox;
 mod key;
-mod lane;
 mod load;
 mod lock;
 mod memory;
@@ -155,7 +152,6 @@ mod spread;
 mod stats;
 mod store;
 mod supervisor;
-mod timer;
 mod ttl;
 mod value;
 

@@ -1,5 +1,5 @@
 //! Loads: one loader for all who want a key, and nothing stored that has changed meanwhile. The engine is
-//! asked through its lane, whichever it is.
+//! asked through its queue, whichever it is.
 
 mod coordinator;
 mod flight;
@@ -19,8 +19,8 @@ use self::flight::{CallerId, LoadId, Wanted};
 pub use self::outcome::{LoadError, Loaded, Origin};
 pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
 pub(crate) use self::work::{Answer, AnyLoader, Failure, Fate, Form, Made, SharedError, Work, contained};
+use crate::actor::inbox::{InboxReceiver, InboxSender, inbox};
 use crate::error::{Error, Result};
-use crate::inbox::{InboxReceiver, InboxSender, inbox};
 use crate::key::Key;
 use crate::stats::Stats;
 
@@ -131,14 +131,19 @@ impl Handle {
         let mut callers = Vec::new();
         let mut wanted = Vec::new();
         let retry_after = work.retry_after;
-        for Wish { key, seen, has_spare } in keys {
+        for Wish {
+            key,
+            seen,
+            has_candidate,
+        } in keys
+        {
             let (sender, answer) = oneshot::channel();
             let caller = self.number();
             wanted.push(Wanted {
                 key: key.clone(),
                 caller: Some(caller),
                 seen,
-                patience: has_spare.then_some(retry_after),
+                patience: has_candidate.then_some(retry_after),
             });
             callers.push(sender);
             waiting.push(Waiting {
@@ -189,7 +194,7 @@ pub(crate) struct Wish {
     pub(crate) key: Key,
     pub(crate) seen: Seen,
     /// Whether the caller has something stale to serve if no load succeeds.
-    pub(crate) has_spare: bool,
+    pub(crate) has_candidate: bool,
 }
 
 /// A caller's place in the line for a key, left when it is dropped.

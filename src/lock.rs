@@ -1,4 +1,4 @@
-//! Locks: who waits, who holds, and for how long. On Redis the scheduler asks the engine through its lane. The locks of
+//! Locks: who waits, who holds, and for how long. On Redis the scheduler asks the engine through its queue. The locks of
 //! a memory store are in a table of the scheduler's own, and its engine is not asked.
 
 mod backend;
@@ -26,8 +26,9 @@ use tokio::time::Instant;
 pub use self::guard::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub(crate) use self::queue::Bounds;
 pub(crate) use self::scheduler::{Scheduler, Start};
+use crate::actor::inbox::{InboxReceiver, InboxSender, Refused, inbox};
+use crate::actor::queue::EngineFailed;
 use crate::error::{Cause, Error, Phase, Result};
-use crate::inbox::{InboxReceiver, InboxSender, Refused, inbox};
 use crate::key::Key;
 use crate::request::{Effect, LockAction, LockAnswer};
 use crate::secret::Secret;
@@ -268,10 +269,6 @@ impl Sink {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("the engine failed while it served this request")]
-struct Failed;
-
 fn failed() -> Cause {
-    Cause::new(Failed)
+    Cause::new(EngineFailed)
 }

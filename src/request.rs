@@ -1,8 +1,8 @@
 //! The protocol between a handle and an engine: what any engine must answer.
 //!
-//! An engine serves the requests of a lane in order. It answers each through the request's own
+//! An engine serves the requests of a queue in order. It answers each through the request's own
 //! [`Reply`], or drops the reply if it failed. A request that changes something is carried out once
-//! it is in the lane, whether or not its caller still waits; a question whose caller has gone may be
+//! it is in the queue, whether or not its caller still waits; a question whose caller has gone may be
 //! skipped.
 //!
 //! What can be asked is the [`table`]. A request is one of its operations and the reply to it.
@@ -50,7 +50,7 @@ pub(crate) enum Request {
     Engine(EngineRequest),
 }
 
-/// Requests of up to this many bytes beyond their keys' inline part weigh nothing in the lane.
+/// Requests of up to this many bytes beyond their keys' inline part weigh nothing in the queue.
 const WEIGHTLESS: usize = 256;
 
 /// Evaluates the expression for the operation and the reply that a request consists of.
@@ -64,7 +64,7 @@ macro_rules! on_request {
 }
 
 impl Request {
-    /// The bytes that the lane counts for this request while it waits.
+    /// The bytes that the queue counts for this request while it waits.
     pub(crate) fn weight(&self) -> usize {
         let bytes = on_request!(self, Asked { operation, .. } => operation.bytes());
         if bytes <= WEIGHTLESS { 0 } else { bytes }

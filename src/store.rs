@@ -38,13 +38,13 @@ pub use self::scan::{Scan, ScanEntries};
 pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
 pub use self::write::{Set, SetFuture, SetIf, SetMany, Swap};
+use crate::actor::queue::{Bounds, QueueSender, request_queue, until};
 use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
 use crate::engines;
 use crate::error::{Error, Phase, Result};
 use crate::footprint::Limits;
 use crate::key::{Key, KeyMaker, Namespace};
-use crate::lane::{Bounds, LaneSender, lane, until};
 use crate::load as loading;
 use crate::lock as locking;
 use crate::request;
@@ -80,7 +80,7 @@ pub struct Store {
 
 /// What all handles of one store share.
 struct Inner {
-    lane: LaneSender,
+    queue: QueueSender,
     keys: KeyMaker,
     config: Config,
     profile: Profile,
@@ -140,18 +140,18 @@ impl Store {
             bytes: settings.queue_bytes,
             patience: settings.request_timeout,
         };
-        let (lane, receiver) = lane(&bounds, profile.stamp, &home);
+        let (queue, receiver) = request_queue(&bounds, profile.stamp, &home);
         let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
         let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout, home);
         let (loads, load_ends) = loading::channel(settings.queue_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
             engine: config.engine.clone(),
-            lane: receiver,
+            queue: receiver,
             ended: running,
             go_compatible: settings.go_compatible,
             max_value_bytes: settings.max_value_bytes,
-            sender: lane.clone(),
+            sender: queue.clone(),
             engine_keeps_locks: profile.keeps_locks,
             locks: lock_ends,
             lock_bounds: locking::Bounds {
@@ -165,7 +165,7 @@ impl Store {
             },
         });
         let inner = Inner {
-            lane,
+            queue,
             keys,
             config,
             profile,
@@ -247,7 +247,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ping(&self) -> Result<Duration> {
         let began = Instant::now();
-        self.inner.lane.call().ask_for_long(request::Ping {}).await?;
+        self.inner.queue.call().ask_for_long(request::Ping {}).await?;
         Ok(began.elapsed())
     }
 
@@ -272,7 +272,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn stats(&self) -> Result<Stats> {
         let corrections = self.inner.reads.corrections();
-        let engine = self.inner.lane.call().ask_for_long(request::Stats {}).await?;
+        let engine = self.inner.queue.call().ask_for_long(request::Stats {}).await?;
         let mut stats = Stats {
             refused: self.inner.refused.load(Ordering::Relaxed),
             ..engine
@@ -316,8 +316,8 @@ impl Store {
         until(limit, Phase::Reply, stop).await
     }
 
-    fn lane(&self) -> &LaneSender {
-        &self.inner.lane
+    fn queue(&self) -> &QueueSender {
+        &self.inner.queue
     }
 
     /// What there is to know of the engine.

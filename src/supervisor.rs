@@ -7,10 +7,10 @@ use kameo::actor::{ActorId, ActorRef, Spawn, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible};
 use tokio::sync::watch;
 
+use crate::actor::queue::{QueueReceiver, QueueSender};
 use crate::config::EngineConfig;
 use crate::engine::{Crew, Member, Start};
 use crate::engines;
-use crate::lane::{LaneReceiver, LaneSender};
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 
@@ -18,12 +18,12 @@ use crate::lock::{self, Scheduler};
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) engine: EngineConfig,
-    pub(crate) lane: LaneReceiver,
+    pub(crate) queue: QueueReceiver,
     pub(crate) ended: watch::Sender<()>,
     pub(crate) go_compatible: bool,
     pub(crate) max_value_bytes: usize,
-    /// The lane's sending end, for those who ask the engine on their own account.
-    pub(crate) sender: LaneSender,
+    /// The queue's sending end, for those who ask the engine on their own account.
+    pub(crate) sender: QueueSender,
     /// Whether locks are asked of the engine.
     pub(crate) engine_keeps_locks: bool,
     pub(crate) locks: lock::Ends,
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
 }
 
 /// Lives as long as the store's last handle. The engine ends by itself when the handles have gone
-/// and their lane is empty; an actor that ends otherwise takes the store with it.
+/// and their queue is empty; an actor that ends otherwise takes the store with it.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     /// The actors of the store, in the order of their start.
@@ -51,7 +51,7 @@ impl Actor for Supervisor {
     async fn on_start(plan: Plan, myself: ActorRef<Self>) -> Result<Self, Infallible> {
         let mut crew = Crew::new(myself);
         let start = Start {
-            lane: plan.lane,
+            queue: plan.queue,
             go_compatible: plan.go_compatible,
             max_value_bytes: plan.max_value_bytes,
         };
@@ -98,7 +98,7 @@ impl Actor for Supervisor {
         Ok(ControlFlow::Break(ActorStopReason::Normal))
     }
 
-    /// Waits until what is held is released, and the engine has served its lane and ended.
+    /// Waits until what is held is released, and the engine has served its queue and ended.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
         self.stopped = true;
         // Leases and locks are given back through the engine, which was started first.

@@ -136,7 +136,7 @@ fn alone<F: Future>(test: impl FnOnce() -> F) -> F::Output {
         .block_on(test())
 }
 
-/// A short lane, so that what waits in it does not blur the figures.
+/// A short queue, so that what waits in it does not blur the figures.
 async fn open(capacity: usize) -> Store {
     Store::open(MemoryConfig::default().capacity_bytes(capacity).queue_length(64))
         .await

@@ -97,7 +97,7 @@ async fn the_memory_engine_is_linearizable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_memory_engine_is_linearizable_behind_a_short_lane() {
+async fn the_memory_engine_is_linearizable_behind_a_short_queue() {
     let store = Store::open(Config::memory().queue_length(1)).await.unwrap();
     assert_eq!(unexplained(Stored(store), 50, plan).await, 0);
 }

@@ -104,7 +104,7 @@ async fn stopped(callers: usize, lasts: Duration, size: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_callers_while_the_server_is_stopped() {
-    // More than the lane and what waits behind it have room for.
+    // More than the queue and what waits behind it have room for.
     stopped(20_000, ms(4000), 4 * 1024).await;
 }
 

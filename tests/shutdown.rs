@@ -321,7 +321,7 @@ fn what_was_acknowledged_before_a_close_is_done() {
                         })
                     })
                     .collect();
-                // These are in the lane before the close, so they are served before it.
+                // These are in the queue before the close, so they are served before it.
                 let mut sent = Vec::new();
                 for _ in 0..100 {
                     let mut call = Box::pin(maybe_done(store.incr("sent", 1).into_future()));

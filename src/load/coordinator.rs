@@ -23,12 +23,12 @@ use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Terms,
 use super::policy::calls_for_load;
 use super::work::{Answer, AnyLoader, Failure, Form, Made, Work, contained};
 use super::{Command, Ends, count};
+use crate::actor::inbox::Received;
+use crate::actor::pending::PendingRequests;
+use crate::actor::queue::QueueSender;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
-use crate::asker::Asker;
 use crate::error::{Cause, Error, Result};
-use crate::inbox::Received;
 use crate::key::Key;
-use crate::lane::LaneSender;
 use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, News, Token, Topic, Watch, Watcher, Write};
 use crate::spread::Map;
 
@@ -43,7 +43,7 @@ pub(crate) struct Bounds {
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) ends: Ends,
-    pub(crate) engine: LaneSender,
+    pub(crate) engine: QueueSender,
     /// How it learns of other processes. Without one there are none.
     pub(crate) watcher: Option<Watcher>,
     pub(crate) bounds: Bounds,
@@ -59,7 +59,7 @@ pub(crate) struct Coordinator {
     /// The loads by their tokens.
     tokens: Map<Token, LoadId>,
     callers: Map<CallerId, oneshot::Sender<Answer>>,
-    asker: Asker<Asked, LeaseAnswer>,
+    pending: PendingRequests<Asked, LeaseAnswer>,
     tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
     running: Map<task::Id, LoadId>,
     /// Keys that are watched, by their names.
@@ -110,7 +110,7 @@ impl Actor for Coordinator {
             loads: Map::default(),
             tokens: Map::default(),
             callers: Map::default(),
-            asker: Asker::new(start.engine),
+            pending: PendingRequests::new(start.engine),
             tasks: JoinSet::new(),
             running: Map::default(),
             watched: HashMap::new(),
@@ -183,7 +183,7 @@ impl Turns for Coordinator {
 
 impl Coordinator {
     fn poll_engine(&mut self, cx: &mut Context<'_>) -> bool {
-        let Poll::Ready((asked, answer)) = self.asker.poll_answer(cx) else {
+        let Poll::Ready((asked, answer)) = self.pending.poll_answer(cx) else {
             return false;
         };
         match asked {
@@ -235,7 +235,7 @@ impl Coordinator {
 
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
         // While the engine's queue has no room, calls and notifications wait in ours, in their order.
-        if self.asker.is_held_up() {
+        if self.pending.is_held_up() {
             return false;
         }
         match self.ends.inbox.poll(cx) {

@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
     /// It is served, though it is stale, and loaded anew meanwhile.
     Stale,
     /// It is served only if loading fails, or takes too long.
-    Spare,
+    Candidate,
     /// It is not served.
     Gone,
 }
@@ -62,7 +62,7 @@ impl Serving {
                 _ => Verdict::Fresh,
             },
             Some(past) if past < self.revalidate => Verdict::Stale,
-            Some(past) if past < self.on_error => Verdict::Spare,
+            Some(past) if past < self.on_error => Verdict::Candidate,
             Some(_) => Verdict::Gone,
         }
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     proptest! {
-        /// On the time line of one value: fresh, then stale, then a spare, then gone, with nothing in between.
+        /// On the time line of one value: fresh, then stale, then a stale candidate, then gone, with nothing in between.
         #[test]
         fn a_value_ages_through_its_windows(
             fresh in 1..20u64, revalidate in 0..20u64, on_error in 0..20u64, age in 0..60_000u64,
@@ -166,7 +166,7 @@ mod tests {
             } else if seconds < (fresh + revalidate) as f64 {
                 Verdict::Stale
             } else if seconds < (fresh + on_error) as f64 {
-                Verdict::Spare
+                Verdict::Candidate
             } else {
                 Verdict::Gone
             };

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::name::Name;
 use super::table::Table;
-use crate::asker::Asker;
+use crate::actor::pending::PendingRequests;
+use crate::actor::queue::QueueSender;
 use crate::error::Result;
-use crate::lane::LaneSender;
 use crate::request::{Lock, LockAction, LockAnswer, LockStep};
 
 /// Answers steps on locks, each with what was to be remembered about it until then.
@@ -20,14 +20,14 @@ pub(super) enum Backend<About> {
         answers: VecDeque<(About, LockAnswer)>,
     },
     /// The engine, which other processes ask too.
-    Engine(Asker<About, LockAnswer>),
+    Engine(PendingRequests<About, LockAnswer>),
 }
 
 impl<About> Backend<About> {
-    /// Asks an engine through its lane; without one the locks are kept here.
-    pub(super) fn new(engine: Option<LaneSender>) -> Self {
+    /// Asks an engine through its queue; without one the locks are kept here.
+    pub(super) fn new(engine: Option<QueueSender>) -> Self {
         match engine {
-            Some(engine) => Backend::Engine(Asker::new(engine)),
+            Some(engine) => Backend::Engine(PendingRequests::new(engine)),
             None => Backend::Here {
                 table: Table::new(),
                 answers: VecDeque::new(),
@@ -42,10 +42,10 @@ impl<About> Backend<About> {
                 let answer = table.serve(name, action, now);
                 answers.push_back((about, answer));
             }
-            Backend::Engine(asker) => {
+            Backend::Engine(pending) => {
                 let key = name.key().clone();
                 let step = Box::new(LockStep { key, action });
-                asker.ask(about, Lock { step });
+                pending.ask(about, Lock { step });
             }
         }
     }
@@ -54,7 +54,7 @@ impl<About> Backend<About> {
     pub(super) fn is_held_up(&self) -> bool {
         match self {
             Backend::Here { .. } => false,
-            Backend::Engine(asker) => asker.is_held_up(),
+            Backend::Engine(pending) => pending.is_held_up(),
         }
     }
 
@@ -62,7 +62,7 @@ impl<About> Backend<About> {
     pub(super) fn is_idle(&self) -> bool {
         match self {
             Backend::Here { answers, .. } => answers.is_empty(),
-            Backend::Engine(asker) => asker.is_idle(),
+            Backend::Engine(pending) => pending.is_idle(),
         }
     }
 
@@ -74,7 +74,7 @@ impl<About> Backend<About> {
                 // Nobody but the scheduler itself asks, so there is nothing to be woken for.
                 None => Poll::Pending,
             },
-            Backend::Engine(asker) => asker.poll_answer(cx),
+            Backend::Engine(pending) => pending.poll_answer(cx),
         }
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::name::Name;
+use crate::actor::timer::sleep_until;
 use crate::secret::Secret;
-use crate::timer::sleep_until;
 
 /// A hold's end, as the scheduler tells it and the guard sees it.
 #[derive(Debug, Clone)]

@@ -34,10 +34,10 @@ use super::queue::{Bounds, Effect, Queues, Waiter};
 use super::releases::Releases;
 use super::tokens::Tokens;
 use super::{Command, Ends, Notification, Wish};
+use crate::actor::inbox::Received;
+use crate::actor::queue::QueueSender;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::error::{Error, Result};
-use crate::inbox::Received;
-use crate::lane::LaneSender;
 use crate::request::{LockAction, LockAnswer, News, Topic, Watch, Watcher};
 use crate::secret::Secret;
 use crate::spread::Map;
@@ -50,7 +50,7 @@ const GRACE: Duration = Duration::from_millis(50);
 pub(crate) struct Start {
     pub(crate) ends: Ends,
     /// Who keeps the locks. Without one, the scheduler does: all locks pass through it.
-    pub(crate) engine: Option<LaneSender>,
+    pub(crate) engine: Option<QueueSender>,
     /// How it learns of other holders. Without one there are none.
     pub(crate) watcher: Option<Watcher>,
     pub(crate) bounds: Bounds,

@@ -1,4 +1,4 @@
-//! The memory engine's actor: a lane, a clock, and calls into the table.
+//! The memory engine's actor: a queue, a clock, and calls into the table.
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -15,16 +15,16 @@ use super::expiry::Moment;
 use super::operation::{Serve, Turn};
 use super::sweep::{Sweep, Sweeps};
 use super::table::Table;
+use crate::actor::queue::QueueReceiver;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
-use crate::lane::LaneReceiver;
 use crate::request::{Asked, EngineRequest, Request, on_entry};
 use crate::stats::EngineStats;
 
-/// The most requests that are taken from the lane at once.
+/// The most requests that are taken from the queue at once.
 const BATCH: usize = 256;
 /// How many batches are served before the mailbox is looked at.
 const BATCHES: usize = 32;
-/// How long chores may go on while the lane waits.
+/// How long chores may go on while the queue waits.
 const SLICE: Duration = Duration::from_micros(500);
 /// How many entries are reclaimed between two looks at the clock.
 const RECLAIM: usize = 64;
@@ -35,14 +35,14 @@ const TICK: Duration = Duration::from_millis(10);
 /// What the engine is started with.
 #[derive(Debug)]
 pub(super) struct Setup {
-    pub(super) lane: LaneReceiver,
+    pub(super) queue: QueueReceiver,
     pub(super) capacity_bytes: usize,
 }
 
 /// Owns the table, alone.
 #[derive(Debug)]
 pub(super) struct MemoryEngine {
-    lane: LaneReceiver,
+    queue: QueueReceiver,
     /// Boxed, for the actor's future is moved with every poll.
     table: Box<Table>,
     /// Long work, carried out in slices between batches.
@@ -61,7 +61,7 @@ impl Actor for MemoryEngine {
     async fn on_start(setup: Setup, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
         let origin = Instant::now();
         Ok(Self {
-            lane: setup.lane,
+            queue: setup.queue,
             table: Box::new(Table::new(setup.capacity_bytes)),
             sweeps: Sweeps::default(),
             overdue: false,
@@ -70,7 +70,7 @@ impl Actor for MemoryEngine {
         })
     }
 
-    /// Serves the lane until the mailbox has a signal, or every handle has gone.
+    /// Serves the queue until the mailbox has a signal, or every handle has gone.
     async fn next(
         &mut self,
         _: WeakActorRef<Self>,
@@ -80,7 +80,7 @@ impl Actor for MemoryEngine {
     }
 
     /// The request that panicked has lost its reply, which tells its caller. The rest of the batch is
-    /// still in the lane and is served next.
+    /// still in the queue and is served next.
     async fn on_panic(
         &mut self,
         _: WeakActorRef<Self>,
@@ -96,14 +96,14 @@ impl Actor for MemoryEngine {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Serves what had entered the lane, then refuses the rest.
+    /// Serves what had entered the queue, then refuses the rest.
     async fn on_stop(
         &mut self,
         _: WeakActorRef<Self>,
         reason: ActorStopReason,
     ) -> std::result::Result<(), Infallible> {
-        self.lane.close();
-        while poll_fn(|cx| self.lane.poll_batch(cx, BATCH)).await > 0 {
+        self.queue.close();
+        while poll_fn(|cx| self.queue.poll_batch(cx, BATCH)).await > 0 {
             self.serve_batch(Self::TURN);
         }
         self.finish();
@@ -117,7 +117,7 @@ impl Turns for MemoryEngine {
     const TURN: usize = 2048;
 
     fn step(&mut self, cx: &mut Context<'_>, left: usize) -> Step {
-        let batch = self.lane.poll_batch(cx, BATCH);
+        let batch = self.queue.poll_batch(cx, BATCH);
         if batch == Poll::Ready(0) {
             self.finish();
             return Step::Ended;
@@ -154,11 +154,11 @@ impl MemoryEngine {
         self.table.begin_turn();
         let mut served = 0;
         while served < most
-            && let Some(envelope) = self.lane.next()
+            && let Some(queued) = self.queue.next()
         {
-            served += envelope.request.work();
-            let made = envelope.made().map_or(now, |made| self.moment(made));
-            self.serve(envelope.request, made, now);
+            served += queued.request.work();
+            let made = queued.made().map_or(now, |made| self.moment(made));
+            self.serve(queued.request, made, now);
         }
         served
     }
@@ -222,7 +222,7 @@ impl MemoryEngine {
                 sweeps.begin(sweep, operation.progress, reply, table, now);
             }
             Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
-                let queue_depth = self.lane.depth() as u64;
+                let queue_depth = self.queue.depth() as u64;
                 reply.send(Ok(EngineStats {
                     queue_depth,
                     ..table.stats()

@@ -4,9 +4,9 @@ use kameo::Actor;
 use kameo::actor::Spawn;
 
 use super::engine::{MemoryEngine, Setup};
+use crate::actor::queue::Stamp;
 use crate::config::EngineKind;
 use crate::engine::{Crew, Engine, Profile, Start, Watchers};
-use crate::lane::Stamp;
 
 /// The memory engine, configured.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Engine for Memory {
     async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> Watchers {
         let capacity_bytes = self.capacity_bytes;
         let setup = Setup {
-            lane: start.lane,
+            queue: start.queue,
             capacity_bytes,
         };
         crew.add("memory engine", MemoryEngine::spawn(setup)).await;

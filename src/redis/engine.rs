@@ -1,4 +1,4 @@
-//! The Redis engine's actor: a lane, a clock, and the connections that it drives.
+//! The Redis engine's actor: a queue, a clock, and the connections that it drives.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -19,15 +19,15 @@ use super::layout::Layout;
 use super::link::Link;
 use super::scanner::Bounds;
 use super::walk::Walk;
+use crate::actor::queue::{QueueReceiver, Queued};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::RedisOptions;
-use crate::lane::{Envelope, LaneReceiver};
 use crate::request::{Asked, EngineRequest, EntryRequest, Request};
 use crate::stats::Stats;
 
-/// The most requests that are taken from the lane at once.
+/// The most requests that are taken from the queue at once.
 const BATCH: usize = 512;
-/// The most requests that wait for one connection outside the lane.
+/// The most requests that wait for one connection outside the queue.
 const WAITING: usize = 4096;
 /// Deadlines closer together than this cost one look at all that is under way.
 const TICK: Duration = Duration::from_millis(2);
@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(2);
 /// What the engine is started with.
 #[derive(Debug)]
 pub(super) struct Setup {
-    pub(super) lane: LaneReceiver,
+    pub(super) queue: QueueReceiver,
     pub(super) options: Box<RedisOptions>,
     pub(super) generation: Generation,
     /// The most bytes of a value.
@@ -45,8 +45,8 @@ pub(super) struct Setup {
 
 /// Owns the connections, alone.
 pub(super) struct RedisEngine {
-    lane: LaneReceiver,
-    lane_ended: bool,
+    queue: QueueReceiver,
+    queue_ended: bool,
     links: Vec<Link>,
     generation: Generation,
     stats: Stats,
@@ -76,8 +76,8 @@ impl Actor for RedisEngine {
             .map(|_| Link::new(options.clone(), layout, bounds, setup.generation.clone(), now))
             .collect();
         Ok(Self {
-            lane: setup.lane,
-            lane_ended: false,
+            queue: setup.queue,
+            queue_ended: false,
             links,
             generation: setup.generation,
             stats: Stats::default(),
@@ -86,7 +86,7 @@ impl Actor for RedisEngine {
         })
     }
 
-    /// Serves the lane until the mailbox has a signal, or every handle has gone and all is answered.
+    /// Serves the queue until the mailbox has a signal, or every handle has gone and all is answered.
     async fn next(
         &mut self,
         _: WeakActorRef<Self>,
@@ -106,9 +106,9 @@ impl Actor for RedisEngine {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Serves what had entered the lane, as long as the server answers, then refuses the rest.
+    /// Serves what had entered the queue, as long as the server answers, then refuses the rest.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, reason: ActorStopReason) -> Result<(), Infallible> {
-        self.lane.close();
+        self.queue.close();
         poll_fn(|cx| poll_turn(self, None, cx)).await;
         self.links.iter_mut().for_each(Link::abandon);
         self.links.clear();
@@ -122,7 +122,7 @@ impl Turns for RedisEngine {
 
     fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
         let now = Instant::now();
-        let mut done = self.poll_lane(cx, now);
+        let mut done = self.poll_queue(cx, now);
         done |= self.generation.poll_next(cx);
         for link in &mut self.links {
             done |= link.poll(cx, now, &mut self.stats);
@@ -148,30 +148,30 @@ impl Turns for RedisEngine {
 }
 
 impl RedisEngine {
-    /// Takes requests from the lane, as long as there is room for them.
-    fn poll_lane(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.lane_ended || self.links.iter().any(|link| link.waiting() >= WAITING) {
+    /// Takes requests from the queue, as long as there is room for them.
+    fn poll_queue(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.queue_ended || self.links.iter().any(|link| link.waiting() >= WAITING) {
             return false;
         }
-        match self.lane.poll_batch(cx, BATCH) {
+        match self.queue.poll_batch(cx, BATCH) {
             Poll::Pending => false,
             Poll::Ready(0) => {
-                self.lane_ended = true;
+                self.queue_ended = true;
                 true
             }
             Poll::Ready(_) => {
-                while let Some(envelope) = self.lane.next() {
-                    self.accept(envelope, now);
+                while let Some(queued) = self.queue.next() {
+                    self.accept(queued, now);
                 }
                 true
             }
         }
     }
 
-    fn accept(&mut self, envelope: Envelope, now: Instant) {
-        // This engine's lane stamps every request with its deadline.
-        let deadline = envelope.deadline().unwrap_or(now);
-        let Envelope { request, room, .. } = envelope;
+    fn accept(&mut self, queued: Queued, now: Instant) {
+        // This engine's queue stamps every request with its deadline.
+        let deadline = queued.deadline().unwrap_or(now);
+        let Queued { request, room, .. } = queued;
         let (link, task) = match request {
             Request::Entry(request) => (self.link_of(&request), Task::Request(request)),
             Request::Engine(EngineRequest::Invalidate(Asked { operation, reply })) => {
@@ -186,7 +186,7 @@ impl RedisEngine {
                 (0, Task::Walk(walk.reporting(operation.progress)))
             }
             Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
-                let queue_depth = self.lane.depth() + self.links.iter().map(Link::waiting).sum::<usize>();
+                let queue_depth = self.queue.depth() + self.links.iter().map(Link::waiting).sum::<usize>();
                 return reply.send(Ok(Stats {
                     queue_depth: queue_depth as u64,
                     ..self.stats
@@ -213,10 +213,10 @@ impl RedisEngine {
             .map_or(0, |key| (key.hash() % self.links.len() as u64) as usize)
     }
 
-    /// Whether nothing more can be done: the lane has ended, and each connection has answered all that is waited
+    /// Whether nothing more can be done: the queue has ended, and each connection has answered all that is waited
     /// for, or cannot.
     fn is_finished(&self, now: Instant) -> bool {
-        self.lane_ended
+        self.queue_ended
             && self
                 .links
                 .iter()

@@ -6,7 +6,7 @@ use super::doubt::Doubt;
 use super::exchange::Way;
 use super::script::By;
 use super::walk::Walk;
-use crate::lane::Room;
+use crate::actor::queue::Room;
 use crate::request::{EntryRequest, Keys};
 use crate::spread::Map;
 
@@ -115,7 +115,7 @@ pub(super) struct Job {
     /// Keys that must each have a command of their own: one for many of them does not say enough.
     pub(super) alone: bool,
     pub(super) by: By,
-    /// Its room in the lane, kept until it is sent.
+    /// Its room in the queue, kept until it is sent.
     pub(super) room: Option<Room>,
 }
 

@@ -8,9 +8,9 @@ use super::engine::{RedisEngine, Setup};
 use super::generation::Generation;
 use super::lock::MAY_NOT_PUBLISH;
 use super::subscriber::{Subscriber, Subscriptions};
+use crate::actor::queue::Stamp;
 use crate::config::{EngineKind, RedisOptions};
 use crate::engine::{Crew, Engine, Profile, Start, Watchers};
-use crate::lane::Stamp;
 use crate::request::Watcher;
 
 /// How much news may wait for the actor that it is for.
@@ -44,7 +44,7 @@ impl Engine for Redis {
     async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> Watchers {
         let generation = Generation::first();
         let engine = RedisEngine::spawn(Setup {
-            lane: start.lane,
+            queue: start.queue,
             options: self.options.clone(),
             generation: generation.clone(),
             max_value_bytes: start.max_value_bytes,

@@ -66,7 +66,7 @@ pub(crate) enum LeaseAction {
 }
 
 impl LeaseAction {
-    /// The bytes that the lane counts for it.
+    /// The bytes that the queue counts for it.
     pub(super) fn bytes(&self) -> usize {
         match self {
             LeaseAction::Take { key, names, .. } | LeaseAction::End { key, names, .. } => {

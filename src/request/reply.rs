@@ -8,7 +8,7 @@ use crate::error::Result;
 /// Where the answer to one request goes.
 #[derive(Debug)]
 pub(crate) enum Reply<T> {
-    /// Nobody waits for it: the request is complete once it is in the lane.
+    /// Nobody waits for it: the request is complete once it is in the queue.
     Nobody,
     /// A caller who waits for this answer alone.
     Caller(oneshot::Sender<Result<T>>),

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::{Clear, IntoNames, Invalidate, Scan, ScanEntries, SetMany, Store, chunks};
+use crate::actor::queue::Call;
 use crate::error::Result;
 use crate::key::Key;
-use crate::lane::Call;
 use crate::request;
 use crate::value::{Value, pack};
 
@@ -38,7 +38,7 @@ impl Store {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Bytes>>> {
         let keys = self.keys(keys)?;
-        Ok(pack(self.get_values(&mut self.lane().call(), keys).await?))
+        Ok(pack(self.get_values(&mut self.queue().call(), keys).await?))
     }
 
     pub(super) async fn get_values(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {
@@ -99,7 +99,7 @@ impl Store {
     /// Once polled, some or all of the keys may be removed even if the future is dropped.
     pub async fn delete_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Result<u64> {
         let keys = self.keys(keys)?;
-        chunks::delete(&mut self.lane().call(), keys).await
+        chunks::delete(&mut self.queue().call(), keys).await
     }
 
     /// Removes the entries of these keys, and all entries that depend on them, directly or through

@@ -41,7 +41,7 @@ impl Store {
     }
 
     pub(super) async fn get_value(&self, key: Key) -> Result<Option<Value>> {
-        self.lane().ask(request::Get { key }).await
+        self.queue().ask(request::Get { key }).await
     }
 
     /// As [`get`](Self::get), for a value that is text.
@@ -226,7 +226,7 @@ impl Store {
     /// Once polled, the key may be removed even if the future is dropped; the value is then lost.
     pub async fn take(&self, key: impl AsRef<str>) -> Result<Option<Bytes>> {
         let key = self.key(key.as_ref())?;
-        let value = self.lane().ask(request::Take { key }).await?;
+        let value = self.queue().ask(request::Take { key }).await?;
         Ok(value.map(Bytes::from))
     }
 
@@ -249,7 +249,7 @@ impl Store {
     /// Once polled, the key may be removed even if the future is dropped.
     pub async fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(request::Delete { key }).await
+        self.queue().ask(request::Delete { key }).await
     }
 
     /// Whether a key holds a value. It does not count as a use of it.
@@ -270,7 +270,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn exists(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(request::Exists { key }).await
+        self.queue().ask(request::Exists { key }).await
     }
 
     /// How long a key still lives: `None` if it holds no value.
@@ -296,7 +296,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ttl(&self, key: impl AsRef<str>) -> Result<Option<Ttl>> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(request::GetTtl { key }).await
+        self.queue().ask(request::GetTtl { key }).await
     }
 
     /// Lets a key live for `ttl` from now. Returns `true` if it holds a value. Its dependencies stay.
@@ -322,7 +322,7 @@ impl Store {
     pub async fn expire(&self, key: impl AsRef<str>, ttl: Duration) -> Result<bool> {
         let key = self.key(key.as_ref())?;
         let ttl = Some(self.count(Ttl::checked(ttl))?);
-        self.lane().ask(request::Expire { key, ttl }).await
+        self.queue().ask(request::Expire { key, ttl }).await
     }
 
     /// Returns the value of a key and lets the key live for `ttl` from now, in one step: sliding expiry, as sessions
@@ -363,7 +363,7 @@ impl Store {
     pub async fn get_and_touch(&self, key: impl AsRef<str>, ttl: Duration) -> Result<Option<Bytes>> {
         let key = self.key(key.as_ref())?;
         let ttl = self.count(Ttl::checked(ttl))?;
-        let value = self.lane().ask(request::GetAndTouch { key, ttl }).await?;
+        let value = self.queue().ask(request::GetAndTouch { key, ttl }).await?;
         Ok(value.map(Bytes::from))
     }
 
@@ -387,7 +387,7 @@ impl Store {
     /// Once polled, the change may be made even if the future is dropped.
     pub async fn persist(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.lane().ask(request::Expire { key, ttl: None }).await
+        self.queue().ask(request::Expire { key, ttl: None }).await
     }
 
     fn entry(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Result<(Key, Value)> {

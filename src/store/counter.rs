@@ -119,7 +119,7 @@ impl<'a> IntoFuture for Incr<'a> {
             let key = key?;
             let ttl = store.count(ttl.map(Ttl::checked).transpose())?;
             store.check_size(&key, LONGEST_INTEGER, &[])?;
-            store.lane().ask(request::Incr { key, by, ttl }).await
+            store.queue().ask(request::Incr { key, by, ttl }).await
         })
     }
 }

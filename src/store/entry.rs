@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Store, chunks};
+use crate::actor::queue::Call;
 use crate::envelope::{Head, Life, Stored, is_nothing, model_of_loaded, open};
 use crate::error::Result;
 use crate::key::Key;
-use crate::lane::Call;
 use crate::request::{self, Aged};
 use crate::value::Value;
 

@@ -63,7 +63,7 @@ impl Store {
     /// If the model's own `Deserialize` does. Nobody else notices.
     pub async fn get_model<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>> {
         let key = self.key(key.as_ref())?;
-        let entry = self.entry_of(&mut self.lane().call(), &key, false).await?;
+        let entry = self.entry_of(&mut self.queue().call(), &key, false).await?;
         self.fresh_model(&entry)
     }
 
@@ -135,7 +135,7 @@ impl Store {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>> {
         let keys = self.keys(keys)?;
-        let entries = self.entries(&mut self.lane().call(), &keys, false).await?;
+        let entries = self.entries(&mut self.queue().call(), &keys, false).await?;
         entries.iter().map(|entry| self.fresh_model(entry)).collect()
     }
 

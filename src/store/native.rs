@@ -47,7 +47,7 @@ impl Store {
             return self.count(Err(Error::Unsupported { operation }));
         }
         let command = Box::new(command.clone());
-        let answer = match self.lane().ask(request::Raw { command }).await {
+        let answer = match self.queue().ask(request::Raw { command }).await {
             // The engine has no such commands.
             Err(error @ Error::Unsupported { .. }) => return self.count(Err(error)),
             answer => answer?,

@@ -47,7 +47,7 @@ impl Scan {
     fn fetch(&self, cursor: u64) -> Fetch<Page> {
         let store = self.store.clone();
         let prefix = self.prefix.clone();
-        Box::pin(async move { store.lane().ask(request::Scan { prefix, cursor }).await })
+        Box::pin(async move { store.queue().ask(request::Scan { prefix, cursor }).await })
     }
 
     /// The keys of a page that this scan was asked for, as this handle names them.
@@ -124,7 +124,7 @@ impl ScanEntries {
         let names: Vec<String> = self.scan.page.drain(..count).collect();
         Box::pin(async move {
             let keys = store.keys(&names)?;
-            let values = store.lane().ask(request::GetMany { keys, peek: true }).await?;
+            let values = store.queue().ask(request::GetMany { keys, peek: true }).await?;
             let entries = names.into_iter().zip(values);
             let found = entries.filter_map(|(name, value)| Some((name, Bytes::from(value?))));
             Ok(found.collect())

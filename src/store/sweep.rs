@@ -34,10 +34,10 @@ impl<'a> Options<'a> {
 
     /// Sends the request that `make` builds, and waits until the work is done.
     async fn run<O: Operation<Answer = u64>>(self, make: impl FnOnce(Progress) -> O) -> Result<u64> {
-        let lane = self.store.lane();
+        let queue = self.store.queue();
         let mut call = match self.store.count(self.timeout.map(Ttl::checked).transpose())? {
-            Some(timeout) => lane.call_within(timeout),
-            None => lane.call(),
+            Some(timeout) => queue.call_within(timeout),
+            None => queue.call(),
         };
         let Some(mut on_progress) = self.on_progress else {
             return call.ask_for_long(make(Progress::default())).await;

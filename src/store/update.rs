@@ -14,9 +14,9 @@ use super::entry::Entry;
 use super::options::{Lifetime, Options};
 use super::write::{BoxFuture, write_options};
 use super::{IntoNames, SetIf, Store};
+use crate::actor::queue::Call;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::lane::Call;
 use crate::request::{self, Condition, Names, Write};
 use crate::value::Value;
 
@@ -288,7 +288,7 @@ impl<'a> Change<'a> {
 
     /// Begins the call, whose deadline counts from now for all tries together.
     fn call(&self) -> Call<'a> {
-        let mut call = self.store.lane().call();
+        let mut call = self.store.queue().call();
         call.deadline();
         call
     }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 
 use super::options::{Lifetime, Options};
 use super::{IntoNames, Store, chunks};
+use crate::actor::queue::Refused;
 use crate::error::Result;
 use crate::key::Key;
-use crate::lane::Refused;
 use crate::request::{self, Condition, Operation, Reply, Request, Write};
 use crate::value::Value;
 
@@ -95,14 +95,14 @@ impl<'a> IntoFuture for Set<'a> {
             Ok((store, write)) if store.profile().completes_when_queued => {
                 State::New(store, request::Set { write }.into_request(Reply::Nobody))
             }
-            Ok((store, write)) => State::Waiting(Box::pin(store.lane().ask(request::Set { write }))),
+            Ok((store, write)) => State::Waiting(Box::pin(store.queue().ask(request::Set { write }))),
             Err(error) => State::Ended(Err(error)),
         })
     }
 }
 
 /// The future of a [`Set`]. On the memory engine it allocates only if it has to wait for room in the
-/// lane.
+/// queue.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SetFuture<'a>(State<'a>);
 
@@ -119,11 +119,11 @@ impl Future for SetFuture<'_> {
         let ended = || State::Ended(Err(crate::Error::Closed));
         match std::mem::replace(&mut self.0, ended()) {
             State::Ended(result) => Poll::Ready(result),
-            State::New(store, request) => match store.lane().try_send(request) {
+            State::New(store, request) => match store.queue().try_send(request) {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(Refused::Closed) => Poll::Ready(Err(crate::Error::Closed)),
-                Err(Refused::Full(envelope)) => {
-                    self.0 = State::Waiting(Box::pin(store.lane().send_refused(envelope)));
+                Err(Refused::Full(queued)) => {
+                    self.0 = State::Waiting(Box::pin(store.queue().send_refused(queued)));
                     self.poll(cx)
                 }
             },
@@ -177,7 +177,7 @@ impl<'a> IntoFuture for SetIf<'a> {
         Box::pin(async move {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
-            store.lane().ask(request::SetIf { write, condition }).await
+            store.queue().ask(request::SetIf { write, condition }).await
         })
     }
 }
@@ -208,7 +208,7 @@ impl<'a> IntoFuture for Swap<'a> {
         Box::pin(async move {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
-            let value = store.lane().ask(request::Swap { write }).await?;
+            let value = store.queue().ask(request::Swap { write }).await?;
             Ok(value.map(Bytes::from))
         })
     }
@@ -248,7 +248,7 @@ impl<'a> IntoFuture for SetMany<'a> {
                 ttl,
                 depends_on: depends_on.clone(),
             });
-            chunks::write(store, &mut store.lane().call(), writes.collect()).await
+            chunks::write(store, &mut store.queue().call(), writes.collect()).await
         })
     }
 }

@@ -51,7 +51,7 @@ async fn in_order(store: Store, waiters: u64) {
             tasks.push(task);
         }
         if n % 512 == 0 {
-            // The lane has room for 4,096 at once.
+            // The queue has room for 4,096 at once.
             tokio::task::yield_now().await;
             store_caught_up(&guard).await;
         }
@@ -75,7 +75,7 @@ async fn in_order(store: Store, waiters: u64) {
     drop(store.lock("k").wait(LONG).await.unwrap());
 }
 
-/// Extending goes through the same lane, so that all that was sent before has been taken.
+/// Extending goes through the same queue, so that all that was sent before has been taken.
 async fn store_caught_up(guard: &cachestore::LockGuard) {
     guard.extend(LONG).await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! Futures that are dropped, and requests that wait: nobody else notices, and every wait has an end.
 //!
 //! On a runtime of one thread the engine serves nothing between two polls of a test that does not
-//! yield, so each test knows what is in the lane.
+//! yield, so each test knows what is in the queue.
 
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
@@ -64,7 +64,7 @@ async fn what_is_never_polled_does_nothing() {
     assert_eq!(store.ttl("a").await.unwrap(), Some(cachestore::Ttl::Persistent));
 }
 
-/// With room in the lane a `set` is made by its first poll.
+/// With room in the queue a `set` is made by its first poll.
 #[tokio::test]
 async fn a_set_is_ready_at_once() {
     let store = memory().await;
@@ -153,13 +153,13 @@ async fn a_dropped_change_is_whole_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_write_dropped_while_the_lane_is_full_is_not_made() {
+async fn a_write_dropped_while_the_queue_is_full_is_not_made() {
     let store = open(Config::memory().queue_length(1)).await;
     for _ in 0..100 {
         store.set("first", "v").await.unwrap();
         assert!(
             poll_and_drop(store.set("dropped", "v")).is_none(),
-            "the lane has no room"
+            "the queue has no room"
         );
         assert!(poll_and_drop(store.add("dropped", "v")).is_none());
         assert!(poll_and_drop(store.incr("dropped", 1)).is_none());
@@ -200,7 +200,7 @@ async fn a_dropped_write_of_many_has_written_the_first_of_them() {
             let mut many = pin!(store.set_many(entries()).into_future());
             for _ in 0..polls {
                 let polled = poll(many.as_mut());
-                assert!(polled.is_pending(), "the lane cannot hold it all");
+                assert!(polled.is_pending(), "the queue cannot hold it all");
                 tokio::task::yield_now().await;
             }
         }
@@ -245,9 +245,9 @@ async fn bytes_that_wait_are_bounded() {
     assert_eq!(keys(&store, "").await, ["a", "c", "small"]);
 }
 
-/// Room in the lane comes back, whether its request was served or given up.
+/// Room in the queue comes back, whether its request was served or given up.
 #[tokio::test]
-async fn no_room_in_the_lane_is_lost() {
+async fn no_room_in_the_queue_is_lost() {
     let store = open(
         Config::memory()
             .queue_bytes(1_000)
@@ -261,7 +261,7 @@ async fn no_room_in_the_lane_is_lost() {
             poll_and_drop(store.get("k".repeat(900)));
         }
         if n % 50 == 0 {
-            // More than the lane has room for goes alone.
+            // More than the queue has room for goes alone.
             store.set("huge", vec![0; 20_000]).await.unwrap();
             assert_eq!(store.get("huge").await.unwrap().unwrap().len(), 20_000);
         }
@@ -274,7 +274,7 @@ async fn no_room_in_the_lane_is_lost() {
 
 /// An engine that does not serve makes its callers wait, but not longer than they said.
 #[test]
-fn a_full_lane_is_waited_for_until_the_request_timeout() {
+fn a_full_queue_is_waited_for_until_the_request_timeout() {
     let (runtime, store) = stalled(Config::memory().queue_length(1).request_timeout(ms(500)));
     let callers = Builder::new_current_thread()
         .enable_time()
@@ -318,7 +318,7 @@ fn a_full_lane_is_waited_for_until_the_request_timeout() {
 }
 
 #[test]
-fn bytes_in_the_lane_are_waited_for_until_the_request_timeout() {
+fn bytes_in_the_queue_are_waited_for_until_the_request_timeout() {
     let (_runtime, store) = stalled(Config::memory().queue_bytes(1_000).request_timeout(ms(500)));
     let callers = Builder::new_current_thread()
         .enable_time()
@@ -336,7 +336,7 @@ fn bytes_in_the_lane_are_waited_for_until_the_request_timeout() {
     });
 }
 
-/// Every call ends by its `request_timeout`, also when its request is in the lane.
+/// Every call ends by its `request_timeout`, also when its request is in the queue.
 #[test]
 fn an_answer_is_waited_for_until_the_request_timeout() {
     let (_runtime, store) = stalled(Config::memory().request_timeout(ms(500)));

@@ -35,7 +35,7 @@ async fn an_entry_lives_to_its_last_nanosecond_and_not_one_longer() {
     assert_eq!(store.ttl("k").await.unwrap(), None);
 }
 
-/// Many expire at once, and the requests are in the lane before the engine has reclaimed the first.
+/// Many expire at once, and the requests are in the queue before the engine has reclaimed the first.
 #[tokio::test(start_paused = true)]
 async fn what_is_not_yet_reclaimed_is_not_served() {
     const COUNT: u64 = 20_000;

@@ -225,7 +225,7 @@ impl Coordinator {
 
     fn ask(&mut self, asked: Asked, action: LeaseAction) {
         let step = Box::new(action);
-        self.asker.ask(asked, Lease { step });
+        self.pending.ask(asked, Lease { step });
     }
 
     fn tell(&mut self, caller: CallerId, told: Told) {

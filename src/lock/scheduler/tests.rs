@@ -6,9 +6,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::actor::queue::{self, QueueReceiver, Stamp};
 use crate::error::Cause;
 use crate::key::{KeyMaker, Namespace};
-use crate::lane::{self, LaneReceiver, Stamp};
 use crate::lock::{Handle, LockOutcome, channel};
 use crate::request::{Asked, EntryRequest, Lock, Request};
 
@@ -20,7 +20,7 @@ struct World {
     handle: Handle,
     actor: ActorRef<Scheduler>,
     keys: KeyMaker,
-    engine: LaneReceiver,
+    engine: QueueReceiver,
     news: mpsc::Sender<News>,
     watches: mpsc::UnboundedReceiver<Watch>,
 }
@@ -34,15 +34,15 @@ impl World {
         Self::with_room(16)
     }
 
-    /// Its engine's lane has room for so many.
+    /// Its engine's queue has room for so many.
     fn with_room(length: usize) -> Self {
         let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
-        let room = lane::Bounds {
+        let room = queue::Bounds {
             length,
             bytes: 1 << 20,
             patience: PATIENCE,
         };
-        let (sender, engine) = lane::lane(&room, Stamp::All, &tokio::runtime::Handle::current());
+        let (sender, engine) = queue::request_queue(&room, Stamp::All, &tokio::runtime::Handle::current());
         let (watch, watches) = mpsc::unbounded_channel();
         let (news, told) = mpsc::channel(16);
         let watcher = Watcher {
@@ -261,14 +261,14 @@ impl Message<LockOutcome> for Listener {
     }
 }
 
-/// Whatever else is in the lane when the store closes.
+/// Whatever else is in the queue when the store closes.
 #[tokio::test(start_paused = true)]
-async fn all_in_the_lane_are_told_of_the_end() {
+async fn all_in_the_queue_are_told_of_the_end() {
     let world = World::with_room(1);
     let (sender, mut told) = mpsc::unbounded_channel();
     let listener = Listener::spawn(Listener(sender));
     listener.wait_for_startup().await;
-    // With one question in the engine's lane and one that has no room there, the others wait in ours.
+    // With one question in the engine's queue and one that has no room there, the others wait in ours.
     let steps = (0..3).map(|_| {
         let key = world.keys.lock(&Namespace::default(), "k").unwrap();
         let handle = world.handle.clone();

@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 use super::super::engine::{MemoryEngine, Setup};
 use super::Keys;
+use crate::actor::queue::{Bounds, QueueSender, Stamp, request_queue};
 use crate::error::{Error, Result};
-use crate::lane::{Bounds, LaneSender, Stamp, lane};
 use crate::request::{
     Get, Invalidate, Operation, Panic, Progress, Reply, Request, Set, Stats as GetStats, Write,
 };
@@ -18,7 +18,7 @@ use crate::value::Value;
 
 struct Engine {
     actor: ActorRef<MemoryEngine>,
-    lane: LaneSender,
+    queue: QueueSender,
     keys: Keys,
 }
 
@@ -33,20 +33,20 @@ impl Engine {
             bytes: 1 << 20,
             patience: Duration::from_secs(5),
         };
-        let (sender, receiver) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
+        let (sender, receiver) = request_queue(&bounds, Stamp::TimedWrites, &Handle::current());
         let actor = MemoryEngine::spawn(Setup {
-            lane: receiver,
+            queue: receiver,
             capacity_bytes: 16 << 20,
         });
         Self {
             actor,
-            lane: sender,
+            queue: sender,
             keys: Keys::new(),
         }
     }
 
     async fn set<D: AsRef<str>>(&self, key: &str, depends_on: impl IntoIterator<Item = D>) {
-        self.lane
+        self.queue
             .send(set(self.keys.write(key, depends_on)))
             .await
             .unwrap();
@@ -54,22 +54,22 @@ impl Engine {
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         let key = self.keys.key(key);
-        self.lane.ask(Get { key }).await
+        self.queue.ask(Get { key }).await
     }
 
     async fn fault(&self, inside_the_table: bool) -> Result<()> {
-        self.lane.ask(Panic { inside_the_table }).await
+        self.queue.ask(Panic { inside_the_table }).await
     }
 
     async fn stats(&self) -> Stats {
-        self.lane.ask(GetStats {}).await.unwrap()
+        self.queue.ask(GetStats {}).await.unwrap()
     }
 
     /// Sends without letting the engine run: what is sent so is served in one batch.
     fn enqueue<O: Operation>(&self, operation: O) -> impl Future<Output = Option<Result<O::Answer>>> {
         let (reply, answer) = Reply::new();
         let request = operation.into_request(reply);
-        self.lane.try_send(request).expect("there is room");
+        self.queue.try_send(request).expect("there is room");
         async { answer.await.ok() }
     }
 }
@@ -118,7 +118,7 @@ async fn the_rest_of_a_batch_is_served_after_a_fault() {
         let before = engine.enqueue(Get { key: key("old") });
         let fault = engine.enqueue(Panic { inside_the_table });
         engine
-            .lane
+            .queue
             .try_send(set(engine.keys.write("new", [""; 0])))
             .unwrap();
         let old = engine.enqueue(Get { key: key("old") });
@@ -167,7 +167,7 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         engine.set("k", ["name"]).await;
         let names = vec![engine.keys.key("name")];
         let again = engine
-            .lane
+            .queue
             .ask(Invalidate {
                 names,
                 progress: Progress::default(),
@@ -187,15 +187,15 @@ async fn deadlines_are_kept_after_a_fault() {
             ..engine.keys.write(text, [""; 0])
         })
     };
-    engine.lane.send(expiring("k", 100)).await.unwrap();
+    engine.queue.send(expiring("k", 100)).await.unwrap();
     engine.fault(false).await.unwrap_err();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let stats = engine.stats().await;
     assert_eq!((stats.entries, stats.expired), (0, 1), "the alarm survives");
 
-    engine.lane.send(expiring("k", 60_000)).await.unwrap();
+    engine.queue.send(expiring("k", 60_000)).await.unwrap();
     engine.fault(true).await.unwrap_err();
-    engine.lane.send(expiring("k", 100)).await.unwrap();
+    engine.queue.send(expiring("k", 100)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     let stats = engine.stats().await;
     assert_eq!(
@@ -215,7 +215,7 @@ async fn a_fault_while_the_engine_stops_leaves_nobody_waiting() {
     });
     let behind = engine.enqueue(GetStats {});
     assert!(fault.await.is_none());
-    assert!(behind.await.is_some(), "what had entered the lane is served");
+    assert!(behind.await.is_some(), "what had entered the queue is served");
     engine.actor.wait_for_shutdown_with_result(|_| ()).await;
     assert!(matches!(engine.get("k").await, Err(Error::Closed)));
 }

@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::key;
+use crate::actor::queue::{Bounds, QueueSender, Stamp, request_queue};
 use crate::config::{Config, EngineConfig, RedisConfig};
 use crate::error::Result;
 use crate::key::Key;
-use crate::lane::{Bounds, LaneSender, Stamp, lane};
 use crate::redis::engine::{RedisEngine, Setup};
 use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, Operation, Reply, TaggedReply, Token, Write};
 use crate::store::Store;
@@ -35,7 +35,7 @@ pub(super) const LONG: Duration = Duration::from_secs(60);
 
 /// One process that loads.
 pub(super) struct Loader {
-    lane: LaneSender,
+    queue: QueueSender,
     _engine: ActorRef<RedisEngine>,
 }
 
@@ -57,29 +57,29 @@ impl Loader {
             bytes: 1 << 20,
             patience: Duration::from_secs(10),
         };
-        let (lane, receiver) = lane(&bounds, Stamp::All, &Handle::current());
+        let (queue, receiver) = request_queue(&bounds, Stamp::All, &Handle::current());
         let engine = RedisEngine::spawn(Setup {
-            lane: receiver,
+            queue: receiver,
             options,
             generation: crate::redis::generation::Generation::first(),
             max_value_bytes: 1 << 20,
             go_compatible,
         });
         Self {
-            lane,
+            queue,
             _engine: engine,
         }
     }
 
     pub(super) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Answer> {
-        self.lane.ask(operation).await
+        self.queue.ask(operation).await
     }
 
     pub(super) async fn step(&self, action: LeaseAction) -> Result<LeaseAnswer> {
         let (to, mut answers) = mpsc::unbounded_channel();
         let step = Box::new(action);
         let request = Lease { step }.into_request(Reply::Actor(TaggedReply::new(to, 0)));
-        self.lane.send(request).await.unwrap();
+        self.queue.send(request).await.unwrap();
         answers.recv().await.unwrap().1.unwrap()
     }
 

@@ -9,9 +9,9 @@ use super::super::{One, Store};
 use super::found::Found;
 use super::loader::{Loader, Model};
 use super::run::{Order, Values};
+use crate::actor::queue::{Answer, Call};
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::lane::{Answer, Call};
 use crate::load::{LoadError, Loaded, Origin, Verdict};
 use crate::request::{self, Aged};
 use crate::value::Value;
@@ -89,7 +89,7 @@ impl<'a, T, E, F> LoadedFuture<'a, T, E, F> {
     pub(super) fn new(store: &'a Store, request: Result<(Order<'a, T, F>, Key)>, aged: bool) -> Self {
         Self {
             request: Some(request),
-            call: store.lane().call(),
+            call: store.queue().call(),
             aged,
             state: State::New,
         }

@@ -152,7 +152,7 @@ impl<T, F> LoadMany<'_, T, F> {
     {
         let plan = self.options.plan()?;
         let Asked { keys, names } = self.asked?;
-        let call = plan.store.lane().call();
+        let call = plan.store.queue().call();
         let order = Order {
             plan,
             names: names.clone(),

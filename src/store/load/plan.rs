@@ -12,9 +12,9 @@ use super::super::entry::Entry;
 use super::found::{Found, Times};
 use super::options::{CallOptions, Describe, TtlFor};
 use super::seal::Seal;
+use crate::actor::queue::until;
 use crate::codec::Codec;
 use crate::error::{Error, Phase, Result};
-use crate::lane::until;
 use crate::load::{
     Answer, AnyLoader, Form, LoadError, Loaded, Made, Origin, Serving, Verdict, Waiting, Work,
 };
@@ -118,10 +118,10 @@ impl<T> Plan<'_, T> {
     /// A stale value that is served in place of a new one, or the reason why there is no new one.
     pub(super) fn instead<E>(
         &self,
-        spare: Option<(T, Times)>,
+        candidate: Option<(T, Times)>,
         failure: LoadError<E>,
     ) -> std::result::Result<Loaded<T>, LoadError<E>> {
-        let (value, times) = spare.ok_or(failure)?;
+        let (value, times) = candidate.ok_or(failure)?;
         self.store.inner.reads.miss_is_hit();
         Ok(self.stale(value, times))
     }
@@ -160,9 +160,9 @@ impl Limits {
     pub(super) async fn wait<E>(
         &self,
         mut waiting: Waiting<'_>,
-        has_spare: bool,
+        has_candidate: bool,
     ) -> std::result::Result<Answer, LoadError<E>> {
-        let limit = if has_spare { self.soft } else { self.hard };
+        let limit = if has_candidate { self.soft } else { self.hard };
         let answer = until(limit, Phase::Load, async { Ok(waiting.answer().await) }).await;
         answer.map_err(|_: Error| {
             if limit < self.hard {

@@ -9,9 +9,9 @@ use super::asked::CallerNames;
 use super::found::{Found, Times};
 use super::loader::{Loader, Model, Own, erased};
 use super::plan::{Limits, Plan};
+use crate::actor::queue::Call;
 use crate::error::{Cause, Error};
 use crate::key::Key;
-use crate::lane::Call;
 use crate::load::{Answer, Failure, Fate, LoadError, Loaded, Made, Origin, Seen, Verdict, Waiting, Wish};
 use crate::spread::Map;
 
@@ -124,7 +124,7 @@ struct Missing<T> {
     key: Key,
     seen: Seen,
     /// A stale value, served if no new one can be had.
-    spare: Option<(T, Times)>,
+    candidate: Option<(T, Times)>,
     lost: Lost,
 }
 
@@ -145,7 +145,7 @@ impl<T> Missing<T> {
         Wish {
             key: self.key.clone(),
             seen: self.seen,
-            has_spare: self.spare.is_some(),
+            has_candidate: self.candidate.is_some(),
         }
     }
 }
@@ -172,7 +172,7 @@ impl<T> Findings<T> {
     /// `origin` is that of a fresh value.
     fn add(&mut self, plan: &Plan<'_, T>, key: Key, found: Found<T>, origin: Origin, lost: Lost) {
         let seen = found.seen;
-        let spare = match found.value {
+        let candidate = match found.value {
             Some((value, verdict @ (Verdict::Fresh | Verdict::FreshButDue), times)) => {
                 if origin == Origin::Joined {
                     plan.store.inner.loads.counters.joined();
@@ -186,13 +186,13 @@ impl<T> Findings<T> {
                 self.due.push((key.clone(), seen));
                 return self.values.push((key, plan.stale(value, times)));
             }
-            Some((value, Verdict::Spare, times)) => Some((value, times)),
+            Some((value, Verdict::Candidate, times)) => Some((value, times)),
             Some((_, Verdict::Gone, _)) | None => None,
         };
         self.missing.push(Missing {
             key,
             seen,
-            spare,
+            candidate,
             lost,
         });
     }
@@ -210,7 +210,7 @@ impl<T> Findings<T> {
     {
         let mut again = Vec::new();
         for (mut missing, waiting) in waiting {
-            let lost = match limits.wait(waiting, missing.spare.is_some()).await {
+            let lost = match limits.wait(waiting, missing.candidate.is_some()).await {
                 Ok(Answer::Loaded { made, fate, own }) => {
                     let times = times_of(&made, fate);
                     let value = own.then(|| own_values.take(&missing.key)).flatten();
@@ -253,7 +253,7 @@ impl<T> Findings<T> {
         T: DeserializeOwned,
     {
         let keys = again.iter().map(|missing| missing.key.clone()).collect();
-        let mut call = plan.store.lane().call();
+        let mut call = plan.store.queue().call();
         match plan.store.entries_again(&mut call, keys).await {
             Ok(entries) => {
                 for (missing, entry) in again.into_iter().zip(entries) {
@@ -290,7 +290,7 @@ impl<T> Findings<T> {
         missing: Missing<T>,
         failure: LoadError<E>,
     ) -> Result<(), LoadError<E>> {
-        let stale = plan.instead(missing.spare, failure)?;
+        let stale = plan.instead(missing.candidate, failure)?;
         self.values.push((missing.key, stale));
         Ok(())
     }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::sync::mpsc;
 
+use crate::actor::queue::{EngineFailed, QueueSender, Refused};
 use crate::error::{Cause, Error, Result};
-use crate::lane::{LaneSender, Refused};
 use crate::request::{Operation, Outcome, Reply, Request, TaggedReply};
 use crate::spread::Map;
 
@@ -17,19 +17,19 @@ type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// Questions to an engine, each with what the actor wants to remember about it until the answer comes.
 /// None waits for another: the actor goes on, and looks for answers when it is polled.
-pub(crate) struct Asker<About, Answer> {
-    engine: LaneSender,
+pub(crate) struct PendingRequests<About, Answer> {
+    engine: QueueSender,
     asked: Map<u64, About>,
     numbers: u64,
     answers: mpsc::UnboundedReceiver<(u64, Outcome<Answer>)>,
     answer_to: mpsc::UnboundedSender<(u64, Outcome<Answer>)>,
-    /// What found no room in the engine's lane, by its number.
+    /// What found no room in the engine's queue, by its number.
     outbox: VecDeque<(u64, Request)>,
     sending: Option<(u64, Sending)>,
 }
 
-impl<About, Answer> Asker<About, Answer> {
-    pub(crate) fn new(engine: LaneSender) -> Self {
+impl<About, Answer> PendingRequests<About, Answer> {
+    pub(crate) fn new(engine: QueueSender) -> Self {
         let (answer_to, answers) = mpsc::unbounded_channel();
         Self {
             engine,
@@ -53,14 +53,14 @@ impl<About, Answer> Asker<About, Answer> {
             match self.engine.try_send(request) {
                 // A request that is refused because the engine has gone is dropped, which answers it.
                 Ok(()) | Err(Refused::Closed) => {}
-                Err(Refused::Full(envelope)) => self.outbox.push_back((number, envelope.request)),
+                Err(Refused::Full(queued)) => self.outbox.push_back((number, queued.request)),
             }
         } else {
             self.outbox.push_back((number, request));
         }
     }
 
-    /// Whether questions wait for room in the engine's lane: then whoever asks us should wait in ours.
+    /// Whether questions wait for room in the engine's queue: then whoever asks us should wait in ours.
     pub(crate) fn is_held_up(&self) -> bool {
         self.sending.is_some() || !self.outbox.is_empty()
     }
@@ -70,7 +70,7 @@ impl<About, Answer> Asker<About, Answer> {
         self.asked.is_empty()
     }
 
-    /// The next answer. What waits for room in the lane is sent meanwhile.
+    /// The next answer. What waits for room in the queue is sent meanwhile.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(About, Result<Answer>)> {
         if let Poll::Ready(refused) = self.poll_outbox(cx) {
             return Poll::Ready(refused);
@@ -85,7 +85,7 @@ impl<About, Answer> Asker<About, Answer> {
         Poll::Pending
     }
 
-    /// Sends what waits for room in the lane, until there is none. Ready with a question that has waited too
+    /// Sends what waits for room in the queue, until there is none. Ready with a question that has waited too
     /// long for it, and was not asked.
     fn poll_outbox(&mut self, cx: &mut Context<'_>) -> Poll<(About, Result<Answer>)> {
         loop {
@@ -110,22 +110,18 @@ impl<About, Answer> Asker<About, Answer> {
         if self.engine.is_closed() {
             Error::Closed
         } else {
-            Error::OutcomeUnknown(Cause::new(Failed))
+            Error::OutcomeUnknown(Cause::new(EngineFailed))
         }
     }
 }
 
-impl<About, Answer> fmt::Debug for Asker<About, Answer> {
+impl<About, Answer> fmt::Debug for PendingRequests<About, Answer> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asker")
+        f.debug_struct("PendingRequests")
             .field("under_way", &self.asked.len())
             .finish_non_exhaustive()
     }
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the engine failed while it served this request")]
-struct Failed;
 
 #[cfg(test)]
 mod tests {
@@ -135,8 +131,8 @@ mod tests {
     use tokio::runtime::Handle;
 
     use super::*;
+    use crate::actor::queue::{Bounds, Stamp, request_queue};
     use crate::error::Phase;
-    use crate::lane::{Bounds, Stamp, lane};
     use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, Token};
 
     #[tokio::test(start_paused = true)]
@@ -146,8 +142,8 @@ mod tests {
             bytes: 1024,
             patience: Duration::from_secs(1),
         };
-        let (sender, _engine) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
-        let mut asker: Asker<u32, LeaseAnswer> = Asker::new(sender);
+        let (sender, _engine) = request_queue(&bounds, Stamp::TimedWrites, &Handle::current());
+        let mut pending: PendingRequests<u32, LeaseAnswer> = PendingRequests::new(sender);
         let maker = crate::key::KeyMaker::new(10, false);
         for about in 1..=2 {
             let action = LeaseAction::End {
@@ -157,14 +153,14 @@ mod tests {
                 given: false,
             };
             let step = Box::new(action);
-            asker.ask(about, Lease { step });
+            pending.ask(about, Lease { step });
         }
-        let (about, answer) = poll_fn(|cx| asker.poll_answer(cx)).await;
-        assert_eq!(about, 2, "the first is in the lane, where it waits");
+        let (about, answer) = poll_fn(|cx| pending.poll_answer(cx)).await;
+        assert_eq!(about, 2, "the first is in the queue, where it waits");
         assert!(
             matches!(answer, Err(Error::Timeout { phase: Phase::Queue })),
             "{answer:?}"
         );
-        assert!(!asker.is_idle() && !asker.is_held_up());
+        assert!(!pending.is_idle() && !pending.is_held_up());
     }
 }

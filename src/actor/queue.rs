@@ -1,7 +1,7 @@
-//! The bounded lane of requests: its sender in the handle, its receiver in an engine.
+//! The request queue: bounded, with its sender in the handles and its receiver in an engine.
 //!
 //! Why not the actor's mailbox: a `kameo` ask costs two to three times as much as this, and throws
-//! away a reply whose caller has gone. See ARCHITECTURE.md, *The request lane*.
+//! away a reply whose caller has gone. See ARCHITECTURE.md, *The request queue*.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -22,9 +22,9 @@ use crate::ttl::LONGEST;
 /// knows better what has become of the request.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// A request in the lane.
+/// A request in the queue.
 #[derive(Debug)]
-pub(crate) struct Envelope {
+pub(crate) struct Queued {
     pub(crate) request: Request,
     /// The time that the request carries, if it needs one; see [`Stamp`].
     pub(crate) time: Option<Time>,
@@ -32,7 +32,7 @@ pub(crate) struct Envelope {
     pub(crate) room: Option<Room>,
 }
 
-impl Envelope {
+impl Queued {
     /// When the call was made, if a TTL counts from there.
     pub(crate) fn made(&self) -> Option<Instant> {
         match self.time {
@@ -59,7 +59,7 @@ pub(crate) enum Time {
     Deadline(Instant),
 }
 
-/// Room in the lane.
+/// Room in the queue.
 pub(crate) type Room = OwnedSemaphorePermit;
 
 /// Which requests carry a time. Reading a clock is a tenth of a request to an engine that answers in
@@ -72,7 +72,7 @@ pub(crate) enum Stamp {
     All,
 }
 
-/// What a lane is made with.
+/// What a queue is made with.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     /// The most requests in it.
@@ -83,14 +83,14 @@ pub(crate) struct Bounds {
     pub(crate) patience: Duration,
 }
 
-/// A lane to an engine that will live on the runtime `home`.
-pub(crate) fn lane(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (LaneSender, LaneReceiver) {
+/// A queue to an engine that will live on the runtime `home`.
+pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (QueueSender, QueueReceiver) {
     let (sender, receiver) = mpsc::channel(bounds.length);
     // A weight is a `u32` of permits: more than 4 GiB may not be waited for at once.
     let most = u32::try_from(bounds.bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
     let patience = bounds.patience.min(LONGEST);
-    let sender = LaneSender {
+    let sender = QueueSender {
         sender,
         room,
         most,
@@ -98,7 +98,7 @@ pub(crate) fn lane(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (LaneSender,
         stamp,
         home: home.id(),
     };
-    let receiver = LaneReceiver {
+    let receiver = QueueReceiver {
         receiver,
         batch: VecDeque::new(),
         buffer: Vec::new(),
@@ -108,8 +108,8 @@ pub(crate) fn lane(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (LaneSender,
 
 /// The sending end, shared by all handles of a store.
 #[derive(Clone, Debug)]
-pub(crate) struct LaneSender {
-    sender: mpsc::Sender<Envelope>,
+pub(crate) struct QueueSender {
+    sender: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
     /// All the room there is: what weighs more takes it whole.
     most: u32,
@@ -119,7 +119,7 @@ pub(crate) struct LaneSender {
     home: runtime::Id,
 }
 
-impl LaneSender {
+impl QueueSender {
     /// Whether the engine has gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
@@ -128,7 +128,7 @@ impl LaneSender {
     /// Begins a call, which ends by `request_timeout`.
     pub(crate) fn call(&self) -> Call<'_> {
         Call {
-            lane: self,
+            queue: self,
             deadline: None,
         }
     }
@@ -136,7 +136,7 @@ impl LaneSender {
     /// Begins a call, which ends by `timeout`.
     pub(crate) fn call_within(&self, timeout: Duration) -> Call<'_> {
         Call {
-            lane: self,
+            queue: self,
             deadline: Some(Instant::now() + timeout.min(LONGEST)),
         }
     }
@@ -151,14 +151,14 @@ impl LaneSender {
         self.call().send(request).await
     }
 
-    /// Puts `request` into the lane if there is room for it now.
+    /// Puts `request` into the queue if there is room for it now.
     pub(crate) fn try_send(&self, request: Request) -> std::result::Result<(), Refused> {
         self.call().try_send(request)
     }
 
     /// Waits for room for a request that found none.
-    pub(crate) async fn send_refused(&self, envelope: Box<Envelope>) -> Result<()> {
-        self.wait_and_send(*envelope, self.limit()).await
+    pub(crate) async fn send_refused(&self, queued: Box<Queued>) -> Result<()> {
+        self.wait_and_send(*queued, self.limit()).await
     }
 
     fn try_enter(&self, request: Request, time: Option<Time>) -> std::result::Result<(), Refused> {
@@ -168,30 +168,30 @@ impl LaneSender {
                 Ok(room) => Some(room),
                 Err(_) => {
                     let room = None;
-                    return Err(Refused::Full(Box::new(Envelope { request, time, room })));
+                    return Err(Refused::Full(Box::new(Queued { request, time, room })));
                 }
             },
         };
         self.sender
-            .try_send(Envelope { request, time, room })
+            .try_send(Queued { request, time, room })
             .map_err(|refused| match refused {
-                TrySendError::Full(envelope) => Refused::Full(Box::new(envelope)),
+                TrySendError::Full(queued) => Refused::Full(Box::new(queued)),
                 TrySendError::Closed(_) => Refused::Closed,
             })
     }
 
-    /// Waits for room until `limit`, then puts a request into the lane that had none.
-    async fn wait_and_send(&self, mut envelope: Envelope, limit: Instant) -> Result<()> {
+    /// Waits for room until `limit`, then puts a request into the queue that had none.
+    async fn wait_and_send(&self, mut queued: Queued, limit: Instant) -> Result<()> {
         // Whoever waits for a place must not hold the room that one before it may wait for.
-        envelope.room = None;
+        queued.room = None;
         let enter = async {
-            let weight = envelope.request.weight();
+            let weight = queued.request.weight();
             if weight > 0 {
                 let room = self.room.clone().acquire_many_owned(self.permits(weight));
-                envelope.room = Some(room.await.map_err(|_| Error::Closed)?);
+                queued.room = Some(room.await.map_err(|_| Error::Closed)?);
             }
             let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
-            place.send(envelope);
+            place.send(queued);
             Ok(())
         };
         until(limit, Phase::Queue, enter).await
@@ -207,9 +207,9 @@ impl LaneSender {
             Error::Closed
         } else if changes {
             // The engine failed while it served this very request.
-            Error::OutcomeUnknown(Cause::new(Failed))
+            Error::OutcomeUnknown(Cause::new(EngineFailed))
         } else {
-            Error::Unavailable(Cause::new(Failed))
+            Error::Unavailable(Cause::new(EngineFailed))
         }
     }
 
@@ -227,7 +227,7 @@ impl LaneSender {
 /// One call of a caller. All requests that it is split into share its deadline.
 #[derive(Debug, Clone)]
 pub(crate) struct Call<'a> {
-    lane: &'a LaneSender,
+    queue: &'a QueueSender,
     /// `None` until a request needs it, which saves most calls a look at the clock.
     deadline: Option<Instant>,
 }
@@ -235,12 +235,12 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     /// When the call must have ended.
     pub(crate) fn deadline(&mut self) -> Instant {
-        *self.deadline.get_or_insert_with(|| self.lane.limit())
+        *self.deadline.get_or_insert_with(|| self.queue.limit())
     }
 
     /// The error of a call that has nothing to send.
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.lane.is_closed() {
+        if self.queue.is_closed() {
             return Err(Error::Closed);
         }
         Ok(())
@@ -257,7 +257,7 @@ impl<'a> Call<'a> {
 
     /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
     pub(crate) async fn ask_for_long<O: Operation>(&mut self, operation: O) -> Result<O::Answer> {
-        if self.lane.stamp == Stamp::TimedWrites {
+        if self.queue.stamp == Stamp::TimedWrites {
             // Known, the deadline holds for the answer too.
             self.deadline();
         }
@@ -267,7 +267,7 @@ impl<'a> Call<'a> {
     /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. Otherwise
     /// drops the operation.
     pub(crate) fn try_begin<O: Operation>(&mut self, operation: O) -> Option<Answer<'a, O::Answer>> {
-        if self.lane.is_abroad() {
+        if self.queue.is_abroad() {
             return None;
         }
         let (reply, answer) = Reply::new();
@@ -275,7 +275,7 @@ impl<'a> Call<'a> {
         let changes = request.changes();
         self.try_send(request).ok()?;
         Some(Answer {
-            lane: self.lane,
+            queue: self.queue,
             answer,
             changes,
             limit: None,
@@ -289,52 +289,52 @@ impl<'a> Call<'a> {
         let changes = request.changes();
         self.send(request).await?;
         Ok(Answer {
-            lane: self.lane,
+            queue: self.queue,
             answer,
             changes,
             limit: self.limit_of_answer(),
         })
     }
 
-    /// Puts `request` into the lane, if need be after waiting for room.
+    /// Puts `request` into the queue, if need be after waiting for room.
     ///
-    /// Cancel safe: the request is in the lane when this resolves, and not before.
+    /// Cancel safe: the request is in the queue when this resolves, and not before.
     pub(crate) async fn send(&mut self, request: Request) -> Result<()> {
         // Most requests find room at once, and never become part of this future's state.
         match self.try_send(request) {
             Ok(()) => Ok(()),
             Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(envelope)) => {
+            Err(Refused::Full(queued)) => {
                 let deadline = self.deadline();
-                Box::pin(self.lane.wait_and_send(*envelope, deadline)).await
+                Box::pin(self.queue.wait_and_send(*queued, deadline)).await
             }
         }
     }
 
     fn try_send(&mut self, request: Request) -> std::result::Result<(), Refused> {
-        let time = match self.lane.stamp {
+        let time = match self.queue.stamp {
             Stamp::All => Some(Time::Deadline(self.deadline())),
             Stamp::TimedWrites if request.counts_from_the_call() => Some(Time::Made(Instant::now())),
             Stamp::TimedWrites => None,
         };
-        self.lane.try_enter(request, time)
+        self.queue.try_enter(request, time)
     }
 
     /// Until when the caller waits for an answer; `None` if the engine keeps the deadline, or answers
     /// in its turn.
     fn limit_of_answer(&mut self) -> Option<Instant> {
-        match self.lane.stamp {
-            Stamp::TimedWrites if self.lane.is_abroad() => Some(self.deadline()),
+        match self.queue.stamp {
+            Stamp::TimedWrites if self.queue.is_abroad() => Some(self.deadline()),
             Stamp::TimedWrites => self.deadline,
-            Stamp::All => self.lane.is_abroad().then(|| self.deadline() + GRACE),
+            Stamp::All => self.queue.is_abroad().then(|| self.deadline() + GRACE),
         }
     }
 }
 
-/// The answer to a request in the lane.
+/// The answer to a request in the queue.
 #[derive(Debug)]
 pub(crate) struct Answer<'a, T> {
-    lane: &'a LaneSender,
+    queue: &'a QueueSender,
     answer: oneshot::Receiver<Result<T>>,
     changes: bool,
     limit: Option<Instant>,
@@ -348,13 +348,13 @@ impl<T> Answer<'_, T> {
             Some(limit) => Box::pin(until(limit, Phase::Reply, async { Ok(answer.await) })).await?,
             None => answer.await,
         };
-        answer.unwrap_or_else(|_| Err(self.lane.dropped(self.changes)))
+        answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes)))
     }
 
-    /// As [`wait`](Self::wait), for an answer of [`try_begin`](LaneSender::try_begin).
+    /// As [`wait`](Self::wait), for an answer of [`try_begin`](QueueSender::try_begin).
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let answer = ready!(Pin::new(&mut self.answer).poll(cx));
-        Poll::Ready(answer.unwrap_or_else(|_| Err(self.lane.dropped(self.changes))))
+        Poll::Ready(answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes))))
     }
 }
 
@@ -374,13 +374,13 @@ pub(crate) async fn until<T>(
 
 #[derive(Debug, thiserror::Error)]
 #[error("the engine failed while it served this request")]
-struct Failed;
+pub(crate) struct EngineFailed;
 
-/// Why a request did not enter the lane.
+/// Why a request did not enter the queue.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// There is no room for it now.
-    Full(Box<Envelope>),
+    Full(Box<Queued>),
     /// The engine has gone.
     Closed,
 }
@@ -388,16 +388,16 @@ pub(crate) enum Refused {
 /// The receiving end, part of an engine's state: what it has received outlives a panic of the
 /// engine and is served next.
 #[derive(Debug)]
-pub(crate) struct LaneReceiver {
-    receiver: mpsc::Receiver<Envelope>,
+pub(crate) struct QueueReceiver {
+    receiver: mpsc::Receiver<Queued>,
     /// Received and not yet served.
-    batch: VecDeque<Envelope>,
+    batch: VecDeque<Queued>,
     /// Empty: where the next batch is received.
-    buffer: Vec<Envelope>,
+    buffer: Vec<Queued>,
 }
 
-impl LaneReceiver {
-    /// Waits until there is a batch to serve: its length, or 0 when the lane has ended.
+impl QueueReceiver {
+    /// Waits until there is a batch to serve: its length, or 0 when the queue has ended.
     pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<usize> {
         if !self.batch.is_empty() {
             return Poll::Ready(self.batch.len());
@@ -410,11 +410,11 @@ impl LaneReceiver {
     }
 
     /// The next request of the batch.
-    pub(crate) fn next(&mut self) -> Option<Envelope> {
+    pub(crate) fn next(&mut self) -> Option<Queued> {
         self.batch.pop_front()
     }
 
-    /// Refuses every further request; those in the lane stay.
+    /// Refuses every further request; those in the queue stay.
     pub(crate) fn close(&mut self) {
         self.receiver.close();
     }
@@ -442,7 +442,7 @@ mod tests {
             bytes: 1024,
             patience: Duration::from_secs(1),
         };
-        let (sender, mut receiver) = lane(&bounds, Stamp::TimedWrites, &Handle::current());
+        let (sender, mut receiver) = request_queue(&bounds, Stamp::TimedWrites, &Handle::current());
         let began = Instant::now();
         let mut call = sender.call();
         call.send(ping()).await.unwrap();

@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::actor::queue::until;
 use crate::error::{Error, Phase, Result};
-use crate::lane::until;
 
 /// What the actor receives.
 #[derive(Debug)]
