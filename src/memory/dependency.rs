@@ -18,13 +18,17 @@ pub(crate) type NameId = u32;
 /// An edge in the graph: the head of a list of them, or [`NONE`].
 pub(crate) type EdgeId = u32;
 
+/// A load under way, as the leases number them.
+pub(crate) type LeaseId = u32;
+
 /// Who depends on a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dependent {
     Entry(Slot),
     Tombstone(NameId),
-    /// A load under way. It keeps tombstones; a change of a name ends the leases by that name.
-    Load,
+    /// A load under way. It keeps tombstones, and a change of a name ends the loads that depend on the name. They
+    /// are the first in the list of dependents, so that they are found at once.
+    Load(LeaseId),
 }
 
 #[derive(Debug)]
@@ -100,30 +104,89 @@ impl Dependencies {
     }
 
     /// Ties what is being loaded to `names`: the head of its list of edges.
-    pub(crate) fn attach_load(&mut self, names: &[Key]) -> EdgeId {
-        self.tie(Dependent::Load, names)
+    pub(crate) fn attach_load(&mut self, load: LeaseId, names: &[Key]) -> EdgeId {
+        self.tie(Dependent::Load(load), names)
+    }
+
+    /// The loads that depend on `key`.
+    pub(crate) fn loads_of(&self, key: &Key) -> Vec<LeaseId> {
+        let mut loads = Vec::new();
+        let mut edge = self.find(key).map_or(NONE, |name| self.names[name].dependents);
+        while edge != NONE
+            && let Edge {
+                dependent: Dependent::Load(load),
+                next,
+                ..
+            } = self.edges[edge]
+        {
+            loads.push(load);
+            edge = next;
+        }
+        loads
+    }
+
+    /// The names that a list of edges leads to.
+    pub(crate) fn names_of(&self, mut edge: EdgeId) -> impl Iterator<Item = &Key> {
+        std::iter::from_fn(move || {
+            if edge == NONE {
+                return None;
+            }
+            let Edge { name, sibling, .. } = self.edges[edge];
+            edge = sibling;
+            Some(&self.names[name].key)
+        })
     }
 
     fn tie(&mut self, dependent: Dependent, names: &[Key]) -> EdgeId {
         let mut head = NONE;
         for key in names {
             let name = self.find(key).unwrap_or_else(|| self.list(key));
-            let next = self.names[name].dependents;
             let edge = self.edges.insert(Edge {
                 name,
                 dependent,
                 previous: NONE,
-                next,
+                next: NONE,
                 sibling: head,
             });
-            if next != NONE {
-                self.edges[next].previous = edge;
-            }
-            self.names[name].dependents = edge;
+            self.link(edge);
             self.bytes += footprint::EDGE;
             head = edge;
         }
         head
+    }
+
+    /// Puts an edge among those to the same name: loads first, then all others.
+    fn link(&mut self, edge: EdgeId) {
+        let Edge { name, dependent, .. } = self.edges[edge];
+        let (mut previous, mut next) = (NONE, self.names[name].dependents);
+        if !matches!(dependent, Dependent::Load(_)) {
+            while next != NONE && matches!(self.edges[next].dependent, Dependent::Load(_)) {
+                (previous, next) = (next, self.edges[next].next);
+            }
+        }
+        self.edges[edge].previous = previous;
+        self.edges[edge].next = next;
+        match previous {
+            NONE => self.names[name].dependents = edge,
+            previous => self.edges[previous].next = edge,
+        }
+        if next != NONE {
+            self.edges[next].previous = edge;
+        }
+    }
+
+    /// Takes an edge from its place among those to the same name.
+    fn unlink(&mut self, edge: EdgeId) {
+        let Edge {
+            name, previous, next, ..
+        } = self.edges[edge];
+        match previous {
+            NONE => self.names[name].dependents = next,
+            previous => self.edges[previous].next = next,
+        }
+        if next != NONE {
+            self.edges[next].previous = previous;
+        }
     }
 
     /// The entry `key` has been written anew, and its new edges attached: it no longer derives from
@@ -149,7 +212,11 @@ impl Dependencies {
         };
         let (mut edge, mut last) = (edges, edges);
         while edge != NONE {
-            self.edges[edge].dependent = Dependent::Tombstone(name);
+            let was = std::mem::replace(&mut self.edges[edge].dependent, Dependent::Tombstone(name));
+            if matches!(was, Dependent::Load(_)) {
+                self.unlink(edge);
+                self.link(edge);
+            }
             last = edge;
             edge = self.edges[edge].sibling;
         }
@@ -247,22 +314,10 @@ impl Dependencies {
     /// in doubt: [`settle`](Self::settle) goes on with both.
     fn cut(&mut self, mut edge: EdgeId) {
         while edge != NONE {
-            let Edge {
-                name,
-                previous,
-                next,
-                sibling,
-                ..
-            } = self.edges.remove(edge);
+            self.unlink(edge);
+            let Edge { name, sibling, .. } = self.edges.remove(edge);
             self.bytes -= footprint::EDGE;
             self.spend();
-            match previous {
-                NONE => self.names[name].dependents = next,
-                previous => self.edges[previous].next = next,
-            }
-            if next != NONE {
-                self.edges[next].previous = previous;
-            }
             let Name {
                 dependents,
                 holder,
@@ -287,6 +342,22 @@ impl Dependencies {
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         (self.names.len(), self.edges.len(), self.tombstones)
+    }
+
+    /// # Panics
+    ///
+    /// If a load is behind another dependent of its name.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        for name in (0..self.names.end()).filter_map(|name| self.names.get(name)) {
+            let (mut edge, mut others) = (name.dependents, false);
+            while edge != NONE {
+                let load = matches!(self.edges[edge].dependent, Dependent::Load(_));
+                assert!(!(load && others), "loads come first");
+                others |= !load;
+                edge = self.edges[edge].next;
+            }
+        }
     }
 
     #[cfg(test)]

@@ -1,34 +1,33 @@
-//! Who may store what is being loaded. A lease is found by its key and by every name that it depends on,
-//! and ends with the first change to any of them.
+//! Who may store what is being loaded. A lease is found by its key, and in the graph of dependencies by every name
+//! that it depends on. It ends with the first change to any of them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use compact_str::CompactString;
-
-use super::dependency::EdgeId;
+use super::dependency::{Dependencies, EdgeId, LeaseId};
 use super::expiry::Moment;
 use crate::key::Key;
 use crate::request::Token;
+use crate::spread::Map;
 
 /// The leases of one store.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    held: HashMap<CompactString, Lease>,
-    /// The keys of the leases that name a name, their own keys among the names.
-    naming: HashMap<CompactString, HashSet<CompactString>>,
+    held: Map<LeaseId, Lease>,
+    /// Which lease a key has.
+    of_key: Map<Key, LeaseId>,
     /// The ends of all that is held, so that what nobody asks for again goes too.
-    ends: BTreeSet<(Moment, CompactString)>,
-    /// The edges of leases that have died.
-    dead: Vec<EdgeId>,
+    ends: BTreeSet<(Moment, LeaseId)>,
+    /// The last that was given.
+    last: LeaseId,
 }
 
 #[derive(Debug)]
 struct Lease {
+    key: Key,
     token: Token,
     until: Moment,
-    names: Vec<CompactString>,
-    /// Its edges in the graph of dependencies, to which it is a dependent of its names.
+    /// Its edges in the graph, to which it is a dependent of its names.
     edges: EdgeId,
 }
 
@@ -39,113 +38,129 @@ impl Leases {
 
     /// Who holds the lease of `key`, and for how long.
     pub(super) fn holder(&self, key: &Key, now: Moment) -> Option<(Token, Duration)> {
-        let lease = self.held.get(key.text())?;
+        let lease = self.held.get(self.of_key.get(key)?)?;
         Some((lease.token, lease.until.left(now)))
     }
 
     /// Gives out the lease of `key`, which nobody holds.
-    pub(super) fn take(&mut self, key: &Key, token: Token, names: &[Key], until: Moment, edges: EdgeId) {
-        let mut lease = Lease {
+    pub(super) fn take(
+        &mut self,
+        key: &Key,
+        token: Token,
+        names: &[Key],
+        until: Moment,
+        graph: &mut Dependencies,
+    ) {
+        while self.held.contains_key(&self.last) {
+            self.last = self.last.wrapping_add(1);
+        }
+        let id = self.last;
+        let lease = Lease {
+            key: key.clone(),
             token,
             until,
-            names: names.iter().map(|name| name.text().clone()).collect(),
-            edges,
+            edges: graph.attach_load(id, names),
         };
-        lease.names.push(key.text().clone());
-        for name in &lease.names {
-            self.naming
-                .entry(name.clone())
-                .or_default()
-                .insert(key.text().clone());
-        }
-        self.ends.insert((until, key.text().clone()));
-        self.held.insert(key.text().clone(), lease);
+        self.of_key.insert(key.clone(), id);
+        self.ends.insert((until, id));
+        self.held.insert(id, lease);
     }
 
-    /// Ends a lease: its edges, if it lives.
+    /// Ends a lease. Returns its edges, which the caller releases, if it lives.
     pub(super) fn end(&mut self, key: &Key, token: Token) -> Option<EdgeId> {
-        let lives = self
-            .held
-            .get(key.text())
-            .is_some_and(|lease| lease.token == token);
-        if lives { self.remove(key.text()) } else { None }
-    }
-
-    /// The edges of a lease that has died, each once.
-    pub(super) fn dead(&mut self) -> Option<EdgeId> {
-        self.dead.pop()
+        let id = *self.of_key.get(key)?;
+        if self.held.get(&id)?.token != token {
+            return None;
+        }
+        Some(self.remove(id)?.edges)
     }
 
     /// `name` has changed. What is loaded under a lease that names it may be old, and so may be all that is
     /// loaded from that.
-    pub(super) fn kill(&mut self, name: &CompactString) {
-        let mut changed = vec![name.clone()];
-        while let Some(name) = changed.pop() {
-            for key in self.naming.get(&name).cloned().unwrap_or_default() {
-                let edges = self.remove(&key);
-                self.dead.extend(edges);
-                changed.push(key);
-            }
+    pub(super) fn kill(&mut self, name: &Key, graph: &mut Dependencies) {
+        if self.is_empty() {
+            return;
         }
+        if let Some(id) = self.of_key.get(name) {
+            let id = *id;
+            self.drop_edges(id, graph);
+        }
+        self.kill_loaded_from(name.clone(), graph);
     }
 
     /// As [`kill`](Self::kill) for those who load from `key`, but not for who loads `key` itself: a value of
     /// it was given out that has not been stored.
-    pub(super) fn kill_derived(&mut self, key: &CompactString) {
-        for derived in self.naming.get(key).cloned().unwrap_or_default() {
-            if derived != *key {
-                self.kill(&derived);
+    pub(super) fn kill_derived(&mut self, key: &Key, graph: &mut Dependencies) {
+        for id in graph.loads_of(key) {
+            match self.held.get(&id) {
+                Some(lease) if lease.key != *key => {
+                    let derived = lease.key.clone();
+                    self.kill(&derived, graph);
+                }
+                _ => {}
             }
         }
     }
 
     /// As [`kill`](Self::kill), for all names that begin with `prefix`.
-    pub(super) fn kill_all(&mut self, prefix: &str) {
-        let names: Vec<_> = self
-            .naming
-            .keys()
-            .filter(|name| name.starts_with(prefix))
-            .cloned()
+    pub(super) fn kill_all(&mut self, prefix: &str, graph: &mut Dependencies) {
+        let begins = |name: &Key| name.as_str().starts_with(prefix);
+        let named_so = |lease: &&Lease| begins(&lease.key) || graph.names_of(lease.edges).any(begins);
+        let keys: Vec<Key> = self
+            .held
+            .values()
+            .filter(named_so)
+            .map(|lease| lease.key.clone())
             .collect();
-        for name in names {
-            self.kill(&name);
+        for key in keys {
+            self.kill(&key, graph);
         }
-    }
-
-    fn remove(&mut self, key: &CompactString) -> Option<EdgeId> {
-        let lease = self.held.remove(key)?;
-        self.ends.remove(&(lease.until, key.clone()));
-        for name in &lease.names {
-            if let Some(keys) = self.naming.get_mut(name) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    self.naming.remove(name);
-                }
-            }
-        }
-        Some(lease.edges)
     }
 
     /// Ends what has had its time.
-    pub(super) fn expire(&mut self, now: Moment) {
-        while let Some((until, key)) = self.ends.first()
+    pub(super) fn expire(&mut self, now: Moment, graph: &mut Dependencies) {
+        while let Some((until, id)) = self.ends.first()
             && *until <= now
         {
-            let key = key.clone();
-            let edges = self.remove(&key);
-            self.dead.extend(edges);
+            let id = *id;
+            self.drop_edges(id, graph);
         }
     }
 
-    /// How many leases, names and ends there are.
+    fn kill_loaded_from(&mut self, name: Key, graph: &mut Dependencies) {
+        let mut changed = vec![name];
+        while let Some(name) = changed.pop() {
+            for id in graph.loads_of(&name) {
+                changed.extend(self.drop_edges(id, graph));
+            }
+        }
+    }
+
+    /// Ends a lease with its edges. Returns its key, if it lived.
+    fn drop_edges(&mut self, id: LeaseId, graph: &mut Dependencies) -> Option<Key> {
+        let lease = self.remove(id)?;
+        graph.release(lease.edges);
+        Some(lease.key)
+    }
+
+    fn remove(&mut self, id: LeaseId) -> Option<Lease> {
+        let lease = self.held.remove(&id)?;
+        self.ends.remove(&(lease.until, id));
+        self.of_key.remove(&lease.key);
+        Some(lease)
+    }
+
+    /// How many leases, keys and ends there are.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize, usize) {
-        (self.held.len(), self.naming.len(), self.ends.len())
+        (self.held.len(), self.of_key.len(), self.ends.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{HashMap, HashSet};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -154,10 +169,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn key(name: u8) -> Key {
+        thread_local! {
+            static MAKER: KeyMaker = KeyMaker::new(10, false);
+        }
         let namespace = Namespace::default();
-        KeyMaker::new(10, false)
-            .key(&namespace, &format!("k{name}"))
-            .unwrap()
+        MAKER.with(|maker| maker.key(&namespace, &format!("k{name}")).unwrap())
     }
 
     fn at(seconds: u64) -> Moment {
@@ -187,7 +203,7 @@ mod tests {
 
     /// A list of leases, gone through whole at each step.
     #[derive(Default)]
-    struct Model(Vec<(u8, Token, HashSet<u8>, u64)>);
+    struct Model(Vec<(u8, Token, HashSet<u8>, u64, usize)>);
 
     impl Model {
         fn kill(&mut self, name: u8) {
@@ -202,15 +218,15 @@ mod tests {
         #[test]
         fn leases_live_and_die_as_in_a_list_of_them(steps in proptest::collection::vec(step(), 1..60)) {
             let (mut leases, mut model, mut now) = (Leases::default(), Model::default(), 0u64);
-            let (mut taken, mut ended) = (0, 0);
-            let mut tokens = std::collections::HashMap::new();
+            let mut graph = Dependencies::new();
+            let mut tokens = HashMap::new();
             for step in steps {
                 model.0.retain(|lease| lease.3 > now);
                 match step {
                     Step::Take(name, names, ttl) => {
                         let token = Token::random();
                         let depends: Vec<Key> = names.iter().map(|name| key(*name)).collect();
-                        leases.expire(at(now));
+                        leases.expire(at(now), &mut graph);
                         let holder = leases.holder(&key(name), at(now));
                         match model.0.iter().find(|lease| lease.0 == name) {
                             Some(held) => {
@@ -220,10 +236,9 @@ mod tests {
                             None => {
                                 prop_assert_eq!(holder, None);
                                 let until = at(now + u64::from(ttl));
-                                taken += 1;
-                                leases.take(&key(name), token, &depends, until, taken);
+                                leases.take(&key(name), token, &depends, until, &mut graph);
                                 let names = names.into_iter().chain([name]).collect();
-                                model.0.push((name, token, names, now + u64::from(ttl)));
+                                model.0.push((name, token, names, now + u64::from(ttl), depends.len()));
                                 tokens.insert(name, token);
                             }
                         }
@@ -231,17 +246,20 @@ mod tests {
                     Step::End(name) => {
                         let token = tokens.get(&name).copied().unwrap_or_else(Token::random);
                         let held = model.0.iter().position(|lease| lease.0 == name && lease.1 == token);
-                        leases.expire(at(now));
-                        prop_assert_eq!(leases.end(&key(name), token).is_some(), held.is_some());
-                        ended += u32::from(held.is_some());
+                        leases.expire(at(now), &mut graph);
+                        let ended = leases.end(&key(name), token);
+                        prop_assert_eq!(ended.is_some(), held.is_some());
+                        if let Some(edges) = ended {
+                            graph.release(edges);
+                        }
                         held.map(|held| model.0.remove(held));
                     }
                     Step::Kill(name) => {
-                        leases.kill(key(name).text());
+                        leases.kill(&key(name), &mut graph);
                         model.kill(name);
                     }
                     Step::KillDerived(name) => {
-                        leases.kill_derived(key(name).text());
+                        leases.kill_derived(&key(name), &mut graph);
                         let derived: Vec<u8> = model.0.iter()
                             .filter(|lease| lease.0 != name && lease.2.contains(&name))
                             .map(|lease| lease.0)
@@ -250,13 +268,13 @@ mod tests {
                     }
                     Step::Wait(seconds) => now += seconds,
                 }
-                leases.expire(at(now));
+                leases.expire(at(now), &mut graph);
                 model.0.retain(|lease| lease.3 > now);
-                let held = u32::try_from(model.0.len()).unwrap();
-                let dead: HashSet<EdgeId> = leases.dead.iter().copied().collect();
-                prop_assert_eq!(u32::try_from(dead.len()).unwrap(), taken - held - ended, "edges, each once");
-                let names: HashSet<u8> = model.0.iter().flat_map(|lease| lease.2.iter().copied()).collect();
-                prop_assert_eq!(leases.sizes(), (model.0.len(), names.len(), model.0.len()));
+                let held = model.0.len();
+                prop_assert_eq!(leases.sizes(), (held, held, held));
+                let ties: usize = model.0.iter().map(|lease| lease.4).sum();
+                graph.check();
+                prop_assert_eq!(graph.sizes().1, ties, "an edge for each name of a lease");
             }
         }
     }

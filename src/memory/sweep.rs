@@ -177,7 +177,7 @@ impl Sweep {
                     }
                     None => {
                         // What is being loaded may have been read from what was still there.
-                        table.kill_leases(prefix);
+                        table.tell_of_all(prefix);
                         Some(*removed)
                     }
                 }

@@ -3,6 +3,7 @@
 //! Pure: no clock, no I/O. One function inserts and one removes; between a change to the map and the
 //! change to its byte count there is no second place.
 
+mod gate;
 #[cfg(test)]
 mod invariants;
 mod lease;
@@ -10,6 +11,7 @@ mod walk;
 
 use std::time::Duration;
 
+use self::gate::{Change, Told};
 use super::dependency::{Dependencies, EdgeId};
 use super::eviction::{Node, Nodes, Policy};
 use super::expiry::{Expiry, Moment, NO_SEAT, Seats};
@@ -85,7 +87,7 @@ pub(crate) struct Table {
     index: Index,
     expiry: Expiry,
     dependencies: Dependencies,
-    /// Loads under way. A change of a key is told to them before it is made.
+    /// Loads under way. The gate tells them of each change before it is made.
     leases: Leases,
     policy: Policy,
     capacity: usize,
@@ -178,8 +180,8 @@ impl Table {
 
     /// Writes an entry, with its TTL and dependencies or without any, whatever was there.
     pub(crate) fn write(&mut self, write: Write, now: Moment) {
-        self.changed(&write.key);
-        let slot = self.put(write, now);
+        let told = self.tell(&write.key, Change::Written);
+        let slot = self.put(write, now, told);
         self.entries[slot].era = self.era;
         self.make_room();
     }
@@ -187,12 +189,12 @@ impl Table {
     /// As [`write`](Self::write), because of what was there: a clearing that was to take that takes
     /// this too, or what was cleared would live on in it.
     pub(crate) fn overwrite(&mut self, write: Write, now: Moment) {
-        self.changed(&write.key);
-        self.put(write, now);
+        let told = self.tell(&write.key, Change::Written);
+        self.put(write, now, told);
         self.make_room();
     }
 
-    fn put(&mut self, write: Write, now: Moment) -> Slot {
+    fn put(&mut self, write: Write, now: Moment, told: Told) -> Slot {
         let Write {
             key,
             value,
@@ -203,12 +205,12 @@ impl Table {
         self.reclaim_expired(&depends_on, now);
         let slot = match self.locate(&key) {
             Some(slot) => {
-                self.replace_value(slot, value);
+                self.replace_value(slot, value, &told);
                 slot
             }
-            None => self.insert(key, value),
+            None => self.insert(key, value, &told),
         };
-        self.set_due(slot, due(ttl, now));
+        self.set_due(slot, due(ttl, now), told);
         let edges = self.dependencies.attach(slot, &depends_on);
         let released = std::mem::replace(&mut self.entries[slot].edges, edges);
         // What the old edges alone kept goes now, and not what the new ones keep as well.
@@ -228,19 +230,20 @@ impl Table {
             if let Some(slot) = self.locate(name)
                 && self.entries[slot].due <= now
             {
-                self.remove(slot, Departure::Expired);
+                let told = self.tell_of(slot, Change::Expired);
+                self.remove(slot, Departure::Expired, told);
             }
         }
     }
 
     /// Changes a value and nothing else of its entry: false if there is no entry.
     pub(crate) fn rewrite(&mut self, key: &Key, value: Value, now: Moment) -> bool {
-        self.changed(key);
+        let told = self.tell(key, Change::Written);
         let Some(slot) = self.find(key, now) else {
             return false;
         };
         self.counters.sets += 1;
-        self.replace_value(slot, value);
+        self.replace_value(slot, value, &told);
         self.make_room();
         true
     }
@@ -250,7 +253,8 @@ impl Table {
         let Some(slot) = self.find(key, now) else {
             return false;
         };
-        self.set_due(slot, due(ttl, now));
+        let told = self.tell_of(slot, Change::Renewed);
+        self.set_due(slot, due(ttl, now), told);
         self.make_room();
         true
     }
@@ -261,17 +265,18 @@ impl Table {
         let Some(slot) = self.find(key, now) else {
             return false;
         };
-        self.replace_value(slot, value);
-        self.set_due(slot, due(ttl, now));
+        let told = self.tell_of(slot, Change::Renewed);
+        self.replace_value(slot, value, &told);
+        self.set_due(slot, due(ttl, now), told);
         self.make_room();
         true
     }
 
     /// Removes an entry: its value, if it was there.
     pub(crate) fn delete(&mut self, key: &Key, now: Moment) -> Option<Value> {
-        self.changed(key);
+        let told = self.tell(key, Change::Deleted);
         let slot = self.find(key, now)?;
-        Some(self.remove(slot, Departure::Deleted).value)
+        Some(self.remove(slot, Departure::Deleted, told).value)
     }
 
     /// The slot of an entry, expired or not.
@@ -303,7 +308,7 @@ impl Table {
     }
 
     /// The one place where entries come in.
-    fn insert(&mut self, key: Key, value: Value) -> Slot {
+    fn insert(&mut self, key: Key, value: Value, _: &Told) -> Slot {
         self.mutate(|table| {
             let hash = key.hash();
             let entry = Entry {
@@ -325,7 +330,7 @@ impl Table {
     }
 
     /// The one place where entries go out.
-    fn remove(&mut self, slot: Slot, departure: Departure) -> Entry {
+    fn remove(&mut self, slot: Slot, departure: Departure, _: Told) -> Entry {
         self.mutate(|table| {
             if departure != Departure::Evicted {
                 table.policy.remove(&mut table.entries, slot);
@@ -393,7 +398,7 @@ impl Table {
     }
 
     /// Changes the value of an entry in place.
-    fn replace_value(&mut self, slot: Slot, value: Value) {
+    fn replace_value(&mut self, slot: Slot, value: Value, _: &Told) {
         self.mutate(|table| {
             let before = table.entries[slot].bytes();
             let entry = &mut table.entries[slot];
@@ -404,7 +409,7 @@ impl Table {
     }
 
     /// Moves an entry's deadline.
-    fn set_due(&mut self, slot: Slot, due: Moment) {
+    fn set_due(&mut self, slot: Slot, due: Moment, _: Told) {
         self.mutate(|table| {
             let was = std::mem::replace(&mut table.entries[slot].due, due);
             match (table.entries[slot].seat, due) {
@@ -434,7 +439,8 @@ impl Table {
             let Some(slot) = self.mutate(|table| table.policy.victim(&mut table.entries)) else {
                 return self.mutate(|table| table.forget_tombstones(true));
             };
-            self.remove(slot, Departure::Evicted);
+            let told = self.tell_of(slot, Change::Evicted);
+            self.remove(slot, Departure::Evicted, told);
         }
     }
 }

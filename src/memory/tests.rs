@@ -3,6 +3,7 @@
 mod engine;
 mod eviction;
 mod interleaving;
+mod leases;
 mod model;
 mod table;
 mod tombstones;

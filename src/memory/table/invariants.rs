@@ -23,6 +23,7 @@ impl Table {
         }
         let bytes: usize = entries.iter().map(|entry| entry.bytes()).sum();
         assert_eq!(self.bytes, bytes + timed * footprint::DEADLINE);
+        self.dependencies.check();
         let (names, edges, tombstones) = self.dependencies.sizes();
         assert!(tombstones <= names, "a tombstone is a name");
         assert!(self.dependencies.bytes() >= names * footprint::NAME + edges * footprint::EDGE);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::dependency::EdgeId;
 use super::super::expiry::Moment;
 use super::Table;
+use super::gate::Change;
 use crate::key::Key;
 use crate::request::{Aged, LeaseAction, LeaseAnswer, Token, Write};
 use crate::ttl::whole_millis;
@@ -30,7 +31,8 @@ impl Table {
             } => self.take_lease(&key, token, &names, ttl, now),
             LeaseAction::Fulfil { token, write } => {
                 if clearing {
-                    self.changed(&write.key);
+                    // The clearing is to remove what this was made from.
+                    let _ = self.tell(&write.key, Change::Deleted);
                 }
                 let edges = self.end_lease(&write.key, token, now);
                 if let Some(edges) = edges {
@@ -38,7 +40,7 @@ impl Table {
                     // Last, for what they keep may be what the entry depends on too.
                     self.mutate(|table| table.dependencies.release(edges));
                 } else {
-                    self.given_unstored(&write.key);
+                    self.tell_of_unstored(&write.key);
                 }
                 LeaseAnswer::Stored(edges.is_some())
             }
@@ -50,7 +52,7 @@ impl Table {
                         self.mutate(|table| table.dependencies.leave_tombstone(&key, edges))
                     }
                     Some(edges) => self.mutate(|table| table.dependencies.release(edges)),
-                    None if given => self.given_unstored(&key),
+                    None if given => self.tell_of_unstored(&key),
                     None => {}
                 }
                 self.forget_tombstones(false);
@@ -72,8 +74,11 @@ impl Table {
             return LeaseAnswer::Held { token, remaining };
         }
         self.reclaim_expired(names, now);
-        let edges = self.mutate(|table| table.dependencies.attach_load(names));
-        self.leases.take(key, token, names, now.after(ttl), edges);
+        let until = now.after(ttl);
+        self.mutate(|table| {
+            let graph = &mut table.dependencies;
+            table.leases.take(key, token, names, until, graph);
+        });
         self.make_room();
         LeaseAnswer::Taken {
             present: self.find(key, now).map(|slot| Aged {
@@ -89,33 +94,10 @@ impl Table {
         self.leases.end(key, token)
     }
 
-    /// A value of `key` was given out whose lease is dead: what is loaded from it dies too.
-    fn given_unstored(&mut self, key: &Key) {
-        self.leases.kill_derived(key.text());
-        self.release_leases();
-    }
-
-    fn expire_leases(&mut self, now: Moment) {
-        self.leases.expire(now);
-        self.release_leases();
-    }
-
-    /// Kills all leases with a name that begins so.
-    pub(crate) fn kill_leases(&mut self, prefix: &str) {
-        self.leases.kill_all(prefix);
-        self.release_leases();
-    }
-
-    /// Takes the edges of leases that have died out of the graph.
-    pub(super) fn release_leases(&mut self) {
-        while let Some(edges) = self.leases.dead() {
-            self.mutate(|table| table.dependencies.release(edges));
-        }
-    }
-
     /// A write that is no change: what is loaded from the key meanwhile may be stored too.
     fn fulfil(&mut self, write: Write, now: Moment) {
-        let slot = self.put(write, now);
+        let told = self.tell(&write.key, Change::Stored);
+        let slot = self.put(write, now, told);
         self.entries[slot].era = self.era;
         self.make_room();
     }
@@ -124,14 +106,6 @@ impl Table {
         match self.entries[slot].due {
             Moment::NEVER => None,
             due => Some(whole_millis(due.left(now))),
-        }
-    }
-
-    /// A key has changed, or an entry that there was under it.
-    pub(super) fn changed(&mut self, key: &Key) {
-        if !self.leases.is_empty() {
-            self.leases.kill(key.text());
-            self.release_leases();
         }
     }
 }

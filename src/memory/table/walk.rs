@@ -3,6 +3,7 @@
 use super::super::dependency::{Dependent, NameId};
 use super::super::expiry::Moment;
 use super::super::slab::Slot;
+use super::gate::{Change, Told};
 use super::{Departure, Entry, Table};
 use crate::key::Key;
 use crate::request::Page;
@@ -21,7 +22,8 @@ impl Table {
         {
             let Entry { due, seat, .. } = self.entries[slot];
             if due <= now {
-                self.remove(slot, Departure::Expired);
+                let told = self.tell_of(slot, Change::Expired);
+                self.remove(slot, Departure::Expired, told);
             } else {
                 self.mutate(|table| table.expiry.update(seat, due, &mut table.entries));
             }
@@ -53,7 +55,7 @@ impl Table {
 
     /// Begins a clearing: the era before which entries are removed by [`clear`](Self::clear).
     pub(crate) fn begin_era(&mut self, prefix: &str) -> u32 {
-        self.kill_leases(prefix);
+        self.tell_of_all(prefix);
         self.era = self.era.wrapping_add(1);
         self.era
     }
@@ -77,12 +79,9 @@ impl Table {
             // Eras are compared as the distance around a circle, so that they may wrap.
             let older = (entry.era.wrapping_sub(era) as i32) < 0;
             if older && entry.key.as_str().starts_with(prefix) {
-                if !self.leases.is_empty() {
-                    // It may have been read since the clearing began, by what is being loaded since.
-                    let key = entry.key.clone();
-                    self.changed(&key);
-                }
-                removed += u64::from(self.remove_at(slot, Departure::Deleted, now));
+                // It may have been read since the clearing began, by what is being loaded since.
+                let told = self.tell_of(slot, Change::Deleted);
+                removed += u64::from(self.remove_at(slot, Departure::Deleted, told, now));
             }
         }
         (removed, (stop < self.entries.end()).then_some(stop))
@@ -91,9 +90,9 @@ impl Table {
     /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives
     /// the name under which its dependents are to be drained.
     pub(crate) fn condemn(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
-        self.changed(key);
+        let told = self.tell(key, Change::Invalidated);
         let alive = match self.locate(key) {
-            Some(slot) => self.remove_at(slot, Departure::Invalidated, now),
+            Some(slot) => self.remove_at(slot, Departure::Invalidated, told, now),
             None => false,
         };
         (alive, self.mutate(|table| table.dependencies.condemn(key)))
@@ -110,7 +109,8 @@ impl Table {
             Some(Dependent::Tombstone(tombstone)) => {
                 if !self.leases.is_empty() {
                     let key = self.dependencies.key(tombstone).clone();
-                    self.changed(&key);
+                    // There is no entry of that key.
+                    let _ = self.tell(&key, Change::Invalidated);
                     // What kept the tombstone may have been what was being loaded.
                     if self.dependencies.dependent(name) != Some(Dependent::Tombstone(tombstone)) {
                         return Some((false, None));
@@ -120,7 +120,7 @@ impl Table {
                 Some((false, condemned.then_some(tombstone)))
             }
             // A name is condemned once its leases are dead, and those have no edges any more.
-            Some(Dependent::Load) | None => {
+            Some(Dependent::Load(_)) | None => {
                 self.mutate(|table| table.dependencies.forget_condemned(name));
                 None
             }
@@ -128,9 +128,10 @@ impl Table {
     }
 
     /// Removes an entry for whatever reason, counting it as expired if it was: whether it was alive.
-    fn remove_at(&mut self, slot: Slot, departure: Departure, now: Moment) -> bool {
+    fn remove_at(&mut self, slot: Slot, departure: Departure, told: Told, now: Moment) -> bool {
         let expired = self.entries[slot].due <= now;
-        self.remove(slot, if expired { Departure::Expired } else { departure });
+        let departure = if expired { Departure::Expired } else { departure };
+        self.remove(slot, departure, told);
         !expired
     }
 }

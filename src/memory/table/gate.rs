@@ -1,0 +1,78 @@
+//! The one gate of changes: whatever changes an entry tells it first, and it tells the loads.
+//!
+//! The functions that change the map take a [`Told`], which only the gate makes. So a change that tells nothing does
+//! not compile.
+
+use super::super::expiry::Moment;
+use super::super::slab::Slot;
+use super::Table;
+use crate::key::Key;
+
+/// What happens to an entry, or to its key if there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A caller writes it.
+    Written,
+    /// A load stores what it has made. Who loads from the key meanwhile may store that too.
+    Stored,
+    /// It gets another TTL, and at most a value in which that is noted.
+    Renewed,
+    /// A caller deletes it, or a clearing does.
+    Deleted,
+    /// A caller invalidates it.
+    Invalidated,
+    Expired,
+    Evicted,
+}
+
+impl Change {
+    /// Whether what is loaded from the key may be old now.
+    fn ends_loads(self) -> bool {
+        match self {
+            Change::Written | Change::Deleted | Change::Invalidated => true,
+            Change::Stored | Change::Renewed | Change::Expired | Change::Evicted => false,
+        }
+    }
+}
+
+/// The proof that the gate was told of a change.
+#[derive(Debug)]
+#[must_use = "a change that is told is made"]
+pub(super) struct Told(());
+
+impl Table {
+    /// Tells of a change of this key, which is about to be made.
+    pub(super) fn tell(&mut self, key: &Key, change: Change) -> Told {
+        if change.ends_loads() && !self.leases.is_empty() {
+            self.mutate(|table| table.leases.kill(key, &mut table.dependencies));
+        }
+        debug_assert!(
+            !change.ends_loads() || self.dependencies.loads_of(key).is_empty(),
+            "no load survives a change of what it is made from"
+        );
+        Told(())
+    }
+
+    /// Tells of a change of an entry, which is about to be made.
+    pub(super) fn tell_of(&mut self, slot: Slot, change: Change) -> Told {
+        if !change.ends_loads() || self.leases.is_empty() {
+            return Told(());
+        }
+        let key = self.entries[slot].key.clone();
+        self.tell(&key, change)
+    }
+
+    /// Tells that all keys which begin so change: what is loaded from any of them may be old.
+    pub(crate) fn tell_of_all(&mut self, prefix: &str) {
+        self.mutate(|table| table.leases.kill_all(prefix, &mut table.dependencies));
+    }
+
+    /// A value of `key` was given out and is not stored: what is loaded from it may be old, and is not stored either.
+    pub(super) fn tell_of_unstored(&mut self, key: &Key) {
+        self.mutate(|table| table.leases.kill_derived(key, &mut table.dependencies));
+    }
+
+    pub(super) fn expire_leases(&mut self, now: Moment) {
+        self.mutate(|table| table.leases.expire(now, &mut table.dependencies));
+    }
+}

@@ -1,0 +1,112 @@
+//! Leases in the graph of dependencies.
+
+use std::time::Duration;
+
+use super::super::expiry::Moment;
+use super::super::table::Table;
+use super::Keys;
+use crate::request::{LeaseAction, LeaseAnswer, Names, Token};
+
+fn now() -> Moment {
+    Moment::since_start(Duration::ZERO)
+}
+
+/// A table, and the lease that each key took last.
+struct World {
+    keys: Keys,
+    table: Table,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            keys: Keys::new(),
+            table: Table::new(1 << 20),
+        }
+    }
+
+    fn take(&mut self, key: &str, names: &[&str]) -> Token {
+        let token = Token::random();
+        let action = LeaseAction::Take {
+            key: self.keys.key(key),
+            token,
+            names: names.iter().map(|name| self.keys.key(name)).collect(),
+            ttl: Duration::from_secs(30),
+        };
+        let answer = self.table.serve_lease(action, false, now());
+        assert!(matches!(answer, LeaseAnswer::Taken { .. }), "{answer:?}");
+        self.table.check();
+        token
+    }
+
+    fn end(&mut self, key: &str, token: Token, given: bool) {
+        let action = LeaseAction::End {
+            key: self.keys.key(key),
+            token,
+            names: Names::default(),
+            given,
+        };
+        self.table.serve_lease(action, false, now());
+        self.table.check();
+    }
+
+    /// Whether what was loaded is stored.
+    fn fulfil(&mut self, key: &str, token: Token, names: &[&str]) -> bool {
+        let write = self.keys.write(key, names);
+        let answer = self
+            .table
+            .serve_lease(LeaseAction::Fulfil { token, write }, false, now());
+        self.table.check();
+        answer == LeaseAnswer::Stored(true)
+    }
+
+    fn write(&mut self, key: &str, names: &[&str]) {
+        self.table.write(self.keys.write(key, names), now());
+        self.table.check();
+    }
+}
+
+#[test]
+fn a_change_finds_a_load_behind_what_another_left() {
+    let mut world = World::new();
+    world.write("page", &["part"]);
+    let later = world.take("other", &["row"]);
+    // It is given out and not stored, so what it was made from stays known as long as the page does.
+    let first = world.take("part", &["row"]);
+    world.end("part", first, true);
+    world.write("row", &[]);
+    assert!(!world.fulfil("other", later, &["row"]));
+}
+
+#[test]
+fn a_change_finds_each_load_among_entries() {
+    let mut world = World::new();
+    let mut loads = Vec::new();
+    for n in 0..20 {
+        world.write(&format!("before{n}"), &["row"]);
+        let key = format!("load{n}");
+        loads.push((world.take(&key, &["row", "other"]), key));
+        world.write(&format!("after{n}"), &["row", "other"]);
+    }
+    let (token, key) = loads.pop().unwrap();
+    assert!(world.fulfil(&key, token, &["row"]), "nothing has changed");
+    world.table.delete(&world.keys.key("row"), now());
+    for (token, key) in loads {
+        assert!(!world.fulfil(&key, token, &["row"]), "{key}");
+    }
+    world.take("load0", &["row"]);
+}
+
+#[test]
+fn what_is_loaded_from_what_is_loaded_ends_with_it() {
+    let mut world = World::new();
+    let part = world.take("part", &["row", "part"]);
+    let page = world.take("page", &["part"]);
+    let cycle = world.take("row", &["page"]);
+    let apart = world.take("apart", &["elsewhere"]);
+    world.write("row", &[]);
+    for (key, token) in [("part", part), ("page", page), ("row", cycle)] {
+        assert!(!world.fulfil(key, token, &[]), "{key}");
+    }
+    assert!(world.fulfil("apart", apart, &["elsewhere"]));
+}
