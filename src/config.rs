@@ -4,6 +4,7 @@
 mod address;
 #[cfg(feature = "redis")]
 mod options;
+mod query;
 #[cfg(feature = "redis")]
 mod redis;
 mod setting;

@@ -2,6 +2,15 @@
 //! [`Store::redis_command`](crate::Store::redis_command) and
 //! [`RedisConfig`](crate::RedisConfig) take.
 
+// The Redis engine beside it. `start` starts it, and `engine` is its actor: it takes requests from the queue, keeps their
+// deadlines, and drives connections. A request becomes a job (`job`) of one connection (`link`), which sends the jobs
+// that wait as one pipeline (`batch`) and hands out the replies (`reply`).
+//
+// What an operation sends and what the replies mean is in one place for each operation (`exchange`): reads in `values`,
+// writes in `writes`, steps of leases and locks in `lease` and `lock`, commands of the caller's own in `raw`. Work of
+// many steps is in `walk`. All of them stand on `wire`, what commands and replies are made of, on `layout`, how things
+// are named on the server, and on `script`, the Lua scripts.
+
 mod backoff;
 mod batch;
 mod connect;

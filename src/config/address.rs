@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion};
 
-use super::url::{REDIS_SCHEMES, parameters};
+use super::query::{REDIS_SCHEMES, parameters};
 use super::{Parameters, refuse};
 use crate::error::{Error, Result};
 

@@ -2,11 +2,9 @@
 
 #[cfg(feature = "redis")]
 use super::address::{self, Address};
+use super::query::{REDIS_SCHEMES, parameters};
 use super::{Parameters, refuse};
 use crate::error::Result;
-
-/// The schemes of Redis URLs.
-pub(super) const REDIS_SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
 
 /// Which engine a store's URL names.
 pub(super) enum Engine {
@@ -51,43 +49,6 @@ fn memory(rest: &str) -> Result<Parameters> {
         return refuse("memory:// takes no host, user or path".to_owned());
     }
     Ok(parameters(query))
-}
-
-/// The parameters of a URL's query, decoded as forms are: `+` is a space, `%2B` a plus.
-pub(super) fn parameters(query: &str) -> Parameters {
-    let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
-    parameters
-        .map(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            (decoded(name), decoded(value))
-        })
-        .collect()
-}
-
-/// A `%` that no two hexadecimal digits follow stays as it is.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        bytes.push(match (*first, tail) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    rest = tail;
-                    high << 4 | low
-                }
-                _ => b'%',
-            },
-            (byte, _) => byte,
-        });
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    // A digit of base 16 is under 16.
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::any::Any;
 use redis::{Arg, Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
-use super::wire::refuse_errors;
+use super::wire::{argument_bytes, refuse_errors};
 use crate::error::{Error, Result};
 use crate::request::{Asked, Raw, RawAnswer, RawCommand};
 use crate::stats::Stats;
@@ -49,13 +49,6 @@ impl Exchange for Raw {
             None => Err(unsupported()),
         };
         asked.answer(answer)
-    }
-}
-
-pub(super) fn argument_bytes(argument: Arg<&[u8]>) -> usize {
-    match argument {
-        Arg::Simple(bytes) => bytes.len(),
-        _ => 0,
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Value as Wire};
+use redis::{Arg, Cmd, Value as Wire};
 
 use super::fault;
 use super::layout::Layout;
-use super::raw::argument_bytes;
 use super::script::By;
 use crate::envelope::open;
 use crate::error::{Cause, Error, Result};
@@ -36,6 +35,13 @@ pub(super) fn bytes(command: &Cmd) -> usize {
     arguments
         .map(|argument| ARGUMENT + argument_bytes(argument))
         .sum()
+}
+
+pub(super) fn argument_bytes(argument: Arg<&[u8]>) -> usize {
+    match argument {
+        Arg::Simple(bytes) => bytes.len(),
+        _ => 0,
+    }
 }
 
 /// A TTL in whole milliseconds, as TTLs are checked to be. The longest is far below 2^63.

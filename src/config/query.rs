@@ -1,0 +1,43 @@
+//! What the URLs of all engines have in common: schemes, and parameters in the query.
+
+use super::Parameters;
+
+/// The schemes of Redis URLs.
+pub(super) const REDIS_SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
+
+/// The parameters of a URL's query, decoded as forms are: `+` is a space, `%2B` a plus.
+pub(super) fn parameters(query: &str) -> Parameters {
+    let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
+    parameters
+        .map(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            (decoded(name), decoded(value))
+        })
+        .collect()
+}
+
+/// A `%` that no two hexadecimal digits follow stays as it is.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        bytes.push(match (*first, tail) {
+            (b'+', _) => b' ',
+            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => {
+                    rest = tail;
+                    high << 4 | low
+                }
+                _ => b'%',
+            },
+            (byte, _) => byte,
+        });
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    // A digit of base 16 is under 16.
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
