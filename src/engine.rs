@@ -11,7 +11,7 @@ use kameo::actor::{ActorId, ActorRef};
 
 use crate::actor::queue::{QueueReceiver, Stamp};
 use crate::config::EngineKind;
-use crate::request::Watcher;
+use crate::request::Notifications;
 
 /// What a store has to know of its engine.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,11 @@ pub(crate) trait Engine: Send {
 
     /// Starts the engine's actors as members of `crew`. The actor that serves the request queue is added first, so
     /// that it is stopped last.
-    fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> impl Future<Output = Watchers> + Send;
+    fn start<S: Actor>(
+        self,
+        start: Start,
+        crew: &mut Crew<S>,
+    ) -> impl Future<Output = EngineNotifications> + Send;
 }
 
 /// What an engine is started with.
@@ -51,9 +55,9 @@ pub(crate) struct Start {
 
 /// How the lock scheduler and the load coordinator learn of what other processes do. `None` if there are none.
 #[derive(Debug, Default)]
-pub(crate) struct Watchers {
-    pub(crate) locks: Option<Watcher>,
-    pub(crate) leases: Option<Watcher>,
+pub(crate) struct EngineNotifications {
+    pub(crate) locks: Option<Notifications>,
+    pub(crate) leases: Option<Notifications>,
 }
 
 /// The actors of a store, each linked to its supervisor `S`. They are stopped in the reverse order of their start.

@@ -3,7 +3,7 @@
 use kameo::Actor;
 
 use crate::config::EngineConfig;
-use crate::engine::{Crew, Engine, Profile, Start, Watchers};
+use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
 use crate::memory::Memory;
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
@@ -18,7 +18,11 @@ pub(crate) fn profile(config: &EngineConfig) -> Profile {
 }
 
 /// Starts the engine that `config` names.
-pub(crate) async fn start<S: Actor>(config: EngineConfig, start: Start, crew: &mut Crew<S>) -> Watchers {
+pub(crate) async fn start<S: Actor>(
+    config: EngineConfig,
+    start: Start,
+    crew: &mut Crew<S>,
+) -> EngineNotifications {
     match config {
         EngineConfig::Memory { capacity_bytes } => Memory::new(capacity_bytes).start(start, crew).await,
         #[cfg(feature = "redis")]

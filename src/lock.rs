@@ -94,7 +94,7 @@ enum Command {
 }
 
 /// What the scheduler is told of: at most once by each waiter and once by each guard.
-enum Notification {
+enum Notice {
     /// The caller of a wish has gone.
     Left(u64),
     /// A guard was dropped, or released by a caller who waits for the answer.
@@ -108,7 +108,7 @@ enum Notification {
 pub(crate) struct Handle(Arc<Door>);
 
 struct Door {
-    inbox: InboxSender<Command, Notification>,
+    inbox: InboxSender<Command, Notice>,
     /// Numbers of waiters; a guard keeps that of the waiter it was granted to.
     numbers: AtomicU64,
     /// The runtime that the store was opened on.
@@ -118,7 +118,7 @@ struct Door {
 /// The scheduler's end of what its handles hold.
 #[derive(Debug)]
 pub(crate) struct Ends {
-    inbox: InboxReceiver<Command, Notification>,
+    inbox: InboxReceiver<Command, Notice>,
     patience: Duration,
 }
 
@@ -219,8 +219,8 @@ impl Handle {
     }
 
     /// Without a scheduler nobody is told: the lock ends with its TTL.
-    fn notify(&self, notification: Notification) {
-        self.0.inbox.notify(notification);
+    fn notify(&self, notice: Notice) {
+        self.0.inbox.notify(notice);
     }
 }
 
@@ -233,7 +233,7 @@ struct PlaceInLine<'a> {
 impl Drop for PlaceInLine<'_> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.handle.notify(Notification::Left(id));
+            self.handle.notify(Notice::Left(id));
         }
     }
 }
@@ -261,7 +261,7 @@ impl Sink {
                         None
                     }
                     Err(SendError::ActorNotRunning(outcome)) => outcome.result.ok(),
-                    // Nothing comes back: if a guard was sent, its drop notifies the scheduler.
+                    // Nothing comes back: if a guard was sent, its drop tells the scheduler.
                     Err(_) => None,
                 }
             }

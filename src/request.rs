@@ -9,7 +9,7 @@
 
 mod lease;
 mod lock;
-mod news;
+mod notification;
 mod operation;
 mod progress;
 mod raw;
@@ -24,7 +24,7 @@ use compact_str::CompactString;
 
 pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, PREFIX, Token};
 pub(crate) use self::lock::{LockAction, LockAnswer, LockStep};
-pub(crate) use self::news::{News, Topic, Watch, Watcher};
+pub(crate) use self::notification::{Notification, Notifications, Subject, Subscription};
 pub(crate) use self::operation::{Asked, Effect, Keys, Operation};
 pub(crate) use self::progress::Progress;
 pub(crate) use self::raw::{RawAnswer, RawCommand};

@@ -55,18 +55,18 @@ impl Actor for Supervisor {
             go_compatible: plan.go_compatible,
             max_value_bytes: plan.max_value_bytes,
         };
-        let watchers = engines::start(plan.engine, start, &mut crew).await;
+        let notifications = engines::start(plan.engine, start, &mut crew).await;
         let scheduler = Scheduler::spawn(lock::Start {
             ends: plan.locks,
             engine: plan.engine_keeps_locks.then(|| plan.sender.clone()),
-            watcher: watchers.locks,
+            notifications: notifications.locks,
             bounds: plan.lock_bounds,
         });
         crew.add("lock scheduler", scheduler).await;
         let coordinator = Coordinator::spawn(load::Start {
             ends: plan.loads,
             engine: plan.sender,
-            watcher: watchers.leases,
+            notifications: notifications.leases,
             bounds: plan.load_bounds,
         });
         crew.add("load coordinator", coordinator).await;

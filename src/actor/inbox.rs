@@ -1,6 +1,6 @@
-//! The queue of an actor that is called and notified: one FIFO for both.
+//! The queue of an actor that is called and told: one FIFO for both.
 //!
-//! A *call* takes room in the queue and waits for it if there is none. A *notification* says what its
+//! A *call* takes room in the queue and waits for it if there is none. A *notice* says what its
 //! sender has done already: it takes no room and never waits, so that a `Drop` can send it. Both are received
 //! in the order in which they were sent. A task that drops a guard and then calls is therefore served in
 //! that order, which two channels would not guarantee.
@@ -22,9 +22,9 @@ use crate::error::{Error, Phase, Result};
 
 /// What the actor receives.
 #[derive(Debug)]
-pub(crate) enum Received<Call, Notification> {
+pub(crate) enum Received<Call, Notice> {
     Call(Call),
-    Notification(Notification),
+    Notice(Notice),
 }
 
 /// Why a call did not enter the queue.
@@ -37,10 +37,10 @@ pub(crate) enum Refused<Call> {
 }
 
 /// An empty queue with room for `calls`, each of which waits for room for `patience` at most.
-pub(crate) fn inbox<Call, Notification>(
+pub(crate) fn inbox<Call, Notice>(
     calls: usize,
     patience: Duration,
-) -> (InboxSender<Call, Notification>, InboxReceiver<Call, Notification>) {
+) -> (InboxSender<Call, Notice>, InboxReceiver<Call, Notice>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let room = Arc::new(Mutex::new(Room {
         free: calls,
@@ -95,22 +95,22 @@ fn lock<Call>(room: &Mutex<Room<Call>>) -> MutexGuard<'_, Room<Call>> {
     room.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The sending end, shared by all who call and notify the actor.
-pub(crate) struct InboxSender<Call, Notification> {
-    queue: mpsc::UnboundedSender<Received<Call, Notification>>,
+/// The sending end, shared by all who call and tell the actor.
+pub(crate) struct InboxSender<Call, Notice> {
+    queue: mpsc::UnboundedSender<Received<Call, Notice>>,
     room: Arc<Mutex<Room<Call>>>,
     patience: Duration,
 }
 
-impl<Call, Notification> InboxSender<Call, Notification> {
+impl<Call, Notice> InboxSender<Call, Notice> {
     /// Whether the actor has gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
-    /// Notifies the actor. Once it has gone, this does nothing.
-    pub(crate) fn notify(&self, notification: Notification) {
-        let _ = self.queue.send(Received::Notification(notification));
+    /// Tells the actor. Once it has gone, this does nothing.
+    pub(crate) fn notify(&self, notice: Notice) {
+        let _ = self.queue.send(Received::Notice(notice));
     }
 
     /// Queues a call if there is room for it now.
@@ -184,7 +184,7 @@ impl<Call, Notification> InboxSender<Call, Notification> {
     }
 }
 
-impl<Call, Notification> Clone for InboxSender<Call, Notification> {
+impl<Call, Notice> Clone for InboxSender<Call, Notice> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
@@ -224,16 +224,16 @@ impl<Call, F: FnOnce()> Drop for PlaceInLine<'_, Call, F> {
 }
 
 /// The receiving end, part of the actor's state.
-pub(crate) struct InboxReceiver<Call, Notification> {
-    queue: mpsc::UnboundedReceiver<Received<Call, Notification>>,
+pub(crate) struct InboxReceiver<Call, Notice> {
+    queue: mpsc::UnboundedReceiver<Received<Call, Notice>>,
     /// Weak, so that the queue ends when its senders have gone.
-    sender: mpsc::WeakUnboundedSender<Received<Call, Notification>>,
+    sender: mpsc::WeakUnboundedSender<Received<Call, Notice>>,
     room: Arc<Mutex<Room<Call>>>,
 }
 
-impl<Call, Notification> InboxReceiver<Call, Notification> {
-    /// The next call or notification; `None` when all senders have gone.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Call, Notification>>> {
+impl<Call, Notice> InboxReceiver<Call, Notice> {
+    /// The next call or notice; `None` when all senders have gone.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received<Call, Notice>>> {
         let received = self.queue.poll_recv(cx);
         if let Poll::Ready(Some(Received::Call(_))) = &received {
             self.make_room();
@@ -242,7 +242,7 @@ impl<Call, Notification> InboxReceiver<Call, Notification> {
     }
 
     /// Refuses all that is sent from now on, and all who wait for room. Returns what is in the queue.
-    pub(crate) fn close(&mut self) -> Vec<Received<Call, Notification>> {
+    pub(crate) fn close(&mut self) -> Vec<Received<Call, Notice>> {
         let mut room = lock(&self.room);
         room.closed = true;
         let waiting = std::mem::take(&mut room.waiting);
@@ -269,13 +269,13 @@ impl<Call, Notification> InboxReceiver<Call, Notification> {
     }
 }
 
-impl<Call, Notification> Drop for InboxReceiver<Call, Notification> {
+impl<Call, Notice> Drop for InboxReceiver<Call, Notice> {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl<Call, Notification> fmt::Debug for InboxReceiver<Call, Notification> {
+impl<Call, Notice> fmt::Debug for InboxReceiver<Call, Notice> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("InboxReceiver")
     }
@@ -292,20 +292,20 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    /// An inbox of numbers, odd ones for calls and even ones for notifications.
+    /// An inbox of numbers, odd ones for calls and even ones for notices.
     fn numbers(calls: usize) -> (InboxSender<u32, u32>, InboxReceiver<u32, u32>) {
         inbox(calls, PATIENCE)
     }
 
     async fn next(receiver: &mut InboxReceiver<u32, u32>) -> u32 {
         match poll_fn(|cx| receiver.poll(cx)).await {
-            Some(Received::Call(number) | Received::Notification(number)) => number,
+            Some(Received::Call(number) | Received::Notice(number)) => number,
             None => panic!("the queue has ended"),
         }
     }
 
     #[tokio::test]
-    async fn calls_and_notifications_keep_their_order() {
+    async fn calls_and_notices_keep_their_order() {
         let (sender, mut receiver) = numbers(8);
         for number in 0..8 {
             if number % 2 == 0 {
@@ -332,7 +332,7 @@ mod tests {
             })
             .into();
         yield_now().await;
-        // Notifications need no room.
+        // Notices need no room.
         sender.notify(4);
         assert_eq!(next(&mut receiver).await, 1);
         // There is room for one, and the one who waits longest has it, although it was not polled.
@@ -376,7 +376,7 @@ mod tests {
         });
         yield_now().await;
         let left = receiver.close();
-        assert!(matches!(left[..], [Received::Call(1), Received::Notification(2)]));
+        assert!(matches!(left[..], [Received::Call(1), Received::Notice(2)]));
         assert!(matches!(waiting.await.unwrap(), Err(Error::Closed)));
         assert!(matches!(sender.call(5, || {}).await, Err(Error::Closed)));
         assert!(matches!(sender.try_call(5), Err(Refused::Closed(5))));

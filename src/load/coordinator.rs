@@ -29,7 +29,9 @@ use crate::actor::queue::QueueSender;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
-use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, News, Token, Topic, Watch, Watcher, Write};
+use crate::request::{
+    Lease, LeaseAction, LeaseAnswer, Names, Notification, Notifications, Subject, Subscription, Token, Write,
+};
 use crate::spread::Map;
 
 /// The most loads, and the most who wait for them.
@@ -45,14 +47,14 @@ pub(crate) struct Start {
     pub(crate) ends: Ends,
     pub(crate) engine: QueueSender,
     /// How it learns of other processes. Without one there are none.
-    pub(crate) watcher: Option<Watcher>,
+    pub(crate) notifications: Option<Notifications>,
     pub(crate) bounds: Bounds,
 }
 
 /// Owns the flights and the loaders, alone.
 pub(crate) struct Coordinator {
     ends: Ends,
-    watcher: Option<Watcher>,
+    notifications: Option<Notifications>,
     bounds: Bounds,
     flights: Flights,
     loads: Map<LoadId, Load>,
@@ -62,8 +64,8 @@ pub(crate) struct Coordinator {
     pending: PendingRequests<Asked, LeaseAnswer>,
     tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
     running: Map<task::Id, LoadId>,
-    /// Keys that are watched, by their names.
-    watched: HashMap<Arc<str>, Key>,
+    /// Keys whose leases are subscribed to, by their names.
+    subscribed: HashMap<Arc<str>, Key>,
     origin: Instant,
     alarm: Alarm,
 }
@@ -104,7 +106,7 @@ impl Actor for Coordinator {
         let origin = Instant::now();
         Ok(Self {
             ends: start.ends,
-            watcher: start.watcher,
+            notifications: start.notifications,
             bounds: start.bounds,
             flights: Flights::default(),
             loads: Map::default(),
@@ -113,7 +115,7 @@ impl Actor for Coordinator {
             pending: PendingRequests::new(start.engine),
             tasks: JoinSet::new(),
             running: Map::default(),
-            watched: HashMap::new(),
+            subscribed: HashMap::new(),
             origin,
             alarm: Alarm::new(),
         })
@@ -160,7 +162,7 @@ impl Turns for Coordinator {
     fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
         let mut done = self.poll_engine(cx);
         done |= self.poll_tasks(cx);
-        done |= self.poll_news(cx);
+        done |= self.poll_notifications(cx);
         done |= self.poll_inbox(cx);
         Step::of(done)
     }
@@ -213,34 +215,34 @@ impl Coordinator {
         true
     }
 
-    fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(watcher) = &mut self.watcher else {
+    fn poll_notifications(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(notifications) = &mut self.notifications else {
             return false;
         };
-        let Poll::Ready(Some(news)) = watcher.news.poll_recv(cx) else {
+        let Poll::Ready(Some(notification)) = notifications.received.poll_recv(cx) else {
             return false;
         };
-        match news {
-            News::Watching { key: name, .. } | News::Released { key: name, .. } => {
-                if let Some(key) = self.watched.get(&name).cloned() {
+        match notification {
+            Notification::Subscribed { key: name, .. } | Notification::Released { key: name, .. } => {
+                if let Some(key) = self.subscribed.get(&name).cloned() {
                     self.change(|flights, _, effects| flights.hear(Some(&key), effects));
                 }
             }
             // It asks again by itself.
-            News::Lost => {}
-            News::Missed { .. } => self.change(|flights, _, effects| flights.hear(None, effects)),
+            Notification::Lost => {}
+            Notification::Missed { .. } => self.change(|flights, _, effects| flights.hear(None, effects)),
         }
         true
     }
 
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
-        // While the engine's queue has no room, calls and notifications wait in ours, in their order.
+        // While the engine's queue has no room, calls and notices wait in ours, in their order.
         if self.pending.is_held_up() {
             return false;
         }
         match self.ends.inbox.poll(cx) {
             Poll::Ready(Some(Received::Call(command))) => self.begin(command),
-            Poll::Ready(Some(Received::Notification(left))) => {
+            Poll::Ready(Some(Received::Notice(left))) => {
                 self.callers.remove(&left.caller);
                 self.change(|flights, _, effects| {
                     if left.load_goes_on {

@@ -43,8 +43,8 @@ pub(crate) enum Effect {
     /// Report that a load of the key succeeded, and that the one before it had failed.
     Recovered(Key),
     /// Be told when the lease of a key ends that another process holds.
-    Watch(Key),
-    Unwatch(Key),
+    Subscribe(Key),
+    Unsubscribe(Key),
 }
 
 /// Whether somebody is told what a load made, though it is not stored.
@@ -135,7 +135,7 @@ struct Line {
     flying: Option<LoadId>,
     retry: Option<(Duration, u64)>,
     pause: Duration,
-    watched: bool,
+    subscribed: bool,
     /// A caller has been given something stale because the load takes long. Callers who come now and have
     /// something stale too do not wait for it.
     overdue: bool,
@@ -147,7 +147,7 @@ struct Asking {
     load: LoadId,
     seen: Seen,
     members: Vec<Member>,
-    /// There was news since.
+    /// A notification came since.
     again: bool,
 }
 
@@ -431,8 +431,8 @@ impl Flights {
             return;
         };
         let empty = line.asking.is_none() && line.late.is_empty() && line.abroad.is_empty();
-        if empty && std::mem::take(&mut line.watched) {
-            effects.push(Effect::Unwatch(key.clone()));
+        if empty && std::mem::take(&mut line.subscribed) {
+            effects.push(Effect::Unsubscribe(key.clone()));
         }
         if empty && line.flying.is_none() && line.retry.is_none() {
             self.lines.remove(key);

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::hold::View;
-use super::{Handle, Keep, Notification};
+use super::{Handle, Keep, Notice};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::ttl::Ttl;
@@ -244,7 +244,7 @@ impl LockGuard {
         if self.at_drop.take().is_none() {
             return Ok(Release::NotHeld);
         }
-        self.handle.notify(Notification::Released(self.id, Some(sender)));
+        self.handle.notify(Notice::Released(self.id, Some(sender)));
         receiver.await.unwrap_or(Err(Error::Closed))
     }
 
@@ -298,7 +298,7 @@ impl LockGuard {
     /// Ends the guard and leaves the lock held: its secret is what releases it now.
     pub(crate) fn into_secret(mut self) -> Secret {
         self.at_drop = None;
-        self.handle.notify(Notification::Forgotten(self.id));
+        self.handle.notify(Notice::Forgotten(self.id));
         self.secret.clone()
     }
 }
@@ -306,8 +306,8 @@ impl LockGuard {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         match self.at_drop.take() {
-            Some(AtDrop::Release) => self.handle.notify(Notification::Released(self.id, None)),
-            Some(AtDrop::Forget) => self.handle.notify(Notification::Forgotten(self.id)),
+            Some(AtDrop::Release) => self.handle.notify(Notice::Released(self.id, None)),
+            Some(AtDrop::Forget) => self.handle.notify(Notice::Forgotten(self.id)),
             None => {}
         }
     }

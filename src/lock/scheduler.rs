@@ -2,12 +2,12 @@
 
 mod answers;
 mod holds;
-mod news;
-mod pending;
+mod notifications;
 mod release;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -24,8 +24,8 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use self::news::Seen;
-use self::pending::{Asked, Grant, Holders, Pending};
+use self::notifications::Seen;
+use self::waiting::{Asked, Grant, Holders, Waiting};
 use super::backend::Backend;
 use super::guard::{LockGuard, Release};
 use super::hold::Hold;
@@ -33,12 +33,12 @@ use super::name::Name;
 use super::queue::{Bounds, Effect, Queues, Waiter};
 use super::releases::Releases;
 use super::tokens::Tokens;
-use super::{Command, Ends, Notification, Wish};
+use super::{Command, Ends, Notice, Wish};
 use crate::actor::inbox::Received;
 use crate::actor::queue::QueueSender;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::error::{Error, Result};
-use crate::request::{LockAction, LockAnswer, News, Topic, Watch, Watcher};
+use crate::request::{LockAction, LockAnswer, Notification, Notifications, Subject, Subscription};
 use crate::secret::Secret;
 use crate::spread::Map;
 
@@ -52,17 +52,17 @@ pub(crate) struct Start {
     /// Who keeps the locks. Without one, the scheduler does: all locks pass through it.
     pub(crate) engine: Option<QueueSender>,
     /// How it learns of other holders. Without one there are none.
-    pub(crate) watcher: Option<Watcher>,
+    pub(crate) notifications: Option<Notifications>,
     pub(crate) bounds: Bounds,
 }
 
 /// Owns the queues and the holds, alone.
 pub(crate) struct Scheduler {
     ends: Ends,
-    watcher: Option<Watcher>,
+    notifications: Option<Notifications>,
     queues: Queues<Grant>,
     /// Those who wait, and those for whom the engine is asked.
-    wishes: Map<Waiter, Pending>,
+    wishes: Map<Waiter, Waiting>,
     /// What is held through guards.
     holds: Map<u64, Hold>,
     holders: Map<Name, Holders>,
@@ -70,7 +70,8 @@ pub(crate) struct Scheduler {
     releases: Releases,
     /// What was last seen of each lock that somebody waits for or asks for, where others may hold it.
     seen: Map<Name, Seen>,
-    /// Those locks by what news call them. News of a channel that lingers may come before it is asked for.
+    /// The same locks by their keys, which notifications name. Those of a lingering channel may come before the first
+    /// question.
     known: HashMap<Arc<str>, Name>,
     /// The highest fencing tokens seen lately, where the server may forget.
     tokens: Tokens,
@@ -104,8 +105,8 @@ impl Actor for Scheduler {
         Ok(Self {
             ends: start.ends,
             // Another process may free a lock unnoticed.
-            queues: Queues::new(start.bounds, start.watcher.is_some()),
-            watcher: start.watcher,
+            queues: Queues::new(start.bounds, start.notifications.is_some()),
+            notifications: start.notifications,
             wishes: Map::default(),
             holds: Map::default(),
             holders: Map::default(),
@@ -150,7 +151,7 @@ impl Actor for Scheduler {
         self.look_at_the_clock();
         for received in self.ends.inbox.close() {
             match received {
-                Received::Notification(notification) => self.notified(notification),
+                Received::Notice(notice) => self.noticed(notice),
                 Received::Call(Command::Lock { sink, .. }) => drop(sink.send(Err(Error::Closed))),
                 // The others are told by their replies' end.
                 Received::Call(_) => {}
@@ -196,7 +197,7 @@ impl Turns for Scheduler {
 
     fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
         self.poll_backend(cx);
-        let mut done = self.poll_news(cx);
+        let mut done = self.poll_notifications(cx);
         done |= self.poll_inbox(cx);
         Step::of(done)
     }
@@ -215,25 +216,25 @@ impl Turns for Scheduler {
 
 impl Scheduler {
     fn poll_inbox(&mut self, cx: &mut Context<'_>) -> bool {
-        // While the engine's queue has no room, calls and notifications wait in ours, in their order.
+        // While the engine's queue has no room, calls and notices wait in ours, in their order.
         if self.backend.is_held_up() {
             return false;
         }
         match self.ends.inbox.poll(cx) {
             Poll::Ready(Some(Received::Call(command))) => self.begin(command),
-            Poll::Ready(Some(Received::Notification(notification))) => self.notified(notification),
+            Poll::Ready(Some(Received::Notice(notice))) => self.noticed(notice),
             Poll::Ready(None) | Poll::Pending => return false,
         }
         true
     }
 
-    fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(watcher) = &mut self.watcher else {
+    fn poll_notifications(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(notifications) = &mut self.notifications else {
             return false;
         };
-        match watcher.news.poll_recv(cx) {
-            Poll::Ready(Some(news)) => {
-                self.hear(news);
+        match notifications.received.poll_recv(cx) {
+            Poll::Ready(Some(notification)) => {
+                self.hear(notification);
                 true
             }
             _ => false,
@@ -291,7 +292,7 @@ impl Scheduler {
 
     /// Whether all locks of the engine pass through this scheduler, so that there is nobody to be fair to.
     fn is_alone(&self) -> bool {
-        self.watcher.is_none()
+        self.notifications.is_none()
     }
 }
 

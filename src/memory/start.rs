@@ -6,7 +6,7 @@ use kameo::actor::Spawn;
 use super::engine::{MemoryEngine, Setup};
 use crate::actor::queue::Stamp;
 use crate::config::EngineKind;
-use crate::engine::{Crew, Engine, Profile, Start, Watchers};
+use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
 
 /// The memory engine, configured.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Engine for Memory {
         }
     }
 
-    async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> Watchers {
+    async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
         let capacity_bytes = self.capacity_bytes;
         let setup = Setup {
             queue: start.queue,
@@ -41,6 +41,6 @@ impl Engine for Memory {
         };
         crew.add("memory engine", MemoryEngine::spawn(setup)).await;
         tracing::debug!(capacity_bytes, "the memory engine has started");
-        Watchers::default()
+        EngineNotifications::default()
     }
 }

@@ -1,7 +1,7 @@
 //! How things are named on the server: values by their physical keys, and what is kept beside them.
 
 use crate::key::RESERVED_PREFIX;
-use crate::request::Topic;
+use crate::request::Subject;
 
 /// What a ghosts set's name begins with; see `scripts/drain.lua`.
 const GHOSTS: &str = "cachestore:ghosts:{";
@@ -68,20 +68,20 @@ impl Layout {
     }
 
     /// Where it is announced what becomes of this.
-    pub(super) fn channel_of(topic: &Topic) -> String {
-        match topic {
-            Topic::Lock(key) => Self::channel(key),
-            Topic::Lease(key) => Self::lease(key),
+    pub(super) fn channel_of(subject: &Subject) -> String {
+        match subject {
+            Subject::Lock(key) => Self::channel(key),
+            Subject::Lease(key) => Self::lease(key),
         }
     }
 
     /// What is announced there.
-    pub(super) fn topic_of(channel: &str) -> Option<Topic> {
+    pub(super) fn subject_of(channel: &str) -> Option<Subject> {
         let channel = channel.strip_suffix('}')?;
         if let Some(key) = channel.strip_prefix(LOCK) {
-            return Some(Topic::Lock(key.into()));
+            return Some(Subject::Lock(key.into()));
         }
-        channel.strip_prefix(LEASE).map(|key| Topic::Lease(key.into()))
+        channel.strip_prefix(LEASE).map(|key| Subject::Lease(key.into()))
     }
 
     pub(super) fn ghosts(name: &str) -> String {

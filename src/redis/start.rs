@@ -7,14 +7,14 @@ use tokio::sync::mpsc;
 use super::engine::{RedisEngine, Setup};
 use super::generation::Generation;
 use super::lock::MAY_NOT_PUBLISH;
-use super::subscriber::{Subscriber, Subscriptions};
+use super::subscriber::{Subscriber, SubscriberStart};
 use crate::actor::queue::Stamp;
 use crate::config::{EngineKind, RedisOptions};
-use crate::engine::{Crew, Engine, Profile, Start, Watchers};
-use crate::request::Watcher;
+use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
+use crate::request::Notifications;
 
-/// How much news may wait for the actor that it is for.
-const NEWS: usize = 1024;
+/// How many notifications may wait for an actor.
+const NOTIFICATIONS: usize = 1024;
 
 /// The Redis engine, configured.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Engine for Redis {
         }
     }
 
-    async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> Watchers {
+    async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
         let generation = Generation::first();
         let engine = RedisEngine::spawn(Setup {
             queue: start.queue,
@@ -51,28 +51,28 @@ impl Engine for Redis {
             go_compatible: start.go_compatible,
         });
         crew.add("Redis engine", engine).await;
-        let (watch, watches) = mpsc::unbounded_channel();
-        let (locks, lock_news) = mpsc::channel(NEWS);
-        let (leases, lease_news) = mpsc::channel(NEWS);
-        let subscriber = Subscriber::spawn(Subscriptions {
+        let (subscribe, subscriptions) = mpsc::unbounded_channel();
+        let (locks, lock_notifications) = mpsc::channel(NOTIFICATIONS);
+        let (leases, lease_notifications) = mpsc::channel(NOTIFICATIONS);
+        let subscriber = Subscriber::spawn(SubscriberStart {
             options: self.options,
             generation,
-            watches,
+            subscriptions,
             locks,
             leases,
         });
         crew.add("Redis subscriber", subscriber).await;
         tracing::debug!("the Redis engine has started");
-        Watchers {
-            locks: Some(Watcher {
-                watch: watch.clone(),
-                news: lock_news,
+        EngineNotifications {
+            locks: Some(Notifications {
+                subscriptions: subscribe.clone(),
+                received: lock_notifications,
                 beside_pollers: start.go_compatible,
                 may_not_announce: MAY_NOT_PUBLISH,
             }),
-            leases: Some(Watcher {
-                watch,
-                news: lease_news,
+            leases: Some(Notifications {
+                subscriptions: subscribe,
+                received: lease_notifications,
                 beside_pollers: false,
                 may_not_announce: MAY_NOT_PUBLISH,
             }),

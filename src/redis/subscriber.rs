@@ -3,7 +3,7 @@
 //! for. It never fails: without it, waiters sleep until the holder's time is over.
 
 mod channels;
-mod listener;
+mod sender;
 
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::channels::{Change, Channels};
-use self::listener::Listener;
+use self::sender::NotificationSender;
 use super::backoff::Backoff;
 use super::connect::{in_time, introduction, unopened};
 use super::connection_log::{ConnectionLog, why};
@@ -35,7 +35,7 @@ use super::scanner::Bounds;
 use super::stream::{Pulse, Stream};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::{RedisOptions, Target};
-use crate::request::{News, Topic, Watch};
+use crate::request::{Notification, Subject, Subscription};
 
 /// How often the connection is asked for a sign of life at most and at least, while somebody waits. Between
 /// these it is as often as a server may be silent that owes an answer.
@@ -45,22 +45,22 @@ const FORBIDDEN: Duration = Duration::from_secs(30);
 
 /// What the subscriber is started with.
 #[derive(Debug)]
-pub(super) struct Subscriptions {
+pub(super) struct SubscriberStart {
     pub(super) options: Box<RedisOptions>,
     pub(super) generation: Generation,
-    pub(super) watches: mpsc::UnboundedReceiver<Watch>,
+    pub(super) subscriptions: mpsc::UnboundedReceiver<Subscription>,
     /// Who is told of locks.
-    pub(super) locks: mpsc::Sender<News>,
+    pub(super) locks: mpsc::Sender<Notification>,
     /// Who is told of leases.
-    pub(super) leases: mpsc::Sender<News>,
+    pub(super) leases: mpsc::Sender<Notification>,
 }
 
 /// Owns the connection, alone.
 pub(super) struct Subscriber {
     options: Arc<RedisOptions>,
-    watches: mpsc::UnboundedReceiver<Watch>,
-    locks: Listener,
-    leases: Listener,
+    subscriptions: mpsc::UnboundedReceiver<Subscription>,
+    locks: NotificationSender,
+    leases: NotificationSender,
     channels: Channels,
     line: Line,
     generation: Generation,
@@ -108,7 +108,7 @@ struct Session {
 /// The one command that is under way.
 struct Command {
     /// What it subscribes to.
-    topics: Vec<Topic>,
+    subjects: Vec<Subject>,
     /// The answer has to be there by then.
     until: Instant,
     /// Ready when the server has confirmed it.
@@ -124,17 +124,17 @@ impl fmt::Debug for Subscriber {
 }
 
 impl Actor for Subscriber {
-    type Args = Subscriptions;
+    type Args = SubscriberStart;
     type Error = Infallible;
 
-    async fn on_start(start: Subscriptions, _: ActorRef<Self>) -> Result<Self, Infallible> {
+    async fn on_start(start: SubscriberStart, _: ActorRef<Self>) -> Result<Self, Infallible> {
         let now = Instant::now();
         Ok(Self {
             log: ConnectionLog::new("notifications", &start.options.target),
             options: Arc::new(*start.options),
-            watches: start.watches,
-            locks: Listener::new(start.locks),
-            leases: Listener::new(start.leases),
+            subscriptions: start.subscriptions,
+            locks: NotificationSender::new(start.locks),
+            leases: NotificationSender::new(start.leases),
             channels: Channels::default(),
             line: Line::Down { retry: now },
             born: start.generation.current(),
@@ -169,10 +169,10 @@ impl Turns for Subscriber {
     const TURN: usize = 256;
 
     fn step(&mut self, cx: &mut Context<'_>, _: usize) -> Step {
-        match self.watches.poll_recv(cx) {
-            Poll::Ready(Some(watch)) => {
-                // Those who watch come in numbers: one command serves them all.
-                self.follow(watch);
+        match self.subscriptions.poll_recv(cx) {
+            Poll::Ready(Some(subscription)) => {
+                // Subscriptions come in numbers: one command serves them all.
+                self.follow(subscription);
                 return Step::Done(1);
             }
             Poll::Ready(None) => return Step::Ended,
@@ -192,14 +192,14 @@ impl Turns for Subscriber {
 }
 
 impl Subscriber {
-    fn follow(&mut self, watch: Watch) {
-        match watch {
-            Watch::Begin(topic) => {
-                if let Some(since) = self.channels.begin(&topic) {
-                    self.watching(&topic, since);
+    fn follow(&mut self, subscription: Subscription) {
+        match subscription {
+            Subscription::Begin(subject) => {
+                if let Some(since) = self.channels.begin(&subject) {
+                    self.subscribed(&subject, since);
                 }
             }
-            Watch::End(topic) => self.channels.end(topic, Instant::now()),
+            Subscription::End(subject) => self.channels.end(subject, Instant::now()),
         }
     }
 
@@ -286,15 +286,15 @@ impl Subscriber {
                 self.lose(&"the server did not confirm a subscription or a sign of life");
                 return true;
             }
-            let topics = std::mem::take(&mut command.topics);
+            let subjects = std::mem::take(&mut command.subjects);
             session.command = None;
             session.heard = now;
             if session.proven.is_none() {
                 session.proven = Some(now);
                 self.log.opened(now);
             }
-            for topic in self.channels.confirmed(topics, now) {
-                self.watching(&topic, now);
+            for subject in self.channels.confirmed(subjects, now) {
+                self.subscribed(&subject, now);
             }
             return true;
         }
@@ -357,7 +357,7 @@ impl Subscriber {
     /// Closes the connection. It is opened again at `retry`, if somebody waits then.
     fn close(&mut self, retry: Instant) {
         self.channels.lost();
-        self.locks.tell(News::Lost);
+        self.locks.tell(Notification::Lost);
         self.line = Line::Down { retry };
     }
 
@@ -385,21 +385,21 @@ impl Subscriber {
         let token = std::str::from_utf8(message.get_payload_bytes())
             .ok()
             .and_then(|text| text.parse().ok());
-        if let Some(topic) = Layout::topic_of(message.get_channel_name()) {
-            let key = topic.key().clone();
-            self.listener(&topic).tell(News::Released { key, token });
+        if let Some(subject) = Layout::subject_of(message.get_channel_name()) {
+            let key = subject.key().clone();
+            self.sender(&subject).tell(Notification::Released { key, token });
         }
     }
 
-    fn watching(&mut self, topic: &Topic, since: Instant) {
-        let key = topic.key().clone();
-        self.listener(topic).tell(News::Watching { key, since });
+    fn subscribed(&mut self, subject: &Subject, since: Instant) {
+        let key = subject.key().clone();
+        self.sender(subject).tell(Notification::Subscribed { key, since });
     }
 
-    fn listener(&mut self, topic: &Topic) -> &mut Listener {
-        match topic {
-            Topic::Lock(_) => &mut self.locks,
-            Topic::Lease(_) => &mut self.leases,
+    fn sender(&mut self, subject: &Subject) -> &mut NotificationSender {
+        match subject {
+            Subject::Lock(_) => &mut self.locks,
+            Subject::Lease(_) => &mut self.leases,
         }
     }
 }
@@ -437,20 +437,20 @@ async fn open_line(options: Arc<RedisOptions>) -> crate::Result<Opened> {
 }
 
 fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {
-    let names = |topics: &[Topic]| -> Vec<String> { topics.iter().map(Layout::channel_of).collect() };
+    let names = |subjects: &[Subject]| -> Vec<String> { subjects.iter().map(Layout::channel_of).collect() };
     match change {
-        Change::Subscribe(topics) => {
-            let channels = names(&topics);
+        Change::Subscribe(subjects) => {
+            let channels = names(&subjects);
             Command {
-                topics,
+                subjects,
                 until,
                 answer: Box::pin(async move { sink.subscribe(channels).await }),
             }
         }
-        Change::Unsubscribe(topics) => {
-            let channels = names(&topics);
+        Change::Unsubscribe(subjects) => {
+            let channels = names(&subjects);
             Command {
-                topics: Vec::new(),
+                subjects: Vec::new(),
                 until,
                 answer: Box::pin(async move { sink.unsubscribe(channels).await }),
             }
@@ -460,7 +460,7 @@ fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {
 
 fn ping(mut sink: PubSubSink, until: Instant) -> Command {
     Command {
-        topics: Vec::new(),
+        subjects: Vec::new(),
         until,
         answer: Box::pin(async move { sink.ping::<redis::Value>().await.map(drop) }),
     }

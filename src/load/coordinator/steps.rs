@@ -159,14 +159,14 @@ impl Coordinator {
                 }
             }
             Effect::Recovered(key) => tracing::warn!(?key, "loads succeed again"),
-            Effect::Watch(key) => {
+            Effect::Subscribe(key) => {
                 let name: Arc<str> = Arc::from(key.as_str());
-                self.watched.insert(name.clone(), key);
-                self.watch(Watch::Begin(Topic::Lease(name)));
+                self.subscribed.insert(name.clone(), key);
+                self.subscribe(Subscription::Begin(Subject::Lease(name)));
             }
-            Effect::Unwatch(key) => {
-                if let Some((name, _)) = self.watched.remove_entry(key.as_str()) {
-                    self.watch(Watch::End(Topic::Lease(name)));
+            Effect::Unsubscribe(key) => {
+                if let Some((name, _)) = self.subscribed.remove_entry(key.as_str()) {
+                    self.subscribe(Subscription::End(Subject::Lease(name)));
                 }
             }
         }
@@ -261,10 +261,10 @@ impl Coordinator {
         hand(caller, answer);
     }
 
-    fn watch(&self, watch: Watch) {
-        if let Some(watcher) = &self.watcher {
+    fn subscribe(&self, subscription: Subscription) {
+        if let Some(notifications) = &self.notifications {
             // Without it, who waits asks again after a while.
-            let _ = watcher.watch.send(watch);
+            let _ = notifications.subscriptions.send(subscription);
         }
     }
 }

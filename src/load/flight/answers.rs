@@ -107,9 +107,9 @@ impl Flights {
         let (waiting, idle): (Vec<Member>, Vec<Member>) =
             members.into_iter().partition(|member| member.caller.is_some());
         line.abroad = waiting.clone();
-        if !waiting.is_empty() && !line.watched {
-            line.watched = true;
-            effects.push(Effect::Watch(key.clone()));
+        if !waiting.is_empty() && !line.subscribed {
+            line.subscribed = true;
+            effects.push(Effect::Subscribe(key.clone()));
         }
         for member in waiting {
             if let Some(load) = self.loads.get_mut(&member.load) {

@@ -1,6 +1,6 @@
 //! What the scheduler does with the engine's answers.
 
-use super::pending::Question;
+use super::waiting::Question;
 use super::*;
 use crate::lock::queue::Answer;
 
@@ -82,10 +82,10 @@ impl Scheduler {
             }) => {
                 self.saw(name, token, Some(question.sent));
                 self.remember(name, token);
-                if let Some(pending) = self.wishes.get_mut(&waiter) {
-                    pending.error = None;
-                    pending.uncertain = false;
-                    pending.pause = AFTER_FAILURE;
+                if let Some(waiting) = self.wishes.get_mut(&waiter) {
+                    waiting.error = None;
+                    waiting.uncertain = false;
+                    waiting.pause = AFTER_FAILURE;
                 }
                 // The engine counts in whole milliseconds: what has less left is asked for in one.
                 let sleep = (remaining + jitter(remaining, alone)).max(Duration::from_millis(1));
@@ -102,11 +102,11 @@ impl Scheduler {
         let lost = matches!(error, Error::OutcomeUnknown(_));
         let passing = lost || error.is_retryable();
         let mut pause = AFTER_FAILURE;
-        if let Some(pending) = self.wishes.get_mut(&waiter) {
-            pending.uncertain |= lost;
-            pending.error = Some(error);
-            pause = pending.pause;
-            pending.pause = (pause * 2).min(LONGEST_AFTER_FAILURE);
+        if let Some(waiting) = self.wishes.get_mut(&waiter) {
+            waiting.uncertain |= lost;
+            waiting.error = Some(error);
+            pause = waiting.pause;
+            waiting.pause = (pause * 2).min(LONGEST_AFTER_FAILURE);
         }
         Answer::Failed {
             retry: passing.then(|| self.elapsed + pause + jitter(pause, false)),
@@ -119,7 +119,7 @@ impl Scheduler {
     }
 
     fn renew_answered(&mut self, waiter: Waiter, question: Question, answer: Result<LockAnswer>) {
-        let Some(name) = self.wishes.get(&waiter).map(|pending| pending.name.clone()) else {
+        let Some(name) = self.wishes.get(&waiter).map(|waiting| waiting.name.clone()) else {
             return;
         };
         match answer {

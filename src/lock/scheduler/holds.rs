@@ -10,16 +10,16 @@ use crate::lock::own_part;
 impl Scheduler {
     /// Makes a guard of a wish, and sends it. If nobody takes it, the lock is released.
     pub(super) fn grant(&mut self, waiter: Waiter, grant: &Grant) {
-        let Some(pending) = self.wishes.remove(&waiter) else {
+        let Some(waiting) = self.wishes.remove(&waiter) else {
             return;
         };
-        let Pending {
+        let Waiting {
             name,
             wish,
             sink,
             handle,
             ..
-        } = pending;
+        } = waiting;
         let sent = grant.question.sent;
         // It is known: this grant was answered.
         let token = grant.token.unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What the scheduler does when it is asked, and what follows from its queues.
 
-use super::pending::Question;
+use super::waiting::Question;
 use super::*;
 use crate::error::Cause;
 
@@ -22,7 +22,7 @@ impl Scheduler {
                     return;
                 }
                 let name = Name::from(wish.key.clone());
-                let pending = Pending {
+                let waiting = Waiting {
                     name: name.clone(),
                     wish,
                     sink,
@@ -31,18 +31,18 @@ impl Scheduler {
                     uncertain: false,
                     pause: super::answers::AFTER_FAILURE,
                 };
-                if pending.wish.own_secret {
-                    self.releases.stop(&name, &pending.wish.secret, self.now);
+                if waiting.wish.own_secret {
+                    self.releases.stop(&name, &waiting.wish.secret, self.now);
                 }
-                if pending.wish.own_secret && self.queues.has_line(&name) {
-                    let question = self.question(&pending.wish);
+                if waiting.wish.own_secret && self.queues.has_line(&name) {
+                    let question = self.question(&waiting.wish);
                     let (secret, ttl) = (question.secret.clone(), question.ttl);
                     let known = self.tokens.highest(&name);
-                    self.wishes.insert(id, pending);
+                    self.wishes.insert(id, waiting);
                     let asked = Asked::Renew { waiter: id, question };
                     return self.ask(&name, LockAction::Renew { secret, ttl, known }, asked);
                 }
-                self.wishes.insert(id, pending);
+                self.wishes.insert(id, waiting);
                 self.line_up(id);
             }
             Command::Extend { id, ttl, reply } => self.extend(id, ttl, Some(reply)),
@@ -70,11 +70,11 @@ impl Scheduler {
 
     /// The wish takes its place at the end of its line.
     pub(super) fn line_up(&mut self, waiter: Waiter) {
-        let Some(pending) = self.wishes.get(&waiter) else {
+        let Some(waiting) = self.wishes.get(&waiter) else {
             return;
         };
-        let name = pending.name.clone();
-        let until = pending
+        let name = waiting.name.clone();
+        let until = waiting
             .wish
             .until
             .map(|until| until.saturating_duration_since(self.origin));
@@ -88,10 +88,10 @@ impl Scheduler {
     pub(super) fn carry_out(&mut self, effect: Effect<Grant>) {
         match effect {
             Effect::Ask(name, waiter) => {
-                let Some(pending) = self.wishes.get(&waiter) else {
+                let Some(waiting) = self.wishes.get(&waiter) else {
                     return;
                 };
-                let question = self.question(&pending.wish);
+                let question = self.question(&waiting.wish);
                 let (secret, ttl) = (question.secret.clone(), question.ttl);
                 let known = self.tokens.highest(&name);
                 self.know(&name);
@@ -115,11 +115,11 @@ impl Scheduler {
             }
             Effect::Refuse(waiter) => self.give_up(waiter, Error::LockHeld),
             Effect::Fail(waiter) => self.give_up(waiter, Error::Closed),
-            Effect::Subscribe(name) => self.watch(&name, Watch::Begin),
+            Effect::Subscribe(name) => self.subscribe(&name, Subscription::Begin),
             Effect::End { name, subscribed } => {
                 self.forget_line(&name);
                 if subscribed {
-                    self.watch(&name, Watch::End);
+                    self.subscribe(&name, Subscription::End);
                 }
             }
         }
@@ -137,19 +137,19 @@ impl Scheduler {
 
     /// Ends a wish with the backend's last error, or else with this one.
     fn give_up(&mut self, waiter: Waiter, error: Error) {
-        let pending = self.wishes.get_mut(&waiter);
-        let last = pending.and_then(|pending| pending.error.take());
+        let waiting = self.wishes.get_mut(&waiter);
+        let last = waiting.and_then(|waiting| waiting.error.take());
         self.conclude(waiter, Err(last.unwrap_or(error)));
     }
 
     /// Ends a wish: its caller is told, and what it may hold is released.
     pub(super) fn conclude(&mut self, waiter: Waiter, answer: Result<LockGuard>) {
-        let Some(pending) = self.wishes.remove(&waiter) else {
+        let Some(waiting) = self.wishes.remove(&waiter) else {
             return;
         };
-        let uncertain = pending.uncertain && answer.is_err();
-        drop(pending.sink.send(answer));
-        self.release_uncertain(uncertain, pending.name, &pending.wish);
+        let uncertain = waiting.uncertain && answer.is_err();
+        drop(waiting.sink.send(answer));
+        self.release_uncertain(uncertain, waiting.name, &waiting.wish);
     }
 
     fn release_uncertain(&mut self, uncertain: bool, name: Name, wish: &Wish) {
@@ -159,16 +159,16 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn notified(&mut self, notification: Notification) {
-        match notification {
-            Notification::Left(waiter) => {
-                if let Some(pending) = self.wishes.remove(&waiter) {
-                    self.release_uncertain(pending.uncertain, pending.name, &pending.wish);
+    pub(super) fn noticed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Left(waiter) => {
+                if let Some(waiting) = self.wishes.remove(&waiter) {
+                    self.release_uncertain(waiting.uncertain, waiting.name, &waiting.wish);
                 }
                 self.leave(waiter);
             }
-            Notification::Released(hold, reply) => self.release(hold, reply),
-            Notification::Forgotten(hold) => drop(self.forget(hold)),
+            Notice::Released(hold, reply) => self.release(hold, reply),
+            Notice::Forgotten(hold) => drop(self.forget(hold)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The scheduler between an engine and news that a test makes up, on a paused clock.
+//! The scheduler between an engine and notifications that a test makes up, on a paused clock.
 
 use kameo::actor::Spawn;
 use kameo::message::Message;
@@ -21,8 +21,8 @@ struct World {
     actor: ActorRef<Scheduler>,
     keys: KeyMaker,
     engine: QueueReceiver,
-    news: mpsc::Sender<News>,
-    watches: mpsc::UnboundedReceiver<Watch>,
+    notifications: mpsc::Sender<Notification>,
+    subscriptions: mpsc::UnboundedReceiver<Subscription>,
 }
 
 fn bounds() -> Bounds {
@@ -43,18 +43,18 @@ impl World {
             patience: PATIENCE,
         };
         let (sender, engine) = queue::request_queue(&room, Stamp::All, &tokio::runtime::Handle::current());
-        let (watch, watches) = mpsc::unbounded_channel();
-        let (news, told) = mpsc::channel(16);
-        let watcher = Watcher {
-            watch,
-            news: told,
+        let (subscribe, subscriptions) = mpsc::unbounded_channel();
+        let (told, received) = mpsc::channel(16);
+        let notifications = Notifications {
+            subscriptions: subscribe,
+            received,
             beside_pollers: false,
             may_not_announce: "",
         };
         let actor = Scheduler::spawn(Start {
             ends,
             engine: Some(sender),
-            watcher: Some(watcher),
+            notifications: Some(notifications),
             bounds: bounds(),
         });
         Self {
@@ -62,8 +62,8 @@ impl World {
             actor,
             keys: KeyMaker::new(100, false),
             engine,
-            news,
-            watches,
+            notifications: told,
+            subscriptions,
         }
     }
 
@@ -88,13 +88,16 @@ impl World {
         assert!(asked.is_err(), "{asked:?}");
     }
 
-    async fn watched(&mut self) -> Instant {
-        assert!(matches!(self.watches.recv().await, Some(Watch::Begin(_))));
+    async fn has_subscribed(&mut self) -> Instant {
+        assert!(matches!(
+            self.subscriptions.recv().await,
+            Some(Subscription::Begin(_))
+        ));
         Instant::now()
     }
 
-    async fn tell(&self, news: News) {
-        self.news.send(news).await.unwrap();
+    async fn tell(&self, notification: Notification) {
+        self.notifications.send(notification).await.unwrap();
     }
 }
 
@@ -129,8 +132,8 @@ fn busy(token: u64) -> Result<LockAnswer> {
     })
 }
 
-fn released(token: u64) -> News {
-    News::Released {
+fn released(token: u64) -> Notification {
+    Notification::Released {
         key: "k".into(),
         token: Some(token),
     }
@@ -138,7 +141,7 @@ fn released(token: u64) -> News {
 
 /// A lingering channel is faster than the engine's answer.
 #[tokio::test(start_paused = true)]
-async fn news_that_overtake_a_refusal_are_not_lost() {
+async fn notifications_that_overtake_a_refusal_are_not_lost() {
     let mut world = World::new();
     let waiter = world.lock(TTL);
     let first = world.asked().await;
@@ -151,16 +154,16 @@ async fn news_that_overtake_a_refusal_are_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_refused_after_the_watch_began_does_not_ask_again() {
+async fn a_head_refused_after_the_subscription_began_does_not_ask_again() {
     let mut world = World::new();
     let since = Instant::now();
     tokio::time::advance(MS).await;
     let waiter = world.lock(TTL);
     world.asked().await.reply.send(busy(7));
-    world.watched().await;
+    world.has_subscribed().await;
     let key: Arc<str> = "k".into();
     world
-        .tell(News::Watching {
+        .tell(Notification::Subscribed {
             key: key.clone(),
             since,
         })
@@ -171,9 +174,9 @@ async fn who_was_refused_after_the_watch_began_does_not_ask_again() {
     world.is_silent().await;
     // There was a gap.
     let since = Instant::now();
-    world.tell(News::Watching { key, since }).await;
+    world.tell(Notification::Subscribed { key, since }).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
-    world.tell(News::Missed { lost: false }).await;
+    world.tell(Notification::Missed { lost: false }).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
     world.tell(released(7)).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(granted(8));
@@ -193,9 +196,9 @@ async fn a_waiter_asks_once_more_at_its_deadline() {
     let mut world = World::new();
     let (late, next) = (world.lock(10 * MS), world.lock(TTL));
     world.asked().await.reply.send(busy(7));
-    world.watched().await;
+    world.has_subscribed().await;
     pass_unnoticed(10 * MS);
-    world.news.try_send(released(7)).unwrap();
+    world.notifications.try_send(released(7)).unwrap();
     world.asked().await.reply.send(busy(8));
     world.asked().await.reply.send(granted(9));
     let refused = late.await.unwrap();
@@ -298,7 +301,7 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
     let _actor = Scheduler::spawn(Start {
         ends,
         engine: None,
-        watcher: None,
+        notifications: None,
         bounds: bounds(),
     });
     let guard = handle.lock(wish(&keys, Duration::ZERO)).await.unwrap();
@@ -316,8 +319,8 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
     assert!(waiter.await.unwrap().unwrap().fencing_token() > token);
 }
 
-fn watching(since: Instant) -> News {
-    News::Watching {
+fn subscribed(since: Instant) -> Notification {
+    Notification::Subscribed {
         key: "k".into(),
         since,
     }
@@ -343,23 +346,23 @@ async fn a_head_polls_unless_it_would_hear_of_the_release() {
     let mut world = World::new();
     let waiter = world.lock(TTL);
     assert!((20..=41).contains(&questions(&mut world, true).await), "not yet");
-    world.tell(watching(Instant::now())).await;
+    world.tell(subscribed(Instant::now())).await;
     assert_eq!(questions(&mut world, true).await, 1, "what it may have missed");
     assert_eq!(questions(&mut world, true).await, 0);
-    world.tell(News::Lost).await;
+    world.tell(Notification::Lost).await;
     assert!(
         (20..=41).contains(&questions(&mut world, true).await),
         "the connection is lost"
     );
-    world.tell(watching(Instant::now())).await;
+    world.tell(subscribed(Instant::now())).await;
     assert!(
         (20..=41).contains(&questions(&mut world, false).await),
         "the holder is silent"
     );
     // An overflow hides which of both was told last.
-    world.tell(News::Missed { lost: false }).await;
+    world.tell(Notification::Missed { lost: false }).await;
     assert_eq!(questions(&mut world, true).await, 1);
-    world.tell(News::Missed { lost: true }).await;
+    world.tell(Notification::Missed { lost: true }).await;
     assert!((20..=41).contains(&questions(&mut world, true).await));
     waiter.abort();
 }
@@ -372,8 +375,8 @@ async fn a_head_that_missed_nothing_stops_to_poll() {
     tokio::time::advance(MS).await;
     let waiter = world.lock(TTL);
     world.asked().await.reply.send(busy(7));
-    world.watched().await;
-    world.tell(watching(since)).await;
+    world.has_subscribed().await;
+    world.tell(subscribed(since)).await;
     assert_eq!(questions(&mut world, true).await, 0);
     world.tell(released(7)).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(granted(8));

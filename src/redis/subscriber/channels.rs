@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::request::Topic;
+use crate::request::Subject;
 
 /// How long a channel stays that nobody wants any more. A lock with one waiter after the other is
 /// subscribed to once.
@@ -22,17 +22,17 @@ const BATCH: usize = 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// To be told of by [`Channels::confirmed`].
-    Subscribe(Vec<Topic>),
-    Unsubscribe(Vec<Topic>),
+    Subscribe(Vec<Subject>),
+    Unsubscribe(Vec<Subject>),
 }
 
 /// All channels of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
-    known: HashMap<Topic, Channel>,
+    known: HashMap<Subject, Channel>,
     /// Wanted, and no command for them is under way.
-    unasked: HashSet<Topic>,
-    lingering: BTreeSet<(Instant, Topic)>,
+    unasked: HashSet<Subject>,
+    lingering: BTreeSet<(Instant, Subject)>,
 }
 
 #[derive(Debug)]
@@ -45,10 +45,10 @@ struct Channel {
 
 impl Channels {
     /// It is wanted. Since when it has been subscribed to without a gap, if it is.
-    pub(super) fn begin(&mut self, topic: &Topic) -> Option<Instant> {
-        if let Some(channel) = self.known.get_mut(topic) {
+    pub(super) fn begin(&mut self, subject: &Subject) -> Option<Instant> {
+        if let Some(channel) = self.known.get_mut(subject) {
             if let Some(until) = channel.until.take() {
-                self.lingering.remove(&(until, topic.clone()));
+                self.lingering.remove(&(until, subject.clone()));
             }
             return channel.since;
         }
@@ -56,30 +56,30 @@ impl Channels {
             since: None,
             until: None,
         };
-        self.known.insert(topic.clone(), channel);
-        self.unasked.insert(topic.clone());
+        self.known.insert(subject.clone(), channel);
+        self.unasked.insert(subject.clone());
         None
     }
 
     /// It is not wanted any more.
-    pub(super) fn end(&mut self, topic: Topic, now: Instant) {
-        if self.unasked.remove(&topic) {
-            self.known.remove(&topic);
-        } else if let Some(channel) = self.known.get_mut(&topic)
+    pub(super) fn end(&mut self, subject: Subject, now: Instant) {
+        if self.unasked.remove(&subject) {
+            self.known.remove(&subject);
+        } else if let Some(channel) = self.known.get_mut(&subject)
             && channel.until.is_none()
         {
             let until = now + LINGER;
             channel.until = Some(until);
-            self.lingering.insert((until, topic));
+            self.lingering.insert((until, subject));
         }
     }
 
     /// What the server is to be asked at `now`, if no command is under way.
     pub(super) fn next_change(&mut self, now: Instant) -> Option<Change> {
         if !self.unasked.is_empty() {
-            let some: Vec<Topic> = self.unasked.iter().take(BATCH).cloned().collect();
-            for topic in &some {
-                self.unasked.remove(topic);
+            let some: Vec<Subject> = self.unasked.iter().take(BATCH).cloned().collect();
+            for subject in &some {
+                self.unasked.remove(subject);
             }
             return Some(Change::Subscribe(some));
         }
@@ -95,19 +95,19 @@ impl Channels {
         while let Some((until, _)) = self.lingering.first()
             && (*until <= horizon || self.lingering.len() > most)
             && gone.len() < BATCH
-            && let Some((_, topic)) = self.lingering.pop_first()
+            && let Some((_, subject)) = self.lingering.pop_first()
         {
-            self.known.remove(&topic);
-            gone.push(topic);
+            self.known.remove(&subject);
+            gone.push(subject);
         }
         (!gone.is_empty()).then_some(Change::Unsubscribe(gone))
     }
 
     /// The server has confirmed these at `now`: those that are still wanted.
-    pub(super) fn confirmed(&mut self, topics: Vec<Topic>, now: Instant) -> Vec<Topic> {
-        let mut wanted = topics;
-        wanted.retain(|topic| {
-            self.known.get_mut(topic).is_some_and(|channel| {
+    pub(super) fn confirmed(&mut self, subjects: Vec<Subject>, now: Instant) -> Vec<Subject> {
+        let mut wanted = subjects;
+        wanted.retain(|subject| {
+            self.known.get_mut(subject).is_some_and(|channel| {
                 channel.since = Some(now);
                 channel.until.is_none()
             })

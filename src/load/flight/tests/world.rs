@@ -181,7 +181,7 @@ impl World {
             Effect::Failing(load, ..) => {
                 assert!(self.open.contains(&load), "it is told before it is forgotten")
             }
-            Effect::Recovered(_) | Effect::Watch(_) | Effect::Unwatch(_) => {}
+            Effect::Recovered(_) | Effect::Subscribe(_) | Effect::Unsubscribe(_) => {}
         }
     }
 

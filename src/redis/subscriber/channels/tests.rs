@@ -6,39 +6,42 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn topic(n: usize) -> Topic {
-    Topic::Lock(format!("k{n}").into())
+fn subject(n: usize) -> Subject {
+    Subject::Lock(format!("k{n}").into())
 }
 
 #[test]
 fn a_channel_with_one_waiter_after_the_other_is_subscribed_to_once() {
     let (mut channels, mut now) = (Channels::default(), Instant::now());
-    assert_eq!(channels.begin(&topic(0)), None);
-    assert_eq!(channels.next_change(now), Some(Change::Subscribe(vec![topic(0)])));
+    assert_eq!(channels.begin(&subject(0)), None);
+    assert_eq!(
+        channels.next_change(now),
+        Some(Change::Subscribe(vec![subject(0)]))
+    );
     let since = now;
-    assert_eq!(channels.confirmed(vec![topic(0)], now), [topic(0)]);
+    assert_eq!(channels.confirmed(vec![subject(0)], now), [subject(0)]);
     for _ in 0..10 {
-        channels.end(topic(0), now);
+        channels.end(subject(0), now);
         now += LINGER - MS;
         assert_eq!(channels.next_change(now), None);
         assert!(!channels.are_wanted());
-        assert_eq!(channels.begin(&topic(0)), Some(since), "at once");
+        assert_eq!(channels.begin(&subject(0)), Some(since), "at once");
         assert_eq!(channels.next_change(now), None);
     }
-    channels.end(topic(0), now);
+    channels.end(subject(0), now);
     assert_eq!(channels.next_due(), Some(now + LINGER));
     assert_eq!(
         channels.next_change(now + LINGER),
-        Some(Change::Unsubscribe(vec![topic(0)]))
+        Some(Change::Unsubscribe(vec![subject(0)]))
     );
-    assert_eq!(channels.begin(&topic(0)), None, "it has to be asked for again");
+    assert_eq!(channels.begin(&subject(0)), None, "it has to be asked for again");
 }
 
 #[test]
 fn who_ends_before_the_server_is_asked_costs_no_command() {
     let (mut channels, now) = (Channels::default(), Instant::now());
-    channels.begin(&topic(0));
-    channels.end(topic(0), now);
+    channels.begin(&subject(0));
+    channels.end(subject(0), now);
     assert_eq!(channels.next_change(now + 2 * LINGER), None);
     assert!(channels.known.is_empty());
 }
@@ -46,16 +49,16 @@ fn who_ends_before_the_server_is_asked_costs_no_command() {
 #[test]
 fn no_more_linger_than_may_and_those_whose_time_is_near_go_together() {
     let (mut channels, mut now) = (Channels::default(), Instant::now());
-    let all: Vec<Topic> = (0..=LINGERING).map(topic).collect();
-    for topic in &all {
-        channels.begin(topic);
+    let all: Vec<Subject> = (0..=LINGERING).map(subject).collect();
+    for subject in &all {
+        channels.begin(subject);
     }
     let Some(Change::Subscribe(asked)) = channels.next_change(now) else {
         panic!("nothing is asked for")
     };
     channels.confirmed(asked, now);
-    for topic in &all {
-        channels.end(topic.clone(), now);
+    for subject in &all {
+        channels.end(subject.clone(), now);
         now += MS;
     }
     let Some(Change::Unsubscribe(first)) = channels.next_change(now) else {
@@ -75,20 +78,20 @@ fn no_more_linger_than_may_and_those_whose_time_is_near_go_together() {
 fn a_reconnect_asks_for_what_is_wanted_and_nothing_else() {
     let (mut channels, now) = (Channels::default(), Instant::now());
     for n in 0..3 {
-        channels.begin(&topic(n));
+        channels.begin(&subject(n));
     }
     channels.next_change(now);
-    channels.confirmed((0..3).map(topic).collect(), now);
-    channels.end(topic(1), now);
+    channels.confirmed((0..3).map(subject).collect(), now);
+    channels.end(subject(1), now);
     channels.lost();
     assert_eq!(channels.next_due(), None);
     let Some(Change::Subscribe(mut asked)) = channels.next_change(now + MS) else {
         panic!("nothing is asked for")
     };
     asked.sort();
-    assert_eq!(asked, [topic(0), topic(2)]);
+    assert_eq!(asked, [subject(0), subject(2)]);
     assert_eq!(channels.confirmed(asked, now + MS).len(), 2, "each is told again");
-    assert_eq!(channels.begin(&topic(0)), Some(now + MS), "there was a gap");
+    assert_eq!(channels.begin(&subject(0)), Some(now + MS), "there was a gap");
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -107,47 +110,47 @@ struct World {
     channels: Channels,
     under_way: Option<Change>,
     /// Since when the server has each.
-    subscribed: HashMap<Topic, Instant>,
-    wanted: HashSet<Topic>,
-    told: HashMap<Topic, Instant>,
+    subscribed: HashMap<Subject, Instant>,
+    wanted: HashSet<Subject>,
+    told: HashMap<Subject, Instant>,
 }
 
 impl World {
     fn step(&mut self, step: Step, now: &mut Instant) {
         match step {
             Step::Begin(n) => {
-                if self.wanted.insert(topic(n)) {
-                    match self.channels.begin(&topic(n)) {
-                        Some(since) => self.told.insert(topic(n), since),
-                        None => self.told.remove(&topic(n)),
+                if self.wanted.insert(subject(n)) {
+                    match self.channels.begin(&subject(n)) {
+                        Some(since) => self.told.insert(subject(n), since),
+                        None => self.told.remove(&subject(n)),
                     };
                 }
             }
             Step::End(n) => {
-                if self.wanted.remove(&topic(n)) {
-                    self.channels.end(topic(n), *now);
+                if self.wanted.remove(&subject(n)) {
+                    self.channels.end(subject(n), *now);
                 }
             }
             Step::Serve => match self.under_way.take() {
-                Some(Change::Subscribe(topics)) => {
-                    for topic in &topics {
-                        let before = self.subscribed.insert(topic.clone(), *now);
+                Some(Change::Subscribe(subjects)) => {
+                    for subject in &subjects {
+                        let before = self.subscribed.insert(subject.clone(), *now);
                         assert_eq!(before, None, "subscribed twice");
                     }
-                    for topic in self.channels.confirmed(topics, *now) {
-                        assert!(self.wanted.contains(&topic), "told though it is not wanted");
-                        self.told.insert(topic, *now);
+                    for subject in self.channels.confirmed(subjects, *now) {
+                        assert!(self.wanted.contains(&subject), "told though it is not wanted");
+                        self.told.insert(subject, *now);
                     }
                 }
-                Some(Change::Unsubscribe(topics)) => {
-                    for topic in topics {
-                        assert!(self.subscribed.remove(&topic).is_some(), "unsubscribed twice");
+                Some(Change::Unsubscribe(subjects)) => {
+                    for subject in subjects {
+                        assert!(self.subscribed.remove(&subject).is_some(), "unsubscribed twice");
                     }
                 }
                 None => {
                     self.under_way = self.channels.next_change(*now);
                     if let Some(Change::Unsubscribe(gone)) = &self.under_way {
-                        assert!(gone.iter().all(|topic| !self.wanted.contains(topic)));
+                        assert!(gone.iter().all(|subject| !self.wanted.contains(subject)));
                     }
                 }
             },
@@ -159,10 +162,10 @@ impl World {
             }
             Step::Pass(millis) => *now += Duration::from_millis(millis),
         }
-        for topic in &self.wanted {
-            if let Some(since) = self.told.get(topic) {
-                let truly = self.subscribed.get(topic);
-                assert!(truly.is_some_and(|truly| truly <= since), "{topic:?} has a gap");
+        for subject in &self.wanted {
+            if let Some(since) = self.told.get(subject) {
+                let truly = self.subscribed.get(subject);
+                assert!(truly.is_some_and(|truly| truly <= since), "{subject:?} has a gap");
             }
         }
         assert_eq!(self.channels.are_wanted(), !self.wanted.is_empty());
@@ -187,8 +190,8 @@ proptest! {
         for _ in 0..8 {
             world.step(Step::Serve, &mut now);
         }
-        for topic in &world.wanted {
-            prop_assert!(world.told.contains_key(topic), "{topic:?} is never told");
+        for subject in &world.wanted {
+            prop_assert!(world.told.contains_key(subject), "{subject:?} is never told");
         }
         // Once nobody wants anything, nothing is left.
         for n in 0..4 {

@@ -19,7 +19,7 @@ pub(super) struct Holders {
 }
 
 /// A wish, and what has become of it so far.
-pub(super) struct Pending {
+pub(super) struct Waiting {
     pub(super) name: Name,
     pub(super) wish: Box<Wish>,
     pub(super) sink: Sink,

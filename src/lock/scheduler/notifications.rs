@@ -1,4 +1,4 @@
-//! What the scheduler does with news of other holders, and what it remembers to judge them by.
+//! What the scheduler does with notifications of other holders, and what it remembers to judge them by.
 
 use super::*;
 
@@ -22,25 +22,25 @@ pub(super) struct Seen {
 }
 
 impl Scheduler {
-    pub(super) fn hear(&mut self, news: News) {
-        match news {
-            News::Watching { key, since } => {
+    pub(super) fn hear(&mut self, notification: Notification) {
+        match notification {
+            Notification::Subscribed { key, since } => {
                 if let Some(name) = self.known.get(&key).cloned() {
-                    self.watched(&name, since);
+                    self.subscribed(&name, since);
                 }
             }
-            News::Lost => {
+            Notification::Lost => {
                 self.set_heard(false);
                 self.with_queues(|queues, now| {
                     let lines = queues.lines();
                     queues.hasten(|| now + pace(PACE, lines));
                 });
             }
-            News::Missed { lost } => {
+            Notification::Missed { lost } => {
                 self.set_heard(!lost);
                 self.with_queues(Queues::wake_all);
             }
-            News::Released { key, token } => {
+            Notification::Released { key, token } => {
                 if let Some(name) = self.known.get(&key).cloned() {
                     self.released(&name, token);
                 }
@@ -49,7 +49,7 @@ impl Scheduler {
     }
 
     /// Its releases are heard of from now on, and nothing was missed `since` then.
-    fn watched(&mut self, name: &Name, since: Instant) {
+    fn subscribed(&mut self, name: &Name, since: Instant) {
         let Some(seen) = self.seen.get_mut(name) else {
             return;
         };
@@ -71,7 +71,9 @@ impl Scheduler {
     /// When a head asks again that was just refused: at the hold's `end`, unless it would not hear of a release
     /// before.
     pub(super) fn wakes_at(&mut self, name: &Name, end: Duration, announces: bool) -> Duration {
-        let Some(watcher) = &self.watcher else { return end };
+        let Some(notifications) = &self.notifications else {
+            return end;
+        };
         let Some(seen) = self.seen.get_mut(name) else {
             return end;
         };
@@ -79,7 +81,7 @@ impl Scheduler {
         if announces && seen.heard {
             return end;
         }
-        let range = match watcher.beside_pollers {
+        let range = match notifications.beside_pollers {
             true => PACE_BESIDE_POLLERS,
             false => PACE,
         };
@@ -88,19 +90,19 @@ impl Scheduler {
 
     /// Warns once if the releases of this store are not announced.
     pub(super) fn warn_of_silence(&mut self, announces: bool) {
-        if let Some(watcher) = &self.watcher
+        if let Some(notifications) = &self.notifications
             && !announces
             && !std::mem::replace(&mut self.warned, true)
         {
             tracing::warn!(
-                cause = watcher.may_not_announce,
+                cause = notifications.may_not_announce,
                 "this store cannot announce the locks that it releases: waiters of other processes poll for them"
             );
         }
     }
 
     /// A lock was released, which had this token if it is known. Our own releases are heard of twice, from
-    /// the engine and from the watcher, and those of earlier holders may be heard late.
+    /// the engine and from the notifications, and those of earlier holders may be heard late.
     pub(super) fn released(&mut self, name: &Name, token: Option<u64>) {
         if let Some(token) = token {
             self.remember(name, token);
@@ -127,7 +129,7 @@ impl Scheduler {
         }
     }
 
-    /// A line has begun, so that news of its lock matter.
+    /// A line has begun, so that notifications of its lock matter.
     pub(super) fn know(&mut self, name: &Name) {
         if !self.is_alone() && !self.seen.contains_key(name) {
             self.seen.insert(name.clone(), Seen::default());
@@ -142,11 +144,11 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn watch(&self, name: &Name, watch: impl FnOnce(Topic) -> Watch) {
-        if let Some(watcher) = &self.watcher {
-            let topic = Topic::Lock(name.key().as_str().into());
-            // Without it, waiters sleep until the holder's TTL ends.
-            let _ = watcher.watch.send(watch(topic));
+    pub(super) fn subscribe(&self, name: &Name, make: impl FnOnce(Subject) -> Subscription) {
+        if let Some(notifications) = &self.notifications {
+            let subject = Subject::Lock(name.key().as_str().into());
+            // Without a subscriber, heads poll.
+            let _ = notifications.subscriptions.send(make(subject));
         }
     }
 }
