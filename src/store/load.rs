@@ -1,7 +1,7 @@
 //! Loads: the builders, and what a call does with what it finds.
 //!
-//! `single` and `many` are the builders, which `options` checks and `plan` keeps. `run` is the one algorithm, in front
-//! of which `future` serves a hit of one key.
+//! `single` and `many` are the builders. `plan` checks a call's options, once, and tells what follows from them. `run` is
+//! the one algorithm, in front of which `future` serves a hit of one key.
 
 mod asked;
 mod found;

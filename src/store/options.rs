@@ -59,14 +59,19 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// The TTL in whole milliseconds, and the names, each once.
-    pub(super) fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
-        let ttl = self.check()?;
-        let mut names = self.names?;
+    /// The names, each once. None if one of them was refused, which [`check`](Self::check) tells.
+    pub(super) fn names(self) -> Names {
+        let mut names = self.names.unwrap_or_default();
         if names.len() > 1 {
             names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
             names.dedup();
         }
-        Ok((self.store, ttl, Names::from(names)))
+        Names::from(names)
+    }
+
+    /// The TTL in whole milliseconds, and the names, each once.
+    pub(super) fn checked(self) -> Result<(&'a Store, Option<Duration>, Names)> {
+        let ttl = self.check()?;
+        Ok((self.store, ttl, self.names()))
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use super::super::entry::Entry;
+use crate::codec::Codec;
 use crate::load::{Loaded, Origin, Seen, Serving, Verdict};
 
 /// What a key holds, for a call that loads it if need be.
@@ -10,6 +13,19 @@ pub(super) struct Found<T> {
     pub(super) seen: Seen,
     /// The value, what it is good for, and its times. `None` if there is none that decodes.
     pub(super) value: Option<(T, Verdict, Times)>,
+}
+
+impl<T: DeserializeOwned> Found<T> {
+    /// What an entry is good for to a call that is served so. An entry that does not decode counts as absent.
+    pub(super) fn judge(entry: &Entry, serving: &Serving, codec: Codec) -> Self {
+        let (seen, verdict, times) = Times::judge(entry, serving);
+        let model = entry.model().filter(|_| verdict != Verdict::Gone);
+        let model = model.and_then(|model| codec.decode(model).ok());
+        Self {
+            seen,
+            value: model.map(|model| (model, verdict, times)),
+        }
+    }
 }
 
 impl<T> Found<T> {
@@ -46,8 +62,7 @@ impl Times {
         }
     }
 
-    /// What an entry is good for to a call that is served so, and its times.
-    pub(super) fn judge(entry: &Entry, serving: &Serving) -> (Seen, Verdict, Self) {
+    fn judge(entry: &Entry, serving: &Serving) -> (Seen, Verdict, Self) {
         match entry {
             Entry::Absent => (Seen::Nothing, Verdict::Gone, Times::default()),
             Entry::Plain(_) => (Seen::Plain, Verdict::Fresh, Times::default()),

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use super::super::One;
 use super::super::entry::Entry;
-use super::super::{One, Store};
 use super::found::Found;
 use super::loader::{Loader, Model};
+use super::plan::Checked;
 use super::run::{Order, Values};
 use crate::actor::queue::{Answer, Call};
 use crate::error::{Error, Result};
@@ -21,8 +22,8 @@ use crate::value::Value;
 pub struct LoadFuture<'a, T, E, F>(LoadedFuture<'a, T, E, F>);
 
 impl<'a, T, E, F> LoadFuture<'a, T, E, F> {
-    pub(super) fn new(store: &'a Store, request: Result<(Order<'a, T, F>, Key)>) -> Self {
-        Self(LoadedFuture::new(store, request, false))
+    pub(super) fn new(order: Order<'a, T, F>, key: Result<Key>) -> Self {
+        Self(LoadedFuture::new(order, key, false))
     }
 }
 
@@ -42,7 +43,8 @@ where
 /// As a [`LoadFuture`], with where the value came from.
 pub(super) struct LoadedFuture<'a, T, E, F> {
     /// What was asked for, until there is more to do than to read. It stays where it is: it is large.
-    request: Option<Result<(Order<'a, T, F>, Key)>>,
+    order: Option<Order<'a, T, F>>,
+    key: Result<Key>,
     /// The key is read as a part of this call: at first and, if need be, once more.
     call: Call<'a>,
     /// Whether the caller is told how old the value is.
@@ -52,7 +54,7 @@ pub(super) struct LoadedFuture<'a, T, E, F> {
 
 enum State<'a, T, E> {
     New,
-    Reading(Reading<'a>),
+    Reading(Checked, Reading<'a>),
     Slow(Slow<'a, T, E>),
 }
 
@@ -86,78 +88,21 @@ impl<'a> Reading<'a> {
 }
 
 impl<'a, T, E, F> LoadedFuture<'a, T, E, F> {
-    pub(super) fn new(store: &'a Store, request: Result<(Order<'a, T, F>, Key)>, aged: bool) -> Self {
+    pub(super) fn new(order: Order<'a, T, F>, key: Result<Key>, aged: bool) -> Self {
         Self {
-            request: Some(request),
-            call: store.queue().call(),
+            call: order.options.store().queue().call(),
+            order: Some(order),
+            key,
             aged,
             state: State::New,
         }
     }
 }
 
-impl<'a, T, E, F> LoadedFuture<'a, T, E, F>
-where
-    F: Loader<One, Value = T, Error = E>,
-    T: Model,
-    E: Send + Sync + 'static,
-{
-    /// Begins to read.
-    fn begin(&mut self) -> Result<State<'a, T, E>> {
-        match &self.request {
-            Some(Ok((order, key))) => {
-                let aged = self.aged || order.plan.serving.needs_age();
-                match Reading::begin(&mut self.call, key.clone(), aged) {
-                    Some(reading) => Ok(State::Reading(reading)),
-                    None => self.read(self.aged),
-                }
-            }
-            Some(Err(error)) => Err(error.clone()),
-            None => Err(Error::Closed),
-        }
-    }
-
-    /// Reads, if need be after waiting for room, and loads.
-    fn read(&mut self, aged: bool) -> Result<State<'a, T, E>> {
-        let (order, key) = self.take()?;
-        let slow = order.read(self.call.clone(), vec![key], aged);
-        Ok(State::Slow(Box::pin(slow)))
-    }
-
-    /// Goes on with what was read: serves it, or returns what is to be done.
-    fn go_on(&mut self, entry: Option<Entry>) -> Result<std::result::Result<Loaded<T>, State<'a, T, E>>> {
-        let Some(Ok((order, _))) = &self.request else {
-            return Err(Error::Closed);
-        };
-        let Some(entry) = entry else {
-            order.plan.store.inner.reads.look_again(1);
-            return self.read(true).map(Err);
-        };
-        match order.plan.judge(&entry) {
-            Found {
-                value: Some((value, Verdict::Fresh, times)),
-                ..
-            } => {
-                self.request = None;
-                Ok(Ok(times.of(value, Origin::Fresh)))
-            }
-            found => {
-                let (order, key) = self.take()?;
-                Ok(Err(State::Slow(Box::pin(order.go_on(key, found)))))
-            }
-        }
-    }
-
-    fn take(&mut self) -> Result<(Order<'a, T, F>, Key)> {
-        // Polled after its end, it is as closed.
-        self.request.take().unwrap_or(Err(Error::Closed))
-    }
-}
-
 /// What it holds is moved, never pinned.
 impl<T, E, F> Unpin for LoadedFuture<'_, T, E, F> {}
 
-impl<T, E, F> Future for LoadedFuture<'_, T, E, F>
+impl<'a, T, E, F> Future for LoadedFuture<'a, T, E, F>
 where
     F: Loader<One, Value = T, Error = E>,
     T: Model,
@@ -168,29 +113,60 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            this.state = match &mut this.state {
-                State::New => this.begin()?,
-                State::Reading(reading) => {
-                    let Poll::Ready(entry) = reading.poll(cx) else {
-                        return Poll::Pending;
+            let slow: Slow<'a, T, E> = match &mut this.state {
+                State::Slow(slow) => {
+                    let values = ready!(slow.as_mut().poll(cx));
+                    // The loader of one key gives one value.
+                    let one = values?.pop().map(|(_, loaded)| loaded);
+                    return Poll::Ready(one.ok_or(LoadError::Store(Error::Closed)));
+                }
+                State::New => {
+                    let Some(order) = &this.order else { return ended() };
+                    let checked = order.options.check()?;
+                    let key = this.key.clone()?;
+                    let aged = this.aged || order.options.serving().needs_age();
+                    if let Some(reading) = Reading::begin(&mut this.call, key.clone(), aged) {
+                        this.state = State::Reading(checked, reading);
+                        continue;
+                    }
+                    let Some(order) = this.order.take() else {
+                        return ended();
                     };
-                    this.state = State::New;
-                    match this.go_on(entry?)? {
-                        Ok(loaded) => return Poll::Ready(Ok(loaded)),
-                        Err(state) => state,
+                    Box::pin(order.read(checked, this.call.clone(), vec![key], this.aged))
+                }
+                State::Reading(checked, reading) => {
+                    let (checked, entry) = (*checked, ready!(reading.poll(cx))?);
+                    let Some(order) = &this.order else { return ended() };
+                    let (store, serving) = (order.options.store(), order.options.serving());
+                    let found = entry.map(|entry| Found::judge(&entry, &serving, store.codec()));
+                    if let Some(Found {
+                        value: Some((value, Verdict::Fresh, times)),
+                        ..
+                    }) = found
+                    {
+                        this.order = None;
+                        return Poll::Ready(Ok(times.of(value, Origin::Fresh)));
+                    }
+                    let (Some(order), Ok(key)) = (this.order.take(), this.key.clone()) else {
+                        return ended();
+                    };
+                    match found {
+                        Some(found) => Box::pin(order.go_on(checked, key, found)),
+                        None => {
+                            store.inner.reads.look_again(1);
+                            Box::pin(order.read(checked, this.call.clone(), vec![key], true))
+                        }
                     }
                 }
-                State::Slow(slow) => {
-                    // The loader of one key gives one value.
-                    let one = |mut values: Values<T>| values.pop().ok_or(LoadError::Store(Error::Closed));
-                    return slow
-                        .as_mut()
-                        .poll(cx)
-                        .map(|values| values.and_then(|values| one(values).map(|(_, loaded)| loaded)));
-                }
             };
+            this.state = State::Slow(slow);
         }
     }
+}
+
+/// What a future that has ended answers.
+fn ended<T, E>() -> Poll<std::result::Result<Loaded<T>, LoadError<E>>> {
+    Poll::Ready(Err(LoadError::Store(Error::Closed)))
 }
 
 impl<T, E, F> fmt::Debug for LoadFuture<'_, T, E, F> {

@@ -150,15 +150,15 @@ impl<T, F> LoadMany<'_, T, F> {
         T: Model,
         E: Send + Sync + 'static,
     {
-        let plan = self.options.plan()?;
+        let checked = self.options.check()?;
         let Asked { keys, names } = self.asked?;
-        let call = plan.store.queue().call();
+        let call = self.options.store().queue().call();
         let order = Order {
-            plan,
+            options: self.options,
             names: names.clone(),
             loader: self.loader,
         };
-        let values = order.read(call, keys, aged).await?;
+        let values = order.read(checked, call, keys, aged).await?;
         let named = |(key, loaded)| (names.of(&key).to_owned(), answer(loaded));
         Ok(values.into_iter().map(named).collect())
     }

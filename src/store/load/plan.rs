@@ -15,13 +15,17 @@ use super::seal::Seal;
 use crate::actor::queue::until;
 use crate::codec::Codec;
 use crate::error::{Error, Phase, Result};
-use crate::load::{
-    Answer, AnyLoader, Form, LoadError, Loaded, Made, Origin, Serving, Verdict, Waiting, Work,
-};
+use crate::load::{Answer, AnyLoader, Form, LoadError, Loaded, Made, Origin, Serving, Waiting, Work};
 use crate::request::Names;
 use crate::ttl::whole_millis;
 
-/// The options of one call, which have been checked.
+/// The options of one call were checked, and this is the TTL that follows from them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checked {
+    ttl: Option<Duration>,
+}
+
+/// What follows from the options of one call, once it needs more than to read.
 pub(super) struct Plan<'a, T> {
     pub(super) store: &'a Store,
     pub(super) serving: Serving,
@@ -49,26 +53,45 @@ pub(super) struct Limits {
 }
 
 impl<'a, T> CallOptions<'a, T> {
-    /// The plan, if nothing of the options is to be refused. This is the only check of a call.
-    pub(super) fn plan(self) -> Result<Plan<'a, T>> {
-        let (store, ttl, names) = self.write.checked()?;
-        let shared = self.shared;
-        store.count(shared.check())?;
-        let plain = store.config().settings().go_compatible;
-        Ok(Plan {
+    /// Refuses what is out of bounds. This is the only check of a call: a hit needs no more of its options, and stays
+    /// cheap.
+    pub(super) fn check(&self) -> Result<Checked> {
+        let ttl = self.write.check()?;
+        self.store().count(self.shared.check())?;
+        Ok(Checked { ttl })
+    }
+
+    pub(super) fn plan(self, checked: Checked) -> Plan<'a, T> {
+        let (store, serving) = (self.store(), self.serving());
+        let Self {
+            write,
+            ttl_for,
+            describe,
+            shared,
+        } = self;
+        Plan {
             store,
-            serving: if plain { Serving::default() } else { shared.serving },
-            describe: self.describe,
-            plain,
+            serving,
+            describe,
+            plain: store.config().settings().go_compatible,
             codec: store.codec(),
-            ttl,
-            ttl_for: self.ttl_for,
+            ttl: checked.ttl,
+            ttl_for,
             jitter: shared.jitter,
-            names,
+            names: write.names(),
             timeout: whole_millis(shared.timeout),
             soft: shared.soft,
             retry_after: shared.retry_after,
-        })
+        }
+    }
+
+    /// How the call is served. In go-cachestore's form, values have no stale times.
+    pub(super) fn serving(&self) -> Serving {
+        if self.store().config().settings().go_compatible {
+            Serving::default()
+        } else {
+            self.shared.serving
+        }
     }
 }
 
@@ -133,15 +156,8 @@ impl<T> Plan<'_, T> {
 }
 
 impl<T: DeserializeOwned> Plan<'_, T> {
-    /// What an entry is good for. One that does not decode counts as absent.
     pub(super) fn judge(&self, entry: &Entry) -> Found<T> {
-        let (seen, verdict, times) = Times::judge(entry, &self.serving);
-        let model = entry.model().filter(|_| verdict != Verdict::Gone);
-        let model = model.and_then(|model| self.codec.decode(model).ok());
-        Found {
-            seen,
-            value: model.map(|model| (model, verdict, times)),
-        }
+        Found::judge(entry, &self.serving, self.codec)
     }
 
     /// A value that another call's loader made.

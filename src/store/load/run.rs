@@ -8,19 +8,22 @@ use serde::de::DeserializeOwned;
 use super::asked::CallerNames;
 use super::found::{Found, Times};
 use super::loader::{Loader, Model, Own, erased};
-use super::plan::{Limits, Plan};
+use super::options::CallOptions;
+use super::plan::{Checked, Limits, Plan};
 use crate::actor::queue::Call;
 use crate::error::{Cause, Error};
 use crate::key::Key;
-use crate::load::{Answer, Failure, Fate, LoadError, Loaded, Made, Origin, Seen, Verdict, Waiting, Wish};
+use crate::load::{
+    Answer, AnyLoader, Failure, Fate, LoadError, Loaded, Made, Origin, Seen, Verdict, Waiting, Wish,
+};
 use crate::spread::Map;
 
 /// The values of a call. A key is left out if the loader had nothing for it.
 pub(super) type Values<T> = Vec<(Key, Loaded<T>)>;
 
-/// A call whose options have been checked, with its loader.
+/// What one call asks for: how, and with which loader.
 pub(super) struct Order<'a, T, L> {
-    pub(super) plan: Plan<'a, T>,
+    pub(super) options: CallOptions<'a, T>,
     pub(super) names: CallerNames,
     pub(super) loader: L,
 }
@@ -30,6 +33,7 @@ impl<T: Model, L> Order<'_, T, L> {
     /// how old its values are.
     pub(super) async fn read<M, E>(
         self,
+        checked: Checked,
         mut call: Call<'_>,
         keys: Vec<Key>,
         aged: bool,
@@ -38,77 +42,85 @@ impl<T: Model, L> Order<'_, T, L> {
         L: Loader<M, Value = T, Error = E>,
         E: Send + Sync + 'static,
     {
-        let plan = &self.plan;
+        let plan = self.options.plan(checked);
         let aged = aged || plan.serving.needs_age();
         let entries = plan.store.entries(&mut call, &keys, aged).await?;
         let mut findings = Findings::with_capacity(keys.len());
         for (key, entry) in keys.into_iter().zip(entries) {
-            findings.add_first(plan, key, plan.judge(&entry));
+            findings.add_first(&plan, key, plan.judge(&entry));
         }
         if findings.are_complete() {
             return Ok(findings.values);
         }
-        Box::pin(self.load(findings)).await
+        let (loader, own) = erased(self.loader, self.names, &plan);
+        Box::pin(load(plan, findings, loader, own)).await
     }
 
     /// Goes on with what one key holds.
-    pub(super) async fn go_on<M, E>(self, key: Key, found: Found<T>) -> Result<Values<T>, LoadError<E>>
+    pub(super) async fn go_on<M, E>(
+        self,
+        checked: Checked,
+        key: Key,
+        found: Found<T>,
+    ) -> Result<Values<T>, LoadError<E>>
     where
         L: Loader<M, Value = T, Error = E>,
         E: Send + Sync + 'static,
     {
+        let plan = self.options.plan(checked);
         let mut findings = Findings::with_capacity(1);
-        findings.add_first(&self.plan, key, found);
-        self.load(findings).await
+        findings.add_first(&plan, key, found);
+        let (loader, own) = erased(self.loader, self.names, &plan);
+        load(plan, findings, loader, own).await
     }
+}
 
-    async fn load<M, E>(self, mut findings: Findings<T>) -> Result<Values<T>, LoadError<E>>
-    where
-        L: Loader<M, Value = T, Error = E>,
-        E: Send + Sync + 'static,
-    {
-        let Self { plan, names, loader } = self;
-        let (loader, own) = erased(loader, names, &plan);
-        let mut own = OwnValues {
-            on_their_way: own,
-            here: Map::default(),
+/// Loads what is missing, and refreshes what is due.
+async fn load<T: Model, E: Send + Sync + 'static>(
+    plan: Plan<'_, T>,
+    mut findings: Findings<T>,
+    loader: AnyLoader,
+    own: Own<T>,
+) -> Result<Values<T>, LoadError<E>> {
+    let mut own = OwnValues {
+        on_their_way: own,
+        here: Map::default(),
+    };
+    let mut loader = Some(loader);
+    let limits = plan.limits();
+    let loads = &plan.store.inner.loads;
+    while !findings.missing.is_empty() {
+        let missing = std::mem::take(&mut findings.missing);
+        let Some(unused) = loader.take() else {
+            findings.go_without(&plan, missing)?;
+            break;
         };
-        let mut loader = Some(loader);
-        let limits = plan.limits();
-        let loads = &plan.store.inner.loads;
-        while !findings.missing.is_empty() {
-            let missing = std::mem::take(&mut findings.missing);
-            let Some(unused) = loader.take() else {
-                findings.go_without(&plan, missing)?;
-                break;
-            };
-            let wishes: Vec<Wish> = missing.iter().map(Missing::wish).collect();
-            let due = std::mem::take(&mut findings.due);
-            let (work, back) = plan.work(unused);
-            let again = match loads.load(wishes, due, work).await {
-                Ok(waiting) => {
-                    let answers = missing.into_iter().zip(waiting);
-                    findings.wait(&plan, limits, answers, &mut own).await?
+        let wishes: Vec<Wish> = missing.iter().map(Missing::wish).collect();
+        let due = std::mem::take(&mut findings.due);
+        let (work, back) = plan.work(unused);
+        let again = match loads.load(wishes, due, work).await {
+            Ok(waiting) => {
+                let answers = missing.into_iter().zip(waiting);
+                findings.wait(&plan, limits, answers, &mut own).await?
+            }
+            Err(error) => {
+                for missing in missing {
+                    findings.instead(&plan, missing, error.clone().into())?;
                 }
-                Err(error) => {
-                    for missing in missing {
-                        findings.instead(&plan, missing, error.clone().into())?;
-                    }
-                    break;
-                }
-            };
-            if again.is_empty() {
                 break;
             }
-            // The loader comes back if none of its keys was loaded by it. Else it has been called.
-            loader = back.await.ok();
-            findings.look_again(&plan, again).await?;
+        };
+        if again.is_empty() {
+            break;
         }
-        if let Some(loader) = loader.filter(|_| !findings.due.is_empty()) {
-            loads.refresh(findings.due, plan.work(loader).0);
-        }
-        Ok(findings.values)
+        // The loader comes back if none of its keys was loaded by it. Else it has been called.
+        loader = back.await.ok();
+        findings.look_again(&plan, again).await?;
     }
+    if let Some(loader) = loader.filter(|_| !findings.due.is_empty()) {
+        loads.refresh(findings.due, plan.work(loader).0);
+    }
+    Ok(findings.values)
 }
 
 /// What a call has found so far.

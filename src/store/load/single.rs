@@ -78,7 +78,7 @@ impl Store {
     /// | `replace` | writes; `false` for a cached `None` | `false` |
     /// | `get`, `exists`, `take`, `delete`, `scan` | its stored bytes, which begin with `0xC1` | the same |
     /// | `compare_and_set` | compares its stored bytes, which `expire` and `persist` change | the same |
-    /// | `incr` | [`NotAnInteger`](Error::NotAnInteger) | the same |
+    /// | `incr` | [`NotAnInteger`](crate::Error::NotAnInteger) | the same |
     ///
     /// Where a load of an `Option<T>` gave `None`, `get_model::<T>` is `None` and `get_model::<Option<T>>` is
     /// `Some(None)`.
@@ -88,7 +88,7 @@ impl Store {
     /// [`LoadError::Loader`], [`Panicked`](LoadError::Panicked) and [`Timeout`](LoadError::Timeout) from
     /// the load, to all who waited for it; nothing of it is stored.
     /// [`Store`](LoadError::Store) for what is refused before the loader runs (as [`set`](Self::set)
-    /// for the key, the TTL and the dependencies; [`InvalidConfig`](Error::InvalidConfig) for a fraction),
+    /// for the key, the TTL and the dependencies; [`InvalidConfig`](crate::Error::InvalidConfig) for a fraction),
     /// for what the engine answers (as [`get`](Self::get)), and if the value cannot be encoded. A value that
     /// is too large, or that does not decode again from its encoded form, is returned and not stored. A stored
     /// value that does not decode counts as absent.
@@ -140,7 +140,8 @@ where
     type IntoFuture = LoadFuture<'a, T, E, F>;
 
     fn into_future(self) -> Self::IntoFuture {
-        LoadFuture::new(self.options.store(), self.checked())
+        let (order, key) = self.order();
+        LoadFuture::new(order, key)
     }
 }
 
@@ -171,17 +172,16 @@ impl<'a, T, F> Load<'a, T, F> {
         T: Model,
         E: Send + Sync + 'static,
     {
-        LoadedFuture::new(self.options.store(), self.checked(), true).await
+        let (order, key) = self.order();
+        LoadedFuture::new(order, key, true).await
     }
 
-    /// What was asked for, if nothing of it is to be refused.
-    fn checked(self) -> Result<(Order<'a, T, F>, Key)> {
-        let plan = self.options.plan()?;
+    fn order(self) -> (Order<'a, T, F>, Result<Key>) {
         let order = Order {
-            names: CallerNames::as_stored(plan.store),
-            plan,
+            names: CallerNames::as_stored(self.options.store()),
+            options: self.options,
             loader: self.loader,
         };
-        Ok((order, self.key?))
+        (order, self.key)
     }
 }
