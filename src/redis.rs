@@ -13,6 +13,7 @@
 
 mod backoff;
 mod batch;
+mod clearings;
 mod connect;
 mod connection_log;
 mod doubt;
@@ -30,6 +31,7 @@ mod raw;
 mod reply;
 mod scanner;
 mod script;
+mod sets;
 mod start;
 mod stream;
 mod subscriber;

@@ -3,11 +3,12 @@
 
 use redis::Pipeline;
 
-use super::exchange::{Commands, Way};
+use super::exchange::{Commands, Exchange, Way};
 use super::gets::{self, Getter};
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::lease::Kills;
+use super::sets::{Sets, Setter};
 use super::wire::{ARGUMENT, FRAME};
 use crate::request::{EntryRequest, Keys};
 
@@ -19,6 +20,8 @@ pub(super) enum Part {
     /// One reply: a value, or as many as there are callers. A caller who has been answered already is
     /// `None`.
     Gets(Vec<Option<Getter>>),
+    /// One reply: an answer for each of these writes.
+    Sets(Sets),
     /// As many replies as the request has commands. One that has been answered already is `None`.
     Other { job: Option<Job>, replies: usize },
 }
@@ -33,6 +36,8 @@ pub(super) struct Batch {
     pub(super) busy: Vec<u64>,
     /// The neighbouring `GET`s that are being gathered.
     gets: Vec<Option<Getter>>,
+    /// The neighbouring `SET`s with dependencies that are being gathered.
+    sets: Option<Sets>,
     kills: Kills,
     commands: Commands,
     /// Requests taken, those that write several entries counted by them.
@@ -47,6 +52,7 @@ impl Batch {
             parts: Vec::new(),
             busy: Vec::new(),
             gets: Vec::new(),
+            sets: None,
             kills: Kills::default(),
             commands: Commands::new(layout),
             length: 0,
@@ -66,13 +72,14 @@ impl Batch {
 
     /// The bytes to send, or a few more.
     pub(super) fn bytes(&self) -> usize {
-        self.commands.bytes
+        self.commands.bytes + self.sets.as_ref().map_or(0, |sets| sets.bytes)
     }
 
     /// Ends the batch: it has its last command, and gets its first. So many bytes may still be before it on
     /// their way to the server.
     pub(super) fn finish(&mut self, before: usize) {
         self.end_gets();
+        self.end_sets();
         let commands = std::mem::take(&mut self.commands.sent);
         let (first, last) = std::mem::take(&mut self.kills).into_commands(before + self.bytes());
         self.pipeline = Pipeline::with_capacity(commands.len() + 2);
@@ -92,14 +99,26 @@ impl Batch {
         self.values += job.task.values();
         match job.task {
             Task::Request(EntryRequest::Get(asked)) if !job.alone => {
+                self.end_sets();
                 self.length += 1;
                 self.commands.bytes += FRAME + 2 * ARGUMENT + asked.operation.key.as_str().len();
                 let deadline = job.deadline;
                 return self.gets.push(Some(Getter { asked, deadline }));
             }
+            Task::Request(EntryRequest::Set(asked)) if asked.operation.way() == Way::Script => {
+                self.end_gets();
+                if self.sets.as_ref().is_some_and(|sets| !sets.fits(&asked, job.by)) {
+                    self.end_sets();
+                }
+                self.length += 1;
+                let deadline = job.deadline;
+                let sets = self.sets.get_or_insert_with(|| Sets::new(job.by));
+                return sets.push(Setter { asked, deadline });
+            }
             task => job.task = task,
         }
         self.end_gets();
+        self.end_sets();
         self.commands.by = job.by;
         let before = self.commands.sent.len();
         let written = match &mut job.task {
@@ -149,6 +168,13 @@ impl Batch {
             request.drop_values();
         }
         written
+    }
+
+    fn end_sets(&mut self) {
+        if let Some(sets) = self.sets.take() {
+            sets.encode(&mut self.commands);
+            self.parts.push(Part::Sets(sets));
+        }
     }
 
     fn end_gets(&mut self) {

@@ -13,12 +13,13 @@ use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::time::Instant;
 
+use super::clearings::Clearings;
 use super::generation::Generation;
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
 use super::scanner::Bounds;
-use super::walk::Walk;
+use super::walk::{Caller, Walk};
 use crate::actor::queue::{QueueReceiver, Queued};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::RedisOptions;
@@ -49,6 +50,7 @@ pub(super) struct RedisEngine {
     queue_ended: bool,
     links: Vec<Link>,
     generation: Generation,
+    clearings: Clearings,
     stats: Stats,
     /// No later than the earliest deadline of a request under way.
     due: Option<Instant>,
@@ -80,6 +82,7 @@ impl Actor for RedisEngine {
             queue_ended: false,
             links,
             generation: setup.generation,
+            clearings: Clearings::default(),
             stats: Stats::default(),
             due: None,
             alarm: Alarm::new(),
@@ -110,6 +113,7 @@ impl Actor for RedisEngine {
     async fn on_stop(&mut self, _: WeakActorRef<Self>, reason: ActorStopReason) -> Result<(), Infallible> {
         self.queue.close();
         poll_fn(|cx| poll_turn(self, None, cx)).await;
+        self.clearings.abandon();
         self.links.iter_mut().for_each(Link::abandon);
         self.links.clear();
         tracing::debug!(?reason, "the Redis engine has stopped");
@@ -124,6 +128,7 @@ impl Turns for RedisEngine {
         let now = Instant::now();
         let mut done = self.poll_queue(cx, now);
         done |= self.generation.poll_next(cx);
+        self.start_clearing();
         for link in &mut self.links {
             done |= link.poll(cx, now, &mut self.stats);
         }
@@ -136,7 +141,9 @@ impl Turns for RedisEngine {
     fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         if self.due.is_some_and(|due| due <= now) {
-            let next = self.links.iter_mut().filter_map(|link| link.expire(now)).min();
+            let waiting = self.clearings.expire(now);
+            let links = self.links.iter_mut().filter_map(|link| link.expire(now));
+            let next = links.chain(waiting).min();
             self.due = next.map(|due| due.max(now + TICK));
             // Those who were answered have made room for others.
             return true;
@@ -150,7 +157,10 @@ impl Turns for RedisEngine {
 impl RedisEngine {
     /// Takes requests from the queue, as long as there is room for them.
     fn poll_queue(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.queue_ended || self.links.iter().any(|link| link.waiting() >= WAITING) {
+        if self.queue_ended
+            || self.clearings.waiting() >= WAITING
+            || self.links.iter().any(|link| link.waiting() >= WAITING)
+        {
             return false;
         }
         match self.queue.poll_batch(cx, BATCH) {
@@ -178,15 +188,18 @@ impl RedisEngine {
                 if operation.names.is_empty() {
                     return reply.send(Ok(0));
                 }
-                let walk = Walk::invalidation(&operation.names, reply);
-                (0, Task::Walk(walk.reporting(operation.progress)))
+                let caller = Caller::new(reply, operation.progress, deadline);
+                (0, Task::Walk(Walk::invalidation(&operation.names, caller)))
             }
             Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
-                let walk = Walk::clearing(operation.prefix, reply);
-                (0, Task::Walk(walk.reporting(operation.progress)))
+                self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
+                let caller = Caller::new(reply, operation.progress, deadline);
+                return self.clearings.push(operation.prefix, caller);
             }
             Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
-                let queue_depth = self.queue.depth() + self.links.iter().map(Link::waiting).sum::<usize>();
+                let queue_depth = self.queue.depth()
+                    + self.clearings.waiting()
+                    + self.links.iter().map(Link::waiting).sum::<usize>();
                 return reply.send(Ok(Stats {
                     queue_depth: queue_depth as u64,
                     ..self.stats
@@ -199,6 +212,13 @@ impl RedisEngine {
         let mut job = Job::new(task, deadline);
         job.room = room;
         self.links[link].push(job);
+    }
+
+    /// Starts the next walk that clears, if there is one and none is under way.
+    fn start_clearing(&mut self) {
+        if let Some((walk, deadline)) = self.clearings.start() {
+            self.links[0].push(Job::new(Task::Walk(walk), deadline));
+        }
     }
 
     /// The connection for a request: that of its key, or of the first of its keys.
@@ -217,6 +237,7 @@ impl RedisEngine {
     /// for, or cannot.
     fn is_finished(&self, now: Instant) -> bool {
         self.queue_ended
+            && (self.clearings.waiting() == 0 || !self.links[0].is_up())
             && self
                 .links
                 .iter()

@@ -84,6 +84,15 @@ impl Layout {
         channel.strip_prefix(LEASE).map(|key| Subject::Lease(key.into()))
     }
 
+    /// A pattern that all sets match, and with them what leads back from their members; values may match it too.
+    pub(super) fn kept(self) -> String {
+        if self.close.is_empty() {
+            pattern("")
+        } else {
+            pattern(RESERVED_PREFIX)
+        }
+    }
+
     pub(super) fn ghosts(name: &str) -> String {
         format!("{GHOSTS}{name}}}")
     }

@@ -12,7 +12,7 @@ use redis::{Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
-use super::script::Script;
+use super::script::{Script, random};
 use super::wire::{ARGUMENT, millis, refuse_errors, remaining, unexpected};
 use super::writes::scripted_set;
 use crate::key::Key;
@@ -38,6 +38,7 @@ impl Exchange for Lease {
                 ttl,
             } => to.call(Script::LeaseTake, 1, |command, layout| {
                 command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+                command.arg(random());
                 command.arg(token.to_string()).arg(millis(*ttl)).arg(PREFIX);
                 for name in names.iter() {
                     command.arg(name.as_str());

@@ -337,11 +337,12 @@ impl Link {
             for mut job in waiting {
                 match &mut job.task {
                     Task::Walk(walk) if job.deadline <= now => {
-                        if walk.begun {
-                            reply::late(walk);
+                        let begun = walk.begun;
+                        let unknown = Error::OutcomeUnknown(reply::no_answer());
+                        let next = walk.expire(now, if begun { &unknown } else { &error });
+                        if begun || next.is_some() {
+                            job.deadline = next.unwrap_or(job.deadline);
                             self.waiting.push_back(job);
-                        } else {
-                            reply::fail(job.task, &error);
                         }
                     }
                     Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {

@@ -5,7 +5,7 @@ mod lost;
 use redis::Value as Wire;
 use tokio::time::Instant;
 
-pub(super) use self::lost::{expire, fail, is_awaited, late, lose, refuse};
+pub(super) use self::lost::{expire, fail, is_awaited, lose, no_answer, refuse};
 use super::batch::Part;
 use super::exchange::{Replies, Settled};
 use super::fault;
@@ -32,12 +32,27 @@ pub(super) struct Outcome {
     pub(super) unkilled: Option<Error>,
 }
 
+impl Outcome {
+    /// Learns what an error tells of the server.
+    fn learn(&mut self, reply: &Wire) {
+        if let Wire::ServerError(error) = reply {
+            self.demoted |= fault::is_demoted(error);
+            self.forgotten |= fault::is_forgotten_script(error);
+        }
+    }
+}
+
 /// Hands out the replies of one pipeline.
 pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, outcome: &mut Outcome) {
     let mut replies = replies.into_iter();
     for part in parts {
         match part {
             Part::Gets(getters) => gets::decode(getters, replies.next(), stats, &mut outcome.again),
+            Part::Sets(sets) => {
+                let reply = replies.next().unwrap_or_default();
+                outcome.learn(&reply);
+                sets.decode(reply, stats, &mut outcome.again);
+            }
             Part::Kills => {
                 if let Some(Wire::ServerError(error)) = replies.next() {
                     outcome.demoted |= fault::is_demoted(&error);
@@ -46,12 +61,7 @@ pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, ou
             }
             Part::Other { job, replies: count } => {
                 let own: Vec<Wire> = replies.by_ref().take(count).collect();
-                for reply in &own {
-                    if let Wire::ServerError(error) = reply {
-                        outcome.demoted |= fault::is_demoted(error);
-                        outcome.forgotten |= fault::is_forgotten_script(error);
-                    }
-                }
+                own.iter().for_each(|reply| outcome.learn(reply));
                 if let Some(job) = job {
                     settle_job(job, own, stats, outcome);
                 }
@@ -114,10 +124,7 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, 
                     &mut stats.deletes
                 };
                 *counter = counter.saturating_add(walk.removed);
-                if let Some(reply) = walk.reply {
-                    reply.send(Ok(walk.removed));
-                }
-                return;
+                return walk.finish();
             }
             Ok(false) => {
                 outcome.later.push(Job::new(Task::Walk(walk), deadline));
@@ -127,10 +134,8 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, 
         },
         Err(error) => error,
     };
-    if let Some(reply) = walk.reply {
-        let partly = walk
-            .begun
-            .then(|| Error::OutcomeUnknown(Cause::new(failure.clone())));
-        reply.send(Err(partly.unwrap_or(failure)));
-    }
+    let partly = walk
+        .begun
+        .then(|| Error::OutcomeUnknown(Cause::new(failure.clone())));
+    walk.fail(&partly.unwrap_or(failure));
 }

@@ -5,26 +5,32 @@ mod clearing;
 mod invalidation;
 #[cfg(test)]
 mod tests;
+mod undecided;
+
+use std::sync::Arc;
 
 use compact_str::CompactString;
 use redis::{Cmd, Value as Wire};
+use tokio::time::Instant;
 
-use self::clearing::Clearing;
+use self::clearing::{Clearing, Removed};
 use self::invalidation::Invalidation;
 use super::layout::Layout;
 use super::script::By;
+use crate::error::Error;
 use crate::key::Key;
 use crate::request::{Progress, Reply};
 
 /// A piece of long work, with all that it has to remember between its steps.
 #[derive(Debug)]
 pub(super) struct Walk {
-    pub(super) reply: Option<Reply<u64>>,
+    callers: Vec<Caller>,
     pub(super) removed: u64,
-    progress: Progress,
     /// Whether a step may have been carried out.
     pub(super) begun: bool,
     work: Work,
+    /// Tells by its end that the walk has ended, however it has.
+    _alive: Option<Arc<()>>,
 }
 
 #[derive(Debug)]
@@ -33,44 +39,97 @@ enum Work {
     Clearing(Box<Clearing>),
 }
 
+/// Who waits for a walk.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) reply: Reply<u64>,
+    pub(super) progress: Progress,
+    pub(super) deadline: Instant,
+    /// Which of the prefixes of a clearing is the caller's, and how many entries have been removed under it.
+    pub(super) place: usize,
+    pub(super) removed: u64,
+}
+
+impl Caller {
+    pub(super) fn new(reply: Reply<u64>, progress: Progress, deadline: Instant) -> Self {
+        Self {
+            reply,
+            progress,
+            deadline,
+            place: 0,
+            removed: 0,
+        }
+    }
+}
+
 /// A reply that no script of ours gives.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unexpected;
 
 impl Walk {
-    pub(super) fn invalidation(names: &[Key], reply: Reply<u64>) -> Self {
-        Self::new(Work::Invalidation(Box::new(Invalidation::new(names))), reply)
+    pub(super) fn invalidation(names: &[Key], caller: Caller) -> Self {
+        let work = Work::Invalidation(Box::new(Invalidation::new(names)));
+        Self::new(work, vec![caller])
     }
 
-    pub(super) fn clearing(prefix: String, reply: Reply<u64>) -> Self {
-        Self::new(Work::Clearing(Box::new(Clearing::new(prefix))), reply)
+    /// One walk for several clearings. It holds `alive` until it ends.
+    pub(super) fn clearing(prefixes: Vec<String>, callers: Vec<Caller>, alive: Arc<()>) -> Self {
+        let work = Work::Clearing(Box::new(Clearing::new(prefixes)));
+        Self {
+            _alive: Some(alive),
+            ..Self::new(work, callers)
+        }
     }
 
     /// A clearing in steps so small that tests can come between them.
     #[cfg(test)]
-    pub(super) fn clearing_in_small_steps(prefix: String) -> Self {
-        let clearing = Clearing::new(prefix).in_small_steps();
-        Self::new(Work::Clearing(Box::new(clearing)), Reply::new().0)
+    pub(super) fn clearing_in_small_steps(prefixes: Vec<String>) -> Self {
+        let clearing = Clearing::new(prefixes).in_small_steps();
+        Self::new(Work::Clearing(Box::new(clearing)), Vec::new())
     }
 
-    fn new(work: Work, reply: Reply<u64>) -> Self {
+    fn new(work: Work, callers: Vec<Caller>) -> Self {
         Self {
-            reply: Some(reply),
+            callers,
             removed: 0,
-            progress: Progress::default(),
             begun: false,
             work,
+            _alive: None,
         }
-    }
-
-    /// Tells `progress` how many entries each step has removed.
-    pub(super) fn reporting(self, progress: Progress) -> Self {
-        Self { progress, ..self }
     }
 
     /// Whether it removes dependents, rather than everything.
     pub(super) fn is_invalidation(&self) -> bool {
         matches!(self.work, Work::Invalidation(_))
+    }
+
+    /// Whether somebody waits for it.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.callers.is_empty()
+    }
+
+    /// Tells those whose time is over that it is: with `error` if no step may have been carried out. The walk goes on.
+    /// Returns when the next one's time is over.
+    pub(super) fn expire(&mut self, now: Instant, error: &Error) -> Option<Instant> {
+        let late = |caller: &mut Caller| caller.deadline <= now;
+        for caller in self.callers.extract_if(.., late) {
+            caller.reply.send(Err(error.clone()));
+        }
+        self.callers.iter().map(|caller| caller.deadline).min()
+    }
+
+    /// Tells all callers that the walk has failed.
+    pub(super) fn fail(self, error: &Error) {
+        for caller in self.callers {
+            caller.reply.send(Err(error.clone()));
+        }
+    }
+
+    /// Tells all callers how many entries were removed for them.
+    pub(super) fn finish(self) {
+        for caller in self.callers {
+            caller.reply.send(Ok(caller.removed));
+        }
     }
 
     /// The command of the next step.
@@ -85,11 +144,19 @@ impl Walk {
     pub(super) fn advance(&mut self, answer: Wire) -> Result<bool, Unexpected> {
         self.begun = true;
         let (removed, done) = match &mut self.work {
-            Work::Invalidation(work) => work.advance(answer)?,
+            Work::Invalidation(work) => {
+                let (removed, done) = work.advance(answer)?;
+                let each = vec![removed];
+                (Removed { all: removed, each }, done)
+            }
             Work::Clearing(work) => work.advance(answer)?,
         };
-        self.removed = self.removed.saturating_add(removed);
-        self.progress.report(self.removed);
+        self.removed = self.removed.saturating_add(removed.all);
+        for caller in &mut self.callers {
+            let removed = removed.each.get(caller.place).copied().unwrap_or(0);
+            caller.removed = caller.removed.saturating_add(removed);
+            caller.progress.report(caller.removed);
+        }
         Ok(done)
     }
 }

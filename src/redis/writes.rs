@@ -3,10 +3,10 @@
 //! Plain commands where these do. A script where an entry has dependencies, or where only a script can tell a
 //! loaded value that is stale, which counts as absent.
 
-use redis::Cmd;
+use redis::{Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
-use super::script::Script;
+use super::script::{Script, random};
 use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, number, value};
 use crate::error::{Cause, Error};
 use crate::request::{
@@ -17,7 +17,9 @@ use crate::stats::Stats;
 use crate::value::Value;
 
 /// The most bytes of values that one command writes.
-const MERGED: usize = 256 * 1024;
+pub(super) const MERGED: usize = 256 * 1024;
+/// The most entries with dependencies that one script writes: the server serves nobody else meanwhile.
+pub(super) const TIED: usize = 128;
 
 impl Exchange for Set {
     fn way(&self) -> Way {
@@ -44,8 +46,11 @@ impl Exchange for SetMany {
         if fit_one(&self.writes) {
             return to.add(set_all(&self.writes));
         }
-        for write in &self.writes {
-            encode_set(write, to);
+        for writes in commands(&self.writes) {
+            match (self.way(), writes) {
+                (Way::Plain, writes) => writes.iter().for_each(|write| to.add(plain_set(write))),
+                (_, writes) => write_many(&[writes], to),
+            }
         }
     }
 
@@ -53,23 +58,31 @@ impl Exchange for SetMany {
         let Asked { operation, reply } = asked;
         let writes = operation.writes;
         // One command may have written them all.
-        let each = if replies.len() == 1 {
-            writes.len() as u64
+        let counts: Vec<usize> = if replies.len() == 1 {
+            vec![writes.len()]
         } else {
-            1
+            commands(&writes).map(<[Write]>::len).collect()
         };
+        let mut writes = writes.into_iter();
         let mut failure = None;
         let mut written = 0;
         let mut unsent = Vec::new();
         let by = replies.by;
-        let count = replies.len();
-        for (write, got) in writes.into_iter().zip(replies.take_many(count)) {
+        let all = replies.len();
+        for (count, got) in counts.into_iter().zip(replies.take_many(all)) {
+            let own = writes.by_ref().take(count);
             if forgotten(&got, by) {
-                unsent.push(write);
+                unsent.extend(own);
                 continue;
             }
+            own.for_each(drop);
+            let got = match got {
+                // A script answers for each group of writes, and this is one.
+                Wire::Array(mut answers) if answers.len() == 1 => answers.pop().unwrap_or_default(),
+                got => got,
+            };
             match flag(got) {
-                Ok(_) => written += each,
+                Ok(_) => written += count as u64,
                 Err(error) => failure = Some(error),
             }
         }
@@ -277,8 +290,53 @@ fn way_of(write: &Write) -> Way {
 fn encode_set(write: &Write, to: &mut Commands) {
     match way_of(write) {
         Way::Plain => to.add(plain_set(write)),
-        _ => scripted_set(write, "", None, to),
+        _ => write_many(&[std::slice::from_ref(write)], to),
     }
+}
+
+/// Splits writes of one call, where one command cannot make them all, into those that each command makes: as the
+/// values stay until the answer where there are dependencies, the same each time.
+fn commands(writes: &[Write]) -> impl Iterator<Item = &[Write]> {
+    let most = match writes.first().map(way_of) {
+        Some(Way::Script) => TIED,
+        _ => 1,
+    };
+    let mut left = writes;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(at, write): &(usize, &Write)| {
+            bytes += write.bytes();
+            *at == 0 || bytes <= MERGED
+        };
+        let count = left.iter().take(most).enumerate().take_while(fits).count();
+        let (next, rest) = left.split_at(count);
+        left = rest;
+        (!next.is_empty()).then_some(next)
+    })
+}
+
+/// Writes entries that depend on names, in groups: those of a group have the same TTL and the same names.
+pub(super) fn write_many(groups: &[&[Write]], to: &mut Commands) {
+    let writes = || groups.iter().copied().flatten();
+    to.call(Script::WriteMany, writes().count(), |command, layout| {
+        for write in writes() {
+            command.arg(write.key.as_str());
+        }
+        command.arg(layout.depend).arg(layout.close).arg(random());
+        for group in groups {
+            let Some(first) = group.first() else { continue };
+            command
+                .arg(millis_or_empty(first.ttl))
+                .arg(first.depends_on.len());
+            for name in first.depends_on.iter() {
+                command.arg(name.as_str());
+            }
+            command.arg(group.len());
+            for write in *group {
+                command.arg(write.value.as_bytes());
+            }
+        }
+    });
 }
 
 /// Whether one command can write them all: none has a TTL or dependencies, as all have the same, and
@@ -319,7 +377,8 @@ pub(super) fn scripted_set(write: &Write, condition: &str, expected: Option<&Val
         command
             .arg(write.key.as_str())
             .arg(layout.depend)
-            .arg(layout.close);
+            .arg(layout.close)
+            .arg(random());
         command
             .arg(write.value.as_bytes())
             .arg(millis_or_empty(write.ttl));

@@ -7,7 +7,7 @@ use cachestore::{Error, Store};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::harness::opening::{LATE, config, ms, open};
+use crate::harness::opening::{LATE, config, ms, open, plain};
 use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 
 /// Writes entries, each with the keys that it depends on.
@@ -186,4 +186,51 @@ async fn a_close_ends_by_its_own_time() {
     });
     assert!(matches!(closed.0, Err(Error::Timeout { .. })), "{closed:?}");
     assert!(closed.1 <= ms(300) + LATE, "{closed:?}");
+}
+
+/// The steps of clearings that the server has carried out.
+fn clearing_steps(server: &RedisServer) -> i64 {
+    let stats = server.command(&["INFO", "commandstats"]).text();
+    let scans = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_scan:calls="));
+    scans.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn clearings_at_once_share_a_walk_over_the_database() {
+    let (server, store) = plain().await;
+    for from in (0..60_000).step_by(5_000) {
+        let entries = (from..from + 5_000).map(|n| (format!("k{n}"), "v"));
+        store.set_many(entries).await.unwrap();
+    }
+    let spaces: Vec<Store> = (0..200)
+        .map(|n| store.namespace(format!("n{n}")).unwrap())
+        .collect();
+    for space in &spaces {
+        space
+            .set_many([("a", "v"), ("b", "v")])
+            .depends_on("row")
+            .await
+            .unwrap();
+    }
+    spaces[0].clear().await.unwrap();
+    let alone = clearing_steps(&server);
+    spaces[0].set("a", "v").await.unwrap();
+    let cleared = join_all(
+        spaces
+            .iter()
+            .map(|space| async move { space.clear().await.unwrap() }),
+    )
+    .await;
+    assert_eq!(cleared[0], 1);
+    assert!(cleared[1..].iter().all(|removed| *removed == 2), "{cleared:?}");
+    let shared = clearing_steps(&server) - alone;
+    println!("one walk takes {alone} steps, 200 clearings {shared}");
+    assert!(
+        shared <= 3 * alone,
+        "one walk takes {alone} steps, 200 clearings {shared}"
+    );
+    assert_eq!(server.command(&["KEYS", "cachestore:*"]).sorted(), [""; 0]);
+    assert!(store.exists("k7").await.unwrap());
 }

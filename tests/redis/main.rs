@@ -6,6 +6,7 @@
 mod cross_talk;
 mod deadlines;
 mod dependencies;
+mod growth;
 #[path = "../support/redis/mod.rs"]
 mod harness;
 mod harness_itself;

@@ -7,7 +7,6 @@ use crate::redis::batch::Part;
 use crate::redis::fault::{self, Refusal};
 use crate::redis::gets::alone;
 use crate::redis::job::{Job, Task};
-use crate::redis::walk::Walk;
 use crate::request::Effect;
 
 /// Answers what can no longer be answered by the server, because the connection is lost: questions
@@ -16,6 +15,11 @@ pub(in crate::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Jo
     for part in parts {
         match part {
             Part::Gets(getters) => again.extend(getters.into_iter().flatten().map(Job::from)),
+            Part::Sets(sets) => {
+                for setter in sets.setters.into_iter().flatten() {
+                    setter.asked.reply.send(Err(Error::OutcomeUnknown(cause.clone())));
+                }
+            }
             Part::Other { job: Some(job), .. } => {
                 if is_question(&job.task) {
                     again.push(job);
@@ -34,13 +38,13 @@ pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal,
     let mut end = 0;
     let at = parts.iter_mut().find(|part| {
         end += match part {
-            Part::Kills | Part::Gets(_) => 1,
+            Part::Kills | Part::Gets(_) | Part::Sets(_) => 1,
             Part::Other { replies, .. } => *replies as u64,
         };
         end > reply
     });
     match at {
-        None | Some(Part::Kills) => {}
+        None | Some(Part::Kills | Part::Sets(_)) => {}
         Some(Part::Gets(getters)) if getters.len() == 1 => {
             if let Some(getter) = getters.pop().flatten() {
                 getter.asked.reply.send(Err(refusal.for_caller()));
@@ -63,10 +67,11 @@ pub(in crate::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool {
             .iter()
             .flatten()
             .any(|getter| !getter.asked.is_pointless()),
+        Part::Sets(sets) => sets.setters.iter().any(Option::is_some),
         Part::Other { job, .. } => job.as_ref().is_some_and(|job| match &job.task {
             Task::Request(request) => !request.is_pointless(),
             Task::Doubt(doubt) => !doubt.is_pointless(),
-            Task::Walk(walk) => walks || walk.reply.is_some(),
+            Task::Walk(walk) => walks || walk.is_awaited(),
         }),
     })
 }
@@ -106,19 +111,26 @@ pub(in crate::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Insta
                     }
                 }
             }
+            Part::Sets(sets) => {
+                for place in &mut sets.setters {
+                    match place.take_if(|setter| setter.deadline <= now) {
+                        Some(setter) => {
+                            let unknown = Error::OutcomeUnknown(no_answer());
+                            setter.asked.reply.send(Err(unknown));
+                        }
+                        None => place.iter().for_each(|setter| keep(setter.deadline)),
+                    }
+                }
+            }
             Part::Other { job: place, .. } => match place {
                 Some(Job {
                     task: Task::Walk(walk),
                     deadline,
                     ..
                 }) => {
-                    if walk.reply.is_none() {
-                        continue;
-                    }
-                    if *deadline > now {
-                        keep(*deadline);
-                    } else {
-                        late(walk);
+                    if let Some(next) = walk.expire(now, &Error::OutcomeUnknown(no_answer())) {
+                        *deadline = next;
+                        keep(next);
                     }
                 }
                 Some(job) if job.deadline <= now => {
@@ -134,14 +146,7 @@ pub(in crate::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Insta
     next
 }
 
-/// Tells the caller of a walk that its time is over. The walk goes on.
-pub(in crate::redis) fn late(walk: &mut Walk) {
-    if let Some(reply) = walk.reply.take() {
-        reply.send(Err(Error::OutcomeUnknown(no_answer())));
-    }
-}
-
-fn no_answer() -> Cause {
+pub(in crate::redis) fn no_answer() -> Cause {
     Cause::new(fault::Lost("the server did not answer in time".to_owned()))
 }
 
@@ -159,11 +164,7 @@ fn fail_sent(task: Task) {
 pub(in crate::redis) fn fail(task: Task, error: &Error) {
     let error = error.clone();
     match task {
-        Task::Walk(walk) => {
-            if let Some(reply) = walk.reply {
-                reply.send(Err(error));
-            }
-        }
+        Task::Walk(walk) => walk.fail(&error),
         Task::Doubt(doubt) => doubt.fail(error),
         Task::Request(request) => request.fail(error),
     }

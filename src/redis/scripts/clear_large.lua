@@ -1,18 +1,15 @@
--- The same as one of the others for one set, ARGV[7], or for a part of it. ARGV[3] is the cursor in it, and ARGV[8]
--- '1' where what leads out is looked for.
-local set = ARGV[7]
-local name, kind = named(set)
-if kind == 'ghosts' then
-  if not leads_on(set) then redis.call('UNLINK', set) end
-  return { '0', 0, marked, {} }
-end
-local page = redis.call('SSCAN', set, ARGV[3], 'COUNT', ARGV[4])
-if ARGV[8] == '1' then
-  if leads_out(page[2]) then
-    note(set)
-    page[1] = '0'
-  end
+-- The same for a part of one set, ARGV[8]; `cursor` is the one in it.
+local set = ARGV[8]
+local kind, name = subject_of(set)
+local page
+if kind == 'parents' then
+  page = redis.call('HSCAN', set, cursor, 'COUNT', count)
+  local keys = {}
+  for i = 1, #page[2], 2 do keys[#keys + 1] = page[2][i] end
+  thin_out_parents(set, keys)
 else
-  thin_out(set, page[2])
+  page = redis.call('SSCAN', set, cursor, 'COUNT', count)
+  if kind == 'depend' then thin_out(name, page[2]) end
+  if page[1] == '0' and redis.call('SCARD', set) <= most then look_at(name, set, redis.call('SMEMBERS', set)) end
 end
-return { page[1], 0, marked, {} }
+return { page[1], {}, marked, {}, undecided }

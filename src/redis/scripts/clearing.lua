@@ -1,20 +1,32 @@
--- What the steps of a clearing have in common. ARGV: the clearing's id, how the keys to remove begin ('' for
--- all), the cursor, and how many keys to look at. Each step answers the next cursor, how many values it removed,
--- whether the clearing was marked without a break, and which sets have more members than a step may look at.
+-- What the steps of a clearing have in common. ARGV, after how a dependency set's name begins and ends: the clearing's
+-- id, the cursor, how many keys to look at, a pattern that all keys of interest match, two arguments of the step, how
+-- many prefixes there are, and the prefixes: what the keys to remove begin with, '' for all, or a namespace and its
+-- colon. Each step answers the next cursor, how many values it removed for each prefix, whether the clearing was marked without a break, which
+-- sets have more members than a step may look at, and the names whose fate is not known, each before how many names
+-- decide it and these names.
 --
--- A clearing goes several times over what there is: it kills what is being loaded, removes values, notes what leads
--- to entries of other namespaces, removes the other sets, and kills what is being loaded again, since that may be
--- made of what it had not come to yet. Until then `cachestore:clearing`, a hash, marks it, by what its keys begin
--- with: nothing that is loaded under such a name is stored meanwhile. And what is written meanwhile with
--- dependencies notes itself and their names in the set `cachestore:tied`: their sets stay. Sets go after all values,
--- because invalidations need them until then.
+-- A clearing goes several times over what there is: it kills what is being loaded, removes values, removes the sets
+-- that lead to nothing, and kills what is being loaded again, since that may be made of what it had not come to yet.
+-- Until then `cachestore:clearing`, a hash, marks it, by what its keys begin with: nothing that is loaded under such a
+-- name is stored meanwhile. Sets go after all values, because invalidations need them until then, and by what `tidy.lua`
+-- tells: so what is written meanwhile, and what entries of other namespaces depend on, stays.
 --
--- Both live for a minute from the last step, if who clears is no more. If they have gone before, all begins anew.
-local id, prefix = ARGV[1], ARGV[2]
-local marks, tied, minute = 'cachestore:clearing', 'cachestore:tied', 60000
+-- A mark lives for a minute from the last step, if who clears is no more. If it has gone before, all begins anew.
+local id, cursor, count, pattern = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local marks, minute = 'cachestore:clearing', 60000
+local prefixes, places = {}, {}
+for i = 1, ARGV[9] do
+  prefixes[i] = ARGV[9 + i]
+  places[ARGV[9 + i]] = i
+end
 
 local function begins(text, with)
   return string.sub(text, 1, #with) == with
+end
+
+-- The place among the prefixes of the one that a key has.
+local function place_of(key)
+  return places[string.match(key, '^[^:]*:')] or places['']
 end
 
 -- Whether it was marked.
@@ -27,23 +39,18 @@ local function mark()
     if tonumber(string.match(known[i + 1], '^%d+')) <= now then
       redis.call('HDEL', marks, known[i])
     elseif known[i] == id then
-      marked = redis.call('SISMEMBER', tied, id) == 1
+      marked = true
     end
   end
-  if redis.call('EXISTS', marks) == 0 then redis.call('UNLINK', tied) end
   -- A server that is full lets a script take up room once it has written what takes none.
   redis.call('HDEL', marks, id)
-  redis.call('HSET', marks, id, string.format('%.0f %s', now + minute, prefix))
-  redis.call('SADD', tied, id)
+  redis.call('HSET', marks, id, string.format('%.0f ', now + minute) .. table.concat(prefixes, ' '))
   redis.call('PEXPIRE', marks, minute)
-  redis.call('PEXPIRE', tied, minute)
   return marked
 end
 
 local function unmark()
   redis.call('HDEL', marks, id)
-  redis.call('SREM', tied, id)
-  if redis.call('EXISTS', marks) == 0 then redis.call('UNLINK', tied) end
 end
 
 -- Removes keys: how many there were. SCAN may answer more keys than asked for, and more than a script's stack holds.

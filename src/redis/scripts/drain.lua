@@ -9,13 +9,12 @@
 -- crash still finds them.
 --
 -- The loads of the names and of their dependents end with them, in this one script too.
-local depend, close, left, begun = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
-local ghosts_begin, parents_begin = 'cachestore:ghosts:{', 'cachestore:parents:{'
+local left, begun = tonumber(ARGV[3]), ARGV[4] == '1'
 local limit = left
 local names, ghosts = {}, {}
 for i = 5, #ARGV do
   names[#names + 1] = ARGV[i]
-  ghosts[#ghosts + 1] = ghosts_begin .. ARGV[i] .. '}'
+  ghosts[#ghosts + 1] = ghosts_of(ARGV[i])
 end
 
 -- First: a server that is full lets a script take up room once it has written what takes none.
@@ -26,7 +25,7 @@ local haunted, unread, cascade = {}, {}, {}
 -- The members to remove, and the place of the name that led to each.
 local members, owners = {}, {}
 -- Sets that go with all their members, and the one set that does not fit: from which of the members on.
-local gone, cut, cut_from = {}, nil, nil
+local gone, gone_names, cut, cut_from = {}, {}, nil, nil
 
 local is_haunted = {}
 local function haunt(name)
@@ -51,14 +50,17 @@ for i, name in ipairs(names) do
     end
     left = left - #page[2]
   end
-  local set = depend .. name .. close
+  local set = set_of(name)
   local found = left > 0 and redis.call('SRANDMEMBER', set, left) or {}
   for _, member in ipairs(found) do
     members[#members + 1] = member
     owners[#members] = i
   end
   if #found < left then
-    if found[1] then gone[#gone + 1] = set end
+    if found[1] then
+      gone[#gone + 1] = set
+      gone_names[#gone_names + 1] = name
+    end
   else
     cut, cut_from = set, #members - #found + 1
   end
@@ -67,10 +69,10 @@ end
 
 local below = {}
 for i, member in ipairs(members) do
-  below[2 * i - 1] = depend .. member .. close
-  below[2 * i] = ghosts_begin .. member .. '}'
-  gone[#gone + 1] = parents_begin .. member .. '}'
+  below[2 * i - 1], below[2 * i] = set_of(member), ghosts_of(member)
 end
+
+local has_no_end = {}
 
 -- Keeps a member as a ghost of the name that led to it, as long as what is below may live.
 local function keep_ghost(i, member)
@@ -83,6 +85,7 @@ local function keep_ghost(i, member)
   redis.call('SADD', to, member)
   if sets == -1 or older == -1 then
     redis.call('PERSIST', to)
+    has_no_end[#has_no_end + 1] = names[owners[i]]
   elseif have ~= -1 and math.max(sets, older) > have then
     redis.call('PEXPIRE', to, string.format('%.0f', math.max(sets, older)))
   end
@@ -96,10 +99,17 @@ if members[1] then
   end
   redis.call('HDEL', 'cachestore:leases', unpack(members))
   removed = redis.call('UNLINK', unpack(members))
-  redis.call('UNLINK', unpack(gone))
+  for _, member in ipairs(members) do redis.call('HDEL', parents_of(member), member) end
+  if gone[1] then
+    redis.call('UNLINK', unpack(gone))
+    redis.call('SREM', lasting, unpack(gone_names))
+  end
+  -- Ghosts that a crash leaves are found there; see `bury.lua`.
+  if has_no_end[1] then redis.call('SADD', lasting, unpack(has_no_end)) end
 end
 if cut then
   if cut_from <= #members then redis.call('SREM', cut, unpack(members, cut_from)) end
   more = redis.call('EXISTS', cut)
+  if more == 0 then redis.call('SREM', lasting, names[taken]) end
 end
 return { removed, taken, more, haunted, unread, cascade }

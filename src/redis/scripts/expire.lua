@@ -28,16 +28,16 @@ local function expire(ttl)
     redis.call('SETRANGE', key, 6, packed(head.fresh) .. packed(head.window) .. packed(head.age))
   end
 
-  local mine = parents .. key .. '}'
-  local names = redis.call('SMEMBERS', mine)
-  if names[1] then
-    local whole = longest(key, ttl)
-    local extended = {}
-    for _, name in ipairs(names) do
-      if extend(depend .. name .. close, whole, false) then extended[#extended + 1] = name end
-    end
-    extend(mine, whole, false)
-    extend_above(extended, whole)
+  -- The sets that it is in live as long. Those of which no way back is known have no end.
+  local names, bucket = parents(key)
+  for _, name in ipairs(names) do
+    local held = redis.call('PTTL', set_of(name))
+    if held >= 0 then last(name, held, ttl) end
+  end
+  if names[1] and ttl then
+    extend(bucket, redis.call('PTTL', bucket), ttl)
+  elseif names[1] then
+    redis.call('HDEL', bucket, key)
   end
   return 1
 end

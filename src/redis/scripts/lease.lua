@@ -8,8 +8,8 @@
 --
 -- A key that is loaded is in the dependency sets of its names as an entry is, for as long as the lease may
 -- live. So an invalidation finds what is made from it meanwhile, though it is not stored yet, or never, and its
--- own lease has ended.
-local leases, own = 'cachestore:leases', 'cachestore:lease:{' .. KEYS[1] .. '}'
+-- own lease has ended; see `depend.lua`.
+local leases, given_out, own = 'cachestore:leases', 'cachestore:given', 'cachestore:lease:{' .. KEYS[1] .. '}'
 
 -- What is known of a name: when its last lease ends, how many there are, and the generation.
 local function known(name)
@@ -44,10 +44,12 @@ local function is_cleared(names)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   for _, mark in ipairs(marks) do
-    local ends, prefix = string.match(mark, '^(%d+) (.*)$')
+    local ends, prefixes = string.match(mark, '^(%d+)(.*)$')
     if tonumber(ends) > now then
-      for _, name in ipairs(names) do
-        if string.sub(name, 1, #prefix) == prefix then return true end
+      for prefix in string.gmatch(prefixes, ' ([^ ]*)') do
+        for _, name in ipairs(names) do
+          if string.sub(name, 1, #prefix) == prefix then return true end
+        end
       end
     end
   end
@@ -75,9 +77,24 @@ local function land(flight)
   end
 end
 
+-- A value was given out that is not stored: somebody may still make something from it, for as long as the lease had
+-- left to live. Until then its key counts as being loaded; see `tidy.lua`.
+local function note_given(left)
+  if left <= 0 then return end
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  -- With each that comes, two are looked at, and go if they have ended.
+  for _, key in ipairs(redis.call('HRANDFIELD', given_out, 2)) do
+    if tonumber(redis.call('HGET', given_out, key)) <= now then redis.call('HDEL', given_out, key) end
+  end
+  redis.call('HSET', given_out, KEYS[1], string.format('%.0f', now + left))
+  if redis.call('PTTL', given_out) < left then redis.call('PEXPIRE', given_out, string.format('%.0f', left)) end
+end
+
 -- A value was given out that is not stored. Who loads from this key may have seen it, and what that depends on
 -- may have changed: all that stays is another's flight, in a generation of its own.
 local function disown(flight, alive)
+  local left = redis.call('PTTL', own)
   if alive then
     local ends, _, generation = known(KEYS[1])
     redis.call('HDEL', leases, KEYS[1])
@@ -88,6 +105,7 @@ local function disown(flight, alive)
     if flight then land(flight) end
     redis.call('HDEL', leases, KEYS[1])
   end
+  note_given(left)
 end
 
 -- Who may not publish may still end a lease.

@@ -1,6 +1,6 @@
 -- KEYS: the key. ARGV: how a dependency set's name begins and ends, the token, and whether something was given
 -- out ('1'), which is not stored.
-local key, depend, close, given = KEYS[1], ARGV[1], ARGV[2], ARGV[4] == '1'
+local key, given = KEYS[1], ARGV[4] == '1'
 local flight = flight_of()
 local mine = flight and flight.token == ARGV[3]
 local alive = flight and may_store(flight)
@@ -9,20 +9,20 @@ local alive = flight and may_store(flight)
 -- dependency sets leads to nothing, unless there is something below.
 local function untie()
   local _, _, generation = known(key)
-  local ghosts = 'cachestore:ghosts:{' .. key .. '}'
   if generation ~= flight.generations[1] then return end
-  if redis.call('EXISTS', key, depend .. key .. close, ghosts) > 0 then return end
-  for _, name in ipairs(flight.added) do
-    redis.call('SREM', depend .. name .. close, key)
-    redis.call('SREM', 'cachestore:parents:{' .. key .. '}', name)
-  end
+  if redis.call('EXISTS', key, set_of(key), ghosts_of(key)) > 0 then return end
+  for _, name in ipairs(flight.added) do leave(name, { key }) end
+  -- What was given out before may still lead back.
+  if not redis.call('HGET', given_out, key) then redis.call('HDEL', parents_of(key), key) end
 end
 
 if given and not (mine and alive) then
   disown(flight, alive)
 elseif mine then
   if not given then untie() end
+  local left = redis.call('PTTL', own)
   land(flight)
+  if given then note_given(left) end
 end
 announce()
 return 1

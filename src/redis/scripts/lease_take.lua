@@ -1,24 +1,24 @@
--- KEYS: the key. ARGV: how a dependency set's name begins and ends, the token, how long it lives in
--- milliseconds, how much of the value is wanted, and the names that the value will depend on. {1, the value's
+-- KEYS: the key. ARGV: how a dependency set's name begins and ends, a random number, the token, how long it lives
+-- in milliseconds, how much of the value is wanted, and the names that the value will depend on. {1, the value's
 -- PTTL, its first bytes} if the lease is the caller's now, {0, token, remaining} if it is another's.
-local key, token, ttl = KEYS[1], ARGV[3], tonumber(ARGV[4])
+local key, token, ttl = KEYS[1], ARGV[4], tonumber(ARGV[5])
 local flight = flight_of()
 local killed = flight and not lives(flight)
 if flight and not killed then
   return { 0, flight.token, redis.call('PTTL', own) }
 end
 
--- Whole or not at all: what could fail is looked at before anything is changed.
+-- What could fail comes first.
 local left, value = redis.call('PTTL', key), false
 if left ~= -2 then
-  value = redis.pcall('GETRANGE', key, 0, ARGV[5] - 1)
+  value = redis.pcall('GETRANGE', key, 0, ARGV[6] - 1)
   if type(value) == 'table' then return value end
 end
 local names = {}
-for i = 6, #ARGV do
+for i = 7, #ARGV do
   if ARGV[i] ~= key then names[#names + 1] = ARGV[i] end
 end
-local fresh, wrong = look(names)
+local added, wrong = tie({ key }, ttl, names)
 if wrong then return wrong end
 
 if killed then
@@ -39,7 +39,7 @@ for _, name in ipairs(some) do
 end
 
 -- `added`: of whose names the key was no dependent before.
-local taken = { token = token, names = {}, generations = {}, added = {} }
+local taken = { token = token, names = {}, generations = {}, added = added }
 local function enter(name)
   local ends, count, generation = known(name)
   if ends <= now then
@@ -51,7 +51,7 @@ local function enter(name)
 end
 enter(key)
 for _, name in ipairs(names) do enter(name) end
-if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[4]) end
-taken.added = tie(key, ttl, names, fresh)
-redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[4])
+if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[5]) end
+redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[5])
+tidy({ key }, added, ARGV[3])
 return { 1, left, value }

@@ -52,8 +52,8 @@ fn steps_are_scripts() {
     };
     let jobs = [take(token), fulfil(token), end(token), give].map(|action| lease(action).0);
     let wanted = [
-        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 30000 34 x y"),
-        format!("EVALSHA 1 k cachestore:depend:{{ }} v 1500 LEASE {token} x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} # {token} 30000 34 x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} # v 1500 LEASE {token} x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 0"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1"),
     ];

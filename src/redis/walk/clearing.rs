@@ -2,9 +2,10 @@
 
 use redis::{Cmd, Value as Wire};
 
+use super::undecided::Undecided;
 use super::{Unexpected, count, number};
 use crate::redis::layout::{Layout, pattern};
-use crate::redis::script::{By, Script};
+use crate::redis::script::{By, Script, random};
 
 /// How much one step looks at: the server serves nobody else meanwhile.
 #[derive(Debug, Clone, Copy)]
@@ -24,15 +25,24 @@ const PAGE: Page = Page {
 pub(super) struct Clearing {
     /// What marks it on the server.
     id: String,
-    prefix: String,
+    /// What the keys to remove begin with, each once: one walk serves several clearings.
+    prefixes: Vec<String>,
     page: Page,
     pass: Pass,
     cursor: u64,
     /// Sets of the last page that are too large for it, and the cursor in the last of them.
     large: Vec<Vec<u8>>,
     place: u64,
+    undecided: Undecided,
     /// Whether it has been marked since the first pass began.
     marked: bool,
+}
+
+/// How many values a step removed: in all, and for each prefix.
+#[derive(Debug)]
+pub(super) struct Removed {
+    pub(super) all: u64,
+    pub(super) each: Vec<u64>,
 }
 
 /// What it goes through.
@@ -41,24 +51,25 @@ enum Pass {
     /// What is being loaded when it begins.
     Leases,
     Values,
-    /// What leads to entries of other namespaces, and stays.
-    Outside,
-    /// What led to the values, but for the sets that went with them.
+    /// What led to the values.
     Sets,
+    /// Sets whose members alone do not tell whether they still lead to something.
+    Rest,
     /// What was being loaded meanwhile.
     LeasesAgain,
 }
 
 impl Clearing {
-    pub(super) fn new(prefix: String) -> Self {
+    pub(super) fn new(prefixes: Vec<String>) -> Self {
         Self {
             id: format!("{:032x}", rand::random::<u128>()),
-            prefix,
+            prefixes,
             page: PAGE,
             pass: Pass::Leases,
             cursor: 0,
             large: Vec::new(),
             place: 0,
+            undecided: Undecided::default(),
             marked: false,
         }
     }
@@ -76,42 +87,59 @@ impl Clearing {
         let (script, cursor, page) = match self.pass {
             Pass::Leases | Pass::LeasesAgain => (Script::ClearLeases, self.cursor, self.page.keys),
             Pass::Values => (Script::ClearValues, self.cursor, self.page.keys),
-            Pass::Outside | Pass::Sets if large.is_some() => (Script::ClearLarge, self.place, self.page.sets),
-            Pass::Outside => (Script::ClearOutside, self.cursor, self.page.sets),
+            Pass::Sets if large.is_some() => (Script::ClearLarge, self.place, self.page.sets),
             Pass::Sets => (Script::ClearSets, self.cursor, self.page.sets),
+            Pass::Rest => (Script::ClearRest, self.cursor, self.page.sets),
         };
         let mut command = script.call(by, 0);
-        command.arg(&self.id).arg(&self.prefix).arg(cursor).arg(page);
+        command.arg(layout.depend).arg(layout.close);
+        command.arg(&self.id).arg(cursor).arg(page);
         match self.pass {
-            Pass::Leases => command.arg(pattern(&self.prefix)).arg(0),
-            Pass::LeasesAgain => command.arg(pattern(&self.prefix)).arg(1),
-            Pass::Values => command
-                .arg(pattern(&self.prefix))
-                .arg(layout.depend)
-                .arg(layout.close),
-            Pass::Outside | Pass::Sets => command.arg(layout.depend).arg(layout.close),
+            Pass::Sets | Pass::Rest => command.arg(layout.kept()).arg(random()),
+            pass => command
+                .arg(self.pattern())
+                .arg(u8::from(pass == Pass::LeasesAgain)),
         };
-        if let Some(set) = large {
-            command.arg(set).arg(u8::from(self.pass == Pass::Outside));
+        command.arg(large.map_or(&[][..], Vec::as_slice));
+        command.arg(self.prefixes.len()).arg(&self.prefixes);
+        if self.pass == Pass::Rest {
+            self.undecided.next().for_each(|name| {
+                command.arg(name);
+            });
         }
         command
     }
 
+    /// A pattern that all keys to remove match.
+    fn pattern(&self) -> String {
+        match self.prefixes.as_slice() {
+            [prefix] => pattern(prefix),
+            _ => pattern(""),
+        }
+    }
+
     /// Takes in the answer to the step: how many values it removed, and whether all is done.
-    pub(super) fn advance(&mut self, answer: Wire) -> Result<(u64, bool), Unexpected> {
+    pub(super) fn advance(&mut self, answer: Wire) -> Result<(Removed, bool), Unexpected> {
         let Wire::Array(parts) = answer else {
             return Err(Unexpected);
         };
-        let [next, removed, marked, large] = <[Wire; 4]>::try_from(parts).map_err(|_| Unexpected)?;
-        let (next, removed, marked) = (number(&next)?, count(&removed)?, count(&marked)? == 1);
+        let [next, removed, marked, large, undecided] =
+            <[Wire; 5]>::try_from(parts).map_err(|_| Unexpected)?;
+        let (next, removed, marked) = (number(&next)?, self.removed(removed)?, count(&marked)? == 1);
         if self.marked && !marked {
             // Something may have been stored behind its back.
             self.pass = Pass::Leases;
             (self.cursor, self.place) = (0, 0);
             self.large.clear();
+            self.undecided = Undecided::default();
             return Ok((removed, false));
         }
         self.marked = true;
+        self.undecided.add(undecided)?;
+        if self.pass == Pass::Rest {
+            let more = self.undecided.take(next)?;
+            return Ok((removed, !more && !self.turn()));
+        }
         let place = if self.large.is_empty() {
             self.cursor
         } else {
@@ -133,14 +161,27 @@ impl Clearing {
         Ok((removed, done))
     }
 
+    /// How many values a step removed for each prefix: those of a namespace belong to the root too.
+    fn removed(&self, value: Wire) -> Result<Removed, Unexpected> {
+        let Wire::Array(counts) = value else {
+            return Err(Unexpected);
+        };
+        let mut each = counts.iter().map(count).collect::<Result<Vec<_>, _>>()?;
+        let all = each.iter().fold(0u64, |all, count| all.saturating_add(*count));
+        let root = self.prefixes.iter().position(String::is_empty);
+        if let Some(root) = root.and_then(|root| each.get_mut(root)) {
+            *root = all;
+        }
+        Ok(Removed { all, each })
+    }
+
     /// Goes on to the next pass, if there is one.
     fn turn(&mut self) -> bool {
         self.pass = match self.pass {
             Pass::Leases => Pass::Values,
-            Pass::Values if self.prefix.is_empty() => Pass::Sets,
-            Pass::Values => Pass::Outside,
-            Pass::Outside => Pass::Sets,
-            Pass::Sets => Pass::LeasesAgain,
+            Pass::Values => Pass::Sets,
+            Pass::Sets if self.undecided.sort() => Pass::Rest,
+            Pass::Sets | Pass::Rest => Pass::LeasesAgain,
             Pass::LeasesAgain => return false,
         };
         true

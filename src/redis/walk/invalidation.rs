@@ -90,9 +90,10 @@ impl Invalidation {
                 command
             }
             Step::Bury => {
-                let mut command = redis::cmd("UNLINK");
+                let mut command = Script::Bury.call(by, 0);
+                command.arg(layout.depend).arg(layout.close);
                 last_of(&self.haunted).iter().for_each(|name| {
-                    command.arg(Layout::ghosts(name));
+                    command.arg(name.as_bytes());
                 });
                 command
             }

@@ -1,0 +1,146 @@
+-- What scripts know of dependencies. ARGV[1] and ARGV[2]: how a dependency set's name begins and ends.
+--
+-- A *dependency set* holds the dependents of a name. A *parents hash* is the way back, from an entry to the names
+-- that it depends on; many entries share one, so that each costs little. Three rules keep every dependent in reach:
+--
+-- 1. A dependency set lives at least as long as each entry in it, and for ever if one is persistent.
+-- 2. A set has no end once one of its members has dependents of its own, or once it has many members, of which the way
+--    back would cost too much. Such a set is noted in `cachestore:lasting`.
+-- 3. A member leaves its set only with its value, by an invalidation, or when it is dead: it has no value, nobody
+--    loads it, and nothing depends on it.
+--
+-- By rule 2, a dependent that lives long, at the end of a chain however deep, changes no set but the one that it
+-- enters. The way back is needed only until the set that it leads to has no end: for one who is given more time, and
+-- for one whose first dependent comes.
+local depend, close = ARGV[1], ARGV[2]
+local lasting = 'cachestore:lasting'
+-- A set of more members has no end.
+local most_led_back = 32
+
+local function set_of(name)
+  return depend .. name .. close
+end
+
+local function ghosts_of(name)
+  return 'cachestore:ghosts:{' .. name .. '}'
+end
+
+-- The hash that holds a key's parents. There are 65,536: few enough to hold many fields each, so that a field costs
+-- less than a key of its own, and enough for eight million entries before the server stores them less compactly.
+local function parents_of(key)
+  return 'cachestore:parents:' .. string.sub(redis.sha1hex(key), 1, 4)
+end
+
+-- What is extended gets a hundredth more than it needs: of many writes in a row, most extend nothing.
+local function extend(key, left, ttl)
+  if left == -2 then
+    redis.call('PEXPIRE', key, string.format('%.0f', ttl))
+  elseif left < ttl then
+    redis.call('PEXPIRE', key, string.format('%.0f', ttl * 1.01))
+  end
+end
+
+-- How many names were noted by this script, and whether the way back from keys was.
+local noted, remembered = 0, false
+
+-- Lets a set that had an end, or that is new, live for ever.
+local function keep(name)
+  redis.call('PERSIST', set_of(name))
+  noted = noted + redis.call('SADD', lasting, name)
+end
+
+-- Lets a set live as long as a dependent does, for ever if `ttl` is nil. `left` is its PTTL from before the dependent
+-- came in.
+local function last(name, left, ttl)
+  if left == -1 then return end
+  if ttl then
+    extend(set_of(name), left, ttl)
+  else
+    keep(name)
+  end
+end
+
+local function parents(key)
+  local bucket = parents_of(key)
+  local packed = redis.call('HGET', bucket, key)
+  return packed and cmsgpack.unpack(packed) or {}, bucket
+end
+
+-- A name has its first dependent: the sets that it is in have no end from now on.
+local function enter_chain(name)
+  local above, bucket = parents(name)
+  if not above[1] then return end
+  for _, parent in ipairs(above) do
+    if redis.call('PTTL', set_of(parent)) >= 0 then keep(parent) end
+  end
+  redis.call('HDEL', bucket, name)
+end
+
+-- Remembers the way back from keys whose entries live for `ttl`.
+local function remember(keys, names, ttl)
+  remembered = true
+  local packed = cmsgpack.pack(names)
+  for _, key in ipairs(keys) do
+    local bucket = parents_of(key)
+    local left = redis.call('PTTL', bucket)
+    if redis.call('HSETNX', bucket, key, packed) == 0 then
+      local held = redis.call('HGET', bucket, key)
+      if held ~= packed then
+        -- It is in the sets of its former names too, until it leaves them.
+        local all, is_new = {}, {}
+        for i, name in ipairs(names) do all[i], is_new[name] = name, true end
+        for _, name in ipairs(cmsgpack.unpack(held)) do
+          if not is_new[name] and redis.call('SISMEMBER', set_of(name), key) == 1 then all[#all + 1] = name end
+        end
+        redis.call('HSET', bucket, key, cmsgpack.pack(all))
+      end
+    end
+    extend(bucket, left, ttl)
+  end
+end
+
+-- Takes members out of the set of a name.
+local function leave(name, members)
+  local set = set_of(name)
+  redis.call('SREM', set, unpack(members))
+  if redis.call('EXISTS', set) == 0 then redis.call('SREM', lasting, name) end
+end
+
+-- Makes keys dependents of the names, for as long as `ttl` says. Before their values are written: what fails half way
+-- has made too many dependents, and never too few. Returns the names that got a new dependent, or nil and an error.
+local function tie(keys, ttl, names)
+  local grown, ending = {}, nil
+  for i, name in ipairs(names) do
+    local set = set_of(name)
+    local left = redis.call('PTTL', set)
+    local added = redis.pcall('SADD', set, unpack(keys))
+    if type(added) == 'table' then
+      if not keys[2] then
+        for _, entered in ipairs(grown) do leave(entered, keys) end
+      end
+      return nil, added
+    end
+    if added > 0 then grown[#grown + 1] = name end
+    if left ~= -1 then
+      last(name, left, ttl)
+      if left == -2 then enter_chain(name) end
+      ending = ending or {}
+      ending[#ending + 1] = name
+    end
+  end
+  if not ending or not ttl then return grown end
+
+  local below = {}
+  for i, key in ipairs(keys) do below[i] = set_of(key) end
+  local in_chain = redis.call('EXISTS', unpack(below)) > 0
+  local led_back = {}
+  for _, name in ipairs(ending) do
+    if in_chain or redis.call('SCARD', set_of(name)) > most_led_back then
+      keep(name)
+    else
+      led_back[#led_back + 1] = name
+    end
+  end
+  if led_back[1] then remember(keys, led_back, ttl) end
+  return grown
+end
