@@ -253,7 +253,7 @@ fn expiry(flavor: Flavor, table: &mut Table) {
             store.ping().await.unwrap();
             tokio::time::sleep_until(due).await;
             let probes = Probes::start(flavor, &store);
-            while store.stats().await.unwrap().expired < entries as u64 {
+            while store.stats().await.unwrap().expired < Some(entries as u64) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             let took = due.elapsed();

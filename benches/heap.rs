@@ -237,9 +237,9 @@ fn measure(cache: &str, entries: usize) -> String {
         ours => runtime.block_on(async {
             let store = build(ours, entries).await;
             let stats = store.stats().await.unwrap();
-            let found = usize::try_from(stats.entries).unwrap();
+            let found = usize::try_from(stats.entries.unwrap()).unwrap();
             assert!(found.abs_diff(entries) <= entries / 100, "{stats:?}");
-            now(found, stats.bytes)
+            now(found, stats.bytes.unwrap())
         }),
     }
 }
@@ -248,7 +248,7 @@ fn measure(cache: &str, entries: usize) -> String {
 async fn bytes_of_one() -> usize {
     let store = Store::open(MemoryConfig::default()).await.unwrap();
     store.set(key(0), VALUE).await.unwrap();
-    usize::try_from(store.stats().await.unwrap().bytes).unwrap()
+    usize::try_from(store.stats().await.unwrap().bytes.unwrap()).unwrap()
 }
 
 async fn build(kind: &str, entries: usize) -> Store {

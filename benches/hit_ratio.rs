@@ -130,7 +130,7 @@ async fn weights(largest: usize) -> Vec<u32> {
     let mut weights = Vec::with_capacity(largest + 1);
     for len in 0..=largest {
         store.set("00000000", vec![0; len]).await.unwrap();
-        weights.push(u32::try_from(store.stats().await.unwrap().bytes).unwrap());
+        weights.push(u32::try_from(store.stats().await.unwrap().bytes.unwrap()).unwrap());
     }
     weights
 }
@@ -153,7 +153,7 @@ async fn ours(trace: &Trace, capacity: u64) -> usize {
     }
     let stats = store.stats().await.unwrap();
     assert!(
-        stats.bytes <= capacity && stats.evicted > 0,
+        stats.bytes <= Some(capacity) && stats.evicted > Some(0),
         "{stats:?} within {capacity}"
     );
     hits

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cachestore::{Config, EngineKind, LoadError, Store};
+use cachestore::{Config, LoadError, Store};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
@@ -113,13 +113,10 @@ async fn run() -> Result<()> {
     let entries = store.scan("").try_fold(0, async |count, _| Ok(count + 1)).await?;
     println!("\n{removed} entries depended on {}", folder.display());
     println!("{entries} entries are cached");
-    if store.engine() == EngineKind::Memory {
-        let stats = store.stats().await?;
-        println!(
-            "they take {} KiB, {} were evicted",
-            stats.bytes / 1024,
-            stats.evicted
-        );
+    // Only the server knows these figures on Redis.
+    let stats = store.stats().await?;
+    if let (Some(bytes), Some(evicted)) = (stats.bytes, stats.evicted) {
+        println!("they take {} KiB, {evicted} were evicted", bytes / 1024);
     }
     Ok(store.close().await?)
 }

@@ -82,7 +82,7 @@ impl Trace {
         for (number, size) in self.sizes.iter().enumerate() {
             let key = number.to_string();
             store.set(&key, vec![0; *size]).await?;
-            weights.push(usize::try_from(store.stats().await?.bytes)?);
+            weights.push(usize::try_from(store.stats().await?.bytes.unwrap_or_default())?);
             store.delete(&key).await?;
         }
         Ok(weights)

@@ -4,6 +4,7 @@ mod dependency;
 mod engine;
 mod eviction;
 mod expiry;
+mod figures;
 mod index;
 mod leases;
 mod operation;

@@ -3,8 +3,8 @@
 /// Counters and sizes of a store since it was opened.
 ///
 /// All handles of a store share them, namespaces included. On Redis they count what this store has done,
-/// not what other processes did; what only the server knows (`expired`, `evicted`, `entries`, `bytes`)
-/// is 0: ask it with `INFO` and `DBSIZE`, through `redis_command`.
+/// not what other processes did. What only the server knows (`expired`, `evicted`, `entries`, `bytes`) is `None`
+/// there: ask it with `INFO` and `DBSIZE`, through `redis_command`.
 ///
 /// # What each call counts
 ///
@@ -45,10 +45,10 @@ pub struct Stats {
     pub sets: u64,
     /// Entries removed by `delete`, `delete_many`, `take` and `clear`.
     pub deletes: u64,
-    /// Entries whose time had come, when they were reclaimed.
-    pub expired: u64,
-    /// Entries that made room for others.
-    pub evicted: u64,
+    /// Entries whose time had come, when they were reclaimed. `None` on Redis.
+    pub expired: Option<u64>,
+    /// Entries that made room for others. `None` on Redis.
+    pub evicted: Option<u64>,
     /// Entries removed by `invalidate`.
     pub invalidated: u64,
     /// Calls refused for their arguments before they reached the engine.
@@ -68,10 +68,10 @@ pub struct Stats {
     /// Loaded values that were given to their callers and not stored, because what their `Serialize` writes their
     /// `Deserialize` does not read: a NaN in JSON, or a field that is skipped on the way out.
     pub unreadable_values: u64,
-    /// Entries held now; expired ones count until they are reclaimed.
-    pub entries: u64,
-    /// Bytes held now by entries and all that is kept beside them.
-    pub bytes: u64,
+    /// Entries held now; expired ones count until they are reclaimed. `None` on Redis.
+    pub entries: Option<u64>,
+    /// Bytes held now by entries and all that is kept beside them. `None` on Redis.
+    pub bytes: Option<u64>,
     /// Requests that waited in the engine's request queue when it answered.
     pub queue_depth: u64,
 }

@@ -259,7 +259,7 @@ impl Store {
     /// store.set("k", "v").await?;
     /// store.get("k").await?;
     /// let stats = store.stats().await?;
-    /// assert_eq!((stats.entries, stats.sets, stats.hits), (1, 1, 1));
+    /// assert_eq!((stats.entries, stats.sets, stats.hits), (Some(1), 1, 1));
     /// # Ok(()) }
     /// ```
     ///

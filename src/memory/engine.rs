@@ -18,7 +18,6 @@ use super::table::Table;
 use crate::actor::queue::QueueReceiver;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::request::{Asked, EngineRequest, Request, on_entry};
-use crate::stats::EngineStats;
 
 /// The most requests that are taken from the queue at once.
 const BATCH: usize = 256;
@@ -223,10 +222,7 @@ impl MemoryEngine {
             }
             Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
                 let queue_depth = self.queue.depth() as u64;
-                reply.send(Ok(EngineStats {
-                    queue_depth,
-                    ..table.stats()
-                }));
+                reply.send(Ok(table.stats().told(queue_depth)));
             }
             #[cfg(test)]
             Request::Engine(EngineRequest::Panic(Asked { operation, reply })) => {

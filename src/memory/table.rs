@@ -15,13 +15,13 @@ use self::gate::{Change, Told};
 use super::dependency::{Dependencies, EdgeId};
 use super::eviction::{Node, Nodes, Policy};
 use super::expiry::{Expiry, Moment, NO_SEAT, Seats};
+use super::figures::Figures;
 use super::index::Index;
 use super::leases::Leases;
 use super::slab::{NONE, Slab, Slot};
 use crate::footprint;
 use crate::key::Key;
 use crate::request::Write;
-use crate::stats::EngineStats;
 use crate::value::Value;
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ pub(crate) struct Table {
     era: u32,
     /// Set while a mutation is under way: a panic that finds it set may have left a torn table.
     torn: bool,
-    counters: EngineStats,
+    counters: Figures,
 }
 
 impl Table {
@@ -112,13 +112,13 @@ impl Table {
             bytes: 0,
             era: 0,
             torn: false,
-            counters: EngineStats::default(),
+            counters: Figures::default(),
         }
     }
 
     /// Forgets every entry, as after a fault; the counters stay.
     pub(crate) fn reset(&mut self) {
-        let counters = EngineStats {
+        let counters = Figures {
             resets: self.counters.resets + 1,
             ..self.counters
         };
@@ -144,8 +144,8 @@ impl Table {
         self.bytes + self.dependencies.bytes()
     }
 
-    pub(crate) fn stats(&self) -> EngineStats {
-        EngineStats {
+    pub(super) fn stats(&self) -> Figures {
+        Figures {
             entries: self.entries.len() as u64,
             bytes: self.bytes() as u64,
             ..self.counters

@@ -43,7 +43,7 @@ fn counters(stats: &Stats) -> [(&'static str, u64); 13] {
         ("sets", stats.sets),
         ("deletes", stats.deletes),
         ("invalidated", stats.invalidated),
-        ("evicted", stats.evicted),
+        ("evicted", stats.evicted.unwrap_or(0)),
         ("refused", stats.refused),
         ("resets", stats.resets),
         ("loads", stats.loads),

@@ -12,7 +12,7 @@ use crate::support::{keys, memory, ms, open, secs};
 
 async fn assert_empty(store: &Store) {
     let stats = store.stats().await.unwrap();
-    assert_eq!((stats.entries, stats.bytes), (0, 0), "{stats:?}");
+    assert_eq!((stats.entries, stats.bytes), (Some(0), Some(0)), "{stats:?}");
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn nothing_is_left_behind_however_entries_go() {
         for n in 0..500 {
             write(n).await;
         }
-        assert!(store.stats().await.unwrap().bytes > 0);
+        assert!(store.stats().await.unwrap().bytes > Some(0));
         let names = || (0..500).map(|n| format!("k{n}"));
         match way {
             "delete" => {
@@ -269,7 +269,7 @@ async fn what_is_tied_to_an_expired_entry_is_not_derived_from_it() {
     tokio::time::advance(ms(2)).await;
     assert_eq!(
         store.stats().await.unwrap().entries,
-        3,
+        Some(3),
         "the test comes before the engine"
     );
     store.set("after", "v").depends_on(["other"]).await.unwrap();
@@ -285,7 +285,7 @@ async fn a_long_chain_that_nobody_needs_any_more_leaves_nothing_behind() {
     const LENGTH: usize = 30_000;
     let store = memory().await;
     store.set("other", "v").await.unwrap();
-    let before = store.stats().await.unwrap().bytes;
+    let before = store.stats().await.unwrap().bytes.unwrap();
     for n in 0..LENGTH {
         let next = format!("link{}", n + 1);
         store
@@ -297,9 +297,9 @@ async fn a_long_chain_that_nobody_needs_any_more_leaves_nothing_behind() {
     store.set("leaf", "v").depends_on(["link0"]).await.unwrap();
     let links = (0..LENGTH).map(|n| format!("link{n}"));
     assert_eq!(store.delete_many(links).await.unwrap(), LENGTH as u64);
-    assert!(store.stats().await.unwrap().bytes > before + 50 * LENGTH as u64);
+    assert!(store.stats().await.unwrap().bytes > Some(before + 50 * LENGTH as u64));
     assert!(store.delete("leaf").await.unwrap());
-    while store.stats().await.unwrap().bytes > before {
+    while store.stats().await.unwrap().bytes > Some(before) {
         tokio::task::yield_now().await;
     }
 }
