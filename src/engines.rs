@@ -2,30 +2,61 @@
 
 use kameo::Actor;
 
-use crate::config::EngineConfig;
+use crate::config::{Config, EngineConfig, Settings};
 use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
 use crate::memory::Memory;
 #[cfg(feature = "redis")]
 use crate::redis::Redis;
+#[cfg(feature = "testing")]
+use crate::testing::Faulty;
 
 /// The profile of the engine that `config` names.
-pub(crate) fn profile(config: &EngineConfig) -> Profile {
-    match config {
-        EngineConfig::Memory { capacity_bytes } => Memory::new(*capacity_bytes).profile(),
+pub(crate) fn profile(config: &Config) -> Profile {
+    let settings = &config.settings;
+    match &config.engine {
+        EngineConfig::Memory { capacity_bytes } => profile_of(Memory::new(*capacity_bytes), settings),
         #[cfg(feature = "redis")]
-        EngineConfig::Redis(options) => Redis::new(options.clone()).profile(),
+        EngineConfig::Redis(options) => profile_of(Redis::new(options.clone()), settings),
     }
 }
 
 /// Starts the engine that `config` names.
-pub(crate) async fn start<S: Actor>(
-    config: EngineConfig,
+pub(crate) async fn start<S: Actor>(config: Config, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
+    let settings = &config.settings;
+    match config.engine {
+        EngineConfig::Memory { capacity_bytes } => {
+            start_engine(Memory::new(capacity_bytes), settings, start, crew).await
+        }
+        #[cfg(feature = "redis")]
+        EngineConfig::Redis(options) => start_engine(Redis::new(options), settings, start, crew).await,
+    }
+}
+
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unused_variables, reason = "settings are for faults")
+)]
+fn profile_of(engine: impl Engine, settings: &Settings) -> Profile {
+    #[cfg(feature = "testing")]
+    if let Some(faults) = &settings.faults {
+        return Faulty::new(engine, faults.clone()).profile();
+    }
+    engine.profile()
+}
+
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(unused_variables, reason = "settings are for faults")
+)]
+async fn start_engine<S: Actor>(
+    engine: impl Engine,
+    settings: &Settings,
     start: Start,
     crew: &mut Crew<S>,
 ) -> EngineNotifications {
-    match config {
-        EngineConfig::Memory { capacity_bytes } => Memory::new(capacity_bytes).start(start, crew).await,
-        #[cfg(feature = "redis")]
-        EngineConfig::Redis(options) => Redis::new(options).start(start, crew).await,
+    #[cfg(feature = "testing")]
+    if let Some(faults) = &settings.faults {
+        return Faulty::new(engine, faults.clone()).start(start, crew).await;
     }
+    engine.start(start, crew).await
 }

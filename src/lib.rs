@@ -104,6 +104,7 @@
 //! |---|---|---|
 //! | `redis` | yes | the Redis engine: [`Config::redis`], [`RedisConfig`], [`Store::redis_command`], [`redis`] |
 //! | `tls` | yes | `rediss://` URLs, by rustls with ring. Turns `redis` on |
+//! | `testing` | no | `cachestore::testing`: an engine that fails on command, for your tests |
 //!
 //! With `default-features = false` the crate is the memory engine alone. A URL that needs a feature which is off is
 //! [`Error::InvalidConfig`], whose message names the feature.
@@ -136,6 +137,8 @@ mod engine;
 mod engines;
 mod envelope;
 mod error;
+#[cfg(feature = "testing")]
+mod faults;
 mod footprint;
 mod key;
 mod load;
@@ -152,6 +155,9 @@ mod spread;
 mod stats;
 mod store;
 mod supervisor;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 mod ttl;
 mod value;
 

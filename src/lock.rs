@@ -24,8 +24,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use self::guard::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
+#[cfg(feature = "testing")]
+pub(crate) use self::name::Name;
 pub(crate) use self::queue::Bounds;
 pub(crate) use self::scheduler::{Scheduler, Start};
+#[cfg(feature = "testing")]
+pub(crate) use self::table::Table as LockTable;
 use crate::actor::inbox::{InboxReceiver, InboxSender, Refused, inbox};
 use crate::actor::queue::EngineFailed;
 use crate::error::{Cause, Error, Phase, Result};

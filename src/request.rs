@@ -89,6 +89,31 @@ impl Request {
     pub(crate) fn is_pointless(&self) -> bool {
         on_request!(self, asked => asked.is_pointless())
     }
+
+    /// Answers with an error.
+    #[cfg(feature = "testing")]
+    pub(crate) fn fail(self, error: Error) {
+        on_request!(self, Asked { reply, .. } => reply.send(Err(error)));
+    }
+
+    /// Answers with an error, and returns the same request for nobody.
+    #[cfg(feature = "testing")]
+    pub(crate) fn without_reply(self, error: Error) -> Self {
+        on_request!(self, Asked { operation, reply } => {
+            reply.send(Err(error));
+            operation.into_request(Reply::Nobody)
+        })
+    }
+
+    /// The name of the operation in lower case, and its keys.
+    #[cfg(feature = "testing")]
+    pub(crate) fn shown(&self) -> (String, Vec<String>) {
+        on_request!(self, Asked { operation, .. } => {
+            let mut keys = Vec::new();
+            operation.keys().for_each(|key| keys.push(key.as_str().to_owned()));
+            (operation::lower_case(operation.name()), keys)
+        })
+    }
 }
 
 impl EntryRequest {

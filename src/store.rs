@@ -134,7 +134,7 @@ impl Store {
             Some(name) => Namespace::default().nested(name)?,
             None => Namespace::default(),
         };
-        let profile = engines::profile(&config.engine);
+        let profile = engines::profile(&config);
         let bounds = Bounds {
             length: settings.queue_length,
             bytes: settings.queue_bytes,
@@ -146,10 +146,9 @@ impl Store {
         let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout, home);
         let (loads, load_ends) = loading::channel(settings.queue_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
-            engine: config.engine.clone(),
+            config: config.clone(),
             queue: receiver,
             ended: running,
-            go_compatible: settings.go_compatible,
             max_value_bytes: settings.max_value_bytes,
             sender: queue.clone(),
             engine_keeps_locks: profile.keeps_locks,

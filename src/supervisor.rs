@@ -8,7 +8,7 @@ use kameo::error::{ActorStopReason, Infallible};
 use tokio::sync::watch;
 
 use crate::actor::queue::{QueueReceiver, QueueSender};
-use crate::config::EngineConfig;
+use crate::config::Config;
 use crate::engine::{Crew, Member, Start};
 use crate::engines;
 use crate::load::{self, Coordinator};
@@ -17,10 +17,9 @@ use crate::lock::{self, Scheduler};
 /// What a store is started with.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) engine: EngineConfig,
+    pub(crate) config: Config,
     pub(crate) queue: QueueReceiver,
     pub(crate) ended: watch::Sender<()>,
-    pub(crate) go_compatible: bool,
     pub(crate) max_value_bytes: usize,
     /// The queue's sending end, for those who ask the engine on their own account.
     pub(crate) sender: QueueSender,
@@ -52,10 +51,10 @@ impl Actor for Supervisor {
         let mut crew = Crew::new(myself);
         let start = Start {
             queue: plan.queue,
-            go_compatible: plan.go_compatible,
+            go_compatible: plan.config.settings().go_compatible,
             max_value_bytes: plan.max_value_bytes,
         };
-        let notifications = engines::start(plan.engine, start, &mut crew).await;
+        let notifications = engines::start(plan.config, start, &mut crew).await;
         let scheduler = Scheduler::spawn(lock::Start {
             ends: plan.locks,
             engine: plan.engine_keeps_locks.then(|| plan.sender.clone()),

@@ -44,4 +44,4 @@ install_redis() {
 
 need_rust
 need_redis
-cargo test --locked --workspace --no-fail-fast "$@" || fail "cargo test failed, see above"
+cargo test --locked --workspace --all-features --no-fail-fast "$@" || fail "cargo test failed, see above"

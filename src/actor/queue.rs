@@ -70,6 +70,25 @@ pub(crate) enum Stamp {
     TimedWrites,
     /// All requests carry the deadline of their call, and the engine keeps it: it may have to wait for a server.
     All,
+    /// As `All`, and callers keep it too, a little later: the engine may forget about a request.
+    #[cfg(feature = "testing")]
+    Watched,
+}
+
+impl Stamp {
+    /// Whether the engine keeps deadlines.
+    fn has_deadlines(self) -> bool {
+        self != Stamp::TimedWrites
+    }
+
+    /// Whether callers keep the deadline of an engine that keeps it too.
+    fn is_watched(self) -> bool {
+        match self {
+            #[cfg(feature = "testing")]
+            Stamp::Watched => true,
+            Stamp::TimedWrites | Stamp::All => false,
+        }
+    }
 }
 
 /// What a queue is made with.
@@ -119,10 +138,53 @@ pub(crate) struct QueueSender {
     home: runtime::Id,
 }
 
+/// The sending end of a queue whose requests were taken from another queue.
+#[cfg(feature = "testing")]
+pub(crate) struct Forwarder {
+    sender: mpsc::Sender<Queued>,
+    /// A place in the queue.
+    place: Option<mpsc::OwnedPermit<Queued>>,
+    /// The wait for one.
+    wait: Option<Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Queued>>> + Send>>>,
+}
+
+#[cfg(feature = "testing")]
+impl Forwarder {
+    /// Waits until there is room for a request, or the engine has gone.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.place.is_none() {
+            let sender = &self.sender;
+            let wait = self.wait.get_or_insert_with(|| {
+                let sender = sender.clone();
+                Box::pin(async { sender.reserve_owned().await.ok() })
+            });
+            self.place = ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Sends on a request. Without a place for it, the engine has gone, and the dropped reply tells so.
+    pub(crate) fn send(&mut self, queued: Queued) {
+        if let Some(place) = self.place.take() {
+            place.send(queued);
+        }
+    }
+}
+
 impl QueueSender {
     /// Whether the engine has gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_forwarder(self) -> Forwarder {
+        Forwarder {
+            sender: self.sender,
+            place: None,
+            wait: None,
+        }
     }
 
     /// Begins a call, which ends by `request_timeout`.
@@ -313,9 +375,9 @@ impl<'a> Call<'a> {
 
     fn try_send(&mut self, request: Request) -> std::result::Result<(), Refused> {
         let time = match self.queue.stamp {
-            Stamp::All => Some(Time::Deadline(self.deadline())),
-            Stamp::TimedWrites if request.counts_from_the_call() => Some(Time::Made(Instant::now())),
-            Stamp::TimedWrites => None,
+            stamp if stamp.has_deadlines() => Some(Time::Deadline(self.deadline())),
+            _ if request.counts_from_the_call() => Some(Time::Made(Instant::now())),
+            _ => None,
         };
         self.queue.try_enter(request, time)
     }
@@ -323,10 +385,13 @@ impl<'a> Call<'a> {
     /// Until when the caller waits for an answer; `None` if the engine keeps the deadline, or answers
     /// in its turn.
     fn limit_of_answer(&mut self) -> Option<Instant> {
-        match self.queue.stamp {
-            Stamp::TimedWrites if self.queue.is_abroad() => Some(self.deadline()),
-            Stamp::TimedWrites => self.deadline,
-            Stamp::All => self.queue.is_abroad().then(|| self.deadline() + GRACE),
+        let (stamp, is_abroad) = (self.queue.stamp, self.queue.is_abroad());
+        if stamp.has_deadlines() {
+            (is_abroad || stamp.is_watched()).then(|| self.deadline() + GRACE)
+        } else if is_abroad {
+            Some(self.deadline())
+        } else {
+            self.deadline
         }
     }
 }

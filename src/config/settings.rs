@@ -49,6 +49,9 @@ pub struct Settings {
     pub max_load_waiters: usize,
     /// Whether stored data is shared with go-cachestore. Default: no.
     pub go_compatible: bool,
+    /// The faults that the engine has on command.
+    #[cfg(feature = "testing")]
+    pub(crate) faults: Option<crate::faults::Faults>,
 }
 
 impl Default for Settings {
@@ -68,6 +71,8 @@ impl Default for Settings {
             max_loads: 10_000,
             max_load_waiters: 250_000,
             go_compatible: false,
+            #[cfg(feature = "testing")]
+            faults: None,
         }
     }
 }
@@ -310,6 +315,15 @@ macro_rules! shared_settings {
             #[must_use]
             pub fn go_compatible(mut self) -> Self {
                 self.settings.go_compatible = true;
+                self
+            }
+
+            /// Lets the engine fail on command, for tests: see [`testing`](crate::testing). Default: none.
+            #[cfg(feature = "testing")]
+            #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+            #[must_use]
+            pub fn faults(mut self, faults: &crate::faults::Faults) -> Self {
+                self.settings.faults = Some(faults.clone());
                 self
             }
         }

@@ -14,7 +14,7 @@ const FEW: usize = 64;
 
 /// Serves the steps that an engine would.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// What is held, and what nobody has asked for since its time was over.
     held: Map<Name, Held>,
     /// How many there are when the latter are dropped: so they are never more than the former were.
@@ -31,7 +31,7 @@ struct Held {
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             held: Map::default(),
             sweep_at: FEW,
@@ -40,7 +40,7 @@ impl Table {
     }
 
     /// Carries out one step.
-    pub(super) fn serve(&mut self, name: &Name, action: LockAction, now: Duration) -> LockAnswer {
+    pub(crate) fn serve(&mut self, name: &Name, action: LockAction, now: Duration) -> LockAnswer {
         let held = self.held.get_mut(name).filter(|held| held.until > now);
         match (action, held) {
             (LockAction::Acquire { secret, ttl, .. }, None) => self.take(name, secret, ttl, now),

@@ -15,6 +15,10 @@ pub(crate) trait Operation: Send + Sized + 'static {
     /// What the caller gets.
     type Answer: Send + 'static;
 
+    /// The name of its row.
+    #[cfg(feature = "testing")]
+    fn name(&self) -> &'static str;
+
     fn effect(&self) -> Effect;
 
     /// The keys that it touches. They decide its order among other operations and its connection to a server.
@@ -253,6 +257,19 @@ impl Field for LockStep {
     }
 }
 
+/// The name of a row as that of a call: `GetMany` is `get_many`.
+#[cfg(feature = "testing")]
+pub(super) fn lower_case(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 2);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push('_');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
+}
+
 /// Makes operations from rows: for each a type and its [`Operation`], and for all of them the enum that travels
 /// to an engine and the macro by which an engine treats each variant by the same expression.
 ///
@@ -285,6 +302,11 @@ macro_rules! operations {
             $(#[cfg($cfg)])?
             impl Operation for $Name {
                 type Answer = $Answer;
+
+                #[cfg(feature = "testing")]
+                fn name(&self) -> &'static str {
+                    stringify!($Name)
+                }
 
                 fn effect(&self) -> Effect {
                     operations!(@effect self $effect $($judge)?)

@@ -306,10 +306,18 @@ macro_rules! contract {
 }
 
 contract!(memory: open_memory);
+#[cfg(feature = "testing")]
+contract!(memory_behind_faults: open_memory_behind_faults);
 
 /// A fresh, empty store in memory, once `settings` has changed its configuration.
 async fn open_memory(settings: fn(Config) -> Config) -> Store {
     support::open(settings(Config::memory())).await
+}
+
+/// The same behind an engine that could inject faults.
+#[cfg(feature = "testing")]
+async fn open_memory_behind_faults(settings: fn(Config) -> Config) -> Store {
+    support::open(settings(Config::memory().faults(&Default::default()))).await
 }
 
 #[cfg(feature = "redis")]

@@ -1,0 +1,177 @@
+//! Which faults were asked for, and what happened: what `testing::Faults` holds.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// As many calls are kept in the log.
+const LOG: usize = 10_000;
+
+/// The faults of the engines that were opened with it, and the log of what they were asked. Clones share both.
+///
+/// A fault meets a request to the engine. Most calls of a [`Store`](crate::Store) are one request. A call about more than
+/// 512 keys is several, and a load asks for its key, for a lease, and to store its value. `stats` meets no faults and is
+/// not logged.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    delay: Duration,
+    fail: usize,
+    lose: usize,
+    is_down: bool,
+    probability: f64,
+    /// The state of SplitMix64.
+    random: u64,
+    log: VecDeque<Call>,
+}
+
+/// One request that reached the engine. It shows no values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Call {
+    /// The operation, such as `get`, `set`, `get_many`, `invalidate` or `lock`.
+    pub name: String,
+    /// The keys, with their namespace. Empty for an operation without keys.
+    pub keys: Vec<String>,
+}
+
+impl Call {
+    /// The first key, if the operation has one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.keys.first().map(String::as_str)
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Served,
+    /// It is not carried out.
+    Failed,
+    /// It is carried out if it changes something, and its reply is lost.
+    Lost,
+}
+
+impl Faults {
+    /// Every request from now on waits for `delay` before the engine gets it. If its deadline comes first, it is not
+    /// carried out, and its call is [`Timeout`](crate::Error::Timeout). Default: zero.
+    pub fn delay(&self, delay: Duration) -> &Self {
+        self.state().delay = delay;
+        self
+    }
+
+    /// The next `n` requests are not carried out: their calls are [`Unavailable`](crate::Error::Unavailable).
+    pub fn fail_next(&self, n: usize) -> &Self {
+        self.state().fail = n;
+        self
+    }
+
+    /// The replies to the next `n` requests are lost. Changes are carried out, and their calls are
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown); reads are [`Unavailable`](crate::Error::Unavailable).
+    pub fn lose_next_replies(&self, n: usize) -> &Self {
+        self.state().lose = n;
+        self
+    }
+
+    /// No request is carried out until [`up`](Self::up): calls are [`Unavailable`](crate::Error::Unavailable) at once.
+    pub fn down(&self) -> &Self {
+        self.state().is_down = true;
+        self
+    }
+
+    /// Ends [`down`](Self::down).
+    pub fn up(&self) -> &Self {
+        self.state().is_down = false;
+        self
+    }
+
+    /// Each request fails with this probability, as by [`fail_next`](Self::fail_next): 0 for none, 1 for all. Default: 0.
+    pub fn probability(&self, probability: f64) -> &Self {
+        self.state().probability = probability;
+        self
+    }
+
+    /// Begins the random numbers of [`probability`](Self::probability) anew. The same seed and the same requests give the
+    /// same faults. Default: 0.
+    pub fn seed(&self, seed: u64) -> &Self {
+        self.state().random = seed;
+        self
+    }
+
+    /// The requests that reached the engine so far, failed ones included, the oldest first. The last 10,000 are kept.
+    #[must_use]
+    pub fn log(&self) -> Vec<Call> {
+        self.state().log.iter().cloned().collect()
+    }
+
+    /// Logs a request by its name and keys. Returns what becomes of it, and after which delay.
+    pub(crate) fn meet(&self, name: String, keys: Vec<String>) -> (Fate, Duration) {
+        let mut state = self.state();
+        if state.log.len() == LOG {
+            state.log.pop_front();
+        }
+        state.log.push_back(Call { name, keys });
+        if state.is_down {
+            return (Fate::Failed, Duration::ZERO);
+        }
+        (state.fate(), state.delay)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No change to the state can be left half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn fate(&mut self) -> Fate {
+        if self.fail > 0 {
+            self.fail -= 1;
+            Fate::Failed
+        } else if self.lose > 0 {
+            self.lose -= 1;
+            Fate::Lost
+        } else if self.probability > 0.0 && self.draw() < self.probability {
+            Fate::Failed
+        } else {
+            Fate::Served
+        }
+    }
+
+    /// A number from 0 to 1, without 1.
+    fn draw(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        // 53 bits, as many as a float holds exactly.
+        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl PartialEq for Faults {
+    /// Whether both are clones of one.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// Shows the faults, and how many calls were logged.
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state();
+        f.debug_struct("Faults")
+            .field("delay", &state.delay)
+            .field("fail_next", &state.fail)
+            .field("lose_next_replies", &state.lose)
+            .field("is_down", &state.is_down)
+            .field("probability", &state.probability)
+            .field("logged", &state.log.len())
+            .finish()
+    }
+}

@@ -1,0 +1,217 @@
+//! The feature `testing`: an engine that fails on command.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[cfg(feature = "redis")]
+#[path = "support/redis/mod.rs"]
+mod harness;
+
+use std::time::Duration;
+
+use cachestore::testing::Faults;
+use cachestore::{Config, Error, LoadError, Origin, Phase, Release, Store};
+use tokio::time::Instant;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn open() -> (Store, Faults) {
+    let faults = Faults::default();
+    let store = Store::open(Config::memory().faults(&faults)).await.unwrap();
+    (store, faults)
+}
+
+fn is_unavailable<T>(answer: Result<T, Error>) -> bool {
+    matches!(answer, Err(error @ Error::Unavailable(_)) if error.is_retryable())
+}
+
+async fn load(store: &Store) -> Result<u32, LoadError<String>> {
+    store.get_or_load("loaded", || async { Ok(7) }).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_engine_is_down_every_kind_of_call_is_unavailable() {
+    let (store, faults) = open().await;
+    store.set("k", "v").await.unwrap();
+    faults.down();
+    assert!(is_unavailable(store.get("k").await));
+    assert!(is_unavailable(store.set("k", "w").await));
+    assert!(is_unavailable(store.incr("n", 1).await));
+    assert!(is_unavailable(store.invalidate(["k"]).await));
+    assert!(is_unavailable(store.clear().await));
+    assert!(is_unavailable(store.ping().await));
+    assert!(is_unavailable(store.lock("l").await));
+    assert!(is_unavailable(store.write_lock("l", MINUTE).await));
+    assert!(matches!(
+        load(&store).await,
+        Err(LoadError::Store(Error::Unavailable(_)))
+    ));
+    let stats = store.stats().await.unwrap();
+    assert_eq!(
+        (stats.entries, stats.sets),
+        (Some(1), 1),
+        "figures are told all the same"
+    );
+
+    faults.up();
+    assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
+    assert_eq!(load(&store).await.unwrap(), 7);
+    drop(store.lock("l").await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_does_not_open_while_the_engine_is_down() {
+    let faults = Faults::default();
+    faults.down();
+    assert!(is_unavailable(
+        Store::open(Config::memory().faults(&faults)).await
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_requests_fail_and_are_not_carried_out() {
+    let (store, faults) = open().await;
+    faults.fail_next(2);
+    assert!(is_unavailable(store.set("k", "v").await));
+    assert!(is_unavailable(store.get("k").await));
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_reply_is_lost_is_carried_out() {
+    let (store, faults) = open().await;
+    faults.lose_next_replies(2);
+    let lost = store.set("k", "v").await;
+    assert!(matches!(lost, Err(Error::OutcomeUnknown(_))), "{lost:?}");
+    assert!(is_unavailable(store.get("k").await));
+    assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_delayed_past_its_deadline_is_not_carried_out() {
+    let (store, faults) = open().await;
+    faults.delay(Duration::from_secs(1));
+    let began = Instant::now();
+    store.set("k", "v").await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 1);
+    faults.delay(MINUTE);
+    let began = Instant::now();
+    let late = store.set("k", "w").await;
+    assert!(
+        matches!(late, Err(Error::Timeout { phase: Phase::Reply })),
+        "{late:?}"
+    );
+    assert_eq!(began.elapsed().as_secs(), 5, "the request timeout");
+    faults.delay(Duration::ZERO);
+    tokio::time::sleep(2 * MINUTE).await;
+    assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_faults() {
+    let (store, faults) = open().await;
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        faults.seed(42).probability(0.5);
+        let mut failed = Vec::new();
+        for _ in 0..100 {
+            failed.push(is_unavailable(store.get("k").await));
+        }
+        runs.push(failed);
+    }
+    assert_eq!(runs[0], runs[1]);
+    let failed = runs[0].iter().filter(|failed| **failed).count();
+    assert!((30..70).contains(&failed), "{failed} of 100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_names_and_keys_and_no_values() {
+    let (store, faults) = open().await;
+    let tenant = store.namespace("tenant").unwrap();
+    tenant.set("k", "hunter2").await.unwrap();
+    tenant.get_many(["a", "b"]).await.unwrap();
+    let log = faults.log();
+    assert!(!format!("{log:?} {faults:?}").contains("hunter2"));
+    let calls: Vec<_> = log.iter().map(|call| (&*call.name, call.key())).collect();
+    assert_eq!(
+        calls,
+        [
+            ("ping", None),
+            ("set", Some("tenant:k")),
+            ("get_many", Some("tenant:a"))
+        ]
+    );
+    assert_eq!(log[2].keys, ["tenant:a", "tenant:b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn locks_pass_from_holder_to_waiter() {
+    let (store, faults) = open().await;
+    let guard = store.lock("l").await.unwrap();
+    let waiter = tokio::spawn({
+        let store = store.clone();
+        async move {
+            store
+                .lock("l")
+                .wait(MINUTE)
+                .await
+                .map(|guard| guard.fencing_token())
+        }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let token = guard.fencing_token();
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    assert!(waiter.await.unwrap().unwrap() > token);
+    assert!(faults.log().iter().any(|call| call.name == "lock"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_value_is_served_while_the_source_and_the_engine_fail() {
+    let (store, faults) = open().await;
+    let call = |answer: Result<u32, String>| {
+        store
+            .get_or_load("k", || async { answer })
+            .ttl(Duration::from_secs(1))
+            .stale_if_error(MINUTE)
+            .outcome()
+    };
+    assert_eq!(call(Ok(1)).await.unwrap().origin, Origin::Loaded);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let stale = call(Err("the source is down".to_owned())).await.unwrap();
+    assert_eq!((stale.value, stale.origin), (1, Origin::Stale));
+    faults.down();
+    let lost = call(Ok(2)).await;
+    assert!(
+        matches!(lost, Err(LoadError::Store(Error::Unavailable(_)))),
+        "{lost:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_closes_while_the_engine_is_down() {
+    let (store, faults) = open().await;
+    let guard = store.lock("l").await.unwrap();
+    faults.down();
+    store.close().await.unwrap();
+    drop(guard);
+    assert!(matches!(store.get("k").await, Err(Error::Closed)));
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn over_redis_faults_are_the_same() {
+    let server = harness::RedisServer::start().await;
+    let faults = Faults::default();
+    let config = Config::redis(&server.url()).unwrap().faults(&faults);
+    let store = Store::open(config).await.unwrap();
+    store.set("k", "v").await.unwrap();
+    faults.down();
+    assert!(is_unavailable(store.get("k").await));
+    assert!(is_unavailable(store.lock("l").await));
+    faults.up().lose_next_replies(1);
+    let lost = store.incr("n", 1).await;
+    assert!(matches!(lost, Err(Error::OutcomeUnknown(_))), "{lost:?}");
+    assert_eq!(store.counter("n").await.unwrap(), Some(1));
+    drop(store.lock("l").await.unwrap());
+    assert_eq!(load(&store).await.unwrap(), 7);
+    store.close().await.unwrap();
+}
