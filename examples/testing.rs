@@ -18,10 +18,7 @@ struct Prices {
 impl Prices {
     async fn price(&self, item: &str) -> std::result::Result<u32, String> {
         let key = format!("price:{item}");
-        let load = self
-            .cache
-            .get_or_load(key, || source())
-            .ttl(Duration::from_secs(60));
+        let load = self.cache.get_or_load(key, source).ttl(Duration::from_secs(60));
         match load.await {
             // The cache cannot be asked: the source can.
             Err(LoadError::Store(error)) if error.is_retryable() => source().await,

@@ -143,10 +143,13 @@ pub(crate) struct QueueSender {
 pub(crate) struct Forwarder {
     sender: mpsc::Sender<Queued>,
     /// A place in the queue.
-    place: Option<mpsc::OwnedPermit<Queued>>,
+    place: Option<Place>,
     /// The wait for one.
-    wait: Option<Pin<Box<dyn Future<Output = Option<mpsc::OwnedPermit<Queued>>> + Send>>>,
+    wait: Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>>,
 }
+
+#[cfg(feature = "testing")]
+type Place = mpsc::OwnedPermit<Queued>;
 
 #[cfg(feature = "testing")]
 impl Forwarder {
