@@ -63,7 +63,7 @@ impl Scheduler {
                 renewed,
                 announces,
             }) => {
-                self.saw(name, token, Some(question.sent));
+                self.saw(name, token, question.sent);
                 self.remember(name, token);
                 self.warn_of_silence(announces || renewed);
                 Answer::Granted {
@@ -80,7 +80,7 @@ impl Scheduler {
                 token,
                 announces,
             }) => {
-                self.saw(name, token, Some(question.sent));
+                self.saw(name, token, question.sent);
                 self.remember(name, token);
                 if let Some(waiting) = self.wishes.get_mut(&waiter) {
                     waiting.error = None;

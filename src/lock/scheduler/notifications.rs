@@ -12,6 +12,7 @@ const EACH: Duration = Duration::from_micros(200);
 /// What was last seen of a lock.
 #[derive(Default)]
 pub(super) struct Seen {
+    /// Releases of holders with a lower token are known already.
     token: u64,
     /// When the engine was asked that told so.
     asked: Option<Instant>,
@@ -106,10 +107,12 @@ impl Scheduler {
     pub(super) fn released(&mut self, name: &Name, token: Option<u64>) {
         if let Some(token) = token {
             self.remember(name, token);
-            if self.seen.get(name).is_some_and(|seen| token < seen.token) {
-                return;
+            if let Some(seen) = self.seen.get_mut(name) {
+                if token < seen.token {
+                    return;
+                }
+                seen.token = token.saturating_add(1);
             }
-            self.saw(name, token.saturating_add(1), None);
         }
         self.wake(name);
     }
@@ -121,11 +124,12 @@ impl Scheduler {
         }
     }
 
-    /// Whoever holds the lock has this token or a later one, as was found when the engine was `asked`.
-    pub(super) fn saw(&mut self, name: &Name, token: u64, asked: Option<Instant>) {
+    /// The holder has this token, as the engine answered when it was `asked`. It may be lower than one before: of a
+    /// server that lost the last one, by a client that did not know it.
+    pub(super) fn saw(&mut self, name: &Name, token: u64, asked: Instant) {
         if let Some(seen) = self.seen.get_mut(name) {
-            seen.token = token.max(seen.token);
-            seen.asked = asked.or(seen.asked);
+            seen.token = token;
+            seen.asked = Some(asked);
         }
     }
 

@@ -402,3 +402,21 @@ async fn a_waiter_asks_a_failing_engine_ever_more_seldom() {
         .send(granted(8));
     drop(waiter.await.unwrap().unwrap());
 }
+
+/// A server that lost the last token gave a lower one to a holder that did not know it.
+#[tokio::test(start_paused = true)]
+async fn a_holder_with_a_lower_token_is_heard_of() {
+    let mut world = World::new();
+    let waiter = world.lock(TTL);
+    world.asked().await.reply.send(busy(100));
+    world.has_subscribed().await;
+    tokio::time::advance(MS).await;
+    world.tell(subscribed(Instant::now())).await;
+    timeout(MS, world.asked()).await.unwrap().reply.send(busy(5));
+    // Of a holder before that.
+    world.tell(released(4)).await;
+    world.is_silent().await;
+    world.tell(released(5)).await;
+    timeout(MS, world.asked()).await.unwrap().reply.send(granted(6));
+    drop(waiter.await.unwrap().unwrap());
+}
