@@ -34,6 +34,7 @@ mod script;
 mod sets;
 mod start;
 mod stream;
+mod stripe;
 mod subscriber;
 #[cfg(test)]
 mod tests;

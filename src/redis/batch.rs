@@ -10,6 +10,7 @@ use super::layout::Layout;
 use super::lease::Kills;
 use super::sets::{Sets, Setter};
 use super::wire::{ARGUMENT, FRAME};
+use crate::key::Key;
 use crate::request::{EntryRequest, Keys};
 
 /// Who waits for the next replies of a pipeline.
@@ -24,6 +25,25 @@ pub(super) enum Part {
     Sets(Sets),
     /// As many replies as the request has commands. One that has been answered already is `None`.
     Other { job: Option<Job>, replies: usize },
+}
+
+impl Part {
+    /// Calls `see` with each key of those who still wait.
+    pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
+        match self {
+            Part::Kills => {}
+            Part::Gets(getters) => getters
+                .iter()
+                .flatten()
+                .for_each(|getter| see(&getter.asked.operation.key)),
+            Part::Sets(sets) => sets
+                .setters
+                .iter()
+                .flatten()
+                .for_each(|setter| see(&setter.asked.operation.write.key)),
+            Part::Other { job, .. } => job.iter().for_each(|job| job.task.keys().for_each(&mut *see)),
+        }
+    }
 }
 
 /// Requests that travel in one pipeline.

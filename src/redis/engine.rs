@@ -19,6 +19,7 @@ use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
 use super::scanner::Bounds;
+use super::stripe::Stripe;
 use super::walk::{Caller, Walk};
 use crate::actor::queue::{QueueReceiver, Queued};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
@@ -48,7 +49,7 @@ pub(super) struct Setup {
 pub(super) struct RedisEngine {
     queue: QueueReceiver,
     queue_ended: bool,
-    links: Vec<Link>,
+    stripes: Vec<Stripe>,
     generation: Generation,
     clearings: Clearings,
     stats: Stats,
@@ -60,7 +61,7 @@ pub(super) struct RedisEngine {
 impl fmt::Debug for RedisEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisEngine")
-            .field("connections", &self.links.len())
+            .field("connections", &self.stripes.len())
             .finish_non_exhaustive()
     }
 }
@@ -74,13 +75,14 @@ impl Actor for RedisEngine {
         let layout = Layout::new(setup.go_compatible);
         let options = Arc::new(*setup.options);
         let bounds = Bounds::for_values(setup.max_value_bytes);
-        let links = (0..options.connections)
-            .map(|_| Link::new(options.clone(), layout, bounds, setup.generation.clone(), now))
+        let link = || Link::new(options.clone(), layout, bounds, setup.generation.clone(), now);
+        let stripes = (0..options.connections)
+            .map(|_| Stripe::new(link(), link()))
             .collect();
         Ok(Self {
             queue: setup.queue,
             queue_ended: false,
-            links,
+            stripes,
             generation: setup.generation,
             clearings: Clearings::default(),
             stats: Stats::default(),
@@ -105,7 +107,7 @@ impl Actor for RedisEngine {
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
         tracing::error!(%panic, "the Redis engine panicked: it goes on over new connections");
         let now = Instant::now();
-        self.links.iter_mut().for_each(|link| link.reset(now));
+        self.stripes.iter_mut().for_each(|stripe| stripe.reset(now));
         Ok(ControlFlow::Continue(()))
     }
 
@@ -114,8 +116,8 @@ impl Actor for RedisEngine {
         self.queue.close();
         poll_fn(|cx| poll_turn(self, None, cx)).await;
         self.clearings.abandon();
-        self.links.iter_mut().for_each(Link::abandon);
-        self.links.clear();
+        self.stripes.iter_mut().for_each(Stripe::abandon);
+        self.stripes.clear();
         tracing::debug!(?reason, "the Redis engine has stopped");
         Ok(())
     }
@@ -128,9 +130,9 @@ impl Turns for RedisEngine {
         let now = Instant::now();
         let mut done = self.poll_queue(cx, now);
         done |= self.generation.poll_next(cx);
-        self.start_clearing();
-        for link in &mut self.links {
-            done |= link.poll(cx, now, &mut self.stats);
+        self.start_clearing(now);
+        for stripe in &mut self.stripes {
+            done |= stripe.poll(cx, now, &mut self.stats);
         }
         if !done && self.is_finished(now) {
             return Step::Ended;
@@ -142,13 +144,13 @@ impl Turns for RedisEngine {
         let now = Instant::now();
         if self.due.is_some_and(|due| due <= now) {
             let waiting = self.clearings.expire(now);
-            let links = self.links.iter_mut().filter_map(|link| link.expire(now));
-            let next = links.chain(waiting).min();
+            let stripes = self.stripes.iter_mut().filter_map(|stripe| stripe.expire(now));
+            let next = stripes.chain(waiting).min();
             self.due = next.map(|due| due.max(now + TICK));
             // Those who were answered have made room for others.
             return true;
         }
-        let looks = self.links.iter_mut().filter_map(|link| link.look(now));
+        let looks = self.stripes.iter_mut().filter_map(|stripe| stripe.look(now));
         let due = looks.chain(self.due).min();
         due.is_some_and(|at| self.alarm.poll(at, now, cx).is_ready())
     }
@@ -159,7 +161,7 @@ impl RedisEngine {
     fn poll_queue(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.queue_ended
             || self.clearings.waiting() >= WAITING
-            || self.links.iter().any(|link| link.waiting() >= WAITING)
+            || self.stripes.iter().any(|stripe| stripe.waiting() >= WAITING)
         {
             return false;
         }
@@ -199,7 +201,7 @@ impl RedisEngine {
             Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
                 let queue_depth = self.queue.depth()
                     + self.clearings.waiting()
-                    + self.links.iter().map(Link::waiting).sum::<usize>();
+                    + self.stripes.iter().map(Stripe::waiting).sum::<usize>();
                 return reply.send(Ok(Stats {
                     queue_depth: queue_depth as u64,
                     ..self.stats
@@ -211,36 +213,33 @@ impl RedisEngine {
         self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
         let mut job = Job::new(task, deadline);
         job.room = room;
-        self.links[link].push(job);
+        self.stripes[link].push(job, now);
     }
 
     /// Starts the next walk that clears, if there is one and none is under way.
-    fn start_clearing(&mut self) {
+    fn start_clearing(&mut self, now: Instant) {
         if let Some((walk, deadline)) = self.clearings.start() {
-            self.links[0].push(Job::new(Task::Walk(walk), deadline));
+            self.stripes[0].push(Job::new(Task::Walk(walk), deadline), now);
         }
     }
 
     /// The connection for a request: that of its key, or of the first of its keys.
     fn link_of(&self, request: &EntryRequest) -> usize {
-        if self.links.len() == 1 {
+        if self.stripes.len() == 1 {
             return 0;
         }
         // The count is at most 64, and what remains of a division by it is less.
         request
             .keys()
             .first()
-            .map_or(0, |key| (key.hash() % self.links.len() as u64) as usize)
+            .map_or(0, |key| (key.hash() % self.stripes.len() as u64) as usize)
     }
 
     /// Whether nothing more can be done: the queue has ended, and each connection has answered all that is waited
     /// for, or cannot.
     fn is_finished(&self, now: Instant) -> bool {
         self.queue_ended
-            && (self.clearings.waiting() == 0 || !self.links[0].is_up())
-            && self
-                .links
-                .iter()
-                .all(|link| !link.is_awaited(now) || !link.is_up())
+            && (self.clearings.waiting() == 0 || !self.stripes[0].is_up())
+            && !self.stripes.iter().any(|stripe| stripe.is_busy(now))
     }
 }

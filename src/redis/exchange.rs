@@ -117,6 +117,11 @@ impl EntryRequest {
         on_entry!(self, Asked { operation, .. } => operation.way())
     }
 
+    /// The bytes that it holds, those of values to be written included.
+    pub(super) fn bytes(&self) -> usize {
+        on_entry!(self, Asked { operation, .. } => operation.bytes())
+    }
+
     /// Whether this changes values by plain commands, which end no leases.
     pub(super) fn changes_plainly(&self) -> bool {
         self.effect() == Effect::Change && self.way() == Way::Plain

@@ -28,6 +28,14 @@ impl Task {
         }
     }
 
+    /// The bytes that it writes, and what it holds beside them.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Task::Request(request) => request.bytes(),
+            Task::Doubt(_) | Task::Walk(_) => 0,
+        }
+    }
+
     /// How this travels, for what must keep its order.
     fn way(&self) -> Way {
         match self {
@@ -37,7 +45,7 @@ impl Task {
     }
 
     /// The keys that this touches. No order matters to the keys of other tasks than requests.
-    fn keys(&self) -> Keys<'_> {
+    pub(super) fn keys(&self) -> Keys<'_> {
         match self {
             Task::Request(request) => request.keys(),
             Task::Doubt(_) | Task::Walk(_) => Keys::None,

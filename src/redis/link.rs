@@ -1,6 +1,7 @@
 //! One connection and what waits for it.
 
 mod health;
+mod order;
 mod vitals;
 mod window;
 
@@ -53,6 +54,8 @@ pub(super) struct Link {
     received: u64,
     /// What later jobs must wait for.
     busy: Busy,
+    /// Whether it has a connection only while it has something to do.
+    rests: bool,
     /// Whether it has ever been open: until then a failure is told at once.
     proven: bool,
     backoff: Backoff,
@@ -112,6 +115,7 @@ impl Link {
             window: Window::new(now),
             received: 0,
             busy: Busy::default(),
+            rests: false,
             proven: false,
             backoff: Backoff::default(),
             log,
@@ -147,6 +151,21 @@ impl Link {
             let is_late = flight.sent + patience <= now;
             reply::is_awaited(&flight.parts, !is_late)
         })
+    }
+
+    /// Whether it has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.flights.is_empty()
+    }
+
+    /// When the pipeline was sent that is answered next.
+    pub(super) fn sent_first(&self) -> Option<Instant> {
+        self.flights.front().map(|flight| flight.sent)
+    }
+
+    /// Whether it has a connection only while it has something to do.
+    pub(super) fn rest(&mut self, rests: bool) {
+        self.rests = rests;
     }
 
     pub(super) fn is_up(&self) -> bool {

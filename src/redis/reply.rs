@@ -5,7 +5,7 @@ mod lost;
 use redis::Value as Wire;
 use tokio::time::Instant;
 
-pub(super) use self::lost::{expire, fail, is_awaited, lose, no_answer, refuse};
+pub(super) use self::lost::{at, expire, fail, is_awaited, lose, no_answer, refuse};
 use super::batch::Part;
 use super::exchange::{Replies, Settled};
 use super::fault;

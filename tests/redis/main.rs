@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
+mod bandwidth;
 mod cross_talk;
 mod deadlines;
 mod dependencies;

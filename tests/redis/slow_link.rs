@@ -122,3 +122,79 @@ async fn a_link_that_stands_still_in_the_middle_of_a_reply_is_given_up() {
     assert_eq!(value.len(), 20 * MB, "it was read again over a new connection");
     assert_eq!(slow.proxy.accepted(), connections + 1);
 }
+
+/// With the default deadlines, a value that takes longer than they allow harms few of the calls beside it: those
+/// that were sent before it was noticed, once.
+#[tokio::test]
+async fn a_value_that_takes_longer_than_a_call_may_does_not_make_small_calls_fail() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let (beside, store) = (
+        open(config(&server.url())).await,
+        open(config(&proxy.url()).request_timeout(ms(1500))).await,
+    );
+    beside.set("large", vec![7; 4 * MB]).await.unwrap();
+    let bytes_per_second = MB as u64;
+    for direction in [Direction::Up, Direction::Down] {
+        proxy.add(direction, Toxic::Bandwidth { bytes_per_second });
+    }
+    let before = proxy.passed(Direction::Down);
+    let began = tokio::time::Instant::now();
+    let (mut succeeded, mut failed) = (0, 0);
+    for round in 0..3 {
+        let reading = {
+            let store = store.clone();
+            tokio::spawn(async move { store.get("large").await })
+        };
+        while !reading.is_finished() {
+            match store.set(format!("small-{round}"), "v").await {
+                Ok(()) => succeeded += 1,
+                Err(_) => failed += 1,
+            }
+        }
+        assert!(reading.await.unwrap().is_err(), "it takes 4 s");
+        println!("slow link: round {round}: {succeeded} small calls, {failed} failed");
+    }
+    assert!(failed <= 1, "{failed} of {succeeded} failed");
+    assert!(succeeded > 100, "{succeeded} succeeded");
+    let (passed, took) = (proxy.passed(Direction::Down) - before, began.elapsed());
+    println!("slow link: {passed} bytes in {took:?}");
+    let writing = {
+        let store = store.clone();
+        tokio::spawn(async move { store.set("written", vec![7; 4 * MB]).await })
+    };
+    let mut written = 0;
+    while !writing.is_finished() {
+        store.set("small", "v").await.unwrap();
+        written += 1;
+    }
+    assert!(writing.await.unwrap().is_err(), "it takes 4 s");
+    assert!(written > 100, "{written} small calls beside an upload");
+}
+
+/// Order is kept for a key whose calls change over to another connection.
+#[tokio::test]
+async fn calls_for_one_key_keep_their_order_while_connections_change() {
+    let slow = Slow::link(MB as u64).await;
+    slow.fill(1, 4 * MB).await;
+    let store = open(config(&slow.proxy.url()).request_timeout(ms(8000))).await;
+    let reading = {
+        let store = store.clone();
+        tokio::spawn(async move { store.get("large-0").await })
+    };
+    let writes = (0..300).map(|n: i64| {
+        let store = store.clone();
+        async move {
+            // All are asked at once for each key, in waves before, while and after the connections change.
+            tokio::time::sleep(ms(10 * (n as u64 / 3))).await;
+            (n, store.incr(format!("k{}", n % 3), 1).await)
+        }
+    });
+    let mut last = [0; 3];
+    for (n, count) in futures_util::future::join_all(writes).await {
+        let (count, last) = (count.unwrap(), &mut last[n as usize % 3]);
+        assert_eq!(count, *last + 1, "in the order in which they were asked");
+        *last = count;
+    }
+    assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 4 * MB);
+}

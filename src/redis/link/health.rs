@@ -15,9 +15,14 @@ use crate::redis::fault;
 use crate::redis::job::{Busy, Job};
 use crate::redis::reply;
 
+/// Bytes flow on a connection if there was a sign of life as short a time ago.
+const FLOWING: Duration = Duration::from_millis(200);
+
 impl Link {
     pub(super) fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let rests = self.rests && self.is_idle();
         match &mut self.state {
+            State::Down { .. } if rests => false,
             State::Down { until } if *until <= now => {
                 self.born = self.generation.current();
                 self.state = State::Connecting(Box::pin(connect(self.options.clone(), self.bounds)));
@@ -51,6 +56,11 @@ impl Link {
                 // The next reply would not be the one to the next command.
                 if connected.replies() > self.replied {
                     self.lose(Cause::new(fault::Refusal::Unasked), now);
+                    return true;
+                }
+                if self.rests && self.waiting.is_empty() {
+                    tracing::debug!("a connection to Redis beside another is not needed any more");
+                    self.state = State::Down { until: now };
                     return true;
                 }
                 if self.retiring {
@@ -144,6 +154,7 @@ impl Link {
     /// Looks after the connection's health. When to look again.
     pub(in crate::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
         let (since, pulse, incoming) = match &self.state {
+            State::Down { .. } if self.rests && self.is_idle() => return None,
             State::Down { until } => return Some(*until),
             State::Connecting(_) => return None,
             State::Up(connected) => (connected.since, connected.pulse(), connected.incoming()),
@@ -191,6 +202,17 @@ impl Link {
                 Some(next.map_or(due, |next: Instant| next.min(due)))
             }
         }
+    }
+
+    /// Whether a connection of the library's own has given a sign of life just now.
+    pub(in crate::redis) fn is_receiving(&mut self, now: Instant) -> bool {
+        let (State::Up(connected), false) =
+            (&self.state, matches!(self.options.target, Target::Connection(_)))
+        else {
+            return false;
+        };
+        let pulse = connected.pulse();
+        self.vitals.is_flowing(now, FLOWING, pulse)
     }
 
     /// Whether the server is busy sending what nobody waits for. It would hold up what is asked next, and a caller

@@ -46,6 +46,14 @@ impl Vitals {
         };
     }
 
+    /// Whether there was a sign of life within `time`, as far as `pulse` tells.
+    pub(super) fn is_flowing(&mut self, now: Instant, time: Duration, pulse: u64) -> bool {
+        if pulse != self.pulse {
+            self.heard(now, pulse);
+        }
+        self.heard_within(time, now)
+    }
+
     /// Whether the last sign of life is younger than `patience`.
     pub(super) fn heard_within(&self, patience: Duration, now: Instant) -> bool {
         now.saturating_duration_since(self.heard) < patience

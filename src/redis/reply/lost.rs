@@ -32,26 +32,31 @@ pub(in crate::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Jo
     }
 }
 
-/// Answers the question whose reply was refused, so that it is not asked again. It is the one of the pipeline with
-/// this number. Where one command stands for several calls, each is asked for once more by itself.
-pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal, again: &mut Vec<Job>) {
+/// The part of a pipeline that the reply with this number is for.
+pub(in crate::redis) fn at(parts: &[Part], reply: u64) -> Option<usize> {
     let mut end = 0;
-    let at = parts.iter_mut().find(|part| {
+    parts.iter().position(|part| {
         end += match part {
             Part::Kills | Part::Gets(_) | Part::Sets(_) => 1,
             Part::Other { replies, .. } => *replies as u64,
         };
         end > reply
-    });
-    match at {
-        None | Some(Part::Kills | Part::Sets(_)) => {}
-        Some(Part::Gets(getters)) if getters.len() == 1 => {
+    })
+}
+
+/// Answers the question whose reply was refused, so that it is not asked again. It is the one of the pipeline with
+/// this number. Where one command stands for several calls, each is asked for once more by itself.
+pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal, again: &mut Vec<Job>) {
+    let Some(at) = at(parts, reply) else { return };
+    match &mut parts[at] {
+        Part::Kills | Part::Sets(_) => {}
+        Part::Gets(getters) if getters.len() == 1 => {
             if let Some(getter) = getters.pop().flatten() {
                 getter.asked.reply.send(Err(refusal.for_caller()));
             }
         }
-        Some(Part::Gets(getters)) => again.extend(getters.drain(..).flatten().map(alone)),
-        Some(Part::Other { job, .. }) => {
+        Part::Gets(getters) => again.extend(getters.drain(..).flatten().map(alone)),
+        Part::Other { job, .. } => {
             if let Some(asked) = job.take_if(|job| is_question(&job.task)) {
                 fail(asked.task, &refusal.for_caller());
             }

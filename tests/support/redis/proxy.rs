@@ -23,6 +23,8 @@ use super::Seeded;
 /// The most that is read at once, and the pieces that a delayed link keeps.
 const CHUNK: usize = 16 * 1024;
 const QUEUED: usize = 256;
+/// By how much a link of limited bandwidth may be late and catch up.
+const CATCH_UP: Duration = Duration::from_millis(50);
 
 /// Where bytes go that a fault holds for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,6 +339,8 @@ struct Link {
     direction: Direction,
     plan: watch::Receiver<Plan>,
     passed: u64,
+    /// When a link of limited bandwidth has room for the next bytes.
+    free_at: Option<Instant>,
 }
 
 impl Link {
@@ -348,6 +352,7 @@ impl Link {
             direction,
             plan,
             passed: 0,
+            free_at: None,
         }
     }
 
@@ -455,7 +460,12 @@ impl Link {
             if let Some(rate) = rate {
                 // A tenth of a second at once.
                 length = length.min((rate / 10).max(1) as usize);
-                sleep(Duration::from_secs_f64(length as f64 / rate as f64)).await;
+                // From when it was due before: timers are late, and their lateness must not add up.
+                let recently = Instant::now().checked_sub(CATCH_UP).unwrap_or_else(Instant::now);
+                let begun = self.free_at.map_or(Instant::now(), |at| at.max(recently));
+                let due = begun + Duration::from_secs_f64(length as f64 / rate as f64);
+                self.free_at = Some(due);
+                sleep_until(due).await;
             }
             if let Some(limit) = limit {
                 let room = limit.saturating_sub(self.passed);

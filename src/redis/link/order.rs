@@ -1,0 +1,64 @@
+//! The keys of what a connection has to do, so that order is kept for each of them where there are two.
+
+use super::{Link, State};
+use crate::key::Key;
+use crate::redis::reply;
+use crate::request::Keys;
+use crate::spread::Set;
+
+impl Link {
+    /// Whether something that is waiting or under way touches one of these keys.
+    pub(in crate::redis) fn touches(&self, keys: Keys<'_>) -> bool {
+        let mut asked = Set::default();
+        keys.for_each(|key| {
+            asked.insert(key.hash());
+        });
+        let mut touches = false;
+        let mut see = |key: &Key| touches |= asked.contains(&key.hash());
+        self.flights
+            .iter()
+            .flat_map(|flight| &flight.parts)
+            .for_each(|part| part.each_key(&mut see));
+        self.waiting
+            .iter()
+            .for_each(|job| job.task.keys().for_each(&mut see));
+        touches
+    }
+
+    /// Adds the keys whose answer is received now.
+    pub(in crate::redis) fn late_keys(&self, keys: &mut Set<u64>) {
+        let (State::Up(connected), Some(flight)) = (&self.state, self.flights.front()) else {
+            return;
+        };
+        let reply = connected.replies().saturating_sub(self.replied);
+        if let Some(at) = reply::at(&flight.parts, reply) {
+            flight.parts[at].each_key(&mut |key| {
+                keys.insert(key.hash());
+            });
+        }
+    }
+
+    /// Gives `other` what waits, but for what has to follow something that is under way. Its keys are added to
+    /// `keys`.
+    pub(in crate::redis) fn hand_over(&mut self, other: &mut Link, keys: &mut Set<u64>) {
+        for part in self.flights.iter().flat_map(|flight| &flight.parts) {
+            part.each_key(&mut |key| {
+                keys.insert(key.hash());
+            });
+        }
+        for job in std::mem::take(&mut self.waiting) {
+            let mut follows = false;
+            job.task
+                .keys()
+                .for_each(|key| follows |= keys.contains(&key.hash()));
+            if follows {
+                job.task.keys().for_each(|key| {
+                    keys.insert(key.hash());
+                });
+                self.waiting.push_back(job);
+            } else {
+                other.waiting.push_back(job);
+            }
+        }
+    }
+}

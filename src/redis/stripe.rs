@@ -1,0 +1,177 @@
+//! The connections for one share of the keys: one for everything, and one beside it while a large value takes long.
+//!
+//! What was sent behind a large value is answered after it. So when an answer is late although bytes flow, what is
+//! asked next goes over another connection. The keys of the late answer are remembered: next time they go over
+//! the connection beside from the start. Order is kept for each key, because what touches a key of that
+//! connection follows it there.
+
+use std::fmt;
+use std::task::Context;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::job::Job;
+use super::link::Link;
+use crate::spread::Set;
+use crate::stats::Stats;
+
+/// The part of a call's time after which an answer is late.
+const LATE: u32 = 2;
+/// The same once an answer was late, for a while: the link is slow.
+const LATE_AGAIN: u32 = 100;
+/// How long that is remembered.
+const MEMORY: Duration = Duration::from_secs(60);
+/// What writes as much goes beside on a slow link.
+const LARGE: usize = 1024 * 1024;
+/// The most keys of late answers that are remembered.
+const KEYS: usize = 1024;
+
+/// Two links, of which `main` carries what is new.
+pub(super) struct Stripe {
+    main: Link,
+    /// Without a connection, unless it has something to do.
+    side: Link,
+    /// The keys, by their hashes, of what the side link has.
+    beside: Set<u64>,
+    /// The keys, by their hashes, whose answers were late.
+    large: Set<u64>,
+    /// How much time callers give the server.
+    patience: Duration,
+    /// When an answer was late.
+    late: Option<Instant>,
+}
+
+impl fmt::Debug for Stripe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stripe")
+            .field("late", &self.late)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stripe {
+    pub(super) fn new(main: Link, mut side: Link) -> Self {
+        side.rest(true);
+        Self {
+            main,
+            side,
+            beside: Set::default(),
+            large: Set::default(),
+            patience: Duration::ZERO,
+            late: None,
+        }
+    }
+
+    pub(super) fn push(&mut self, job: Job, now: Instant) {
+        self.patience = job.deadline.saturating_duration_since(now);
+        if self.goes_beside(&job, now) {
+            job.task.keys().for_each(|key| {
+                self.beside.insert(key.hash());
+            });
+            self.side.push(job);
+        } else {
+            self.main.push(job);
+        }
+    }
+
+    fn goes_beside(&self, job: &Job, now: Instant) -> bool {
+        // The usual case, in which there is nothing to look up.
+        if self.late.is_none() {
+            return false;
+        }
+        let (mut follows, mut is_large) = (false, false);
+        job.task.keys().for_each(|key| {
+            follows |= self.beside.contains(&key.hash());
+            is_large |= self.large.contains(&key.hash());
+        });
+        follows
+            || ((is_large || (self.is_slow(now) && job.task.bytes() >= LARGE))
+                && !self.main.touches(job.task.keys()))
+    }
+
+    fn is_slow(&self, now: Instant) -> bool {
+        self.late
+            .is_some_and(|late| now.saturating_duration_since(late) < MEMORY)
+    }
+
+    /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
+        let mut progress = self.main.poll(cx, now, stats);
+        if self.late.is_some() {
+            progress |= self.side.poll(cx, now, stats);
+            if self.side.is_idle() {
+                self.beside.clear();
+            }
+        }
+        progress
+    }
+
+    /// Makes way for what is asked next if an answer is late. When to look again.
+    fn make_way(&mut self, now: Instant) -> Option<Instant> {
+        let part = if self.is_slow(now) { LATE_AGAIN } else { LATE };
+        let due = self.main.sent_first()? + self.patience / part;
+        if due > now {
+            return Some(due);
+        }
+        if !self.main.is_receiving(now) {
+            return None;
+        }
+        if self.large.len() > KEYS {
+            self.large.clear();
+        }
+        self.late = Some(now);
+        self.main.late_keys(&mut self.large);
+        if self.side.is_idle() {
+            std::mem::swap(&mut self.main, &mut self.side);
+            self.main.rest(false);
+            self.side.rest(true);
+            self.side.hand_over(&mut self.main, &mut self.beside);
+        }
+        None
+    }
+
+    /// Looks after the connections' health. When to look again.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Instant> {
+        let way = self.make_way(now);
+        let [main, side] = [self.main.look(now), self.side.look(now)];
+        [way, main, side].into_iter().flatten().min()
+    }
+
+    /// Answers those whose time is over. The earliest deadline among the others.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let both = [self.main.expire(now), self.side.expire(now)];
+        both.into_iter().flatten().min()
+    }
+
+    /// Jobs not yet sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.main.waiting() + self.side.waiting()
+    }
+
+    /// Whether the link that carries what is new has a connection.
+    pub(super) fn is_up(&self) -> bool {
+        self.main.is_up()
+    }
+
+    /// Whether it has something to do that somebody waits for, and a connection for it.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        [&self.main, &self.side]
+            .iter()
+            .any(|link| link.is_awaited(now) && link.is_up())
+    }
+
+    /// Starts again over new connections: what is under way may be torn.
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.main.reset(now);
+        if !self.side.is_idle() {
+            self.side.reset(now);
+        }
+    }
+
+    /// Gives up on everything: the engine ends.
+    pub(super) fn abandon(&mut self) {
+        self.main.abandon();
+        self.side.abandon();
+    }
+}
