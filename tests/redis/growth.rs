@@ -42,13 +42,12 @@ async fn churn<F: Future<Output = ()>>(calls: u32, call: impl Fn(u32) -> F) {
 async fn a_set_holds_about_as_many_members_as_are_alive() {
     for mode in [false, true] {
         let (server, store) = if mode { go().await } else { plain().await };
+        store.set("stays", "v").depends_on("hot").await.unwrap();
         churn(20_000, async |n| {
             let set = store.set(format!("k{n}"), "v").ttl(ms(20));
             set.depends_on("hot").await.unwrap();
         })
         .await;
-        // Those that have expired by now are looked at with the next.
-        sleep(ms(40)).await;
         churn(2_000, async |n| {
             let set = store.set(format!("l{n}"), "v").ttl(ms(60_000));
             set.depends_on("hot").await.unwrap();
@@ -57,7 +56,7 @@ async fn a_set_holds_about_as_many_members_as_are_alive() {
         let members = members(&server, mode);
         println!("{members} members, 2,000 of them alive, of 22,000");
         assert!((2_000..8_000).contains(&members), "{members}");
-        assert_eq!(store.invalidate("hot").await.unwrap(), 2_000);
+        assert!(store.invalidate("hot").await.unwrap() >= 2_001);
     }
 }
 
@@ -102,6 +101,7 @@ async fn names_that_come_and_go_leave_a_few() {
 #[tokio::test]
 async fn loads_that_end_or_expire_leave_a_few() {
     let (server, store) = plain().await;
+    store.set("stays", "v").depends_on("hot").await.unwrap();
     churn(3_000, async |n| {
         let load = store.get_or_load(format!("k{n}"), move || async move {
             match n % 3 {
