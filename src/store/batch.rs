@@ -214,6 +214,10 @@ impl Store {
     /// meanwhile is given to those who wait for it, and not stored. What another program keeps in the same
     /// database as another type than values stays, as do locks.
     ///
+    /// On Redis this walks over the whole database, however small the namespace is: about 0.3 s of the server's time for
+    /// each million of keys, in steps of a millisecond. Clearings that a store is asked for while one is under way wait
+    /// for it and then share one walk. To remove a few entries of many, let them depend on a name and invalidate that.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
     /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
