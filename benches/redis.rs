@@ -60,11 +60,12 @@ fn main() {
     }
     let bench = Bench::new();
     let mut tables = Tables::new();
-    let all: [(&str, Measure); 4] = [
+    let all: [(&str, Measure); 5] = [
         ("get", gets),
         ("many", many),
         ("large", behind_large),
         ("clear", clear),
+        ("tied", tied),
     ];
     for (_, measure) in all.into_iter().filter(|(name, _)| support::is_wanted(name)) {
         for flavor in Flavor::BOTH {
@@ -594,6 +595,79 @@ fn clear(_: &Bench, flavor: Flavor, tables: &mut Tables) {
     }
 }
 
+/// What a dependency costs each write of 256 tasks, and each entry in the server's memory: entries that live for an hour,
+/// with one of a thousand names each, beside the same without.
+fn tied(_: &Bench, flavor: Flavor, tables: &mut Tables) {
+    let runtime = flavor.runtime().unwrap();
+    let entries = sized(1_000_000, 10_240);
+    let server = runtime.block_on(RedisServer::start());
+    let store = runtime.block_on(open(&server));
+    let mut memory = [Samples::default(), Samples::default()];
+    let what = format!("{entries} sets by {TASKS} tasks, {}", flavor.name());
+    let names = ["one of 1,000 names", "no name"];
+    contest(&what, &names, sized(3, 1), tables, |contestant| {
+        server.command(&["FLUSHALL"]);
+        let (client, served) = (client_time(), server_time(&server));
+        let began = Instant::now();
+        let mut waits = runtime.block_on(write(&store, entries, contestant == 0));
+        let elapsed = began.elapsed();
+        let (client, served) = (client_time() - client, server_time(&server) - served);
+        memory[contestant].push(used_memory(&server));
+        let calls = waits.len() as f64;
+        Outcome([
+            calls / elapsed.as_secs_f64(),
+            quantile(&mut waits, 0.5),
+            quantile(&mut waits, 0.99),
+            nanos_of(client) / calls,
+            nanos_of(served) / calls,
+        ])
+    });
+    let [tied, plain] = &memory;
+    tables.ratios.row([
+        format!("{what}: memory of the server"),
+        format!("{:.0} MB", tied.median() / 1e6),
+        format!("no name {:.0} MB", plain.median() / 1e6),
+        format!("{:.2}", tied.ratio(plain)),
+    ]);
+    runtime.block_on(store.close()).unwrap();
+}
+
+/// Tasks that write at once.
+const TASKS: usize = 256;
+
+async fn write(store: &Store, entries: usize, tied: bool) -> Vec<f64> {
+    let share = entries / TASKS;
+    let tasks = (0..TASKS).map(|task| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut waits = Vec::with_capacity(share);
+            for number in task * share..(task + 1) * share {
+                let began = Instant::now();
+                let set = store.set(key(number), VALUE).ttl(Duration::from_secs(3600));
+                if tied {
+                    let name = format!("name:{}", number % 1000);
+                    set.depends_on(name).await.unwrap();
+                } else {
+                    set.await.unwrap();
+                }
+                waits.push(nanos_of(began.elapsed()));
+            }
+            waits
+        })
+    });
+    let mut waits = Vec::with_capacity(entries);
+    for task in tasks.collect::<Vec<_>>() {
+        waits.extend(task.await.unwrap());
+    }
+    waits
+}
+
+fn used_memory(server: &RedisServer) -> f64 {
+    let info = server.command(&["INFO", "memory"]).text();
+    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
 /// Writes entries that each depend on one of the names.
 async fn fill(store: &Store, entries: usize, names: usize) {
     let share = entries / names;
@@ -622,16 +696,11 @@ fn held(space: &str, entries: usize, names: usize) -> Vec<String> {
     } else {
         format!("{space}:")
     };
-    let of_entry = |number| {
-        let key = format!("{prefix}{}", key(number));
-        let parents = format!("cachestore:parents:{{{key}}}");
-        [key, parents]
-    };
+    let of_entry = |number| format!("{prefix}{}", key(number));
     let set = |name| format!("cachestore:depend:{{{prefix}name:{name}}}");
-    (0..entries)
-        .flat_map(of_entry)
-        .chain((0..names).map(set))
-        .collect()
+    let lasting = std::iter::once("cachestore:lasting".to_owned());
+    let sets = (0..names).map(set).chain(lasting);
+    (0..entries).map(of_entry).chain(sets).collect()
 }
 
 async fn unlink(client: redis::Client, keys: &[String]) {
