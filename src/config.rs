@@ -9,7 +9,8 @@ mod query;
 mod redis;
 mod setting;
 mod settings;
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
+#[cfg(feature = "redis")]
 mod tests;
 mod text;
 mod units;
