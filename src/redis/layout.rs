@@ -5,6 +5,14 @@ use crate::request::Subject;
 
 /// What a ghosts set's name begins with; see `scripts/drain.lua`.
 const GHOSTS: &str = "cachestore:ghosts:{";
+/// What the name of a hash of parents begins with; see `scripts/depend.lua`.
+const PARENTS: &str = "cachestore:parents:";
+/// The sets that live as long as their longest-lived member; see `scripts/depend.lua`.
+const LASTING: &str = "cachestore:lasting";
+/// The marks of clearings under way; see `scripts/clearing.lua`.
+const CLEARING: &str = "cachestore:clearing";
+/// What was given out and not stored; see `scripts/lease.lua`.
+const GIVEN: &str = "cachestore:given";
 
 /// The names of dependency sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +33,18 @@ const LEASE: &str = "cachestore:lease:{";
 impl Layout {
     /// What is known of all names that leases have; see `scripts/lease.lua`.
     pub(super) const LEASES: &str = "cachestore:leases";
+
+    /// The names in scripts, by the words that stand for them there. A word comes before one that it begins with.
+    pub(super) const NAMES: [(&str, &str); 8] = [
+        ("NAMES.leases", Self::LEASES),
+        ("NAMES.lease", LEASE),
+        ("NAMES.given", GIVEN),
+        ("NAMES.lasting", LASTING),
+        ("NAMES.clearing", CLEARING),
+        ("NAMES.ghosts", GHOSTS),
+        ("NAMES.parents", PARENTS),
+        ("NAMES.reserved", RESERVED_PREFIX),
+    ];
 
     pub(super) fn new(go_compatible: bool) -> Self {
         if go_compatible {

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
+use super::layout::Layout;
+
 /// One script of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Script {
@@ -56,7 +58,7 @@ impl Script {
     /// What the server is sent: without comments and indentation, which are half of it.
     pub(super) fn source(self) -> &'static str {
         static SOURCES: LazyLock<[String; Script::ALL.len()]> =
-            LazyLock::new(|| Script::ALL.map(|script| bare(script.text())));
+            LazyLock::new(|| Script::ALL.map(|script| named(bare(script.text()))));
         &SOURCES[self as usize]
     }
 
@@ -166,6 +168,12 @@ fn bare(text: &str) -> String {
     code.collect::<Vec<_>>().join("\n")
 }
 
+/// Puts the names on the server in place of `NAMES.leases` and the like.
+fn named(text: String) -> String {
+    let put = |text: String, (word, name): &(&str, &str)| text.replace(word, &format!("'{name}'"));
+    Layout::NAMES.iter().fold(text, put)
+}
+
 /// The number by which a script chooses what it looks at beside its task; see `scripts/tidy.lua`.
 pub(super) fn random() -> u32 {
     #[cfg(test)]
@@ -219,6 +227,20 @@ mod tests {
     fn every_script_is_short_enough_for_a_server_that_asks_for_a_password() {
         for script in Script::ALL {
             assert!(script.source().len() <= 16 * 1024, "{script:?}");
+        }
+    }
+
+    #[test]
+    fn names_come_from_the_layout() {
+        for script in Script::ALL {
+            assert!(
+                !script.text().contains("'cachestore:"),
+                "{script:?} names it itself"
+            );
+            assert!(
+                !script.source().contains("NAMES."),
+                "{script:?} names what there is not"
+            );
         }
     }
 

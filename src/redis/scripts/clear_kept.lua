@@ -8,8 +8,8 @@ local undecided = {}
 -- What a key is kept for: the kind of it, and its name.
 local function subject_of(key)
   if begins(key, depend) then return 'depend', string.sub(key, #depend + 1, -1 - #close) end
-  if begins(key, 'cachestore:ghosts:{') then return 'ghosts', string.sub(key, 20, -2) end
-  if begins(key, 'cachestore:parents:') then return 'parents' end
+  if begins(key, NAMES.ghosts) then return 'ghosts', string.sub(key, #NAMES.ghosts + 1, -2) end
+  if begins(key, NAMES.parents) then return 'parents' end
 end
 
 -- Decides about the set of a name, where its members alone tell.

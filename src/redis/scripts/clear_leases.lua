@@ -1,13 +1,13 @@
 -- What is being loaded must not be stored. `pattern` is one of the names whose leases are killed. ARGV[7]: '1' if the
 -- clearing ends with this pass.
-local page = redis.call('HSCAN', 'cachestore:leases', cursor, 'MATCH', pattern, 'COUNT', count)
+local page = redis.call('HSCAN', NAMES.leases, cursor, 'MATCH', pattern, 'COUNT', count)
 local names = {}
 -- Names and what is known of them take turns.
 for i = 1, #page[2], 2 do
   if place_of(page[2][i]) then names[#names + 1] = page[2][i] end
 end
 for from = 1, #names, 1000 do
-  redis.call('HDEL', 'cachestore:leases', unpack(names, from, math.min(from + 999, #names)))
+  redis.call('HDEL', NAMES.leases, unpack(names, from, math.min(from + 999, #names)))
 end
 if page[1] == '0' and ARGV[7] == '1' and marked == 1 then unmark() end
 return { page[1], {}, marked, {}, {} }

@@ -3,7 +3,7 @@ local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', count, 'TYPE'
 local values, removed = {}, {}
 for i in ipairs(prefixes) do values[i] = {} end
 for _, key in ipairs(page[2]) do
-  local place = not begins(key, 'cachestore:') and place_of(key)
+  local place = not begins(key, NAMES.reserved) and place_of(key)
   if place then values[place][#values[place] + 1] = key end
 end
 for i, keys in ipairs(values) do removed[i] = unlink(keys) end

@@ -13,7 +13,7 @@
 --
 -- A mark lives for a minute from the last step, if who clears is no more. If it has gone before, all begins anew.
 local id, cursor, count, pattern = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local marks, minute = 'cachestore:clearing', 60000
+local marks, minute = NAMES.clearing, 60000
 local prefixes, places = {}, {}
 for i = 1, ARGV[9] do
   prefixes[i] = ARGV[9 + i]

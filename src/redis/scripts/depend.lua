@@ -13,7 +13,7 @@
 -- enters. The way back is needed only until the set that it leads to has no end: for one who is given more time, and
 -- for one whose first dependent comes.
 local depend, close = ARGV[1], ARGV[2]
-local lasting = 'cachestore:lasting'
+local lasting = NAMES.lasting
 -- A set of more members has no end.
 local most_led_back = 32
 
@@ -22,13 +22,13 @@ local function set_of(name)
 end
 
 local function ghosts_of(name)
-  return 'cachestore:ghosts:{' .. name .. '}'
+  return NAMES.ghosts .. name .. '}'
 end
 
 -- The hash that holds a key's parents. There are 65,536: few enough to hold many fields each, so that a field costs
 -- less than a key of its own, and enough for eight million entries before the server stores them less compactly.
 local function parents_of(key)
-  return 'cachestore:parents:' .. string.sub(redis.sha1hex(key), 1, 4)
+  return NAMES.parents .. string.sub(redis.sha1hex(key), 1, 4)
 end
 
 -- What is extended gets a hundredth more than it needs: of many writes in a row, most extend nothing.

@@ -18,7 +18,7 @@ for i = 5, #ARGV do
 end
 
 -- First: a server that is full lets a script take up room once it has written what takes none.
-redis.call('HDEL', 'cachestore:leases', unpack(names))
+redis.call('HDEL', NAMES.leases, unpack(names))
 
 local taken = 0
 local haunted, unread, cascade = {}, {}, {}
@@ -97,7 +97,7 @@ if members[1] then
   if redis.call('EXISTS', unpack(below)) > 0 then
     for i, member in ipairs(members) do keep_ghost(i, member) end
   end
-  redis.call('HDEL', 'cachestore:leases', unpack(members))
+  redis.call('HDEL', NAMES.leases, unpack(members))
   removed = redis.call('UNLINK', unpack(members))
   for _, member in ipairs(members) do redis.call('HDEL', parents_of(member), member) end
   if gone[1] then

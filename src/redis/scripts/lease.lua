@@ -9,7 +9,7 @@
 -- A key that is loaded is in the dependency sets of its names as an entry is, for as long as the lease may
 -- live. So an invalidation finds what is made from it meanwhile, though it is not stored yet, or never, and its
 -- own lease has ended; see `depend.lua`.
-local leases, given_out, own = 'cachestore:leases', 'cachestore:given', 'cachestore:lease:{' .. KEYS[1] .. '}'
+local leases, given_out, own = NAMES.leases, NAMES.given, NAMES.lease .. KEYS[1] .. '}'
 
 -- What is known of a name: when its last lease ends, how many there are, and the generation.
 local function known(name)
@@ -39,7 +39,7 @@ end
 
 -- Whether one of the names is under a clearing that goes on; see `clearing.lua`.
 local function is_cleared(names)
-  local marks = redis.call('HVALS', 'cachestore:clearing')
+  local marks = redis.call('HVALS', NAMES.clearing)
   if not marks[1] then return false end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -10,7 +10,7 @@ local function lifeless(keys)
   for _, key in ipairs(keys) do
     if alive == 0 or redis.call('EXISTS', key) == 0 then empty[#empty + 1] = key end
   end
-  for _, loading in ipairs({ 'cachestore:leases', 'cachestore:given' }) do
+  for _, loading in ipairs({ NAMES.leases, NAMES.given }) do
     if empty[1] and redis.call('EXISTS', loading) == 1 then
       local time = redis.call('TIME')
       local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -35,7 +35,7 @@ if flight then
   land(flight)
   announce()
 else
-  redis.call('HDEL', 'cachestore:leases', key)
+  redis.call('HDEL', NAMES.leases, key)
 end
 tidy({ key }, grown, seed)
 if condition == 'GET' then return held end

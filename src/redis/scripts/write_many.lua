@@ -28,5 +28,5 @@ local function write_group()
 end
 
 while ARGV[at] do answers[#answers + 1] = write_group() end
-redis.call('HDEL', 'cachestore:leases', unpack(KEYS))
+redis.call('HDEL', NAMES.leases, unpack(KEYS))
 return answers
