@@ -8,7 +8,9 @@ use std::cell::RefCell;
 use cachestore::{Config, RedisConfig, Store};
 
 use crate::harness::RedisServer;
-use crate::harness::tls::{Certificates, Shown};
+use crate::harness::tls::Certificates;
+#[cfg(feature = "tls")]
+use crate::harness::tls::Shown;
 
 thread_local! {
     static KEPT: RefCell<Option<(RedisServer, Option<Certificates>)>> = const { RefCell::new(None) };
