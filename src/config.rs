@@ -2,6 +2,7 @@
 
 #[cfg(feature = "redis")]
 mod address;
+mod near;
 #[cfg(feature = "redis")]
 mod options;
 mod query;
@@ -24,6 +25,7 @@ use crate::error::Result;
 
 #[cfg(feature = "redis")]
 pub(crate) use self::address::{Address, Place};
+pub use self::near::NearCache;
 #[cfg(feature = "tls")]
 pub(crate) use self::options::Tls;
 #[cfg(feature = "redis")]
@@ -43,17 +45,30 @@ const MIB: usize = 1024 * 1024;
 type Parameters = Vec<(String, String)>;
 
 /// The settings of the memory engine, by their setters' names.
-static MEMORY: &[Setting<usize>] = &[Setting::new(
-    "capacity_bytes",
-    Kind::Size(
-        1..=usize::MAX,
-        Field {
-            get: |capacity_bytes| Some(*capacity_bytes),
-            set: |capacity_bytes, bytes| *capacity_bytes = bytes,
-        },
-    ),
-)
-.or("capacity")];
+static MEMORY: &[Setting<MemoryOptions>] = &[
+    Setting::<MemoryOptions>::new(
+        "capacity_bytes",
+        Kind::Size(
+            1..=usize::MAX,
+            Field {
+                get: |options| Some(options.capacity_bytes),
+                set: |options, bytes| options.capacity_bytes = bytes,
+            },
+        ),
+    )
+    .or("capacity"),
+    Setting::<MemoryOptions>::new(
+        "near_cache",
+        Kind::SizeOrOff(
+            1..=usize::MAX,
+            Field {
+                get: |options| options.near_cache.given(),
+                set: |options, bytes| options.near_cache.set(bytes),
+            },
+        ),
+    )
+    .or("near"),
+];
 
 /// Which engine serves a store.
 ///
@@ -98,14 +113,31 @@ impl fmt::Display for EngineKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemoryConfig {
     pub(crate) settings: Settings,
+    pub(crate) options: MemoryOptions,
+}
+
+/// What the memory engine is opened with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct MemoryOptions {
     pub(crate) capacity_bytes: usize,
+    pub(crate) near_cache: NearCache,
+}
+
+impl MemoryOptions {
+    fn validate(&self) -> Result<()> {
+        setting::check(self, MEMORY)?;
+        self.near_cache.validate()
+    }
 }
 
 impl Default for MemoryConfig {
     fn default() -> Self {
         Self {
             settings: Settings::default(),
-            capacity_bytes: 100 * MIB,
+            options: MemoryOptions {
+                capacity_bytes: 100 * MIB,
+                near_cache: NearCache::default(),
+            },
         }
     }
 }
@@ -115,16 +147,21 @@ impl MemoryConfig {
     /// beside them. Default: 100 MiB.
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
-        self.capacity_bytes = bytes;
+        self.options.capacity_bytes = bytes;
+        self
+    }
+
+    /// The near cache, which is on by default.
+    #[must_use]
+    pub fn near_cache(mut self, near_cache: NearCache) -> Self {
+        self.options.near_cache = near_cache;
         self
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum EngineConfig {
-    Memory {
-        capacity_bytes: usize,
-    },
+    Memory(MemoryOptions),
     #[cfg(feature = "redis")]
     Redis(Box<RedisOptions>),
 }
@@ -239,9 +276,28 @@ impl Config {
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         match &mut self.engine {
-            EngineConfig::Memory { capacity_bytes } => *capacity_bytes = bytes,
+            EngineConfig::Memory(options) => options.capacity_bytes = bytes,
             #[cfg(feature = "redis")]
             EngineConfig::Redis(options) => options.capacity_bytes = true,
+        }
+        self
+    }
+
+    /// The near cache, which the memory engine has by default. A configuration of Redis with a near cache is refused
+    /// when it is opened.
+    ///
+    /// ```
+    /// use cachestore::{Config, NearCache};
+    ///
+    /// let config = Config::memory().near_cache(NearCache::off());
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn near_cache(mut self, near_cache: NearCache) -> Self {
+        match &mut self.engine {
+            EngineConfig::Memory(options) => options.near_cache = near_cache,
+            #[cfg(feature = "redis")]
+            EngineConfig::Redis(options) => options.near_cache = near_cache != NearCache::off(),
         }
         self
     }
@@ -250,7 +306,7 @@ impl Config {
     #[must_use]
     pub fn engine(&self) -> EngineKind {
         match self.engine {
-            EngineConfig::Memory { .. } => EngineKind::Memory,
+            EngineConfig::Memory(_) => EngineKind::Memory,
             #[cfg(feature = "redis")]
             EngineConfig::Redis(_) => EngineKind::Redis,
         }
@@ -265,7 +321,7 @@ impl Config {
     /// Where the server is, if there is one.
     pub(crate) fn server(&self) -> Option<String> {
         match &self.engine {
-            EngineConfig::Memory { .. } => None,
+            EngineConfig::Memory(_) => None,
             #[cfg(feature = "redis")]
             EngineConfig::Redis(options) => Some(options.target.to_string()),
         }
@@ -274,7 +330,7 @@ impl Config {
     pub(crate) fn validate(&self) -> Result<()> {
         self.settings.validate()?;
         match &self.engine {
-            EngineConfig::Memory { capacity_bytes } => setting::check(capacity_bytes, MEMORY),
+            EngineConfig::Memory(options) => options.validate(),
             #[cfg(feature = "redis")]
             EngineConfig::Redis(options) => options.validate(),
         }
@@ -283,12 +339,9 @@ impl Config {
 
 impl From<MemoryConfig> for Config {
     fn from(config: MemoryConfig) -> Self {
-        let engine = EngineConfig::Memory {
-            capacity_bytes: config.capacity_bytes,
-        };
         Self {
             settings: config.settings,
-            engine,
+            engine: EngineConfig::Memory(config.options),
         }
     }
 }

@@ -11,6 +11,7 @@ use kameo::actor::{ActorId, ActorRef};
 
 use crate::actor::queue::{QueueReceiver, Stamp};
 use crate::config::EngineKind;
+use crate::near::NearWriter;
 use crate::request::Notifications;
 
 /// What a store has to know of its engine.
@@ -28,6 +29,8 @@ pub(crate) struct Profile {
     pub(crate) capacity_bytes: Option<usize>,
     /// The engine keeps the locks. If it does not, they are all in this process, and the lock scheduler keeps them.
     pub(crate) keeps_locks: bool,
+    /// The engine writes a near cache of at most so many bytes. `None` if it has none.
+    pub(crate) near_bytes: Option<usize>,
 }
 
 /// A configured engine that has not been started.
@@ -51,6 +54,8 @@ pub(crate) struct Start {
     /// The stored data is shared with go-cachestore.
     pub(crate) go_compatible: bool,
     pub(crate) max_value_bytes: usize,
+    /// The engine's end of the near cache, if its profile asks for one.
+    pub(crate) near: Option<NearWriter>,
 }
 
 /// How the lock scheduler and the load coordinator learn of what other processes do. `None` if there are none.

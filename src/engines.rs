@@ -14,7 +14,7 @@ use crate::testing::Faulty;
 pub(crate) fn profile(config: &Config) -> Profile {
     let settings = &config.settings;
     match &config.engine {
-        EngineConfig::Memory { capacity_bytes } => profile_of(Memory::new(*capacity_bytes), settings),
+        EngineConfig::Memory(options) => profile_of(Memory::new(*options), settings),
         #[cfg(feature = "redis")]
         EngineConfig::Redis(options) => profile_of(Redis::new(options.clone()), settings),
     }
@@ -24,9 +24,7 @@ pub(crate) fn profile(config: &Config) -> Profile {
 pub(crate) async fn start<S: Actor>(config: Config, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
     let settings = &config.settings;
     match config.engine {
-        EngineConfig::Memory { capacity_bytes } => {
-            start_engine(Memory::new(capacity_bytes), settings, start, crew).await
-        }
+        EngineConfig::Memory(options) => start_engine(Memory::new(options), settings, start, crew).await,
         #[cfg(feature = "redis")]
         EngineConfig::Redis(options) => start_engine(Redis::new(options), settings, start, crew).await,
     }

@@ -42,6 +42,10 @@ pub(crate) const DEADLINE: usize = 20;
 pub(crate) const EDGE: usize = 24;
 /// One name that entries depend on, with its share of the index of names.
 pub(crate) const NAME: usize = 56;
+/// One entry's seat and its place in the map of the near cache, which are between half full and full.
+const NEAR_PLACE: usize = 24;
+/// What is shared of an entry that is near: reference counts, key, value, deadline, use count, seat.
+const NEAR_ENTRY: usize = 88;
 /// The two reference counts before a value's bytes.
 const COUNTS: usize = 16;
 
@@ -57,6 +61,11 @@ pub(crate) const fn block(len: usize) -> usize {
 /// What an entry holds beyond [`ENTRY`]: its key, if not inline, and its value.
 pub(crate) fn payload(key: &Key, value_len: usize) -> usize {
     block(key.heap_bytes()) + block(COUNTS + value_len)
+}
+
+/// What an entry that is near takes beside the entry itself. They share the value.
+pub(crate) fn near(key: &Key) -> usize {
+    NEAR_PLACE + block(NEAR_ENTRY) + block(key.heap_bytes())
 }
 
 /// The most that an entry can add: with a deadline, and all names new.

@@ -30,6 +30,13 @@ pub(crate) struct Key {
 }
 
 impl Key {
+    /// A key whose hash a test chooses.
+    #[cfg(test)]
+    pub(crate) fn with_hash(text: &str, hash: u64) -> Self {
+        let text = CompactString::new(text);
+        Self { hash, text }
+    }
+
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }

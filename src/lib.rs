@@ -146,6 +146,7 @@ mod lock;
 mod memory;
 #[cfg(doctest)]
 mod mistakes;
+mod near;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub mod redis;
@@ -171,7 +172,7 @@ pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKin
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use config::RedisConfig;
-pub use config::{Config, EngineKind, MemoryConfig, Settings};
+pub use config::{Config, EngineKind, MemoryConfig, NearCache, Settings};
 pub use error::{Cause, Error, Phase, Result};
 pub use load::{LoadError, Loaded, Origin};
 pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};

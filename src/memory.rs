@@ -5,6 +5,7 @@ mod engine;
 mod eviction;
 mod expiry;
 mod figures;
+mod held;
 mod index;
 mod leases;
 mod operation;

@@ -80,6 +80,15 @@ impl Request {
         on_request!(self, Asked { operation, reply } => reply.is_for_nobody() && operation.keys().get_a_ttl())
     }
 
+    /// Whether it is complete when enqueued.
+    pub(crate) fn is_complete_when_queued(&self) -> bool {
+        on_request!(self, Asked { reply, .. } => reply.is_for_nobody())
+    }
+
+    pub(crate) fn keys(&self) -> Keys<'_> {
+        on_request!(self, Asked { operation, .. } => operation.keys())
+    }
+
     /// Whether it changes anything.
     pub(crate) fn changes(&self) -> bool {
         on_request!(self, Asked { operation, .. } => operation.effect()) != Effect::Question

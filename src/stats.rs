@@ -68,6 +68,14 @@ pub struct Stats {
     /// Loaded values that were given to their callers and not stored, because what their `Serialize` writes their
     /// `Deserialize` does not read: a NaN in JSON, or a field that is skipped on the way out.
     pub unreadable_values: u64,
+    /// Reads that the near cache answered. They count in `hits` too.
+    pub near_hits: u64,
+    /// Entries that the near cache answers for now.
+    pub near_entries: u64,
+    /// Bytes that the near cache takes now. On the memory engine they count in `bytes` too.
+    pub near_bytes: u64,
+    /// Times that the near cache lost all its entries at once: on the memory engine, to a fault of the engine.
+    pub near_flushes: u64,
     /// Entries held now; expired ones count until they are reclaimed. `None` on Redis.
     pub entries: Option<u64>,
     /// Bytes held now by entries and all that is kept beside them. `None` on Redis.

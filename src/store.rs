@@ -11,6 +11,7 @@ mod model;
 mod names;
 #[cfg(feature = "redis")]
 mod native;
+mod near;
 mod options;
 mod reads;
 mod scan;
@@ -47,6 +48,7 @@ use crate::footprint::Limits;
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::load as loading;
 use crate::lock as locking;
+use crate::near::{Near, near};
 use crate::request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
@@ -76,6 +78,8 @@ use crate::supervisor::{Plan, Supervisor};
 pub struct Store {
     inner: Arc<Inner>,
     namespace: Namespace,
+    /// Whether reads look into the near cache first.
+    looks_near: bool,
 }
 
 /// What all handles of one store share.
@@ -84,6 +88,7 @@ struct Inner {
     keys: KeyMaker,
     config: Config,
     profile: Profile,
+    near: Option<Arc<Near>>,
     refused: AtomicU64,
     reads: Reads,
     supervisor: ActorRef<Supervisor>,
@@ -141,6 +146,8 @@ impl Store {
             patience: settings.request_timeout,
         };
         let (queue, receiver) = request_queue(&bounds, profile.stamp, &home);
+        let (near, near_writer) = profile.near_bytes.map(near).unzip();
+        let queue = queue.beside(near.clone());
         let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
         let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout, home);
@@ -150,6 +157,7 @@ impl Store {
             queue: receiver,
             ended: running,
             max_value_bytes: settings.max_value_bytes,
+            near: near_writer,
             sender: queue.clone(),
             engine_keeps_locks: profile.keeps_locks,
             locks: lock_ends,
@@ -168,6 +176,7 @@ impl Store {
             keys,
             config,
             profile,
+            near,
             refused: AtomicU64::new(0),
             reads: Reads::default(),
             supervisor,
@@ -178,6 +187,7 @@ impl Store {
         let store = Self {
             inner: Arc::new(inner),
             namespace,
+            looks_near: true,
         };
         match store.ping().await {
             Err(Error::Closed) => Err(unfit("the Tokio runtime needs its timer: `enable_time`")),
@@ -213,6 +223,7 @@ impl Store {
         Ok(Self {
             inner: self.inner.clone(),
             namespace,
+            looks_near: self.looks_near,
         })
     }
 
@@ -276,6 +287,10 @@ impl Store {
             refused: self.inner.refused.load(Ordering::Relaxed),
             ..engine
         };
+        if let Some(near) = &self.inner.near {
+            stats.near_hits = near.hits();
+            stats.hits += stats.near_hits;
+        }
         corrections.apply(&mut stats);
         self.inner.loads.counters.report(&mut stats);
         Ok(stats)

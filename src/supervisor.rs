@@ -13,6 +13,7 @@ use crate::engine::{Crew, Member, Start};
 use crate::engines;
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
+use crate::near::NearWriter;
 
 /// What a store is started with.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct Plan {
     pub(crate) queue: QueueReceiver,
     pub(crate) ended: watch::Sender<()>,
     pub(crate) max_value_bytes: usize,
+    pub(crate) near: Option<NearWriter>,
     /// The queue's sending end, for those who ask the engine on their own account.
     pub(crate) sender: QueueSender,
     /// Whether locks are asked of the engine.
@@ -53,6 +55,7 @@ impl Actor for Supervisor {
             queue: plan.queue,
             go_compatible: plan.config.settings().go_compatible,
             max_value_bytes: plan.max_value_bytes,
+            near: plan.near,
         };
         let notifications = engines::start(plan.config, start, &mut crew).await;
         let scheduler = Scheduler::spawn(lock::Start {

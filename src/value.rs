@@ -50,6 +50,15 @@ impl Value {
 }
 
 impl Value {
+    /// The bytes for a caller: a copy of few, and a share of many.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        if self.len() <= COPIED {
+            Bytes::copy_from_slice(&self.0)
+        } else {
+            Bytes::from_owner(self.clone())
+        }
+    }
+
     /// The value as a decimal integer, in the one form that Redis takes too: no sign but `-`, no leading
     /// zeros, no blanks.
     pub(crate) fn to_integer(&self) -> Option<i64> {
@@ -88,7 +97,7 @@ impl<'de> Deserialize<'de> for Value {
 impl From<Value> for Bytes {
     fn from(value: Value) -> Self {
         if value.len() <= COPIED {
-            Bytes::copy_from_slice(&value.0)
+            value.to_bytes()
         } else {
             Bytes::from_owner(value)
         }

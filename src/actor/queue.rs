@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::error::{Cause, Error, Phase, Result};
+use crate::near::{Near, Ticket};
 use crate::request::{Operation, Reply, Request};
 use crate::ttl::LONGEST;
 
@@ -30,6 +31,9 @@ pub(crate) struct Queued {
     pub(crate) time: Option<Time>,
     /// Held while the request waits: its drop makes room for others.
     pub(crate) room: Option<Room>,
+    /// Keeps readers of the near cache away from the keys of a write that is complete and not yet served. It is
+    /// dropped last.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 impl Queued {
@@ -116,6 +120,7 @@ pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (Qu
         patience,
         stamp,
         home: home.id(),
+        near: None,
     };
     let receiver = QueueReceiver {
         receiver,
@@ -136,6 +141,8 @@ pub(crate) struct QueueSender {
     stamp: Stamp,
     /// The runtime that the engine lives on.
     home: runtime::Id,
+    /// What answers reads past the queue, if anything does.
+    near: Option<Arc<Near>>,
 }
 
 /// The sending end of a queue whose requests were taken from another queue.
@@ -176,6 +183,20 @@ impl Forwarder {
 }
 
 impl QueueSender {
+    /// Writes that complete when queued close the gates of this near cache.
+    pub(crate) fn beside(self, near: Option<Arc<Near>>) -> Self {
+        Self { near, ..self }
+    }
+
+    /// The ticket of a request that is about to enter the queue. It comes before: a read that begins once the write
+    /// is complete finds the gate closed.
+    fn ticket(&self, request: &Request) -> Option<Ticket> {
+        let near = self.near.as_ref()?;
+        request
+            .is_complete_when_queued()
+            .then(|| near.ticket(request.keys()))
+    }
+
     /// Whether the engine has gone.
     pub(crate) fn is_closed(&self) -> bool {
         self.sender.is_closed()
@@ -232,17 +253,31 @@ impl QueueSender {
             weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
                 Ok(room) => Some(room),
                 Err(_) => {
-                    let room = None;
-                    return Err(Refused::Full(Box::new(Queued { request, time, room })));
+                    let waiting = Queued {
+                        request,
+                        time,
+                        room: None,
+                        ticket: None,
+                    };
+                    return Err(Refused::Full(Box::new(waiting)));
                 }
             },
         };
-        self.sender
-            .try_send(Queued { request, time, room })
-            .map_err(|refused| match refused {
-                TrySendError::Full(queued) => Refused::Full(Box::new(queued)),
-                TrySendError::Closed(_) => Refused::Closed,
-            })
+        let ticket = self.ticket(&request);
+        let queued = Queued {
+            request,
+            time,
+            room,
+            ticket,
+        };
+        self.sender.try_send(queued).map_err(|refused| match refused {
+            TrySendError::Full(queued) => {
+                // A future that waits for room keeps no gate closed.
+                let ticket = None;
+                Refused::Full(Box::new(Queued { ticket, ..queued }))
+            }
+            TrySendError::Closed(_) => Refused::Closed,
+        })
     }
 
     /// Waits for room until `limit`, then puts a request into the queue that had none.
@@ -256,6 +291,7 @@ impl QueueSender {
                 queued.room = Some(room.await.map_err(|_| Error::Closed)?);
             }
             let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
+            queued.ticket = self.ticket(&queued.request);
             place.send(queued);
             Ok(())
         };

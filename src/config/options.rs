@@ -105,6 +105,8 @@ pub(crate) struct RedisOptions {
     pub(crate) max_connection_age: Option<Duration>,
     /// Whether a capacity was set, which is for the memory engine. `validate` refuses it.
     pub(super) capacity_bytes: bool,
+    /// A near cache was asked for, which this engine does not have.
+    pub(super) near_cache: bool,
 }
 
 /// What to connect to.
@@ -198,6 +200,7 @@ impl RedisOptions {
             connections: 1,
             max_connection_age: None,
             capacity_bytes: false,
+            near_cache: false,
         }
     }
 
@@ -216,6 +219,9 @@ impl RedisOptions {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
+        if self.near_cache {
+            return refuse("near_cache is a setting of the memory engine".to_owned());
+        }
         if self.capacity_bytes {
             return refuse(
                 "capacity_bytes is a setting of the memory engine: Redis has its maxmemory".to_owned(),

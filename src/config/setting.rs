@@ -20,6 +20,8 @@ pub(super) struct Setting<C: 'static> {
 pub(super) enum Kind<C: 'static> {
     Number(RangeInclusive<usize>, Field<C, usize>),
     Size(RangeInclusive<usize>, Field<C, usize>),
+    /// A size, or `off`, which is `None`.
+    SizeOrOff(RangeInclusive<usize>, Field<C, Option<usize>>),
     Time(RangeInclusive<Duration>, Field<C, Duration>),
     Text(Text, Field<C, String>),
     /// One of these words, by its place.
@@ -58,6 +60,8 @@ macro_rules! field {
 
 pub(super) use field;
 
+/// How text switches something off.
+pub(super) const OFF: &str = "off";
 /// The timer's grain: no shorter time can be waited for.
 pub(super) const GRAIN: Duration = Duration::from_millis(1);
 /// The shortest time that is over zero.
@@ -80,6 +84,9 @@ impl<C> Setting<C> {
             Kind::Number(range, field) | Kind::Size(range, field) => {
                 (field.get)(config).is_none_or(|value| range.contains(&value))
             }
+            Kind::SizeOrOff(range, field) => (field.get)(config)
+                .flatten()
+                .is_none_or(|bytes| range.contains(&bytes)),
             Kind::Time(range, field) => (field.get)(config).is_none_or(|time| range.contains(&time)),
             Kind::Text(text, field) => (field.get)(config).is_none_or(|value| (text.holds)(&value)),
             Kind::Word(..) => true,
@@ -96,6 +103,13 @@ impl<C> Setting<C> {
             Kind::Size(range, field) => units::size(text)
                 .filter(|bytes| range.contains(bytes))
                 .map(|bytes| (field.set)(config, bytes)),
+            Kind::SizeOrOff(_, field) if text == OFF => {
+                (field.set)(config, None);
+                Some(())
+            }
+            Kind::SizeOrOff(range, field) => units::size(text)
+                .filter(|bytes| range.contains(bytes))
+                .map(|bytes| (field.set)(config, Some(bytes))),
             Kind::Time(range, field) => units::time(text)
                 .filter(|time| range.contains(time))
                 .map(|time| (field.set)(config, time)),
@@ -110,7 +124,7 @@ impl<C> Setting<C> {
 
     fn refused<T>(&self) -> Result<T> {
         let example = match self.kind {
-            Kind::Size(..) => ", such as 4096, 16KiB, 64MiB or 1GiB",
+            Kind::Size(..) | Kind::SizeOrOff(..) => ", such as 4096, 16KiB, 64MiB or 1GiB",
             Kind::Time(..) => ", such as 200ms, 5s, 1m, 2h or 1d",
             _ => "",
         };
@@ -124,10 +138,8 @@ impl<C> Setting<C> {
                 (least, &usize::MAX) => format!("a number of at least {least}"),
                 (least, most) => format!("a number from {least} to {most}"),
             },
-            Kind::Size(range, _) => match (range.start(), range.end()) {
-                (least, &usize::MAX) => format!("a size of at least {least} byte"),
-                (least, most) => format!("a size from {least} to {most} bytes"),
-            },
+            Kind::Size(range, _) => size_in(range),
+            Kind::SizeOrOff(range, _) => format!("{OFF} or {}", size_in(range)),
             Kind::Time(range, _) => {
                 let (least, most) = (*range.start(), *range.end());
                 let shown = units::time_shown;
@@ -145,6 +157,13 @@ impl<C> Setting<C> {
 
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.short == Some(name)
+    }
+}
+
+fn size_in(range: &RangeInclusive<usize>) -> String {
+    match (range.start(), range.end()) {
+        (least, &usize::MAX) => format!("a size of at least {least} byte"),
+        (least, most) => format!("a size from {least} to {most} bytes"),
     }
 }
 

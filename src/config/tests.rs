@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::options::REDIS;
-use super::setting::{Field, Kind, Setting, apply};
+use super::setting::{Field, Kind, OFF, Setting, apply};
 use super::*;
 use crate::error::Error;
 
@@ -60,6 +60,22 @@ fn try_all<C: Clone>(table: &'static [Setting<C>], config: &C) {
                 let fits = most == usize::MAX;
                 try_one(setting, config, |c| set(c, usize::MAX), None, fits);
             }
+            Kind::SizeOrOff(range, Field { set, .. }) => {
+                let (least, most) = (*range.start(), *range.end());
+                for (value, fits) in around(0, least, least - 1, most, most.checked_add(1)) {
+                    try_one(
+                        setting,
+                        config,
+                        |c| set(c, Some(value)),
+                        Some(&value.to_string()),
+                        fits,
+                    );
+                }
+                try_one(setting, config, |c| set(c, None), Some("off"), true);
+                for text in ["", "Off", "none", "on", "off ", "-1"] {
+                    assert!(setting.apply(&mut config.clone(), text).is_err(), "{text}");
+                }
+            }
             Kind::Time(range, Field { set, .. }) => {
                 let (least, most) = (*range.start(), *range.end());
                 let nano = Duration::from_nanos(1);
@@ -104,7 +120,7 @@ fn redis() -> RedisConfig {
 #[test]
 fn every_setting_holds_its_bounds_by_setter_and_by_text() {
     try_all(SHARED, &Settings::default());
-    try_all(MEMORY, &MemoryConfig::default().capacity_bytes);
+    try_all(MEMORY, &MemoryConfig::default().options);
     try_all(REDIS, &redis().options);
 }
 
@@ -130,7 +146,7 @@ fn what_is_given_twice_is_refused_whatever_it_is_called() {
     for (first, second) in [("ttl", "ttl"), ("ttl", "default_ttl"), ("default_ttl", "ttl")] {
         let given = [first, second].map(|name| (name.to_owned(), "5s".to_owned()));
         let mut config = MemoryConfig::default();
-        let error = apply(&given, &mut config.settings, &mut config.capacity_bytes, MEMORY).unwrap_err();
+        let error = apply(&given, &mut config.settings, &mut config.options, MEMORY).unwrap_err();
         assert_eq!(
             error.to_string(),
             "invalid configuration: default_ttl is given twice"
@@ -155,6 +171,12 @@ fn table<C>(title: &str, settings: &'static [Setting<C>], defaults: &C) -> Strin
         let default = match &setting.kind {
             Kind::Number(_, field) => (field.get)(defaults).map(|number| number.to_string()),
             Kind::Size(_, field) => (field.get)(defaults).map(size),
+            Kind::SizeOrOff(_, field) => {
+                let given = (field.get)(defaults);
+                Some(given.map_or("a 64th of the capacity".to_owned(), |bytes| {
+                    bytes.map_or_else(|| OFF.to_owned(), size)
+                }))
+            }
             Kind::Time(_, field) => (field.get)(defaults).map(units::time_shown),
             Kind::Text(_, field) => (field.get)(defaults),
             Kind::Word(words, field) => (field.get)(defaults).map(|place| words[place].to_owned()),
@@ -184,9 +206,9 @@ fn the_documentation_has_every_setting() {
             .to_owned();
     text += &table("Every engine takes these:", SHARED, &Settings::default());
     text += &table(
-        "`memory://` takes this too:",
+        "`memory://` takes these too:",
         MEMORY,
-        &MemoryConfig::default().capacity_bytes,
+        &MemoryConfig::default().options,
     );
     text += &table(
         "A Redis URL takes these too, and `protocol`:",

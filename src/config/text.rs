@@ -23,7 +23,7 @@ impl Config {
             Engine::Redis(address) => RedisConfig::named(address, &given).map(Self::from),
             Engine::Memory => {
                 let mut config = MemoryConfig::default();
-                apply(&given, &mut config.settings, &mut config.capacity_bytes, MEMORY)?;
+                apply(&given, &mut config.settings, &mut config.options, MEMORY)?;
                 Ok(config.into())
             }
         }

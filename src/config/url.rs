@@ -61,7 +61,7 @@ mod tests {
 
     fn capacity(url: &str) -> Option<usize> {
         match Config::from_url(url).ok()?.engine {
-            EngineConfig::Memory { capacity_bytes } => Some(capacity_bytes),
+            EngineConfig::Memory(options) => Some(options.capacity_bytes),
             #[cfg(feature = "redis")]
             EngineConfig::Redis(_) => None,
         }

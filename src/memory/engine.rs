@@ -17,6 +17,7 @@ use super::sweep::{Sweep, Sweeps};
 use super::table::Table;
 use crate::actor::queue::QueueReceiver;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
+use crate::near::NearWriter;
 use crate::request::{Asked, EngineRequest, Request, on_entry};
 
 /// The most requests that are taken from the queue at once.
@@ -36,6 +37,7 @@ const TICK: Duration = Duration::from_millis(10);
 pub(super) struct Setup {
     pub(super) queue: QueueReceiver,
     pub(super) capacity_bytes: usize,
+    pub(super) near: Option<NearWriter>,
 }
 
 /// Owns the table, alone.
@@ -59,9 +61,10 @@ impl Actor for MemoryEngine {
 
     async fn on_start(setup: Setup, _: ActorRef<Self>) -> std::result::Result<Self, Infallible> {
         let origin = Instant::now();
+        let near = setup.near.map(|near| near.since(origin));
         Ok(Self {
             queue: setup.queue,
-            table: Box::new(Table::new(setup.capacity_bytes)),
+            table: Box::new(Table::new(setup.capacity_bytes, near)),
             sweeps: Sweeps::default(),
             overdue: false,
             origin,
@@ -101,6 +104,8 @@ impl Actor for MemoryEngine {
         _: WeakActorRef<Self>,
         reason: ActorStopReason,
     ) -> std::result::Result<(), Infallible> {
+        // First, so that nobody finds a value after another was told that the store is closed.
+        self.table.close_near();
         self.queue.close();
         while poll_fn(|cx| self.queue.poll_batch(cx, BATCH)).await > 0 {
             self.serve_batch(Self::TURN);

@@ -61,6 +61,13 @@ pub(crate) struct Node {
     region: Region,
 }
 
+impl Node {
+    /// Whether the entry was used more than once since it came in or was last considered for eviction.
+    pub(crate) fn is_used_again(&self) -> bool {
+        self.recent > 1
+    }
+}
+
 impl Default for Node {
     fn default() -> Self {
         Self {
@@ -82,6 +89,8 @@ pub(crate) trait Nodes {
     fn weight(&self, slot: Slot) -> u64;
     /// The keyed hash of the entry's key.
     fn hash(&self, slot: Slot) -> u64;
+    /// Uses that the policy has not been told of, since this was last called: those of the near cache.
+    fn take_near_uses(&self, slot: Slot) -> u8;
 }
 
 /// A doubly linked list through the nodes.
@@ -171,17 +180,31 @@ impl Policy {
 
     /// A read found the entry.
     pub(crate) fn hit(&mut self, nodes: &mut impl Nodes, slot: Slot) {
-        self.count_use();
+        self.count_uses(1);
+        self.add_uses(nodes, slot, 1);
+    }
+
+    /// Counts the uses of an entry that the near cache has answered. Returns whether there were any. It comes
+    /// before every look at an entry's counts, or the entries that are used most would seem unused.
+    pub(crate) fn catch_up(&mut self, nodes: &mut impl Nodes, slot: Slot) -> bool {
+        let uses = nodes.take_near_uses(slot);
+        if uses > 0 {
+            self.add_uses(nodes, slot, uses);
+        }
+        uses > 0
+    }
+
+    fn add_uses(&mut self, nodes: &mut impl Nodes, slot: Slot, uses: u8) {
         let epoch = self.epoch;
         let node = nodes.node_mut(slot);
-        node.frequency = (aged(node, epoch) + 1).min(MAX_FREQUENCY);
+        node.frequency = (aged(node, epoch) + uses).min(MAX_FREQUENCY);
         node.epoch = epoch as u8;
-        node.recent = (node.recent + 1).min(MAX_RECENT);
+        node.recent = (node.recent + uses).min(MAX_RECENT);
     }
 
     /// The entry is new in the slab.
     pub(crate) fn insert(&mut self, nodes: &mut impl Nodes, slot: Slot) {
-        self.count_use();
+        self.count_uses(1);
         // What is there when a write begins fits.
         self.capacity = self.capacity.max(self.bytes());
         let before = self.departed.estimate(nodes.hash(slot), self.epoch);
@@ -221,6 +244,7 @@ impl Policy {
 
     /// The entry goes for another reason than eviction. It must still be in the slab.
     pub(crate) fn remove(&mut self, nodes: &mut impl Nodes, slot: Slot) {
+        self.catch_up(nodes, slot);
         let frequency = aged(nodes.node(slot), self.epoch);
         self.queue_of(nodes, slot).unlink(nodes, slot);
         if self.last_written == slot {
@@ -269,6 +293,7 @@ impl Policy {
         let Some(candidate) = self.candidate() else {
             return Some(incumbent);
         };
+        self.catch_up(nodes, candidate);
         let used = aged(nodes.node(candidate), self.epoch);
         let needed = aged(nodes.node(incumbent), self.epoch);
         if used > needed || (used == needed && nodes.node(candidate).recent > 0) {
@@ -305,6 +330,7 @@ impl Policy {
                 return None;
             }
             if slot != self.last_written {
+                self.catch_up(nodes, slot);
                 let node = nodes.node_mut(slot);
                 if node.recent == 0 || steps == MAX_STEPS {
                     return Some(slot);
@@ -340,11 +366,15 @@ impl Policy {
         self.window.len + self.main.len
     }
 
-    fn count_use(&mut self) {
-        self.uses += 1;
-        if self.uses >= self.len().max(EPOCH_MIN_ENTRIES) as u64 * EPOCH_USES {
-            self.uses = 0;
-            self.epoch = self.epoch.wrapping_add(1);
+    /// Counts uses of whatever entries towards the epoch's end.
+    pub(crate) fn count_uses(&mut self, uses: u64) {
+        self.uses += uses;
+        let length = self.len().max(EPOCH_MIN_ENTRIES) as u64 * EPOCH_USES;
+        if self.uses >= length {
+            // After a few epochs every count is 0. A hundred at once would let what is old seem young.
+            let epochs = (self.uses / length).min(8);
+            self.uses %= length;
+            self.epoch = self.epoch.wrapping_add(epochs as u32);
         }
     }
 }

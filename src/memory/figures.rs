@@ -16,6 +16,9 @@ pub(super) struct Figures {
     pub(super) resets: u64,
     pub(super) entries: u64,
     pub(super) bytes: u64,
+    pub(super) near_entries: u64,
+    pub(super) near_bytes: u64,
+    pub(super) near_flushes: u64,
 }
 
 impl Figures {
@@ -32,6 +35,9 @@ impl Figures {
             resets: self.resets,
             entries: Some(self.entries),
             bytes: Some(self.bytes),
+            near_entries: self.near_entries,
+            near_bytes: self.near_bytes,
+            near_flushes: self.near_flushes,
             queue_depth,
             ..EngineStats::default()
         }

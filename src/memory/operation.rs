@@ -34,7 +34,7 @@ pub(super) struct Turn<'a> {
 
 impl Serve for Get {
     fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<Option<Value>> {
-        Ok(table.get(&self.key, turn.now))
+        Ok(table.get_and_publish(&self.key, turn.now))
     }
 }
 

@@ -5,18 +5,27 @@ use kameo::actor::Spawn;
 
 use super::engine::{MemoryEngine, Setup};
 use crate::actor::queue::Stamp;
-use crate::config::EngineKind;
+use crate::config::{EngineKind, MemoryOptions};
 use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
 
 /// The memory engine, configured.
 #[derive(Debug)]
 pub(crate) struct Memory {
     capacity_bytes: usize,
+    /// The most bytes of the near cache. `None` if there is none.
+    near_bytes: Option<usize>,
 }
 
+/// The near cache takes one part in so many of the capacity, unless its own is set.
+const NEAR_PART: usize = 64;
+
 impl Memory {
-    pub(crate) fn new(capacity_bytes: usize) -> Self {
-        Self { capacity_bytes }
+    pub(crate) fn new(options: MemoryOptions) -> Self {
+        let capacity_bytes = options.capacity_bytes;
+        Self {
+            capacity_bytes,
+            near_bytes: options.near_cache.bytes_of(capacity_bytes / NEAR_PART),
+        }
     }
 }
 
@@ -30,6 +39,7 @@ impl Engine for Memory {
             stamp: Stamp::TimedWrites,
             capacity_bytes: Some(self.capacity_bytes),
             keeps_locks: false,
+            near_bytes: self.near_bytes,
         }
     }
 
@@ -38,6 +48,7 @@ impl Engine for Memory {
         let setup = Setup {
             queue: start.queue,
             capacity_bytes,
+            near: start.near,
         };
         crew.add("memory engine", MemoryEngine::spawn(setup)).await;
         tracing::debug!(capacity_bytes, "the memory engine has started");

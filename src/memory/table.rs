@@ -7,6 +7,7 @@ mod gate;
 #[cfg(test)]
 mod invariants;
 mod lease;
+mod near;
 mod walk;
 
 use std::time::Duration;
@@ -16,18 +17,20 @@ use super::dependency::{Dependencies, EdgeId};
 use super::eviction::{Node, Nodes, Policy};
 use super::expiry::{Expiry, Moment, NO_SEAT, Seats};
 use super::figures::Figures;
+use super::held::Held;
 use super::index::Index;
 use super::leases::Leases;
 use super::slab::{NONE, Slab, Slot};
 use crate::footprint;
 use crate::key::Key;
+use crate::near::NearWriter;
 use crate::request::Write;
 use crate::value::Value;
 
 #[derive(Debug)]
 struct Entry {
     key: Key,
-    value: Value,
+    held: Held,
     /// When it expires. The heap may still have an earlier time.
     due: Moment,
     /// Its place in the expiry heap; [`NO_SEAT`] if it is persistent.
@@ -41,9 +44,13 @@ struct Entry {
 }
 
 impl Entry {
+    fn value(&self) -> &Value {
+        self.held.value()
+    }
+
     /// Its bytes but for its deadline and its edges, which are counted where they come and go.
     fn bytes(&self) -> usize {
-        footprint::ENTRY + footprint::payload(&self.key, self.value.len())
+        footprint::ENTRY + footprint::payload(&self.key, self.value().len())
     }
 }
 
@@ -62,6 +69,10 @@ impl Nodes for Slab<Entry> {
 
     fn hash(&self, slot: Slot) -> u64 {
         self[slot].key.hash()
+    }
+
+    fn take_near_uses(&self, slot: Slot) -> u8 {
+        self[slot].held.near().map_or(0, |shared| shared.take_uses())
     }
 }
 
@@ -90,6 +101,8 @@ pub(crate) struct Table {
     /// Loads under way. The gate tells them of each change before it is made.
     leases: Leases,
     policy: Policy,
+    /// Entries that readers find without the engine.
+    near: Option<NearWriter>,
     capacity: usize,
     /// Bytes of all entries; names and edges count their own.
     bytes: usize,
@@ -100,7 +113,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// A table of at most `capacity` bytes, with or without a near cache.
+    pub(crate) fn new(capacity: usize, near: Option<NearWriter>) -> Self {
         Self {
             entries: Slab::new(),
             index: Index::new(),
@@ -108,6 +122,7 @@ impl Table {
             dependencies: Dependencies::new(),
             leases: Leases::default(),
             policy: Policy::new(capacity as u64),
+            near,
             capacity,
             bytes: 0,
             era: 0,
@@ -118,13 +133,17 @@ impl Table {
 
     /// Forgets every entry, as after a fault; the counters stay.
     pub(crate) fn reset(&mut self) {
+        let mut near = self.near.take();
+        if let Some(near) = &mut near {
+            near.flush();
+        }
         let counters = Figures {
             resets: self.counters.resets + 1,
             ..self.counters
         };
         *self = Self {
             counters,
-            ..Self::new(self.capacity)
+            ..Self::new(self.capacity, near)
         };
     }
 
@@ -141,13 +160,17 @@ impl Table {
 
     /// Bytes held by entries and all that is kept beside them: never more than the capacity.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + self.dependencies.bytes()
+        self.bytes + self.dependencies.bytes() + self.near.as_ref().map_or(0, NearWriter::bytes)
     }
 
     pub(super) fn stats(&self) -> Figures {
+        let near = self.near.as_ref();
         Figures {
             entries: self.entries.len() as u64,
             bytes: self.bytes() as u64,
+            near_entries: near.map_or(0, |near| near.len() as u64),
+            near_bytes: near.map_or(0, |near| near.bytes() as u64),
+            near_flushes: near.map_or(0, NearWriter::flushes),
             ..self.counters
         }
     }
@@ -157,10 +180,12 @@ impl Table {
         self.read(slot)
     }
 
-    /// As [`get`](Self::get) for each key: their memory is fetched side by side, not in turn.
+    /// As [`get_and_publish`](Self::get_and_publish) for each key: their memory is fetched side by side, not in turn.
     pub(crate) fn get_many(&mut self, keys: &[Key], now: Moment) -> Vec<Option<Value>> {
         let slots: Vec<Option<Slot>> = keys.iter().map(|key| self.find(key, now)).collect();
-        slots.into_iter().map(|slot| self.read(slot)).collect()
+        let values = slots.iter().map(|slot| self.read(*slot)).collect();
+        self.publish_read(slots.into_iter().flatten());
+        values
     }
 
     pub(crate) fn contains(&self, key: &Key, now: Moment) -> bool {
@@ -169,13 +194,13 @@ impl Table {
 
     /// The value, without counting a use.
     pub(crate) fn peek(&self, key: &Key, now: Moment) -> Option<&Value> {
-        self.find(key, now).map(|slot| &self.entries[slot].value)
+        self.find(key, now).map(|slot| self.entries[slot].value())
     }
 
     /// As [`peek`](Self::peek), with the time that is left; `None` for ever.
     pub(crate) fn peek_aged(&self, key: &Key, now: Moment) -> Option<(&Value, Option<Duration>)> {
         let slot = self.find(key, now)?;
-        Some((&self.entries[slot].value, self.remaining(slot, now)))
+        Some((self.entries[slot].value(), self.remaining(slot, now)))
     }
 
     /// Writes an entry, with its TTL and dependencies or without any, whatever was there.
@@ -276,7 +301,7 @@ impl Table {
     pub(crate) fn delete(&mut self, key: &Key, now: Moment) -> Option<Value> {
         let told = self.tell(key, Change::Deleted);
         let slot = self.find(key, now)?;
-        Some(self.remove(slot, Departure::Deleted, told).value)
+        Some(self.remove(slot, Departure::Deleted, told).value().clone())
     }
 
     /// The slot of an entry, expired or not.
@@ -296,7 +321,7 @@ impl Table {
         };
         self.counters.hits += 1;
         self.policy.hit(&mut self.entries, slot);
-        Some(self.entries[slot].value.clone())
+        Some(self.entries[slot].value().clone())
     }
 
     /// Runs a mutation: if it panics, the table is torn.
@@ -313,7 +338,7 @@ impl Table {
             let hash = key.hash();
             let entry = Entry {
                 key,
-                value,
+                held: Held::Alone(value),
                 due: Moment::NEVER,
                 seat: NO_SEAT,
                 edges: NONE,
@@ -331,6 +356,7 @@ impl Table {
 
     /// The one place where entries go out.
     fn remove(&mut self, slot: Slot, departure: Departure, _: Told) -> Entry {
+        self.retract(slot);
         self.mutate(|table| {
             if departure != Departure::Evicted {
                 table.policy.remove(&mut table.entries, slot);
@@ -399,10 +425,11 @@ impl Table {
 
     /// Changes the value of an entry in place.
     fn replace_value(&mut self, slot: Slot, value: Value, _: &Told) {
+        self.retract(slot);
         self.mutate(|table| {
             let before = table.entries[slot].bytes();
             let entry = &mut table.entries[slot];
-            entry.value = value;
+            entry.held = Held::Alone(value);
             table.bytes = table.bytes - before + entry.bytes();
             table.policy.update(&mut table.entries, slot, before as u64);
         });
@@ -410,6 +437,7 @@ impl Table {
 
     /// Moves an entry's deadline.
     fn set_due(&mut self, slot: Slot, due: Moment, _: Told) {
+        self.retract(slot);
         self.mutate(|table| {
             let was = std::mem::replace(&mut table.entries[slot].due, due);
             match (table.entries[slot].seat, due) {
@@ -432,6 +460,10 @@ impl Table {
 
     /// Evicts until everything fits. What nothing depends on any more goes first.
     fn make_room(&mut self) {
+        if self.bytes() <= self.capacity {
+            return;
+        }
+        self.count_near_hits();
         while self.bytes() > self.capacity {
             if self.mutate(|table| table.dependencies.forget_dying()) {
                 continue;

@@ -38,6 +38,7 @@ impl Engine for Redis {
             stamp: Stamp::All,
             capacity_bytes: None,
             keeps_locks: true,
+            near_bytes: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::coop::consume_budget;
 
 use super::{Set, SetIf, Store, Swap};
 use crate::codec::{DecodeError, DecodeErrorKind};
@@ -37,10 +38,20 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn get(&self, key: impl AsRef<str>) -> Result<Option<Bytes>> {
         let key = self.key(key.as_ref())?;
-        Ok(self.get_value(key).await?.map(Bytes::from))
+        if let Some(bytes) = self.read_near(&key, |value, _| value.to_bytes()).await {
+            return Ok(Some(bytes));
+        }
+        Ok(self.ask_value(key).await?.map(Bytes::from))
     }
 
     pub(super) async fn get_value(&self, key: Key) -> Result<Option<Value>> {
+        match self.read_near(&key, |value, _| value.clone()).await {
+            Some(value) => Ok(Some(value)),
+            None => self.ask_value(key).await,
+        }
+    }
+
+    async fn ask_value(&self, key: Key) -> Result<Option<Value>> {
         self.queue().ask(request::Get { key }).await
     }
 
@@ -270,6 +281,10 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn exists(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
+        if self.near().is_some_and(|near| near.contains(&key)) {
+            consume_budget().await;
+            return Ok(true);
+        }
         self.queue().ask(request::Exists { key }).await
     }
 

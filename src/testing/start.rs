@@ -32,6 +32,8 @@ impl<E: Engine> Engine for Faulty<E> {
             stamp: Stamp::Watched,
             // Locks meet faults too.
             keeps_locks: true,
+            // What is read past the queue meets no fault.
+            near_bytes: None,
             ..self.inner.profile()
         }
     }

@@ -11,11 +11,12 @@ use crate::request::{Aged, LeaseAction, LeaseAnswer, Token, Write};
 use crate::ttl::whole_millis;
 
 impl Table {
-    /// As [`get`](Self::get), with the time that is left.
+    /// As [`get_and_publish`](Self::get_and_publish), with the time that is left.
     pub(crate) fn get_aged(&mut self, key: &Key, now: Moment) -> Option<Aged> {
         let slot = self.find(key, now);
         let value = self.read(slot)?;
         let remaining = self.remaining(slot?, now);
+        self.publish_read(slot);
         Some(Aged { value, remaining })
     }
 
@@ -82,7 +83,7 @@ impl Table {
         self.make_room();
         LeaseAnswer::Taken {
             present: self.find(key, now).map(|slot| Aged {
-                value: self.entries[slot].value.clone(),
+                value: self.entries[slot].value().clone(),
                 remaining: self.remaining(slot, now),
             }),
         }

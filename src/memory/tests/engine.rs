@@ -37,6 +37,7 @@ impl Engine {
         let actor = MemoryEngine::spawn(Setup {
             queue: receiver,
             capacity_bytes: 16 << 20,
+            near: None,
         });
         Self {
             actor,

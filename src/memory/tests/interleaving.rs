@@ -240,7 +240,7 @@ fn overlapping_sweeps_remove_enough_and_not_too_much() {
 fn what_is_written_during_a_clearing_stays() {
     let keys = Keys::new();
     let now = Moment::since_start(Duration::ZERO);
-    let mut table = Table::new(1 << 20);
+    let mut table = Table::new(1 << 20, None);
     for n in 0..1_000 {
         table.write(keys.write(format!("k{n}"), [""; 0]), now);
     }
@@ -265,7 +265,7 @@ fn what_is_written_during_a_clearing_stays() {
 fn a_value_changed_in_place_during_a_clearing_goes_with_it() {
     let keys = Keys::new();
     let now = Moment::since_start(Duration::ZERO);
-    let mut table = Table::new(1 << 20);
+    let mut table = Table::new(1 << 20, None);
     for n in 0..200 {
         table.write(keys.write(format!("k{n}"), [""; 0]), now);
     }

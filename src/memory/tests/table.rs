@@ -107,7 +107,7 @@ impl Pair {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             universe: Universe::new(),
-            table: Table::new(capacity),
+            table: Table::new(capacity, None),
             model: Model::default(),
             time: Duration::from_secs(1),
             written: 0,

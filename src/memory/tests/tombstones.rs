@@ -47,7 +47,7 @@ fn assert_empty(table: &mut Table) {
 #[test]
 fn an_invalidation_reaches_through_a_long_chain_of_what_is_gone() {
     let keys = Keys::new();
-    let mut table = Table::new(1 << 20);
+    let mut table = Table::new(1 << 20, None);
     ring(&keys, &mut table);
     table.write(keys.write("leaf", ["ring0"]), now());
     for n in 0..MANY {
@@ -69,7 +69,7 @@ fn a_long_cycle_leaves_nothing_behind_in_whatever_order_it_goes() {
     let mut draw = Lcg(3);
     for _ in 0..20 {
         let keys = Keys::new();
-        let mut table = Table::new(1 << 20);
+        let mut table = Table::new(1 << 20, None);
         ring(&keys, &mut table);
         let mut order: Vec<usize> = (0..MANY).collect();
         for at in (1..MANY).rev() {
@@ -85,7 +85,7 @@ fn a_long_cycle_leaves_nothing_behind_in_whatever_order_it_goes() {
 #[test]
 fn a_long_cycle_that_goes_during_an_invalidation_leaves_nothing_behind() {
     let keys = Keys::new();
-    let mut table = Table::new(1 << 20);
+    let mut table = Table::new(1 << 20, None);
     ring(&keys, &mut table);
     table.write(keys.write("leaf", ["other"]), now());
     for n in 1..MANY {
@@ -103,7 +103,7 @@ fn a_long_cycle_that_goes_during_an_invalidation_leaves_nothing_behind() {
 #[test]
 fn a_long_cycle_leaves_nothing_behind_while_others_live() {
     let keys = Keys::new();
-    let mut table = Table::new(1 << 20);
+    let mut table = Table::new(1 << 20, None);
     table.write(keys.write("other", [""; 0]), now());
     let before = table.bytes();
     ring(&keys, &mut table);
@@ -117,7 +117,7 @@ fn a_long_cycle_leaves_nothing_behind_while_others_live() {
 #[test]
 fn a_star_goes_in_slices_and_comes_again() {
     let keys = Keys::new();
-    let mut table = Table::new(16 << 20);
+    let mut table = Table::new(16 << 20, None);
     for round in 0..3 {
         for n in 0..10_000 {
             table.write(keys.write(format!("leaf{n}"), [format!("mid{}", n % 100)]), now());
@@ -149,7 +149,7 @@ fn a_star_goes_in_slices_and_comes_again() {
 #[test]
 fn an_entry_written_anew_still_finds_what_it_names_derived_from_the_rest() {
     let keys = Keys::new();
-    let mut table = Table::new(1 << 20);
+    let mut table = Table::new(1 << 20, None);
     table.write(keys.write("page", ["user"]), now());
     table.write(keys.write("user", ["group"]), now());
     table.write(keys.write("group", ["root"]), now());
@@ -205,7 +205,7 @@ fn a_long_chain_goes_in_short_turns() {
     ];
     for (order, links) in orders {
         let keys = Keys::new();
-        let mut table = Table::new(64 << 20);
+        let mut table = Table::new(64 << 20, None);
         chain(&keys, &mut table, LENGTH);
         let began = table.steps();
         for turn in links.chunks(REMOVALS) {
@@ -228,7 +228,7 @@ fn a_long_chain_goes_in_short_turns() {
 #[test]
 fn many_that_go_under_a_long_chain_go_at_once() {
     let keys = Keys::new();
-    let mut table = Table::new(64 << 20);
+    let mut table = Table::new(64 << 20, None);
     chain(&keys, &mut table, 10_000);
     let roots: Vec<String> = (0..2_000).map(|n| format!("root{n}")).collect();
     table.write(keys.write("link10000", &roots), now());
@@ -258,7 +258,7 @@ fn many_that_go_under_a_long_chain_go_at_once() {
 fn a_long_chain_that_nobody_needs_any_more_goes_in_slices() {
     const LENGTH: usize = 50_000;
     let keys = Keys::new();
-    let mut table = Table::new(64 << 20);
+    let mut table = Table::new(64 << 20, None);
     table.write(keys.write("other", [""; 0]), now());
     let before = table.bytes();
     chain(&keys, &mut table, LENGTH);
@@ -281,7 +281,7 @@ fn a_long_chain_that_nobody_needs_any_more_goes_in_slices() {
 fn a_cycle_that_is_too_large_goes_with_the_last_entry() {
     const LENGTH: usize = 40_000;
     let keys = Keys::new();
-    let mut table = Table::new(64 << 20);
+    let mut table = Table::new(64 << 20, None);
     table.write(keys.write("other", [""; 0]), now());
     chain(&keys, &mut table, LENGTH);
     table.write(keys.write(format!("link{LENGTH}"), ["link0"]), now());
@@ -304,7 +304,7 @@ fn a_cycle_that_is_too_large_goes_with_the_last_entry() {
 fn a_cycle_that_is_held_by_turns_stays_as_long_as_it_is_held() {
     const LENGTH: usize = 5_000;
     let keys = Keys::new();
-    let mut table = Table::new(64 << 20);
+    let mut table = Table::new(64 << 20, None);
     chain(&keys, &mut table, LENGTH);
     table.write(keys.write(format!("link{LENGTH}"), ["link0"]), now());
     for n in 0..=LENGTH {

@@ -4,8 +4,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use super::super::One;
+use tokio::task::coop::poll_proceed;
+
 use super::super::entry::Entry;
+use super::super::{One, Store};
 use super::found::Found;
 use super::loader::{Loader, Model};
 use super::plan::Checked;
@@ -60,13 +62,26 @@ enum State<'a, T, E> {
 
 type Slow<'a, T, E> = Pin<Box<dyn Future<Output = std::result::Result<Values<T>, LoadError<E>>> + Send + 'a>>;
 
-/// The engine's answer, which is on its way.
+/// What is read.
 enum Reading<'a> {
+    /// The near cache had it.
+    Near(Option<Entry>),
+    /// The engine's answer is on its way.
     Plain(Answer<'a, Option<Value>>),
     Aged(Answer<'a, Option<Aged>>),
 }
 
 impl<'a> Reading<'a> {
+    /// Looks into the near cache. A hit uses up budget of the task; when that is used up, this is pending.
+    fn look_near(store: &Store, key: &Key, cx: &mut Context<'_>) -> Poll<Option<Self>> {
+        let budget = ready!(poll_proceed(cx));
+        let entry = store.look_near(key);
+        if entry.is_some() {
+            budget.made_progress();
+        }
+        Poll::Ready(entry.map(|entry| Reading::Near(Some(entry))))
+    }
+
     /// Sends the request that reads the key. `None` if that has to wait for room, or needs a timer.
     fn begin(call: &mut Call<'a>, key: Key, aged: bool) -> Option<Self> {
         if aged {
@@ -81,6 +96,7 @@ impl<'a> Reading<'a> {
     /// What the key holds. `None` if it must be read again, with its age.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Entry>>> {
         match self {
+            Reading::Near(entry) => Poll::Ready(Ok(entry.take())),
             Reading::Plain(answer) => answer.poll(cx).map_ok(Entry::from_value),
             Reading::Aged(answer) => answer.poll(cx).map_ok(|aged| Some(Entry::from_aged(aged))),
         }
@@ -125,7 +141,9 @@ where
                     let checked = order.options.check()?;
                     let key = this.key.clone()?;
                     let aged = this.aged || order.options.serving().needs_age();
-                    if let Some(reading) = Reading::begin(&mut this.call, key.clone(), aged) {
+                    let near = ready!(Reading::look_near(order.options.store(), &key, cx));
+                    if let Some(reading) = near.or_else(|| Reading::begin(&mut this.call, key.clone(), aged))
+                    {
                         this.state = State::Reading(checked, reading);
                         continue;
                     }

@@ -1,0 +1,99 @@
+//! The near cache of a store.
+
+use std::time::Duration;
+
+use super::refuse;
+use crate::error::Result;
+
+/// The near cache of a store: entries that are read often are answered in the caller's task, without a request to the
+/// engine.
+///
+/// The memory engine has one unless it is switched off, and it answers as the engine would: a read that begins after
+/// a write was acknowledged sees it, and no entry is served past its TTL. It serves
+/// [`get`](crate::Store::get), [`get_string`](crate::Store::get_string), [`get_model`](crate::Store::get_model),
+/// [`get_many`](crate::Store::get_many), [`get_models`](crate::Store::get_models), [`exists`](crate::Store::exists),
+/// and the hit of a load. Entries become near when they are read again. Values of more than 64 KiB stay where they are.
+///
+/// The calls for many keys look each key up by itself: one that runs beside a
+/// [`set_many`](crate::Store::set_many) may see a part of it.
+///
+/// ```
+/// use cachestore::{Config, NearCache, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+/// let near = NearCache::default().capacity_bytes(4 * 1024 * 1024);
+/// let store = Store::open(Config::memory().near_cache(near)).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a near cache is part of a configuration"]
+pub struct NearCache {
+    on: bool,
+    capacity_bytes: Option<usize>,
+    max_age: Option<Duration>,
+}
+
+/// On, with the engine's own bounds.
+impl Default for NearCache {
+    fn default() -> Self {
+        Self {
+            on: true,
+            capacity_bytes: None,
+            max_age: None,
+        }
+    }
+}
+
+impl NearCache {
+    /// No near cache: every read asks the engine.
+    pub fn off() -> Self {
+        Self {
+            on: false,
+            ..Self::default()
+        }
+    }
+
+    /// How many bytes it may take, over zero. Default: a part in 64 of the memory engine's capacity.
+    ///
+    /// On the memory engine its entries share their values with the engine's. So it takes some 120 bytes for each,
+    /// and a copy of a key that is longer than 24 bytes. They count in
+    /// [`MemoryConfig::capacity_bytes`](crate::MemoryConfig::capacity_bytes).
+    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
+        self.capacity_bytes = Some(bytes);
+        self
+    }
+
+    /// How long a value may be served after the server was last heard of, over zero. The memory engine never serves
+    /// an old value, and takes no notice of this.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// The most bytes, `share` unless they are set. `None` if it is off.
+    pub(crate) fn bytes_of(self, share: usize) -> Option<usize> {
+        self.on.then(|| self.capacity_bytes.unwrap_or(share))
+    }
+
+    /// The bytes that are set: `Some(None)` if it is off.
+    pub(super) fn given(&self) -> Option<Option<usize>> {
+        if self.on {
+            self.capacity_bytes.map(Some)
+        } else {
+            Some(None)
+        }
+    }
+
+    /// Sets the bytes, or switches it off.
+    pub(super) fn set(&mut self, bytes: Option<usize>) {
+        self.on = bytes.is_some();
+        self.capacity_bytes = bytes;
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        if self.max_age.is_some_and(|age| age.is_zero()) {
+            return refuse("max_age of the near cache must be a time over zero".to_owned());
+        }
+        Ok(())
+    }
+}

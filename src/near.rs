@@ -1,0 +1,102 @@
+//! The near cache: entries that are read often, where their readers look before they ask the engine.
+//!
+//! The engine alone writes it, by its [`NearWriter`]. Handles only look. It is linearizable by two rules:
+//!
+//! * A write that completes when it is queued takes a [`Ticket`] before it enters the queue. That closes the gate of
+//!   its key until the engine has served it. A reader that finds the gate closed asks the engine, behind the write.
+//! * For every change of an entry the engine removes it from here, then changes its table, then drops the ticket, then
+//!   answers.
+//!
+//! So the engine may publish a value while a later write of the same key waits in the queue: that write has closed
+//! the gate, and the engine removes the value when it serves the write.
+
+mod counter;
+mod entry;
+mod gates;
+mod map;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::counter::Counter;
+pub(crate) use self::entry::NearEntry;
+pub(crate) use self::gates::Ticket;
+use self::gates::{Gates, Place};
+use self::map::Map;
+pub(crate) use self::writer::NearWriter;
+use crate::key::Key;
+use crate::request::Keys;
+use crate::value::Value;
+
+/// What handles share with the engine.
+#[derive(Debug)]
+pub(crate) struct Near {
+    gates: Gates,
+    map: Map,
+    hits: Counter,
+}
+
+/// An empty near cache of at most `capacity` bytes, for handles and for the engine.
+pub(crate) fn near(capacity: usize) -> (Arc<Near>, NearWriter) {
+    let near = Arc::new(Near {
+        gates: Gates::new(),
+        map: Map::new(),
+        hits: Counter::new(),
+    });
+    let writer = NearWriter::new(near.clone(), capacity);
+    (near, writer)
+}
+
+impl Near {
+    /// Shows the value of a key, and the time that it has left, to `see`. That is a use of the entry and a hit. `None`
+    /// if the engine is to be asked.
+    ///
+    /// `see` runs under a lock: it clones or copies, and nothing else.
+    pub(crate) fn read<T>(&self, key: &Key, see: impl FnOnce(&Value, Option<Duration>) -> T) -> Option<T> {
+        let seen = self.look(key, |entry, left| {
+            entry.count_use();
+            see(entry.value(), left)
+        })?;
+        self.hits.add_one();
+        Some(seen)
+    }
+
+    /// Whether a key is known to hold a value. That is no use of the entry, and no hit.
+    pub(crate) fn contains(&self, key: &Key) -> bool {
+        self.look(key, |_, _| ()).is_some()
+    }
+
+    fn look<T>(&self, key: &Key, see: impl FnOnce(&NearEntry, Option<Duration>) -> T) -> Option<T> {
+        // The gate comes first: what is found behind an open gate is no older than the last write that was complete.
+        if !self.gates.are_open(key.hash()) {
+            return None;
+        }
+        self.map.find(key, |entry| {
+            let left = match entry.due() {
+                None => None,
+                Some(due) => Some(
+                    due.checked_duration_since(Instant::now())
+                        .filter(|left| !left.is_zero())?,
+                ),
+            };
+            Some(see(entry, left))
+        })?
+    }
+
+    /// Closes the gates of these keys until the ticket is dropped.
+    pub(crate) fn ticket(self: &Arc<Self>, keys: Keys<'_>) -> Ticket {
+        let place = Place::of(keys);
+        self.gates.close(&place);
+        Ticket::new(self.clone(), place)
+    }
+
+    /// How many reads it has answered.
+    pub(crate) fn hits(&self) -> u64 {
+        self.hits.sum()
+    }
+}

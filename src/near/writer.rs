@@ -1,0 +1,139 @@
+//! The engine's side of the near cache.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Near, NearEntry};
+use crate::footprint;
+use crate::key::Key;
+use crate::value::Value;
+
+/// Longer values are not near: a copy of them costs more than the way to the engine.
+const LONGEST: usize = 64 * 1024;
+
+/// Writes the near cache, alone. Its drop closes it: nothing answers for an engine that has ended.
+#[derive(Debug)]
+pub(crate) struct NearWriter {
+    near: Arc<Near>,
+    /// All entries. Each knows its seat.
+    entries: Vec<Arc<NearEntry>>,
+    /// The seat that is considered next when room is short.
+    hand: usize,
+    bytes: usize,
+    capacity: usize,
+    flushes: u64,
+    /// Where the engine's time begins.
+    origin: Instant,
+    /// The hits that [`new_hits`](Self::new_hits) has told.
+    hits_told: u64,
+}
+
+impl NearWriter {
+    pub(super) fn new(near: Arc<Near>, capacity: usize) -> Self {
+        Self {
+            near,
+            entries: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            capacity,
+            flushes: 0,
+            origin: Instant::now(),
+            hits_told: 0,
+        }
+    }
+
+    /// Tells where the engine's time begins.
+    pub(crate) fn since(self, origin: Instant) -> Self {
+        let mut writer = self;
+        writer.origin = origin;
+        writer
+    }
+
+    /// Whether an entry may be near at all.
+    pub(crate) fn takes(&self, key: &Key, value: &Value) -> bool {
+        value.len() <= LONGEST && footprint::near(key) <= self.capacity
+    }
+
+    pub(crate) fn has_room_for(&self, key: &Key) -> bool {
+        self.bytes + footprint::near(key) <= self.capacity
+    }
+
+    /// Lets readers find an entry that they did not find, until it is `due` by the engine's time.
+    pub(crate) fn publish(&mut self, key: Key, value: Value, due: Option<Duration>) -> Arc<NearEntry> {
+        // A time that the clock does not reach is none.
+        let due = due.and_then(|due| self.origin.checked_add(due));
+        self.bytes += footprint::near(&key);
+        // There are far fewer entries than that: each takes over a hundred bytes.
+        let seat = self.entries.len() as u32;
+        let entry = Arc::new(NearEntry::new(key, value, due, seat));
+        self.entries.push(entry.clone());
+        self.near.map.insert(entry.clone());
+        entry
+    }
+
+    /// Readers that begin from now on do not find the entry.
+    pub(crate) fn retract(&mut self, entry: &Arc<NearEntry>) {
+        self.near.map.remove(entry);
+        self.bytes -= footprint::near(entry.key());
+        let seat = entry.seat();
+        self.entries.swap_remove(seat);
+        if let Some(moved) = self.entries.get(seat) {
+            moved.set_seat(seat as u32);
+        }
+        if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 4 {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+    }
+
+    /// The entry that is to go next if it was not used: each in its turn.
+    pub(crate) fn next_in_turn(&mut self) -> Option<Arc<NearEntry>> {
+        let seat = if self.hand < self.entries.len() {
+            self.hand
+        } else {
+            0
+        };
+        self.hand = seat + 1;
+        self.entries.get(seat).cloned()
+    }
+
+    /// Removes all entries, after a fault.
+    pub(crate) fn flush(&mut self) {
+        self.near.map.clear();
+        self.entries = Vec::new();
+        self.bytes = 0;
+        self.flushes += 1;
+    }
+
+    /// From now on readers find nothing.
+    pub(crate) fn close(&self) {
+        self.near.gates.shut();
+    }
+
+    /// The hits since this was last called.
+    pub(crate) fn new_hits(&mut self) -> u64 {
+        let hits = self.near.hits();
+        hits - std::mem::replace(&mut self.hits_told, hits)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes
+    }
+}
+
+impl Drop for NearWriter {
+    fn drop(&mut self) {
+        self.close();
+        // Handles may outlive the engine for long.
+        self.near.map.clear();
+    }
+}

@@ -1,0 +1,112 @@
+//! Reads that the near cache answers, in the caller's task.
+
+use std::time::Duration;
+
+use tokio::task::coop::consume_budget;
+
+use super::Store;
+use super::entry::Entry;
+use crate::key::Key;
+use crate::near::Near;
+use crate::value::Value;
+
+/// How many keys of one call are looked up between two looks at the task's budget.
+const LOOKS: usize = 64;
+
+/// Answers to a call of many keys, as far as the near cache has them.
+pub(super) struct NearFirst<T> {
+    answers: Vec<Option<T>>,
+    /// The keys that the engine is to be asked for, in their order.
+    pub(super) missing: Vec<Key>,
+}
+
+impl<T> NearFirst<T> {
+    /// Completes the answers by those of the engine, in the order of [`missing`](Self::missing).
+    pub(super) fn filled(self, engine: Vec<T>) -> Vec<T> {
+        if self.answers.is_empty() {
+            return engine;
+        }
+        let mut engine = engine.into_iter();
+        let answers = self.answers.into_iter();
+        answers
+            .filter_map(|near| near.or_else(|| engine.next()))
+            .collect()
+    }
+}
+
+impl Store {
+    /// A handle to the same namespace whose reads always ask the engine, past the near cache.
+    ///
+    /// Namespaces made from it do so too. Its writes are seen by all handles as before.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set("k", "v").await?;
+    /// assert_eq!(store.without_near_cache().get_string("k").await?.as_deref(), Some("v"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn without_near_cache(&self) -> Self {
+        Self {
+            looks_near: false,
+            ..self.clone()
+        }
+    }
+
+    /// The near cache, if this handle looks into one.
+    pub(super) fn near(&self) -> Option<&Near> {
+        if self.looks_near {
+            self.inner.near.as_deref()
+        } else {
+            None
+        }
+    }
+
+    /// Reads a key in the near cache. `see` clones or copies, and nothing else.
+    ///
+    /// A hit uses up budget of the task, as a request to the engine does. A task that polls a key would else never
+    /// let the engine run, nor whoever is to change the key.
+    pub(super) async fn read_near<T>(
+        &self,
+        key: &Key,
+        see: impl FnOnce(&Value, Option<Duration>) -> T,
+    ) -> Option<T> {
+        let seen = self.near()?.read(key, see)?;
+        consume_budget().await;
+        Some(seen)
+    }
+
+    /// Reads what a key holds in the near cache, with its age, and uses up no budget.
+    pub(super) fn look_near(&self, key: &Key) -> Option<Entry> {
+        let (value, left) = self.near()?.read(key, |value, left| (value.clone(), left))?;
+        Some(Entry::opened(value, left))
+    }
+
+    /// Reads keys in the near cache.
+    pub(super) async fn read_many_near<T>(
+        &self,
+        keys: Vec<Key>,
+        see: impl Fn(&Value, Option<Duration>) -> T,
+    ) -> NearFirst<T> {
+        let Some(near) = self.near() else {
+            return NearFirst {
+                answers: Vec::new(),
+                missing: keys,
+            };
+        };
+        let mut answers = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (number, key) in keys.into_iter().enumerate() {
+            let seen = near.read(&key, &see);
+            if seen.is_none() {
+                missing.push(key);
+            }
+            answers.push(seen);
+            if number % LOOKS == 0 {
+                consume_budget().await;
+            }
+        }
+        NearFirst { answers, missing }
+    }
+}
