@@ -72,6 +72,7 @@ fn plan(seed: u64) -> Plan {
         keys: 3,
         prefix,
         cancelled: 20,
+        reads: 0,
         clearings: 0,
     }
 }
@@ -94,6 +95,82 @@ async fn unexplained<R: Registers>(registers: R, rounds: u64, plan: impl Fn(u64)
 async fn the_memory_engine_is_linearizable() {
     let store = Store::open(Config::memory()).await.unwrap();
     assert_eq!(unexplained(Stored(store), 150, plan).await, 0);
+}
+
+/// Most calls are reads, so that most are answered by the near cache, which the writes keep emptying.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hot_reads_are_linearizable() {
+    let store = Store::open(Config::memory()).await.unwrap();
+    let hot = |seed| Plan {
+        reads: 8,
+        keys: 2,
+        ..plan(seed)
+    };
+    assert_eq!(unexplained(Stored(store.clone()), rounds(100), hot).await, 0);
+    let stats = store.stats().await.unwrap();
+    assert!(stats.near_hits > stats.hits / 4, "{stats:?}");
+}
+
+/// How many histories are made: `CACHESTORE_ROUNDS` makes a long run of it.
+fn rounds(usual: u64) -> u64 {
+    let given = std::env::var("CACHESTORE_ROUNDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+/// Reads by one thread and writes by another, through namespaces and runtimes of their own: no read is older than
+/// what was acknowledged before it began.
+#[test]
+fn a_read_sees_what_another_runtime_was_acknowledged() {
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (home, away) = (runtime(), runtime());
+    let root = home.block_on(Store::open(Config::memory())).unwrap();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let last = rounds(40) * 500;
+    let writer = {
+        let (store, acknowledged) = (root.namespace("a").unwrap(), acknowledged.clone());
+        away.spawn(async move {
+            for number in 1..=last {
+                match number % 4 {
+                    0 => drop(store.swap("k", number.to_string()).await.unwrap()),
+                    1 => store.set("k", number.to_string()).await.unwrap(),
+                    2 => {
+                        let many = (0..20).map(|n| (format!("k{n}"), String::new()));
+                        let many = many.chain([("k".to_owned(), number.to_string())]);
+                        store.set_many(many).await.unwrap();
+                    }
+                    _ => drop(store.incr("k", 1).await.unwrap()),
+                }
+                acknowledged.store(number, SeqCst);
+                for _ in 0..number % 8 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    };
+    let reader = root.clone();
+    home.block_on(async move {
+        let task = tokio::spawn(async move {
+            let mut before = 0;
+            while acknowledged.load(SeqCst) < last {
+                let least = acknowledged.load(SeqCst).max(before);
+                if let Some(text) = reader.get_string("a:k").await.unwrap() {
+                    let number: u64 = text.parse().unwrap();
+                    assert!(number >= least, "{number} after {least}");
+                    before = number;
+                }
+            }
+        });
+        task.await.unwrap();
+    });
+    away.block_on(writer).unwrap();
+    let stats = home.block_on(root.stats()).unwrap();
+    assert!(stats.near_hits > 100, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

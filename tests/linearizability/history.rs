@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     /// One in so many calls is dropped after its first poll. Each that may have happened doubles the
     /// work of the checker.
     pub(crate) cancelled: u64,
+    /// So many in ten calls are reads, and the rest is drawn from all actions.
+    pub(crate) reads: u64,
     /// One in so many calls is a clearing of all keys; none if 0.
     pub(crate) clearings: u64,
 }
@@ -95,6 +97,7 @@ async fn run<R: Registers>(
         let key = name(draw.below(plan.keys));
         // No two tasks write the same value, so that a read says whose write it saw.
         let action = match plan.clearings {
+            _ if plan.reads > 0 && draw.below(10) < plan.reads => Action::Get,
             0 => draw.action((number * plan.tasks + task) as i64 * 10),
             often if draw.below(often) == 0 => Action::Clear,
             _ => draw.action((number * plan.tasks + task) as i64 * 10),

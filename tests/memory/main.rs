@@ -11,6 +11,7 @@ mod cancellation;
 mod dependencies;
 mod expiry;
 mod keys;
+mod near;
 mod panics;
 mod sizes;
 #[path = "../support/mod.rs"]

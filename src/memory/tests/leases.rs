@@ -21,7 +21,7 @@ impl World {
     fn new() -> Self {
         Self {
             keys: Keys::new(),
-            table: Table::new(1 << 20),
+            table: Table::new(1 << 20, None),
         }
     }
 
