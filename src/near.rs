@@ -19,6 +19,7 @@ mod tests;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -39,6 +40,8 @@ pub(crate) struct Near {
     gates: Gates,
     map: Map,
     hits: Counter,
+    /// Raised before an entry is removed. So what was found while it stood still was there at one time.
+    version: AtomicU64,
 }
 
 /// An empty near cache of at most `capacity` bytes, for handles and for the engine.
@@ -47,6 +50,7 @@ pub(crate) fn near(capacity: usize) -> (Arc<Near>, NearWriter) {
         gates: Gates::new(),
         map: Map::new(),
         hits: Counter::new(),
+        version: AtomicU64::new(0),
     });
     let writer = NearWriter::new(near.clone(), capacity);
     (near, writer)
@@ -62,8 +66,35 @@ impl Near {
             entry.count_use();
             see(entry.value(), left)
         })?;
-        self.hits.add_one();
+        self.hits.add(1);
         Some(seen)
+    }
+
+    /// As [`read`](Self::read), for keys that are read in one step: all are answered or none. `None` counts nothing.
+    pub(crate) fn read_all<T>(
+        &self,
+        keys: &[Key],
+        see: impl Fn(&Value, Option<Duration>) -> T,
+    ) -> Option<Vec<T>> {
+        let version = self.version.load(Ordering::Acquire);
+        let mut seen = Vec::with_capacity(keys.len());
+        for key in keys {
+            seen.push(self.look(key, |entry, left| {
+                entry.count_use();
+                see(entry.value(), left)
+            })?);
+        }
+        // Where a look saw the work of a change, it came after the lock of that change, and this load does too.
+        if self.version.load(Ordering::Acquire) != version {
+            return None;
+        }
+        self.hits.add(keys.len() as u64);
+        Some(seen)
+    }
+
+    /// Entries are about to be removed.
+    fn begin_removal(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether a key is known to hold a value. That is no use of the entry, and no hit.

@@ -73,7 +73,8 @@ use crate::supervisor::{Plan, Supervisor};
 ///
 /// Run hot loops in a spawned task. The body of `#[tokio::main]`, like every future that `block_on` runs, has a
 /// thread of its own on a multi-thread runtime: each call that waits parks that thread, and the engine has to
-/// wake it. There a `get` on the memory engine takes about 7 µs, and in a task of `tokio::spawn` 0.5 to 0.9 µs.
+/// wake it. There a `get` that the memory engine has to answer takes about 7 µs, and in a task of `tokio::spawn` 0.5 to
+/// 0.9 µs.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,

@@ -182,6 +182,53 @@ fn what_is_counted_is_what_is_held() {
     );
 }
 
+/// What is read twice is near, and shares its value with the engine.
+#[test]
+fn what_is_near_is_counted_and_given_back() {
+    for shape in SHAPES.iter().filter(|shape| shape.dependencies == 0) {
+        let (taken, counted, left) = alone(|| measure_near(*shape));
+        let ratio = counted as f64 / taken as f64;
+        assert!(
+            (0.9..=1.1).contains(&ratio),
+            "{}: {counted} B for {taken} B",
+            shape.name
+        );
+        assert!(left < taken / 50, "{}: {left} B of {taken} B stay", shape.name);
+    }
+}
+
+/// What the heap has grown by for entries that have become near, what is counted for them, and what is left of the
+/// former when they are near no more.
+async fn measure_near(shape: Shape) -> (usize, usize, usize) {
+    const NEAR: usize = 30_000;
+    let store = Store::open(MemoryConfig::default().capacity_bytes(4 << 30).queue_length(64));
+    let store = store.await.unwrap();
+    shape.fill(&store, NEAR).await;
+    let before = (heap::held(), store.stats().await.unwrap().bytes.unwrap());
+    for _ in 0..3 {
+        for n in 0..NEAR {
+            store.get(shape.key(n)).await.unwrap();
+        }
+    }
+    let stats = store.stats().await.unwrap();
+    assert_eq!(stats.near_entries, NEAR as u64);
+    assert_eq!(stats.bytes.unwrap() - before.1, stats.near_bytes);
+    let taken = heap::held() - before.0;
+    for n in 0..NEAR {
+        store.expire(shape.key(n), 2 * HOUR).await.unwrap();
+        store.persist(shape.key(n)).await.unwrap();
+        if let Some(ttl) = shape.ttl {
+            store.expire(shape.key(n), ttl).await.unwrap();
+        }
+    }
+    assert_eq!(store.stats().await.unwrap().near_entries, 0);
+    (
+        taken,
+        stats.near_bytes as usize,
+        heap::held().saturating_sub(before.0),
+    )
+}
+
 #[test]
 fn what_changes_its_size_is_counted_anew() {
     alone(async || {

@@ -14,8 +14,8 @@ use crate::error::Result;
 /// [`get_many`](crate::Store::get_many), [`get_models`](crate::Store::get_models), [`exists`](crate::Store::exists),
 /// and the hit of a load. Entries become near when they are read again. Values of more than 64 KiB stay where they are.
 ///
-/// The calls for many keys look each key up by itself: one that runs beside a
-/// [`set_many`](crate::Store::set_many) may see a part of it.
+/// A call for many keys is answered here if all of its keys are near, and at most 512; else the engine is asked for
+/// all of them.
 ///
 /// ```
 /// use cachestore::{Config, NearCache, Store};

@@ -26,10 +26,10 @@ impl Counter {
         Self((0..PARTS).map(|_| Part::default()).collect())
     }
 
-    pub(super) fn add_one(&self) {
+    pub(super) fn add(&self, count: u64) {
         // A thread that ends has no part any more, and takes the first.
         let part = PART.try_with(|part| *part).unwrap_or(0);
-        self.0[part].0.fetch_add(1, Relaxed);
+        self.0[part].0.fetch_add(count, Relaxed);
     }
 
     pub(super) fn sum(&self) -> u64 {

@@ -75,6 +75,7 @@ impl NearWriter {
 
     /// Readers that begin from now on do not find the entry.
     pub(crate) fn retract(&mut self, entry: &Arc<NearEntry>) {
+        self.near.begin_removal();
         self.near.map.remove(entry);
         self.bytes -= footprint::near(entry.key());
         let seat = entry.seat();
@@ -100,6 +101,7 @@ impl NearWriter {
 
     /// Removes all entries, after a fault.
     pub(crate) fn flush(&mut self) {
+        self.near.begin_removal();
         self.near.map.clear();
         self.entries = Vec::new();
         self.bytes = 0;

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::{Clear, IntoNames, Invalidate, Scan, ScanEntries, SetMany, Store, chunks};
+use crate::actor::queue::Call;
 use crate::error::Result;
+use crate::key::Key;
 use crate::request;
 use crate::value::{Value, pack};
 
@@ -36,11 +38,15 @@ impl Store {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Bytes>>> {
         let keys = self.keys(keys)?;
-        let call = &mut self.queue().call();
-        let mut near = self.read_many_near(keys, |value, _| Some(value.clone())).await;
-        let missing = std::mem::take(&mut near.missing);
-        let values = chunks::read(call, missing, |keys| request::GetMany { keys, peek: false }).await?;
-        Ok(pack(near.filled(values)))
+        let cloned = |value: &Value, _| Some(value.clone());
+        if let Some(values) = self.read_all_near(&keys, cloned).await {
+            return Ok(pack(values));
+        }
+        Ok(pack(self.get_values(&mut self.queue().call(), keys).await?))
+    }
+
+    pub(super) async fn get_values(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {
+        chunks::read(call, keys, |keys| request::GetMany { keys, peek: false }).await
     }
 
     /// Writes many entries, with the same TTL and dependencies. It is refused whole or taken whole;

@@ -9,7 +9,7 @@ use crate::key::Key;
 use crate::request::{self, Operation, Reply, Write};
 
 /// The most keys that travel in one request.
-const CHUNK: usize = 512;
+pub(super) const CHUNK: usize = 512;
 
 /// How many requests of one call may be under way at once. With several, the call waits for one round
 /// trip and not for one a chunk; with a bound, requests of other callers get their turn in between.

@@ -112,19 +112,15 @@ impl Store {
     /// Reads what many keys hold, in their order. `aged` says that the caller needs their ages.
     pub(super) async fn entries(&self, call: &mut Call<'_>, keys: &[Key], aged: bool) -> Result<Vec<Entry>> {
         let opened = |value: &Value, left| Entry::opened(value.clone(), left);
-        let mut near = self.read_many_near(keys.to_vec(), opened).await;
-        let missing = std::mem::take(&mut near.missing);
-        let entries = self.engine_entries(call, missing, aged).await?;
-        Ok(near.filled(entries))
-    }
-
-    async fn engine_entries(&self, call: &mut Call<'_>, keys: Vec<Key>, aged: bool) -> Result<Vec<Entry>> {
-        if aged {
-            return self.aged_entries(call, keys).await;
+        if let Some(entries) = self.read_all_near(keys, opened).await {
+            return Ok(entries);
         }
-        let values = chunks::read(call, keys.clone(), |keys| request::GetMany { keys, peek: false }).await?;
+        if aged {
+            return self.aged_entries(call, keys.to_vec()).await;
+        }
+        let values = self.get_values(call, keys.to_vec()).await?;
         let mut entries: Vec<Option<Entry>> = values.into_iter().map(Entry::from_value).collect();
-        let unsure = entries.iter().zip(&keys).filter(|(entry, _)| entry.is_none());
+        let unsure = entries.iter().zip(keys).filter(|(entry, _)| entry.is_none());
         let unsure: Vec<Key> = unsure.map(|(_, key)| key.clone()).collect();
         self.inner.reads.look_again(unsure.len());
         let mut sure = self.aged_entries(call, unsure).await?.into_iter();

@@ -5,34 +5,11 @@ use std::time::Duration;
 use tokio::task::coop::consume_budget;
 
 use super::Store;
+use super::chunks::CHUNK;
 use super::entry::Entry;
 use crate::key::Key;
 use crate::near::Near;
 use crate::value::Value;
-
-/// How many keys of one call are looked up between two looks at the task's budget.
-const LOOKS: usize = 64;
-
-/// Answers to a call of many keys, as far as the near cache has them.
-pub(super) struct NearFirst<T> {
-    answers: Vec<Option<T>>,
-    /// The keys that the engine is to be asked for, in their order.
-    pub(super) missing: Vec<Key>,
-}
-
-impl<T> NearFirst<T> {
-    /// Completes the answers by those of the engine, in the order of [`missing`](Self::missing).
-    pub(super) fn filled(self, engine: Vec<T>) -> Vec<T> {
-        if self.answers.is_empty() {
-            return engine;
-        }
-        let mut engine = engine.into_iter();
-        let answers = self.answers.into_iter();
-        answers
-            .filter_map(|near| near.or_else(|| engine.next()))
-            .collect()
-    }
-}
 
 impl Store {
     /// A handle to the same namespace whose reads always ask the engine, past the near cache.
@@ -83,30 +60,15 @@ impl Store {
         Some(Entry::opened(value, left))
     }
 
-    /// Reads keys in the near cache.
-    pub(super) async fn read_many_near<T>(
+    /// Reads keys in the near cache, in one step: all or none.
+    pub(super) async fn read_all_near<T>(
         &self,
-        keys: Vec<Key>,
+        keys: &[Key],
         see: impl Fn(&Value, Option<Duration>) -> T,
-    ) -> NearFirst<T> {
-        let Some(near) = self.near() else {
-            return NearFirst {
-                answers: Vec::new(),
-                missing: keys,
-            };
-        };
-        let mut answers = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
-        for (number, key) in keys.into_iter().enumerate() {
-            let seen = near.read(&key, &see);
-            if seen.is_none() {
-                missing.push(key);
-            }
-            answers.push(seen);
-            if number % LOOKS == 0 {
-                consume_budget().await;
-            }
-        }
-        NearFirst { answers, missing }
+    ) -> Option<Vec<T>> {
+        let near = self.near().filter(|_| (1..=CHUNK).contains(&keys.len()))?;
+        let seen = near.read_all(keys, see)?;
+        consume_budget().await;
+        Some(seen)
     }
 }
