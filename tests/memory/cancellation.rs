@@ -75,7 +75,8 @@ async fn a_set_is_ready_at_once() {
 /// A dropped read takes its answer with it: nobody else is given it.
 #[tokio::test]
 async fn dropped_reads_disturb_no_other_read() {
-    let store = memory().await;
+    // All reads ask the engine.
+    let store = memory().await.without_near_cache();
     let names: Vec<String> = (0..2_000).map(|n| format!("k{n}")).collect();
     store
         .set_many(names.iter().map(|name| (name, name.as_str())))
