@@ -366,3 +366,35 @@ async fn a_thousand_stores_are_opened_and_closed() {
         assert!(matches!(store.get("k").await, Err(Error::Closed)));
     }
 }
+
+/// A cache in front of a source: the hits of a skewed workload whose hot keys change, a tenth of which fits.
+async fn hits_of_a_workload(near: NearCache) -> f64 {
+    const READS: u64 = 60_000;
+    let config = MemoryConfig::default().capacity_bytes(64_000).near_cache(near);
+    let store = Store::open(config).await.unwrap();
+    let mut state = 1_u64;
+    for n in 0..READS {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let part = (state >> 11) as f64 / (1_u64 << 53) as f64;
+        // The key of a rank is asked for in inverse proportion to it.
+        let rank = 5_000_f64.powf(part) as u64 + n / 15_000 * 100;
+        let key = format!("key:{rank}");
+        if store.get(&key).await.unwrap().is_none() {
+            store.set(&key, "v").await.unwrap();
+        }
+    }
+    store.stats().await.unwrap().hits as f64 / READS as f64
+}
+
+#[tokio::test]
+async fn the_eviction_policy_sees_what_is_read_near() {
+    let with = hits_of_a_workload(NearCache::default()).await;
+    let without = hits_of_a_workload(NearCache::off()).await;
+    assert!(
+        (with - without).abs() < 0.01,
+        "{with:.4} with, {without:.4} without"
+    );
+    println!("hits: {with:.4} with, {without:.4} without");
+}
