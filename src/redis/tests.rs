@@ -2,6 +2,7 @@
 
 mod aged;
 mod clearing;
+mod invalidation;
 mod lease;
 mod lease_kills;
 mod lease_model;

@@ -5,8 +5,8 @@
 -- whose own dependents must go too.
 --
 -- An entry leaves its sets together with its life, in this one script. If it has dependents of its own, it is kept
--- as a ghost of the name until all that is below has been drained, so that an invalidation of the name after a
--- crash still finds them.
+-- as a ghost of the name until all that is below has been drained, so that another invalidation of the name, at the
+-- same time or after a crash, still finds them.
 --
 -- The loads of the names and of their dependents end with them, in this one script too.
 local left, begun = tonumber(ARGV[3]), ARGV[4] == '1'
@@ -35,21 +35,25 @@ local function haunt(name)
   end
 end
 
+-- What other invalidations have left, or are still removing: their ghosts lead to what is this one's to remove too.
 local any_ghosts = redis.call('EXISTS', unpack(ghosts)) > 0
+local function read_ghosts(i)
+  if not any_ghosts or redis.call('EXISTS', ghosts[i]) == 0 then return end
+  haunt(names[i])
+  local page = redis.call('SSCAN', ghosts[i], 0, 'COUNT', limit)
+  for _, ghost in ipairs(page[2]) do cascade[#cascade + 1] = ghost end
+  if page[1] ~= '0' then
+    unread[#unread + 1] = names[i]
+    unread[#unread + 1] = page[1]
+  end
+  left = left - #page[2]
+end
+
 for i, name in ipairs(names) do
   if left <= 0 then break end
   taken = i
-  -- What an earlier invalidation has left; in a later step of this one, the ghosts are its own.
-  if any_ghosts and not (begun and i == 1) and redis.call('EXISTS', ghosts[i]) == 1 then
-    haunt(name)
-    local page = redis.call('SSCAN', ghosts[i], 0, 'COUNT', limit)
-    for _, ghost in ipairs(page[2]) do cascade[#cascade + 1] = ghost end
-    if page[1] ~= '0' then
-      unread[#unread + 1] = name
-      unread[#unread + 1] = page[1]
-    end
-    left = left - #page[2]
-  end
+  local is_rest = begun and i == 1
+  if not is_rest then read_ghosts(i) end
   local set = set_of(name)
   local found = left > 0 and redis.call('SRANDMEMBER', set, left) or {}
   for _, member in ipairs(found) do
@@ -61,10 +65,13 @@ for i, name in ipairs(names) do
       gone[#gone + 1] = set
       gone_names[#gone_names + 1] = name
     end
+    left = left - #found
+    -- Since the first step, another invalidation may have taken members out of this set.
+    if is_rest then read_ghosts(i) end
   else
     cut, cut_from = set, #members - #found + 1
+    left = 0
   end
-  left = left - #found
 end
 
 local below = {}
@@ -72,23 +79,14 @@ for i, member in ipairs(members) do
   below[2 * i - 1], below[2 * i] = set_of(member), ghosts_of(member)
 end
 
-local has_no_end = {}
-
--- Keeps a member as a ghost of the name that led to it, as long as what is below may live.
+-- Keeps a member as a ghost of the name that led to it if there is anything below. Ghosts have no end, because what
+-- is below may be given more time.
 local function keep_ghost(i, member)
-  local sets, older = redis.call('PTTL', below[2 * i - 1]), redis.call('PTTL', below[2 * i])
-  if sets == -2 and older == -2 then return end
+  if redis.call('EXISTS', below[2 * i - 1], below[2 * i]) == 0 then return end
   cascade[#cascade + 1] = member
   haunt(names[owners[i]])
-  local to = ghosts[owners[i]]
-  local have = redis.call('PTTL', to)
-  redis.call('SADD', to, member)
-  if sets == -1 or older == -1 then
-    redis.call('PERSIST', to)
-    has_no_end[#has_no_end + 1] = names[owners[i]]
-  elseif have ~= -1 and math.max(sets, older) > have then
-    redis.call('PEXPIRE', to, string.format('%.0f', math.max(sets, older)))
-  end
+  redis.call('SADD', ghosts[owners[i]], member)
+  redis.call('PERSIST', ghosts[owners[i]])
 end
 
 local removed, more = 0, 0
@@ -104,12 +102,14 @@ if members[1] then
     redis.call('UNLINK', unpack(gone))
     redis.call('SREM', lasting, unpack(gone_names))
   end
-  -- Ghosts that a crash leaves are found there; see `bury.lua`.
-  if has_no_end[1] then redis.call('SADD', lasting, unpack(has_no_end)) end
 end
 if cut then
   if cut_from <= #members then redis.call('SREM', cut, unpack(members, cut_from)) end
   more = redis.call('EXISTS', cut)
   if more == 0 then redis.call('SREM', lasting, names[taken]) end
+  -- The ghosts are to be read once more behind the last of the members.
+  if begun and taken == 1 then more = 1 end
 end
+-- Last, for a name without members is not there any more: so `tidy.lua` finds the ghosts that a crash leaves.
+if haunted[1] then redis.call('SADD', lasting, unpack(haunted)) end
 return { removed, taken, more, haunted, unread, cascade }

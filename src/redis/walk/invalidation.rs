@@ -39,7 +39,7 @@ pub(super) struct Invalidation {
 enum Step {
     #[default]
     Condemn,
-    /// `begun` says that the first name is what was left after a chunk: ghosts found then are our own.
+    /// `begun` says that the first name is what was left after a chunk: its ghosts are read once more at its end.
     Drain {
         names: Vec<CompactString>,
         begun: bool,

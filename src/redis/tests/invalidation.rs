@@ -1,0 +1,95 @@
+//! What happens between the steps of an invalidation.
+
+use super::loader::{Loader, RedisServer, store};
+use super::*;
+use crate::redis::walk::{Caller, Walk};
+use crate::request;
+use crate::request::Progress;
+
+/// An invalidation that goes on when it is told to.
+struct Invalidation<'l> {
+    walk: Walk,
+    loader: &'l Loader,
+}
+
+impl<'l> Invalidation<'l> {
+    fn new(loader: &'l Loader, name: &str) -> Self {
+        let caller = Caller::new(Reply::new().0, Progress::default(), Instant::now());
+        let walk = Walk::invalidation(&[key(name)], caller);
+        Self { walk, loader }
+    }
+
+    /// Whether it has ended.
+    async fn step(&mut self) -> bool {
+        let command = Box::new(self.walk.command(Layout::new(false), By::Source));
+        let answer = self.loader.ask(request::Raw { command }).await.unwrap();
+        self.walk.advance(crate::redis::reply(answer).unwrap()).unwrap()
+    }
+
+    async fn end(&mut self) {
+        while !self.step().await {}
+    }
+}
+
+/// More dependents than one step removes, each with one dependent of its own.
+async fn two_levels(store: &crate::store::Store) -> Vec<String> {
+    let middle: Vec<String> = (0..400).map(|n| format!("middle{n}")).collect();
+    let entries = middle.iter().map(|key| (key.as_str(), "v"));
+    store.set_many(entries).depends_on(["all"]).await.unwrap();
+    let mut leaves = Vec::new();
+    for name in middle {
+        let leaf = format!("leaf of {name}");
+        store.set(&leaf, "v").depends_on([name.as_str()]).await.unwrap();
+        leaves.push(leaf);
+    }
+    leaves
+}
+
+#[tokio::test]
+async fn an_invalidation_waits_for_what_another_has_begun_to_remove() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let store = store(&server, false).await;
+    let leaves = two_levels(&store).await;
+    let mut one = Invalidation::new(&loader, "all");
+    let mut other = Invalidation::new(&loader, "all");
+    // The name itself, and the first chunk of its dependents.
+    assert!(!one.step().await && !one.step().await);
+    // The rest of them goes with the other invalidation, which then pauses.
+    while server.command(&["EXISTS", "cachestore:depend:{all}"]).int() == 1 {
+        assert!(!other.step().await);
+    }
+    one.end().await;
+    let left = store.get_many(leaves.iter().map(String::as_str)).await.unwrap();
+    assert_eq!(left.iter().flatten().count(), 0, "dependents are left");
+    other.end().await;
+    assert_eq!(server.command(&["KEYS", "cachestore:*"]).sorted(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_found_however_long_it_lives() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let store = store(&server, false).await;
+    let short = Duration::from_millis(400);
+    store.set("middle", "v").depends_on(["name"]).await.unwrap();
+    store
+        .set("leaf", "v")
+        .ttl(short)
+        .depends_on(["middle"])
+        .await
+        .unwrap();
+    let mut crashed = Invalidation::new(&loader, "name");
+    assert!(!crashed.step().await && !crashed.step().await);
+    assert!(!store.exists("middle").await.unwrap());
+    assert!(store.expire("leaf", Duration::from_secs(60)).await.unwrap());
+    let ghosts = "cachestore:ghosts:{name}";
+    assert_eq!(
+        server.command(&["PTTL", ghosts]).int(),
+        -1,
+        "it ends before the leaf"
+    );
+    store.invalidate(["name"]).await.unwrap();
+    assert!(!store.exists("leaf").await.unwrap());
+    assert_eq!(server.command(&["KEYS", "cachestore:*"]).sorted(), [""; 0]);
+}
