@@ -22,12 +22,13 @@ impl Scheduler {
                     return;
                 }
                 let name = Name::from(wish.key.clone());
-                let waiting = Waiting {
+                let mut waiting = Waiting {
                     name: name.clone(),
                     wish,
                     sink,
                     handle,
                     error: None,
+                    renewing: false,
                     uncertain: false,
                     pause: super::answers::AFTER_FAILURE,
                 };
@@ -38,6 +39,7 @@ impl Scheduler {
                     let question = self.question(&waiting.wish);
                     let (secret, ttl) = (question.secret.clone(), question.ttl);
                     let known = self.tokens.highest(&name);
+                    waiting.renewing = true;
                     self.wishes.insert(id, waiting);
                     let asked = Asked::Renew { waiter: id, question };
                     return self.ask(&name, LockAction::Renew { secret, ttl, known }, asked);
@@ -70,9 +72,10 @@ impl Scheduler {
 
     /// The wish takes its place at the end of its line.
     pub(super) fn line_up(&mut self, waiter: Waiter) {
-        let Some(waiting) = self.wishes.get(&waiter) else {
+        let Some(waiting) = self.wishes.get_mut(&waiter) else {
             return;
         };
+        waiting.renewing = false;
         let name = waiting.name.clone();
         let until = waiting
             .wish
@@ -106,7 +109,8 @@ impl Scheduler {
             Effect::Orphan(name, grant) => {
                 // A secret of the caller's own may have held the lock before: then it is not ours to release.
                 let may_have_held = grant.renewed || grant.token.is_none();
-                if !(may_have_held && grant.question.own_secret) {
+                let own = grant.question.own_secret;
+                if !(own && (may_have_held || self.is_renewing(&name, &grant.question.secret))) {
                     let Question {
                         secret, ttl, sent, ..
                     } = grant.question;
@@ -123,6 +127,13 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// Whether a later caller is about to be granted what this secret holds.
+    fn is_renewing(&self, name: &Name, secret: &Secret) -> bool {
+        let renews =
+            |waiting: &Waiting| waiting.renewing && waiting.name == *name && waiting.wish.secret == *secret;
+        self.wishes.values().any(renews)
     }
 
     fn question(&self, wish: &Wish) -> Question {

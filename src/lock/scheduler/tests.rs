@@ -420,3 +420,36 @@ async fn a_holder_with_a_lower_token_is_heard_of() {
     timeout(MS, world.asked()).await.unwrap().reply.send(granted(6));
     drop(waiter.await.unwrap().unwrap());
 }
+
+/// A caller gives up while the engine is asked, and tries again with the same secret. What the first question was
+/// granted is the second one's to renew.
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_its_secret_asks_for_again_is_not_released() {
+    let mut world = World::new();
+    let secret = Secret::random().unwrap();
+    let lock = |world: &World| {
+        let mut wish = wish(&world.keys, TTL);
+        (wish.secret, wish.own_secret) = (secret.clone(), true);
+        let handle = world.handle.clone();
+        tokio::spawn(async move { handle.lock(wish).await })
+    };
+    let first = lock(&world);
+    let asked_first = world.asked().await;
+    first.abort();
+    let second = lock(&world);
+    let asked_second = world.asked().await;
+    let action = &asked_second.operation.step.action;
+    assert!(matches!(action, LockAction::Renew { .. }), "{action:?}");
+    asked_first.reply.send(granted(1));
+    world.is_silent().await;
+    asked_second.reply.send(Ok(LockAnswer::Granted {
+        token: 1,
+        renewed: true,
+        announces: true,
+    }));
+    let guard = second.await.unwrap().unwrap();
+    assert!(guard.remaining() > TTL / 2);
+    drop(guard);
+    let action = world.asked().await.operation.step.action;
+    assert!(matches!(action, LockAction::Release { .. }), "{action:?}");
+}

@@ -26,6 +26,8 @@ pub(super) struct Waiting {
     pub(super) handle: Handle,
     /// Why the engine failed when it was last asked.
     pub(super) error: Option<Error>,
+    /// The engine is asked to renew what its secret may hold.
+    pub(super) renewing: bool,
     /// The lock may be held by this wish, because an answer was lost.
     pub(super) uncertain: bool,
     /// How long to pause after the next failure of the engine.
