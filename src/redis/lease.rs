@@ -45,10 +45,16 @@ impl Exchange for Lease {
                 }
             }),
             LeaseAction::End {
-                key, token, given, ..
+                key,
+                token,
+                names,
+                given,
             } => to.call(Script::LeaseEnd, 1, |command, layout| {
                 command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
                 command.arg(token.to_string()).arg(u8::from(*given));
+                for name in names.iter() {
+                    command.arg(name.as_str());
+                }
             }),
         }
     }

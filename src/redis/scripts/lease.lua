@@ -92,8 +92,8 @@ local function note_given(left)
 end
 
 -- A value was given out that is not stored. Who loads from this key may have seen it, and what that depends on
--- may have changed: all that stays is another's flight, in a generation of its own.
-local function disown(flight, alive)
+-- may have changed: all that stays is another's flight, in a generation of its own. The value depends on `names`.
+local function disown(flight, alive, names)
   local left = redis.call('PTTL', own)
   if alive then
     local ends, _, generation = known(KEYS[1])
@@ -105,6 +105,13 @@ local function disown(flight, alive)
     if flight then land(flight) end
     redis.call('HDEL', leases, KEYS[1])
   end
+  if left <= 0 then return end
+  -- What ended the lease may have taken the key out of its sets.
+  local others = {}
+  for _, name in ipairs(names) do
+    if name ~= KEYS[1] then others[#others + 1] = name end
+  end
+  tie({ KEYS[1] }, left, others)
   note_given(left)
 end
 

@@ -1,6 +1,7 @@
--- KEYS: the key. ARGV: how a dependency set's name begins and ends, the token, and whether something was given
--- out ('1'), which is not stored.
-local key, given = KEYS[1], ARGV[4] == '1'
+-- KEYS: the key. ARGV: how a dependency set's name begins and ends, the token, whether something was given out ('1'),
+-- which is not stored, and the names that it depends on.
+local key, given, names = KEYS[1], ARGV[4] == '1', {}
+for i = 5, #ARGV do names[i - 4] = ARGV[i] end
 local flight = flight_of()
 local mine = flight and flight.token == ARGV[3]
 local alive = flight and may_store(flight)
@@ -17,7 +18,7 @@ local function untie()
 end
 
 if given and not (mine and alive) then
-  disown(flight, alive)
+  disown(flight, alive, names)
 elseif mine then
   if not given then untie() end
   local left = redis.call('PTTL', own)

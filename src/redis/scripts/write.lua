@@ -5,10 +5,12 @@
 -- 'NX' and 'XX' are those of `SET`, but for loaded values whose life is over: they count as absent.
 local key, seed, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
+local names = {}
+for i = 8, #ARGV do names[i - 7] = ARGV[i] end
 local flight = condition == 'LEASE' and flight_of()
 local alive = flight and may_store(flight)
 if condition == 'LEASE' and not (alive and flight.token == ARGV[7]) then
-  disown(flight, alive)
+  disown(flight, alive, names)
   announce()
   return 0
 end
@@ -20,8 +22,6 @@ if condition == 'EQ' or condition == 'GET' then
 end
 if (condition == 'NX' or condition == 'XX') and is_vacant(key) ~= (condition == 'NX') then return 0 end
 
-local names = {}
-for i = 8, #ARGV do names[i - 7] = ARGV[i] end
 local grown, wrong = tie({ key }, tonumber(ttl), names)
 if wrong then return wrong end
 if ttl == '' then

@@ -54,8 +54,8 @@ fn steps_are_scripts() {
     let wanted = [
         format!("EVALSHA 1 k cachestore:depend:{{ }} # {token} 30000 34 x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} # v 1500 LEASE {token} x y"),
-        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 0"),
-        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 0 x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1 x y"),
     ];
     assert_eq!(lines(&batch(jobs.into())), wanted);
 }

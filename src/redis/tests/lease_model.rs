@@ -92,9 +92,13 @@ impl Model {
         true
     }
 
-    /// Something is given out that is not stored under this lease.
-    fn disown(&mut self, key: usize) {
+    /// Something that depends on these names is given out, and not stored under this lease.
+    fn disown(&mut self, key: usize, names: &[usize]) {
         let at = self.of(key);
+        if at.is_some() {
+            let others = names.iter().filter(|name| **name != key);
+            self.ties.extend(others.map(|name| (*name, key)));
+        }
         let alive = at.filter(|at| self.flights[*at].alive);
         let alive = alive.map(|at| self.flights[at].token);
         match at {
@@ -112,9 +116,9 @@ impl Model {
     }
 
     /// Whether the value is stored.
-    fn fulfil(&mut self, token: Token, key: usize) -> bool {
+    fn fulfil(&mut self, token: Token, key: usize, names: &[usize]) -> bool {
         let Some(at) = self.alive(token) else {
-            self.disown(key);
+            self.disown(key, names);
             return false;
         };
         let flight = self.flights.remove(at);
@@ -123,9 +127,9 @@ impl Model {
         true
     }
 
-    fn end(&mut self, token: Token, key: usize, given: bool) {
+    fn end(&mut self, token: Token, key: usize, names: &[usize], given: bool) {
         if given && self.alive(token).is_none() {
-            return self.disown(key);
+            return self.disown(key, names);
         }
         let Some(at) = self.flights.iter().position(|flight| flight.token == token) else {
             return;
@@ -162,7 +166,7 @@ async fn agree(server: &RedisServer, loader: &Loader, store: &Store, steps: &[St
     const NAMES: [&str; 4] = ["a", "b", "c", "d"];
     server.flush();
     let mut model = Model::default();
-    let mut taken: Vec<(Taken, usize)> = Vec::new();
+    let mut taken: Vec<(Taken, usize, &[usize])> = Vec::new();
     for step in steps {
         match step {
             Step::Take(key, names) => {
@@ -170,18 +174,18 @@ async fn agree(server: &RedisServer, loader: &Loader, store: &Store, steps: &[St
                 let (lease, answer) = loader.try_take(NAMES[*key], &texts, LONG).await;
                 let given = matches!(answer.unwrap(), LeaseAnswer::Taken { .. });
                 assert_eq!(given, model.take(lease.token, *key, names), "{step:?}");
-                taken.push((lease, *key));
+                taken.push((lease, *key, names));
             }
             Step::Fulfil(ago) => {
-                if let Some((lease, key)) = taken.iter().rev().nth(*ago) {
+                if let Some((lease, key, names)) = taken.iter().rev().nth(*ago) {
                     let stored = loader.fulfil(lease).await;
-                    assert_eq!(stored, model.fulfil(lease.token, *key), "{step:?}");
+                    assert_eq!(stored, model.fulfil(lease.token, *key, names), "{step:?}");
                 }
             }
             Step::End(ago, given) => {
-                if let Some((lease, key)) = taken.iter().rev().nth(*ago) {
+                if let Some((lease, key, names)) = taken.iter().rev().nth(*ago) {
                     loader.end_as(lease, *given).await;
-                    model.end(lease.token, *key, *given);
+                    model.end(lease.token, *key, names, *given);
                 }
             }
             Step::Delete(name) => {
@@ -200,7 +204,7 @@ async fn agree(server: &RedisServer, loader: &Loader, store: &Store, steps: &[St
         let dependents: Vec<_> = ties.map(|tie| NAMES[tie.1]).collect();
         assert_eq!(set.sorted(), dependents, "{name}");
     }
-    for (lease, _) in &taken {
+    for (lease, ..) in &taken {
         loader.end(lease).await;
     }
     assert_eq!(kept(server), [""; 0]);

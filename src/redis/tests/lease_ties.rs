@@ -109,6 +109,8 @@ async fn an_invalidation_reaches_what_is_loaded_through_what_is_not_there() {
         loader.give(&part).await;
         assert!(loader.fulfil(&page).await);
         assert_eq!(store.invalidate(["row"]).await.unwrap(), 1);
+        // The first page was given out too.
+        assert_eq!(store.invalidate(["middle"]).await.unwrap(), 0);
         assert_eq!(sets(&server), [""; 0]);
     }
 }
@@ -206,4 +208,34 @@ async fn what_is_given_too_late_kills_who_loads_from_it() {
     loader.give(&inner).await;
     loader.end(&inner).await;
     assert!(loader.fulfil(&outer).await);
+}
+
+/// A change kills the load, and for a while nothing tells of its key. But its caller is given the value in the end, and
+/// may make something from it.
+#[tokio::test]
+async fn what_is_loaded_under_a_killed_lease_is_a_dependent_once_it_is_given_out() {
+    for invalidated in [false, true] {
+        let server = RedisServer::start().await;
+        let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
+        let killed = loader.take("part", &["row", "column"], LONG).await;
+        if invalidated {
+            store.invalidate(["row"]).await.unwrap();
+        } else {
+            store.delete("part").await.unwrap();
+            // Those who write look around, and find it dead.
+            for n in 0..200 {
+                let other = format!("other{n}");
+                store.set(&other, "v").depends_on(["row"]).await.unwrap();
+            }
+        }
+        assert!(!loader.fulfil(&killed).await);
+        store.set("page", "v").depends_on(["part"]).await.unwrap();
+        for name in ["row", "column"] {
+            let set = format!("cachestore:depend:{{{name}}}");
+            assert_eq!(server.command(&["SISMEMBER", &set, "part"]).int(), 1, "{name}");
+            assert_eq!(left(&server, &set), Duration::MAX, "{name}");
+        }
+        store.invalidate(["row"]).await.unwrap();
+        assert!(!store.exists("page").await.unwrap());
+    }
 }
