@@ -65,7 +65,7 @@ local function thin_out_parents(bucket, keys)
 end
 
 -- Removes the sets of a name and of those below it if no member has life, however far down. Else takes the dead out
--- of the name's set. Looks at `most` of its own members at most, wherever `seed` leads to, and at `deep` of those
+-- of the name's sets. Looks at `most` of its own members at most, wherever `seed` leads to, and at `deep` of those
 -- below. Returns how many it has looked at.
 local function reap(name, most, deep, seed)
   local names, seen, looked = { name }, { [name] = true }, 0
@@ -73,9 +73,15 @@ local function reap(name, most, deep, seed)
   for _, each in ipairs(names) do
     for _, set in ipairs({ set_of(each), ghosts_of(each) }) do
       local size = redis.call('SCARD', set)
-      if size > most and set == set_of(name) then
-        local page = redis.call('SSCAN', set, seed, 'COUNT', most)[2]
-        thin_out(name, some_of(page, most, seed))
+      if size > most and each == name then
+        local page = some_of(redis.call('SSCAN', set, seed, 'COUNT', most)[2], most, seed)
+        if set == set_of(name) then
+          thin_out(name, page)
+        else
+          -- Ghosts are kept for what is below them.
+          local done = parted(page)
+          if done[1] then redis.call('SREM', set, unpack(done)) end
+        end
         return looked + most
       end
       if each ~= name then deep = deep - size end

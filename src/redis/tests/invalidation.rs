@@ -93,3 +93,31 @@ async fn what_a_crash_left_is_found_however_long_it_lives() {
     assert!(!store.exists("leaf").await.unwrap());
     assert_eq!(server.command(&["KEYS", "cachestore:*"]).sorted(), [""; 0]);
 }
+
+/// Also where there are more than one look takes.
+#[tokio::test]
+async fn what_a_crash_left_goes_once_nothing_is_below_it() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let store = store(&server, false).await;
+    let leaves = two_levels(&store).await;
+    let mut crashed = Invalidation::new(&loader, "all");
+    while server.command(&["EXISTS", "cachestore:depend:{all}"]).int() == 1 {
+        assert!(!crashed.step().await);
+    }
+    store
+        .delete_many(leaves.iter().map(String::as_str))
+        .await
+        .unwrap();
+    let left = || server.command(&["KEYS", "cachestore:*"]).sorted();
+    assert!(left().len() > 400);
+    for round in 0.. {
+        // Those who write look around.
+        store.set("k", "v").depends_on(["name"]).await.unwrap();
+        store.invalidate(["name"]).await.unwrap();
+        if round % 100 == 0 && left().is_empty() {
+            break;
+        }
+        assert!(round < 10_000, "{:?}", left());
+    }
+}
