@@ -198,3 +198,48 @@ async fn calls_for_one_key_keep_their_order_while_connections_change() {
     }
     assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 4 * MB);
 }
+
+/// The connection beside a slow one may not be there at once. What is asked meanwhile waits, as for any connection that
+/// was lost.
+#[tokio::test]
+async fn calls_that_change_over_wait_for_their_connection() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let (beside, store) = (
+        open(config(&server.url())).await,
+        open(config(&proxy.url()).request_timeout(ms(3000))).await,
+    );
+    beside.set("large", vec![7; 8 * MB]).await.unwrap();
+    let bytes_per_second = MB as u64;
+    proxy.add(Direction::Down, Toxic::Bandwidth { bytes_per_second });
+    let before = proxy.passed(Direction::Down);
+    let reading = {
+        let store = store.clone();
+        tokio::spawn(async move { store.get("large").await })
+    };
+    while proxy.passed(Direction::Down) == before {
+        tokio::task::yield_now().await;
+    }
+    let connections = proxy.accepted();
+    // Nobody listens there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    proxy.retarget(nobody.to_string());
+    // The answer is late, and another connection is asked for.
+    while proxy.accepted() == connections {
+        tokio::time::sleep(ms(1)).await;
+    }
+    let writing = {
+        let store = store.clone();
+        tokio::spawn(async move { store.set("small", "v").await })
+    };
+    let tried = proxy.accepted();
+    while proxy.accepted() < tried + 2 && !writing.is_finished() {
+        tokio::time::sleep(ms(1)).await;
+    }
+    proxy.retarget(server.address());
+    writing.await.unwrap().unwrap();
+    assert!(reading.await.unwrap().is_err(), "it takes 8 s");
+}

@@ -41,6 +41,8 @@ impl Link {
     /// Gives `other` what waits, but for what has to follow something that is under way. Its keys are added to
     /// `keys`.
     pub(in crate::redis) fn hand_over(&mut self, other: &mut Link, keys: &mut Set<u64>) {
+        // The server is known: what waits there does not fail at once if no connection can be opened.
+        other.proven |= self.proven;
         for part in self.flights.iter().flat_map(|flight| &flight.parts) {
             part.each_key(&mut |key| {
                 keys.insert(key.hash());
