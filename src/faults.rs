@@ -72,6 +72,9 @@ impl Faults {
 
     /// The replies to the next `n` requests are lost. Changes are carried out, and their calls are
     /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown); reads are [`Unavailable`](crate::Error::Unavailable).
+    ///
+    /// The store asks a second time for the release of a lock. So [`LockGuard::release`](crate::LockGuard::release) is
+    /// `Released`, and the second request meets the next fault.
     pub fn lose_next_replies(&self, n: usize) -> &Self {
         self.state().lose = n;
         self

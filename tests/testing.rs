@@ -87,6 +87,19 @@ async fn a_change_whose_reply_is_lost_is_carried_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_whose_reply_is_lost_is_a_release() {
+    let (store, faults) = open().await;
+    let guard = store.lock("l").await.unwrap();
+    faults.lose_next_replies(1);
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    assert!(store.lock_info("l").await.unwrap().is_none());
+
+    let guard = store.lock("l").await.unwrap();
+    assert!(store.force_release("l").await.unwrap());
+    assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_delayed_past_its_deadline_is_not_carried_out() {
     let (store, faults) = open().await;
     faults.delay(Duration::from_secs(1));
@@ -211,6 +224,9 @@ async fn over_redis_faults_are_the_same() {
     let lost = store.incr("n", 1).await;
     assert!(matches!(lost, Err(Error::OutcomeUnknown(_))), "{lost:?}");
     assert_eq!(store.counter("n").await.unwrap(), Some(1));
+    let guard = store.lock("l").await.unwrap();
+    faults.lose_next_replies(1);
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
     drop(store.lock("l").await.unwrap());
     assert_eq!(load(&store).await.unwrap(), 7);
     store.close().await.unwrap();

@@ -222,7 +222,7 @@ impl LockGuard {
     }
 
     /// Releases the lock and waits for the answer. A lock that has passed to another is
-    /// [`Release::NotHeld`].
+    /// [`Release::NotHeld`]. A release whose reply was lost is asked for again, and is [`Release::Released`].
     ///
     /// A server that refuses for a passing reason is asked again: if it is a replica just now, is loading, cannot save
     /// its data, or cannot be reached. The call waits for that up to `request_timeout`. If it fails then, the library

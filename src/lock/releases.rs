@@ -40,6 +40,8 @@ pub(super) struct Releasing {
     /// When the hold ends. The release is not made again then.
     until: Instant,
     refusals: u32,
+    /// The answer to an earlier try was lost. That try may have released the lock.
+    is_lost: bool,
     pause: Duration,
     /// Why it was refused last.
     error: Option<Error>,
@@ -99,6 +101,7 @@ impl Releasing {
             by_secret: false,
             until,
             refusals: 0,
+            is_lost: false,
             pause: PAUSE.0,
             error: None,
             again: None,
@@ -118,6 +121,13 @@ impl Releasing {
             answer_by,
             ..self
         }
+    }
+
+    /// Answers the caller with what the backend said. A release is tried again only before its hold ends, so a lock
+    /// that is not held after a lost answer was released by the try whose answer was lost.
+    pub(super) fn made(&mut self, answer: LockAnswer) {
+        let answer = if self.is_lost { LockAnswer::Done } else { answer };
+        self.answer(Ok(answer));
     }
 
     /// Answers the caller, if that has not been done.
@@ -169,6 +179,7 @@ impl Releases {
             return Next::Nothing;
         }
         release.refusals += 1;
+        release.is_lost |= lost;
         if lost && release.by_secret {
             // The caller has the secret, and may have other plans with it.
             release.answer(Err(error.clone()));

@@ -78,7 +78,7 @@ impl Scheduler {
                 _ => self.wake(&release.name),
             }
         }
-        release.answer(Ok(answer));
+        release.made(answer);
     }
 
     /// Makes the releases again whose time has come.
