@@ -347,7 +347,11 @@ async fn a_head_polls_unless_it_would_hear_of_the_release() {
     let waiter = world.lock(TTL);
     assert!((20..=41).contains(&questions(&mut world, true).await), "not yet");
     world.tell(subscribed(Instant::now())).await;
-    assert_eq!(questions(&mut world, true).await, 1, "what it may have missed");
+    // Twice if it was asking already when it was told.
+    assert!(
+        (1..=2).contains(&questions(&mut world, true).await),
+        "what it may have missed"
+    );
     assert_eq!(questions(&mut world, true).await, 0);
     world.tell(Notification::Lost).await;
     assert!(
@@ -361,7 +365,7 @@ async fn a_head_polls_unless_it_would_hear_of_the_release() {
     );
     // An overflow hides which of both was told last.
     world.tell(Notification::Missed { lost: false }).await;
-    assert_eq!(questions(&mut world, true).await, 1);
+    assert!((1..=2).contains(&questions(&mut world, true).await));
     world.tell(Notification::Missed { lost: true }).await;
     assert!((20..=41).contains(&questions(&mut world, true).await));
     waiter.abort();
