@@ -220,7 +220,10 @@ async fn of_poller(store: &Store, waiters: usize) -> Figure {
                 call
             };
             loop {
-                let take = call(&take, &["60000", "120000", "0", "polled", "polled-by-nobody", "0"]);
+                let take = call(
+                    &take,
+                    &["60000", "120000", "0", "polled", "polled-by-nobody", "0"],
+                );
                 let got: Vec<redis::Value> = store.redis_command(take).await.unwrap();
                 if got.first() == Some(&redis::Value::Int(1)) {
                     break;
