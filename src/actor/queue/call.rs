@@ -1,0 +1,168 @@
+//! One call and its answers: what a caller waits for, and until when.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{QueueSender, Refused, Stamp, Time};
+use crate::error::{Error, Phase, Result};
+use crate::request::{Operation, Reply, Request};
+
+/// How much longer than an engine that keeps deadlines a caller on another runtime waits: the engine
+/// knows better what has become of the request.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// One call of a caller. All requests that it is split into share its deadline.
+#[derive(Debug, Clone)]
+pub(crate) struct Call<'a> {
+    pub(super) queue: &'a QueueSender,
+    /// `None` until a request needs it, which saves most calls a look at the clock.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl<'a> Call<'a> {
+    /// When the call must have ended.
+    pub(crate) fn deadline(&mut self) -> Instant {
+        *self.deadline.get_or_insert_with(|| self.queue.limit())
+    }
+
+    /// The error of a call that has nothing to send.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.queue.is_closed() {
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Sends a request and waits for the answer.
+    ///
+    /// On the engine's own runtime, once there was room, that wait has no timer: whatever keeps the
+    /// engine from its turn there is a turn away itself, and a timer for each request would cost a
+    /// third of it.
+    pub(crate) async fn ask<O: Operation>(&mut self, operation: O) -> Result<O::Answer> {
+        self.begin(operation).await?.wait().await
+    }
+
+    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
+    pub(crate) async fn ask_for_long<O: Operation>(&mut self, operation: O) -> Result<O::Answer> {
+        if self.queue.stamp == Stamp::TimedWrites {
+            // Known, the deadline holds for the answer too.
+            self.deadline();
+        }
+        self.ask(operation).await
+    }
+
+    /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. Otherwise
+    /// drops the operation.
+    pub(crate) fn try_begin<O: Operation>(&mut self, operation: O) -> Option<Answer<'a, O::Answer>> {
+        if self.queue.is_abroad() {
+            return None;
+        }
+        let (reply, answer) = Reply::new();
+        let request = operation.into_request(reply);
+        let changes = request.changes();
+        self.try_send(request).ok()?;
+        Some(Answer {
+            queue: self.queue,
+            answer,
+            changes,
+            limit: None,
+        })
+    }
+
+    /// Sends a request. Returns its answer, to be waited for later.
+    pub(crate) async fn begin<O: Operation>(&mut self, operation: O) -> Result<Answer<'a, O::Answer>> {
+        let (reply, answer) = Reply::new();
+        let request = operation.into_request(reply);
+        let changes = request.changes();
+        self.send(request).await?;
+        Ok(Answer {
+            queue: self.queue,
+            answer,
+            changes,
+            limit: self.limit_of_answer(),
+        })
+    }
+
+    /// Puts `request` into the queue, if need be after waiting for room.
+    ///
+    /// Cancel safe: the request is in the queue when this resolves, and not before.
+    pub(crate) async fn send(&mut self, request: Request) -> Result<()> {
+        // Most requests find room at once, and never become part of this future's state.
+        match self.try_send(request) {
+            Ok(()) => Ok(()),
+            Err(Refused::Closed) => Err(Error::Closed),
+            Err(Refused::Full(queued)) => {
+                let deadline = self.deadline();
+                Box::pin(self.queue.wait_and_send(*queued, deadline)).await
+            }
+        }
+    }
+
+    pub(super) fn try_send(&mut self, request: Request) -> std::result::Result<(), Refused> {
+        let time = match self.queue.stamp {
+            stamp if stamp.has_deadlines() => Some(Time::Deadline(self.deadline())),
+            _ if request.counts_from_the_call() => Some(Time::Made(Instant::now())),
+            _ => None,
+        };
+        self.queue.try_enter(request, time)
+    }
+
+    /// Until when the caller waits for an answer; `None` if the engine keeps the deadline, or answers
+    /// in its turn.
+    fn limit_of_answer(&mut self) -> Option<Instant> {
+        let (stamp, is_abroad) = (self.queue.stamp, self.queue.is_abroad());
+        if stamp.has_deadlines() {
+            (is_abroad || stamp.is_watched()).then(|| self.deadline() + GRACE)
+        } else if is_abroad {
+            Some(self.deadline())
+        } else {
+            self.deadline
+        }
+    }
+}
+
+/// The answer to a request in the queue.
+#[derive(Debug)]
+pub(crate) struct Answer<'a, T> {
+    queue: &'a QueueSender,
+    answer: oneshot::Receiver<Result<T>>,
+    changes: bool,
+    limit: Option<Instant>,
+}
+
+impl<T> Answer<'_, T> {
+    pub(crate) async fn wait(self) -> Result<T> {
+        let answer = self.answer;
+        let answer = match self.limit {
+            // Boxed, as a timer would make the future of every call as large.
+            Some(limit) => Box::pin(until(limit, Phase::Reply, async { Ok(answer.await) })).await?,
+            None => answer.await,
+        };
+        answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes)))
+    }
+
+    /// As [`wait`](Self::wait), for an answer of [`try_begin`](QueueSender::try_begin).
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let answer = ready!(Pin::new(&mut self.answer).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes))))
+    }
+}
+
+/// Waits until `limit` at most. Without a runtime there is no timer, and no limit.
+pub(crate) async fn until<T>(
+    limit: Instant,
+    phase: Phase,
+    wait: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if Handle::try_current().is_err() {
+        return wait.await;
+    }
+    tokio::time::timeout_at(limit, wait)
+        .await
+        .unwrap_or(Err(Error::Timeout { phase }))
+}
