@@ -3,6 +3,8 @@
 //! Pure: no clock, no I/O. One function inserts and one removes; between a change to the map and the
 //! change to its byte count there is no second place.
 
+mod changes;
+mod entry;
 mod gate;
 #[cfg(test)]
 mod invariants;
@@ -12,84 +14,20 @@ mod walk;
 
 use std::time::Duration;
 
+use self::changes::Departure;
+use self::entry::Entry;
 use self::gate::{Change, Told};
-use super::dependency::{Dependencies, EdgeId};
-use super::eviction::{Node, Nodes, Policy};
-use super::expiry::{Expiry, Moment, NO_SEAT, Seats};
+use super::dependency::Dependencies;
+use super::eviction::Policy;
+use super::expiry::{Expiry, Moment};
 use super::figures::Figures;
-use super::held::Held;
 use super::index::Index;
 use super::leases::Leases;
-use super::slab::{NONE, Slab, Slot};
-use crate::footprint;
+use super::slab::{Slab, Slot};
 use crate::key::Key;
 use crate::near::NearWriter;
 use crate::request::Write;
 use crate::value::Value;
-
-#[derive(Debug)]
-struct Entry {
-    key: Key,
-    held: Held,
-    /// When it expires. The heap may still have an earlier time.
-    due: Moment,
-    /// Its place in the expiry heap; [`NO_SEAT`] if it is persistent.
-    seat: u32,
-    /// Its edges to the names it depends on.
-    edges: EdgeId,
-    /// How many clearings had begun when it was written. A change of its value alone is no write: what
-    /// it was changed from is older.
-    era: u32,
-    node: Node,
-}
-
-impl Entry {
-    fn value(&self) -> &Value {
-        self.held.value()
-    }
-
-    /// Its bytes but for its deadline and its edges, which are counted where they come and go.
-    fn bytes(&self) -> usize {
-        footprint::ENTRY + footprint::payload(&self.key, self.value().len())
-    }
-}
-
-impl Nodes for Slab<Entry> {
-    fn node(&self, slot: Slot) -> &Node {
-        &self[slot].node
-    }
-
-    fn node_mut(&mut self, slot: Slot) -> &mut Node {
-        &mut self[slot].node
-    }
-
-    fn weight(&self, slot: Slot) -> u64 {
-        self[slot].bytes() as u64
-    }
-
-    fn hash(&self, slot: Slot) -> u64 {
-        self[slot].key.hash()
-    }
-
-    fn take_near_uses(&self, slot: Slot) -> u8 {
-        self[slot].held.near().map_or(0, |shared| shared.take_uses())
-    }
-}
-
-impl Seats for Slab<Entry> {
-    fn set_seat(&mut self, slot: Slot, seat: u32) {
-        self[slot].seat = seat;
-    }
-}
-
-/// Why an entry leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Departure {
-    Deleted,
-    Expired,
-    Evicted,
-    Invalidated,
-}
 
 /// The entries of one store.
 #[derive(Debug)]
@@ -324,68 +262,6 @@ impl Table {
         Some(self.entries[slot].value().clone())
     }
 
-    /// Runs a mutation: if it panics, the table is torn.
-    fn mutate<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> T {
-        self.torn = true;
-        let result = change(self);
-        self.torn = false;
-        result
-    }
-
-    /// The one place where entries come in.
-    fn insert(&mut self, key: Key, value: Value, _: &Told) -> Slot {
-        self.mutate(|table| {
-            let hash = key.hash();
-            let entry = Entry {
-                key,
-                held: Held::Alone(value),
-                due: Moment::NEVER,
-                seat: NO_SEAT,
-                edges: NONE,
-                era: table.era,
-                node: Node::default(),
-            };
-            table.bytes += entry.bytes();
-            let slot = table.entries.insert(entry);
-            let entries = &table.entries;
-            table.index.insert(hash, slot, |slot| entries[slot].key.hash());
-            table.policy.insert(&mut table.entries, slot);
-            slot
-        })
-    }
-
-    /// The one place where entries go out.
-    fn remove(&mut self, slot: Slot, departure: Departure, _: Told) -> Entry {
-        self.retract(slot);
-        self.mutate(|table| {
-            if departure != Departure::Evicted {
-                table.policy.remove(&mut table.entries, slot);
-            }
-            table.bytes -= table.entries[slot].bytes();
-            if table.entries[slot].seat != NO_SEAT {
-                table.expiry.remove(table.entries[slot].seat, &mut table.entries);
-                table.bytes -= footprint::DEADLINE;
-            }
-            let hash = table.entries[slot].key.hash();
-            let entries = &table.entries;
-            table.index.remove(hash, slot, |slot| entries[slot].key.hash());
-            let entry = table.entries.remove(slot);
-            match departure {
-                Departure::Invalidated => table.dependencies.release(entry.edges),
-                _ => table.dependencies.leave_tombstone(&entry.key, entry.edges),
-            }
-            table.forget_tombstones(false);
-            let counters = &mut table.counters;
-            *match departure {
-                Departure::Deleted => &mut counters.deletes,
-                Departure::Expired => &mut counters.expired,
-                Departure::Evicted => &mut counters.evicted,
-                Departure::Invalidated => &mut counters.invalidated,
-            } += 1;
-            entry
-        })
-    }
-
     /// Forgets what leads nowhere, once nothing is held and nothing is being loaded.
     fn forget_tombstones(&mut self, at_once: bool) {
         if self.entries.is_empty() && self.leases.is_empty() {
@@ -421,59 +297,6 @@ impl Table {
             table.dependencies.tidy();
             table.forget_tombstones(false);
         });
-    }
-
-    /// Changes the value of an entry in place.
-    fn replace_value(&mut self, slot: Slot, value: Value, _: &Told) {
-        self.retract(slot);
-        self.mutate(|table| {
-            let before = table.entries[slot].bytes();
-            let entry = &mut table.entries[slot];
-            entry.held = Held::Alone(value);
-            table.bytes = table.bytes - before + entry.bytes();
-            table.policy.update(&mut table.entries, slot, before as u64);
-        });
-    }
-
-    /// Moves an entry's deadline.
-    fn set_due(&mut self, slot: Slot, due: Moment, _: Told) {
-        self.retract(slot);
-        self.mutate(|table| {
-            let was = std::mem::replace(&mut table.entries[slot].due, due);
-            match (table.entries[slot].seat, due) {
-                (NO_SEAT, Moment::NEVER) => {}
-                (NO_SEAT, due) => {
-                    table.expiry.insert(slot, due, &mut table.entries);
-                    table.bytes += footprint::DEADLINE;
-                }
-                (seat, Moment::NEVER) => {
-                    table.expiry.remove(seat, &mut table.entries);
-                    table.bytes -= footprint::DEADLINE;
-                }
-                // A deadline that moves away is moved in the heap when its old time has come: most
-                // writes renew a deadline, few let it come.
-                (_, due) if due >= was => {}
-                (seat, due) => table.expiry.update(seat, due, &mut table.entries),
-            }
-        });
-    }
-
-    /// Evicts until everything fits. What nothing depends on any more goes first.
-    fn make_room(&mut self) {
-        if self.bytes() <= self.capacity {
-            return;
-        }
-        self.count_near_hits();
-        while self.bytes() > self.capacity {
-            if self.mutate(|table| table.dependencies.forget_dying()) {
-                continue;
-            }
-            let Some(slot) = self.mutate(|table| table.policy.victim(&mut table.entries)) else {
-                return self.mutate(|table| table.forget_tombstones(true));
-            };
-            let told = self.tell_of(slot, Change::Evicted);
-            self.remove(slot, Departure::Evicted, told);
-        }
     }
 }
 
