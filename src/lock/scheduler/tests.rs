@@ -1,143 +1,16 @@
 //! The scheduler between an engine and notifications that a test makes up, on a paused clock.
 
+mod world;
+
 use kameo::actor::Spawn;
 use kameo::message::Message;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
+use self::world::*;
 use super::*;
-use crate::actor::queue::{self, QueueReceiver, Stamp};
 use crate::error::Cause;
 use crate::key::{KeyMaker, Namespace};
-use crate::lock::{Handle, LockOutcome, channel};
-use crate::request::{Asked, EntryRequest, Lock, Request};
-
-const MS: Duration = Duration::from_millis(1);
-const PATIENCE: Duration = Duration::from_secs(2);
-const TTL: Duration = Duration::from_secs(60);
-
-struct World {
-    handle: Handle,
-    actor: ActorRef<Scheduler>,
-    keys: KeyMaker,
-    engine: QueueReceiver,
-    notifications: mpsc::Sender<Notification>,
-    subscriptions: mpsc::UnboundedReceiver<Subscription>,
-}
-
-fn bounds() -> Bounds {
-    Bounds { each: 10, all: 10 }
-}
-
-impl World {
-    fn new() -> Self {
-        Self::with_room(16)
-    }
-
-    /// Its engine's queue has room for so many.
-    fn with_room(length: usize) -> Self {
-        let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
-        let room = queue::Bounds {
-            length,
-            bytes: 1 << 20,
-            patience: PATIENCE,
-        };
-        let (sender, engine) = queue::request_queue(&room, Stamp::All, &tokio::runtime::Handle::current());
-        let (subscribe, subscriptions) = mpsc::unbounded_channel();
-        let (told, received) = mpsc::channel(16);
-        let notifications = Notifications {
-            subscriptions: subscribe,
-            received,
-            beside_pollers: false,
-            may_not_announce: "",
-        };
-        let actor = Scheduler::spawn(Start {
-            ends,
-            engine: Some(sender),
-            notifications: Some(notifications),
-            bounds: bounds(),
-        });
-        Self {
-            handle,
-            actor,
-            keys: KeyMaker::new(100, false),
-            engine,
-            notifications: told,
-            subscriptions,
-        }
-    }
-
-    fn lock(&self, wait: Duration) -> JoinHandle<Result<LockGuard>> {
-        let wish = wish(&self.keys, wait);
-        let handle = self.handle.clone();
-        tokio::spawn(async move { handle.lock(wish).await })
-    }
-
-    /// The next question.
-    async fn asked(&mut self) -> Asked<Lock> {
-        poll_fn(|cx| self.engine.poll_batch(cx, 1)).await;
-        match self.engine.next().unwrap().request {
-            Request::Entry(EntryRequest::Lock(asked)) => asked,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Nothing is asked for a while.
-    async fn is_silent(&mut self) {
-        let asked = timeout(100 * MS, self.asked()).await;
-        assert!(asked.is_err(), "{asked:?}");
-    }
-
-    async fn has_subscribed(&mut self) -> Instant {
-        assert!(matches!(
-            self.subscriptions.recv().await,
-            Some(Subscription::Begin(_))
-        ));
-        Instant::now()
-    }
-
-    async fn tell(&self, notification: Notification) {
-        self.notifications.send(notification).await.unwrap();
-    }
-}
-
-fn wish(keys: &KeyMaker, wait: Duration) -> Wish {
-    Wish {
-        key: keys.lock(&Namespace::default(), "k").unwrap(),
-        prefix: 0,
-        ttl: TTL,
-        until: (!wait.is_zero()).then(|| Instant::now() + wait),
-        secret: Secret::random().unwrap(),
-        own_secret: false,
-        by_secret: false,
-        renew: None,
-        keep: Arc::new(()),
-    }
-}
-
-fn granted(token: u64) -> Result<LockAnswer> {
-    let (renewed, announces) = (false, true);
-    Ok(LockAnswer::Granted {
-        token,
-        renewed,
-        announces,
-    })
-}
-
-fn busy(token: u64) -> Result<LockAnswer> {
-    Ok(LockAnswer::Busy {
-        remaining: TTL,
-        token,
-        announces: true,
-    })
-}
-
-fn released(token: u64) -> Notification {
-    Notification::Released {
-        key: "k".into(),
-        token: Some(token),
-    }
-}
+use crate::lock::{LockOutcome, channel};
 
 /// A lingering channel is faster than the engine's answer.
 #[tokio::test(start_paused = true)]
@@ -317,28 +190,6 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
     let token = guard.fencing_token();
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     assert!(waiter.await.unwrap().unwrap().fencing_token() > token);
-}
-
-fn subscribed(since: Instant) -> Notification {
-    Notification::Subscribed {
-        key: "k".into(),
-        since,
-    }
-}
-
-/// How often the engine is asked within a second, and answers that the lock is busy.
-async fn questions(world: &mut World, announces: bool) -> u32 {
-    let end = Instant::now() + Duration::from_secs(1);
-    let mut count = 0;
-    while let Ok(asked) = tokio::time::timeout_at(end, world.asked()).await {
-        asked.reply.send(Ok(LockAnswer::Busy {
-            remaining: TTL,
-            token: 7,
-            announces,
-        }));
-        count += 1;
-    }
-    count
 }
 
 #[tokio::test(start_paused = true)]
