@@ -1,12 +1,13 @@
 //! The actor of a store's own connection on which the server tells of locks that were released and leases
 //! that were ended. It is opened when somebody waits for the first time, and subscribed to what is waited
-//! for. It never fails: without it, waiters sleep until the holder's time is over.
+//! for. It never fails: without it, waiters poll.
 
 mod channels;
 mod sender;
+mod session;
 
 use std::fmt;
-use std::future::{Future, pending, poll_fn};
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,23 +19,19 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
-use redis::aio::{PubSub, PubSubSink, PubSubStream};
-use redis::{Msg, RedisResult};
+use redis::Msg;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use self::channels::{Change, Channels};
+use self::channels::Channels;
 use self::sender::NotificationSender;
+use self::session::{Opened, Opening, Session, carry_out, open_line, ping};
 use super::backoff::Backoff;
-use super::connect::{in_time, introduction, unopened};
 use super::connection_log::{ConnectionLog, why};
-use super::fault;
 use super::generation::Generation;
 use super::layout::Layout;
-use super::scanner::Bounds;
-use super::stream::{Pulse, Stream};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
-use crate::config::{RedisOptions, Target};
+use crate::config::RedisOptions;
 use crate::request::{Notification, Subject, Subscription};
 
 /// How often the connection is asked for a sign of life at most and at least, while somebody waits. Between
@@ -80,39 +77,6 @@ enum Line {
     },
     Opening(Opening),
     Up(Session),
-}
-
-/// An open connection.
-struct Opened {
-    sink: PubSubSink,
-    stream: PubSubStream,
-    pulse: Pulse,
-}
-
-type Opening = Pin<Box<dyn Future<Output = crate::Result<Opened>> + Send>>;
-
-struct Session {
-    sink: PubSubSink,
-    stream: PubSubStream,
-    pulse: Pulse,
-    command: Option<Command>,
-    since: Instant,
-    /// When it is to be replaced, because a new generation has begun.
-    replace_at: Option<Instant>,
-    /// When the server confirmed its first command.
-    proven: Option<Instant>,
-    /// The last sign of life.
-    heard: Instant,
-}
-
-/// The one command that is under way.
-struct Command {
-    /// What it subscribes to.
-    subjects: Vec<Subject>,
-    /// The answer has to be there by then.
-    until: Instant,
-    /// Ready when the server has confirmed it.
-    answer: Pin<Box<dyn Future<Output = RedisResult<()>> + Send>>,
 }
 
 impl fmt::Debug for Subscriber {
@@ -401,67 +365,5 @@ impl Subscriber {
             Subject::Lock(_) => &mut self.locks,
             Subject::Lease(_) => &mut self.leases,
         }
-    }
-}
-
-/// Opens the connection, within `connect_timeout`.
-async fn open_line(options: Arc<RedisOptions>) -> crate::Result<Opened> {
-    if matches!(options.target, Target::Connection(_)) {
-        // It is shared with others, and there is no way to open another.
-        tracing::warn!(
-            "a store over `from_connection` has no connection for notifications, so that waiters for locks poll: \
-             give it a URL or `from_client`"
-        );
-        return pending().await;
-    }
-    let open = async {
-        match &options.target {
-            Target::Address(address) => {
-                let stream = Stream::open(address, &options, Bounds::for_notifications()).await?;
-                let pulse = stream.pulse();
-                match PubSub::new(&introduction(address), stream).await {
-                    Ok(pubsub) => Ok((pubsub, pulse)),
-                    Err(error) => Err(unopened(&error, &pulse)),
-                }
-            }
-            Target::Client(client) => match client.get_async_pubsub().await {
-                Ok(pubsub) => Ok((pubsub, Pulse::default())),
-                Err(error) => Err(fault::unopened(&error)),
-            },
-            Target::Connection(_) => pending().await,
-        }
-    };
-    let (pubsub, pulse) = in_time(&options, open).await?;
-    let (sink, stream) = pubsub.split();
-    Ok(Opened { sink, stream, pulse })
-}
-
-fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {
-    let names = |subjects: &[Subject]| -> Vec<String> { subjects.iter().map(Layout::channel_of).collect() };
-    match change {
-        Change::Subscribe(subjects) => {
-            let channels = names(&subjects);
-            Command {
-                subjects,
-                until,
-                answer: Box::pin(async move { sink.subscribe(channels).await }),
-            }
-        }
-        Change::Unsubscribe(subjects) => {
-            let channels = names(&subjects);
-            Command {
-                subjects: Vec::new(),
-                until,
-                answer: Box::pin(async move { sink.unsubscribe(channels).await }),
-            }
-        }
-    }
-}
-
-fn ping(mut sink: PubSubSink, until: Instant) -> Command {
-    Command {
-        subjects: Vec::new(),
-        until,
-        answer: Box::pin(async move { sink.ping::<redis::Value>().await.map(drop) }),
     }
 }
