@@ -40,7 +40,8 @@ pub(crate) struct Near {
     gates: Gates,
     map: Map,
     hits: Counter,
-    /// Raised before an entry is removed. So what was found while it stood still was there at one time.
+    /// Raised after an entry was removed and before the table changes. So entries that were found while it stood still
+    /// were all there at one time.
     version: AtomicU64,
 }
 
@@ -76,24 +77,44 @@ impl Near {
         keys: &[Key],
         see: impl Fn(&Value, Option<Duration>) -> T,
     ) -> Option<Vec<T>> {
+        self.read_all_by(keys, see, Instant::now)
+    }
+
+    /// As [`read_all`](Self::read_all). `end` tells the time after the last look.
+    fn read_all_by<T>(
+        &self,
+        keys: &[Key],
+        see: impl Fn(&Value, Option<Duration>) -> T,
+        end: impl FnOnce() -> Instant,
+    ) -> Option<Vec<T>> {
         let version = self.version.load(Ordering::Acquire);
         let mut seen = Vec::with_capacity(keys.len());
+        let mut earliest: Option<Instant> = None;
         for key in keys {
             seen.push(self.look(key, |entry, left| {
                 entry.count_use();
+                earliest = [earliest, entry.due()].into_iter().flatten().min();
                 see(entry.value(), left)
             })?);
         }
-        // Where a look saw the work of a change, it came after the lock of that change, and this load does too.
-        if self.version.load(Ordering::Acquire) != version {
+        // All were there at the time of the last look, if none has expired and none was removed until then. An entry
+        // that was published after a removal shows that removal too: the lock of the map orders both.
+        if earliest.is_some_and(|due| due <= end()) || self.version.load(Ordering::Acquire) != version {
             return None;
         }
         self.hits.add(keys.len() as u64);
         Some(seen)
     }
 
-    /// Entries are about to be removed.
-    fn begin_removal(&self) {
+    /// Removes an entry, before the table changes.
+    fn remove(&self, entry: &Arc<NearEntry>) {
+        self.map.remove(entry);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Removes all entries.
+    fn clear(&self) {
+        self.map.clear();
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 

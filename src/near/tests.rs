@@ -220,3 +220,17 @@ fn no_read_is_older_than_a_write_that_was_complete_before_it() {
     }
     assert!(*found.lock().unwrap() > 1_000, "the near cache answered");
 }
+
+/// The first key expires between the looks at both.
+#[tokio::test(start_paused = true)]
+async fn keys_are_read_together_only_if_all_are_alive_after_the_last_look() {
+    let (key, (near, writer)) = (keys(), near(10_000));
+    let mut writer = writer.since(Instant::now());
+    let both = [key("a"), key("b")];
+    let due = Duration::from_millis(10);
+    writer.publish(both[0].clone(), "1".into(), Some(due));
+    writer.publish(both[1].clone(), "2".into(), None);
+    let looks_at = |at: Duration| near.read_all_by(&both, |_, _| (), || Instant::now() + at);
+    assert!(looks_at(due - Duration::from_nanos(1)).is_some());
+    assert!(looks_at(due).is_none());
+}

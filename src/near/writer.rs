@@ -75,8 +75,7 @@ impl NearWriter {
 
     /// Readers that begin from now on do not find the entry.
     pub(crate) fn retract(&mut self, entry: &Arc<NearEntry>) {
-        self.near.begin_removal();
-        self.near.map.remove(entry);
+        self.near.remove(entry);
         self.bytes -= footprint::near(entry.key());
         let seat = entry.seat();
         self.entries.swap_remove(seat);
@@ -101,8 +100,7 @@ impl NearWriter {
 
     /// Removes all entries, after a fault.
     pub(crate) fn flush(&mut self) {
-        self.near.begin_removal();
-        self.near.map.clear();
+        self.near.clear();
         self.entries = Vec::new();
         self.bytes = 0;
         self.flushes += 1;
