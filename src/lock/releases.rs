@@ -183,6 +183,8 @@ impl Releases {
         if lost && release.by_secret {
             // The caller has the secret, and may have other plans with it.
             release.answer(Err(error.clone()));
+            self.deadlines.remove(&(release.answer_by, Due::Caller(id)));
+            release.answer_by = now;
         }
         // A release can be made twice: the secret is nobody else's.
         if lost && release.refusals == 1 {
@@ -409,5 +411,20 @@ mod tests {
             releases.refused(id, unavailable(), now);
         }
         assert_eq!(releases.all.len(), MOST_BY_SECRET);
+    }
+
+    /// Callers who are answered at once may come again at once.
+    #[tokio::test(start_paused = true)]
+    async fn releases_whose_answers_are_lost_have_a_bound() {
+        let (mut releases, now) = (Releases::default(), Instant::now());
+        let lost = || Error::OutcomeUnknown(Cause::new(Misconf));
+        for _ in 0..MOST_BY_SECRET + 100 {
+            let release = Releasing::by_secret(named("k"), secret(), now);
+            let id = releases.begin(release.told_to(None, now + SECOND));
+            assert_eq!(releases.refused(id, lost(), now), Next::Again);
+            releases.refused(id, lost(), now);
+        }
+        assert_eq!(releases.all.len(), MOST_BY_SECRET);
+        assert_eq!(releases.deadlines.len(), MOST_BY_SECRET);
     }
 }
