@@ -17,7 +17,7 @@ use super::sweep::{Sweep, Sweeps};
 use super::table::Table;
 use crate::actor::queue::QueueReceiver;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
-use crate::near::NearWriter;
+use crate::near::{NearWriter, Ticket};
 use crate::request::{Asked, EngineRequest, Request, on_entry};
 
 /// The most requests that are taken from the queue at once.
@@ -43,9 +43,12 @@ pub(super) struct Setup {
 /// Owns the table, alone.
 #[derive(Debug)]
 pub(super) struct MemoryEngine {
-    queue: QueueReceiver,
-    /// Boxed, for the actor's future is moved with every poll.
+    /// Boxed, for the actor's future is moved with every poll. It is dropped first: it closes the near cache before
+    /// the tickets of writes that are not served open their gates.
     table: Box<Table>,
+    queue: QueueReceiver,
+    /// The ticket of the write that is served now. If that panics, the table is reset before the gate opens.
+    serving: Option<Ticket>,
     /// Long work, carried out in slices between batches.
     sweeps: Sweeps,
     /// Whether entries have expired and wait to be reclaimed.
@@ -63,8 +66,9 @@ impl Actor for MemoryEngine {
         let origin = Instant::now();
         let near = setup.near.map(|near| near.since(origin));
         Ok(Self {
-            queue: setup.queue,
             table: Box::new(Table::new(setup.capacity_bytes, near)),
+            queue: setup.queue,
+            serving: None,
             sweeps: Sweeps::default(),
             overdue: false,
             origin,
@@ -95,6 +99,7 @@ impl Actor for MemoryEngine {
         } else {
             tracing::error!(%panic, "the memory engine panicked: it goes on with the next request");
         }
+        self.serving = None;
         Ok(ControlFlow::Continue(()))
     }
 
@@ -160,9 +165,11 @@ impl MemoryEngine {
         while served < most
             && let Some(queued) = self.queue.next()
         {
-            served += queued.request.work();
             let made = queued.made().map_or(now, |made| self.moment(made));
+            self.serving = queued.ticket;
+            served += queued.request.work();
             self.serve(queued.request, made, now);
+            self.serving = None;
         }
         served
     }
