@@ -18,7 +18,7 @@ pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
 use self::flight::{CallerId, LoadId, Wanted};
 pub use self::outcome::{LoadError, Loaded, Origin};
 pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
-pub(crate) use self::work::{Answer, AnyLoader, Failure, Fate, Form, Made, SharedError, Work, contained};
+pub(crate) use self::work::{Answer, AnyLoader, Failure, Fate, Form, Made, SharedError, Work};
 use crate::actor::inbox::{InboxReceiver, InboxSender, inbox};
 use crate::error::{Error, Result};
 use crate::key::Key;

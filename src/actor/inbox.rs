@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::actor::contained;
 use crate::actor::queue::until;
 use crate::error::{Error, Phase, Result};
 
@@ -264,8 +265,8 @@ impl<Call, Notice> InboxReceiver<Call, Notice> {
         if let Some(sender) = self.sender.upgrade() {
             let _ = sender.send(Received::Call(next.call));
         }
-        // The last step, as it may run a waker of the caller's.
-        let _ = next.entered.send(());
+        // It may run a waker of the caller's, whose panic must not take along what was received.
+        contained(|| next.entered.send(()));
     }
 }
 
@@ -285,6 +286,7 @@ impl<Call, Notice> fmt::Debug for InboxReceiver<Call, Notice> {
 mod tests {
     use std::cell::Cell;
     use std::future::poll_fn;
+    use std::task::{Wake, Waker};
 
     use tokio::task::yield_now;
 
@@ -346,6 +348,30 @@ mod tests {
         for waiting in waiting {
             waiting.await.unwrap().unwrap();
         }
+    }
+
+    /// A caller's waker is the caller's code.
+    #[tokio::test(start_paused = true)]
+    async fn a_waker_that_panics_takes_no_call_along() {
+        struct Panics;
+        impl Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("a fault of a caller's waker");
+            }
+        }
+        let (sender, mut receiver) = numbers(1);
+        sender.try_call(1).unwrap();
+        let mut waiting = Box::pin(sender.call(3, || {}));
+        let waker = Waker::from(Arc::new(Panics));
+        assert!(
+            waiting
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        assert_eq!(next(&mut receiver).await, 1);
+        assert_eq!(next(&mut receiver).await, 3);
+        waiting.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,12 +21,12 @@ use tokio::time::{Instant, timeout};
 
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Terms, Told};
 use super::policy::calls_for_load;
-use super::work::{Answer, AnyLoader, Failure, Form, Made, Work, contained};
+use super::work::{Answer, AnyLoader, Failure, Form, Made, Work};
 use super::{Command, Ends, count};
 use crate::actor::inbox::Received;
 use crate::actor::pending::PendingRequests;
 use crate::actor::queue::QueueSender;
-use crate::actor::{Alarm, Step, Turns, poll_turn};
+use crate::actor::{Alarm, Step, Turns, contained, poll_turn};
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::request::{

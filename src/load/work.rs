@@ -3,7 +3,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub(crate) use super::flight::Fate;
+use crate::actor::contained;
 use crate::error::Error;
 use crate::key::Key;
 use crate::request::Names;
@@ -177,18 +177,6 @@ impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
             contained(|| drop(inner));
-        }
-    }
-}
-
-/// Runs what may be a user's code, such as a drop or a waker: a panic ends here, with `None`.
-pub(crate) fn contained<T>(run: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(result) => Some(result),
-        Err(words) => {
-            // The panic hook has told of it, and what it panicked with may panic in its own drop.
-            std::mem::forget(words);
-            None
         }
     }
 }

@@ -12,8 +12,9 @@ use self::sealed::Values as _;
 use super::super::{Many, One};
 use super::asked::CallerNames;
 use super::plan::Plan;
+use crate::actor::contained;
 use crate::key::Key;
-use crate::load::{AnyLoader, Failure, SharedError, contained};
+use crate::load::{AnyLoader, Failure, SharedError};
 use crate::spread::Map;
 
 /// A loader: a closure that gives one value, or those of many keys.

@@ -6,11 +6,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::options::TtlFor;
+use crate::actor::contained;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::footprint::Limits;
 use crate::key::Key;
-use crate::load::{Failure, Form, Made, contained, head, jittered};
+use crate::load::{Failure, Form, Made, head, jittered};
 use crate::request::Names;
 use crate::ttl::Ttl;
 use crate::value::Value;
