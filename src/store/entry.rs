@@ -83,9 +83,8 @@ impl Entry {
 impl Store {
     /// Reads what a key holds. `aged` says that the caller needs its age.
     pub(super) async fn entry_of(&self, call: &mut Call<'_>, key: &Key, aged: bool) -> Result<Entry> {
-        let opened = |value: &Value, left| Entry::opened(value.clone(), left);
-        if let Some(entry) = self.read_near(key, opened).await {
-            return Ok(entry);
+        if let Some((value, left)) = self.read_near(key, cloned).await {
+            return Ok(Entry::opened(value, left));
         }
         if !aged {
             let key = key.clone();
@@ -111,9 +110,9 @@ impl Store {
 
     /// Reads what many keys hold, in their order. `aged` says that the caller needs their ages.
     pub(super) async fn entries(&self, call: &mut Call<'_>, keys: &[Key], aged: bool) -> Result<Vec<Entry>> {
-        let opened = |value: &Value, left| Entry::opened(value.clone(), left);
-        if let Some(entries) = self.read_all_near(keys, opened).await {
-            return Ok(entries);
+        if let Some(values) = self.read_all_near(keys, cloned).await {
+            let opened = values.into_iter().map(|(value, left)| Entry::opened(value, left));
+            return Ok(opened.collect());
         }
         if aged {
             return self.aged_entries(call, keys.to_vec()).await;
@@ -136,4 +135,9 @@ impl Store {
         let aged = chunks::read(call, keys, |keys| request::GetManyAged { keys }).await?;
         Ok(aged.into_iter().map(Entry::from_aged).collect())
     }
+}
+
+/// What is taken out of the near cache, under its lock.
+fn cloned(value: &Value, left: Option<Duration>) -> (Value, Option<Duration>) {
+    (value.clone(), left)
 }
