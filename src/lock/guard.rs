@@ -211,7 +211,9 @@ impl LockGuard {
     /// # Errors
     ///
     /// [`InvalidTtl`](Error::InvalidTtl); [`LockMismatch`](Error::LockMismatch) if the lock is gone or
-    /// another's; as [`Store::delete`](crate::Store::delete) from the engine.
+    /// another's. [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from
+    /// the engine; [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost; on Redis,
+    /// [`Unauthorized`](Error::Unauthorized).
     ///
     /// # Cancel safety
     ///
@@ -228,6 +230,16 @@ impl LockGuard {
     /// its data, or cannot be reached. The call waits for that up to `request_timeout`. If it fails then, the library
     /// goes on trying in the background until the lock's time ends, as it does for a guard that is dropped. There is
     /// nothing left to do for the caller.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// use cachestore::{Config, Release, Store};
+    ///
+    /// let store = Store::open(Config::memory()).await?;
+    /// let guard = store.lock("report").await?;
+    /// assert_eq!(guard.release().await?, Release::Released);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -95,11 +95,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get) for the key and the engine;
-    /// [`InvalidTtl`](crate::Error::InvalidTtl), [`ValueTooLarge`](crate::Error::ValueTooLarge), and
-    /// the errors of a key for the names of dependencies. What is refused changes nothing. On Redis,
-    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and no answer came: it is not
-    /// sent again.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
+    ///   refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and no answer came: it is not
+    ///   sent again. [`Unauthorized`](crate::Error::Unauthorized) if the user may not write the key.
     ///
     /// # Cancel safety
     ///
@@ -124,8 +127,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), and [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine
-    /// failed while it served this.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
+    ///   refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///
@@ -146,11 +157,20 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`add`](Self::add).
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
+    ///   refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///
-    /// As [`add`](Self::add).
+    /// Once polled, the write may be made even if the future is dropped.
     pub fn replace(&self, key: impl AsRef<str>, value: impl Into<Value>) -> SetIf<'_> {
         SetIf::new(self, self.entry(key, value), Condition::Present)
     }
@@ -168,11 +188,20 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`add`](Self::add).
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
+    ///   refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///
-    /// As [`add`](Self::add).
+    /// Once polled, the write may be made even if the future is dropped.
     pub fn compare_and_set(
         &self,
         key: impl AsRef<str>,
@@ -229,8 +258,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine
-    /// failed while it served this.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///
@@ -253,7 +288,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`take`](Self::take).
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///
@@ -329,7 +370,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`take`](Self::take), and [`InvalidTtl`](crate::Error::InvalidTtl).
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key, and [`InvalidTtl`](crate::Error::InvalidTtl) for a
+    ///   TTL of zero or over 100 years. What is refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///
@@ -395,7 +443,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`take`](Self::take).
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
+    ///   answer did not come. It is not sent again.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///

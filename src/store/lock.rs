@@ -198,8 +198,9 @@ impl Store {
     /// [`LockHeld`](Error::LockHeld) if it is held, or others wait for it, and does not become free in
     /// time; [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong),
     /// [`InvalidTtl`](Error::InvalidTtl) and [`SecretRequired`](Error::SecretRequired) for its arguments;
-    /// [`Unavailable`](Error::Unavailable) also if too many wait; as [`delete`](Self::delete) from the
-    /// engine. While there is time to wait, a failing engine is asked again.
+    /// [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) (also if too many wait) or
+    /// [`Closed`](Error::Closed) from the engine; [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost; on
+    /// Redis, [`Unauthorized`](Error::Unauthorized). While there is time to wait, a failing engine is asked again.
     ///
     /// # Cancel safety
     ///

@@ -91,12 +91,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`set_many`](Self::set_many), and [`Encode`](crate::Error::Encode) if one cannot be
+    /// As [`set`](Self::set), and [`Encode`](crate::Error::Encode) if one cannot be
     /// encoded: nothing is written.
     ///
     /// # Cancel safety
     ///
-    /// As [`set_many`](Self::set_many).
+    /// As [`set`](Self::set).
     ///
     /// # Panics
     ///
@@ -120,7 +120,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get_many`](Self::get_many), and [`Decode`](crate::Error::Decode) if one cannot be
+    /// As [`get`](Self::get), and [`Decode`](crate::Error::Decode) if one cannot be
     /// decoded.
     ///
     /// # Cancel safety

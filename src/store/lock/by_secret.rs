@@ -228,8 +228,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong); as
-    /// [`delete`](Self::delete) from the engine.
+    /// [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong).
+    /// [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the engine;
+    /// [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost; on Redis,
+    /// [`Unauthorized`](Error::Unauthorized).
     ///
     /// # Cancel safety
     ///
