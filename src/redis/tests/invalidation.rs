@@ -121,3 +121,38 @@ async fn what_a_crash_left_goes_once_nothing_is_below_it() {
         assert!(round < 10_000, "{:?}", left());
     }
 }
+
+/// The place where a look at a name's ghosts begins must not follow from the place where the name was found.
+#[tokio::test]
+async fn what_a_crash_left_goes_among_names_that_live() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let store = store(&server, false).await;
+    for n in 0..60 {
+        let name = format!("living{n}");
+        store
+            .set(format!("of {name}"), "v")
+            .depends_on([name])
+            .await
+            .unwrap();
+    }
+    let leaves = two_levels(&store).await;
+    let mut crashed = Invalidation::new(&loader, "all");
+    while server.command(&["EXISTS", "cachestore:depend:{all}"]).int() == 1 {
+        assert!(!crashed.step().await);
+    }
+    store
+        .delete_many(leaves.iter().map(String::as_str))
+        .await
+        .unwrap();
+    let ghosts = || server.command(&["SCARD", "cachestore:ghosts:{all}"]).int();
+    assert!(ghosts() > 300);
+    for round in 0.. {
+        store.set("k", "v").depends_on(["name"]).await.unwrap();
+        store.invalidate(["name"]).await.unwrap();
+        if round % 100 == 0 && ghosts() == 0 {
+            break;
+        }
+        assert!(round < 20_000, "{} ghosts are left", ghosts());
+    }
+}
