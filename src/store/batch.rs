@@ -28,7 +28,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get). One key that is refused refuses the call.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One key that is refused refuses the
+    ///   call.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///
@@ -61,9 +67,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). One entry that is refused refuses the call, and nothing is written.
-    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown) also if some of the entries were written and others not:
-    /// more than 512 travel in several requests, which share one `request_timeout`.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). One
+    ///   entry that is refused refuses the call, and nothing is written.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and, on Redis,
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and the server's answer did not come.
+    ///   It is not sent again. It is also the answer if some of the entries were written and others not: more than
+    ///   512 travel in several requests, which share one `request_timeout`.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not write one of the keys.
     ///
     /// # Cancel safety
     ///
@@ -94,9 +107,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`delete`](Self::delete). One key that is refused refuses the call, and nothing is removed.
-    /// More than 512 keys travel in several requests, which share one `request_timeout`:
-    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if some of them may have been carried out and others not.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One key that is refused refuses the
+    ///   call, and nothing is removed.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
+    ///   if the engine failed during the call or the server's answer did not come. It is not sent again. It is
+    ///   also the answer if some of the keys were removed and others not: more than 512 travel in several requests,
+    ///   which share one `request_timeout`.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
     ///
@@ -128,8 +147,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`delete`](Self::delete), and [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100
-    /// years. The call ends by its [`timeout`](Invalidate::timeout), or by `request_timeout`. After
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the names, and
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100 years.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
+    ///   if the engine failed during the call or the server's answer did not come.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
+    ///
+    /// The call ends by its [`timeout`](Invalidate::timeout), or by `request_timeout`. After
     /// [`Timeout`](crate::Error::Timeout), and on Redis [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine
     /// goes on, unless the connection to the server was lost: call again then, and nothing is missed.
     ///
@@ -232,8 +258,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`delete`](Self::delete), and [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100
-    /// years. The call ends by its [`timeout`](Clear::timeout), or by `request_timeout`. After
+    /// * [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100 years.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
+    ///   if the engine failed during the call or the server's answer did not come.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
+    ///
+    /// The call ends by its [`timeout`](Clear::timeout), or by `request_timeout`. After
     /// [`Timeout`](crate::Error::Timeout), and on Redis [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine
     /// goes on, unless the connection to the server was lost: call again then, and nothing is missed.
     ///

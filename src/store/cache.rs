@@ -55,7 +55,7 @@ impl Store {
         self.queue().ask(request::Get { key }).await
     }
 
-    /// As [`get`](Self::get), for a value that is text.
+    /// Returns the value of a key as text, or `None` if there is none.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -67,7 +67,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`Decode`](crate::Error::Decode) if the value is not UTF-8.
+    /// * [`Decode`](crate::Error::Decode) if the value is not UTF-8.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///
@@ -315,7 +321,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///
@@ -345,7 +355,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///

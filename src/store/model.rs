@@ -29,11 +29,21 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), and [`Encode`](crate::Error::Encode) if the model cannot be encoded.
+    /// * [`Encode`](crate::Error::Encode) if the model cannot be encoded.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
+    ///   refused changes nothing.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and, on Redis,
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and the server's answer did not come.
+    ///   It is not sent again.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not write the key.
     ///
     /// # Cancel safety
     ///
-    /// As [`set`](Self::set).
+    /// On the memory engine, a future that is dropped before it is ready has written nothing. On Redis, once polled, the
+    /// write may be made.
     ///
     /// # Panics
     ///
@@ -51,8 +61,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`Decode`](crate::Error::Decode) if the bytes are not such a model.
-    /// They stay as they are.
+    /// * [`Decode`](crate::Error::Decode) if the bytes are not such a model. They stay as they are.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///
@@ -91,12 +106,22 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), and [`Encode`](crate::Error::Encode) if one cannot be
-    /// encoded: nothing is written.
+    /// * [`Encode`](crate::Error::Encode) if one of the models cannot be encoded. Nothing is written then.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys or a dependency,
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). One
+    ///   entry that is refused refuses the call.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine, and, on Redis,
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and the server's answer did not come.
+    ///   It is not sent again. It is also the answer if some of the entries were written and others not: more than
+    ///   512 travel in several requests, which share one `request_timeout`.
+    /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not write one of the keys.
     ///
     /// # Cancel safety
     ///
-    /// As [`set`](Self::set).
+    /// On the memory engine, a future that is dropped before it is ready has written the first 512 entries, or
+    /// twice as many, and so on, or none. On Redis, once polled, some or all of them may be written.
     ///
     /// # Panics
     ///
@@ -120,8 +145,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and [`Decode`](crate::Error::Decode) if one cannot be
-    /// decoded.
+    /// * [`Decode`](crate::Error::Decode) if one of them cannot be decoded.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One key that is refused refuses the
+    ///   call.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///

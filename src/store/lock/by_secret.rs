@@ -26,7 +26,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`lock`](Self::lock).
+    /// * [`LockHeld`](Error::LockHeld) if it is held, or others wait for it.
+    /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
+    ///   [`InvalidTtl`](Error::InvalidTtl) for its arguments.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not take locks.
     ///
     /// # Cancel safety
     ///
@@ -51,7 +56,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`lock`](Self::lock).
+    /// * [`LockHeld`](Error::LockHeld) if another secret holds it, or others wait for it.
+    /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
+    ///   [`InvalidTtl`](Error::InvalidTtl) for its arguments, and [`SecretRequired`](Error::SecretRequired) if the
+    ///   secret is empty or blank.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not take locks.
     ///
     /// # Cancel safety
     ///
@@ -65,7 +76,7 @@ impl Store {
         self.by_secret(self.lock(key).ttl(ttl).secret(secret)).await
     }
 
-    /// As [`write_lock`](Self::write_lock), waiting for the lock for up to `wait`.
+    /// Takes a lock and returns its secret, waiting for the lock for up to `wait`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -154,7 +165,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`release_lock`](Self::release_lock), and [`InvalidTtl`](Error::InvalidTtl).
+    /// * [`LockMismatch`](Error::LockMismatch) if it is held with another secret.
+    /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong),
+    ///   [`SecretRequired`](Error::SecretRequired) and [`InvalidTtl`](Error::InvalidTtl) for its arguments.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not change locks.
     ///
     /// # Cancel safety
     ///
