@@ -71,7 +71,7 @@ impl Near {
         Some(seen)
     }
 
-    /// As [`read`](Self::read), for keys that are read in one step: all are answered or none. `None` counts nothing.
+    /// Reads many keys at one point in time: all are answered or none. `None` counts nothing.
     pub(crate) fn read_all<T>(
         &self,
         keys: &[Key],
@@ -80,7 +80,7 @@ impl Near {
         self.read_all_by(keys, see, Instant::now)
     }
 
-    /// As [`read_all`](Self::read_all). `end` tells the time after the last look.
+    /// Reads many keys. `end` tells the time after the last look, so that tests can choose it.
     fn read_all_by<T>(
         &self,
         keys: &[Key],

@@ -47,7 +47,7 @@ impl<'a> Call<'a> {
         self.begin(operation).await?.wait().await
     }
 
-    /// As [`ask`](Self::ask), for work that may take an engine longer than its turn.
+    /// Sends an operation that may take an engine longer than its turn, and waits for its answer.
     pub(crate) async fn ask_for_long<O: Operation>(&mut self, operation: O) -> Result<O::Answer> {
         if self.queue.stamp == Stamp::TimedWrites {
             // Known, the deadline holds for the answer too.
@@ -56,7 +56,7 @@ impl<'a> Call<'a> {
         self.ask(operation).await
     }
 
-    /// As [`begin`](Self::begin), if there is room for the request now and its answer needs no timer. Otherwise
+    /// Sends an operation at once, if there is room for the request now and its answer needs no timer. Otherwise
     /// drops the operation.
     pub(crate) fn try_begin<O: Operation>(&mut self, operation: O) -> Option<Answer<'a, O::Answer>> {
         if self.queue.is_abroad() {
@@ -146,7 +146,7 @@ impl<T> Answer<'_, T> {
         answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes)))
     }
 
-    /// As [`wait`](Self::wait), for an answer of [`try_begin`](QueueSender::try_begin).
+    /// Polls for an answer of [`try_begin`](QueueSender::try_begin).
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let answer = ready!(Pin::new(&mut self.answer).poll(cx));
         Poll::Ready(answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes))))
