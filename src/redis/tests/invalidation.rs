@@ -94,21 +94,24 @@ async fn what_a_crash_left_is_found_however_long_it_lives() {
     assert_eq!(server.command(&["KEYS", "cachestore:*"]).sorted(), [""; 0]);
 }
 
+/// Leaves the ghosts of an invalidation that crashed half way, with nothing below them any more.
+async fn crash_above_nothing(server: &RedisServer, loader: &Loader, store: &crate::store::Store) {
+    let leaves = two_levels(store).await;
+    let mut crashed = Invalidation::new(loader, "all");
+    while server.command(&["EXISTS", "cachestore:depend:{all}"]).int() == 1 {
+        assert!(!crashed.step().await);
+    }
+    let keys = leaves.iter().map(String::as_str);
+    store.delete_many(keys).await.unwrap();
+}
+
 /// Also where there are more than one look takes.
 #[tokio::test]
 async fn what_a_crash_left_goes_once_nothing_is_below_it() {
     let server = RedisServer::start().await;
     let loader = Loader::new(&server, false);
     let store = store(&server, false).await;
-    let leaves = two_levels(&store).await;
-    let mut crashed = Invalidation::new(&loader, "all");
-    while server.command(&["EXISTS", "cachestore:depend:{all}"]).int() == 1 {
-        assert!(!crashed.step().await);
-    }
-    store
-        .delete_many(leaves.iter().map(String::as_str))
-        .await
-        .unwrap();
+    crash_above_nothing(&server, &loader, &store).await;
     let left = || server.command(&["KEYS", "cachestore:*"]).sorted();
     assert!(left().len() > 400);
     for round in 0.. {
@@ -136,15 +139,7 @@ async fn what_a_crash_left_goes_among_names_that_live() {
             .await
             .unwrap();
     }
-    let leaves = two_levels(&store).await;
-    let mut crashed = Invalidation::new(&loader, "all");
-    while server.command(&["EXISTS", "cachestore:depend:{all}"]).int() == 1 {
-        assert!(!crashed.step().await);
-    }
-    store
-        .delete_many(leaves.iter().map(String::as_str))
-        .await
-        .unwrap();
+    crash_above_nothing(&server, &loader, &store).await;
     let ghosts = || server.command(&["SCARD", "cachestore:ghosts:{all}"]).int();
     assert!(ghosts() > 300);
     for round in 0.. {
