@@ -5,6 +5,7 @@ mod cache;
 mod chunks;
 mod counter;
 mod entry;
+mod lifetime;
 mod load;
 mod lock;
 mod model;
