@@ -43,7 +43,7 @@ fn main() {
     for name in TRACES {
         let trace = runtime.block_on(Trace::read(&folder.join(format!("{name}.txt.gz"))));
         for percent in PERCENT {
-            let capacity = trace.footprint * percent / 100;
+            let capacity = trace.distinct_bytes * percent / 100;
             let hits = [
                 runtime.block_on(ours(&trace, capacity)),
                 moka(&trace, capacity),
@@ -83,7 +83,7 @@ struct Trace {
     /// What the store counts for an entry, by the length of its value.
     weights: Vec<u32>,
     /// The weights of all distinct keys together.
-    footprint: u64,
+    distinct_bytes: u64,
 }
 
 impl Trace {
@@ -110,12 +110,12 @@ impl Trace {
         for access in &accesses {
             last[access.key as usize] = access.len;
         }
-        let footprint = last.iter().map(|len| u64::from(weights[*len])).sum();
+        let distinct_bytes = last.iter().map(|len| u64::from(weights[*len])).sum();
         Self {
             accesses,
             keys,
             weights,
-            footprint,
+            distinct_bytes,
         }
     }
 
@@ -186,7 +186,7 @@ impl quick_cache::Weighter<u32, u32> for Weight {
 }
 
 fn quick_cache(trace: &Trace, capacity: u64) -> usize {
-    let items = capacity * trace.keys.len() as u64 / trace.footprint;
+    let items = capacity * trace.keys.len() as u64 / trace.distinct_bytes;
     let items = usize::try_from(items).unwrap().max(1);
     // The form of one shard: many would each have too little room in the small caches.
     let mut cache = quick_cache::unsync::Cache::with_weighter(items, capacity, Weight);

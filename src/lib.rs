@@ -132,6 +132,8 @@
 
 mod actor;
 mod codec;
+#[cfg(doctest)]
+mod compile_fail;
 mod config;
 mod engine;
 mod engines;
@@ -139,20 +141,17 @@ mod envelope;
 mod error;
 #[cfg(feature = "testing")]
 mod faults;
-mod footprint;
 mod key;
 mod load;
 mod lock;
 mod memory;
-#[cfg(doctest)]
-mod mistakes;
 mod near;
+mod prehashed;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub mod redis;
 mod request;
 mod secret;
-mod spread;
 mod stats;
 mod store;
 mod supervisor;
@@ -161,6 +160,7 @@ mod supervisor;
 pub mod testing;
 mod ttl;
 mod value;
+mod weigher;
 
 pub use bytes::Bytes;
 /// The [`kameo`](https://docs.rs/kameo) crate, re-exported: its actors take locks by

@@ -7,6 +7,7 @@
 //!
 //! What can be asked is the [`table`]. A request is one of its operations and the reply to it.
 
+mod correlated;
 mod lease;
 mod lock;
 mod notification;
@@ -15,13 +16,13 @@ mod progress;
 mod raw;
 mod reply;
 mod table;
-mod tagged;
 mod write;
 
 use std::fmt;
 
 use compact_str::CompactString;
 
+pub(crate) use self::correlated::{CorrelatedReply, Outcome};
 pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, PREFIX, Token};
 pub(crate) use self::lock::{LockAction, LockAnswer, LockStep};
 pub(crate) use self::notification::{Notification, Notifications, Subject, Subscription};
@@ -30,7 +31,6 @@ pub(crate) use self::progress::Progress;
 pub(crate) use self::raw::{RawAnswer, RawCommand};
 pub(crate) use self::reply::Reply;
 pub(crate) use self::table::*;
-pub(crate) use self::tagged::{Outcome, TaggedReply};
 use self::write::bytes_of;
 pub(crate) use self::write::{Condition, Names, Write};
 use crate::error::Error;

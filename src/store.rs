@@ -10,10 +10,10 @@ mod load;
 mod lock;
 mod model;
 mod names;
-#[cfg(feature = "redis")]
-mod native;
 mod near;
 mod options;
+#[cfg(feature = "redis")]
+mod raw;
 mod reads;
 mod scan;
 mod sweep;
@@ -45,7 +45,6 @@ use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
 use crate::engines;
 use crate::error::{Error, Phase, Result};
-use crate::footprint::Limits;
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::load as loading;
 use crate::lock as locking;
@@ -53,6 +52,7 @@ use crate::near::{Near, near};
 use crate::request;
 use crate::stats::Stats;
 use crate::supervisor::{Plan, Supervisor};
+use crate::weigher::Limits;
 
 /// A cache store: a cheap handle to an engine.
 ///

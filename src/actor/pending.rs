@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::actor::queue::{EngineFailed, QueueSender, Refused};
 use crate::error::{Cause, Error, Result};
-use crate::request::{Operation, Outcome, Reply, Request, TaggedReply};
-use crate::spread::Map;
+use crate::prehashed::Map;
+use crate::request::{CorrelatedReply, Operation, Outcome, Reply, Request};
 
 type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
@@ -47,7 +47,7 @@ impl<About, Answer> PendingRequests<About, Answer> {
         self.numbers += 1;
         let number = self.numbers;
         self.asked.insert(number, about);
-        let reply = TaggedReply::new(self.answer_to.clone(), number);
+        let reply = CorrelatedReply::new(self.answer_to.clone(), number);
         let request = operation.into_request(Reply::Actor(reply));
         if !self.is_held_up() {
             match self.engine.try_send(request) {

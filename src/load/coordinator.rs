@@ -29,10 +29,10 @@ use crate::actor::queue::QueueSender;
 use crate::actor::{Alarm, Step, Turns, contained, poll_turn};
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
+use crate::prehashed::Map;
 use crate::request::{
     Lease, LeaseAction, LeaseAnswer, Names, Notification, Notifications, Subject, Subscription, Token, Write,
 };
-use crate::spread::Map;
 
 /// The most loads, and the most who wait for them.
 #[derive(Debug, Clone, Copy)]

@@ -17,7 +17,7 @@ use self::failures::Failures;
 use super::policy::Seen;
 use crate::error::Error;
 use crate::key::Key;
-use crate::spread::{Map, Set};
+use crate::prehashed::{Map, Set};
 
 /// A load's number, which its caller chose. No two are the same.
 pub(crate) type LoadId = u64;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use self::clock::Due;
 use self::line::{Head, Line, Place};
 use super::name::Name;
-use crate::spread::Map;
+use crate::prehashed::Map;
 
 /// A waiter's number, which its caller chose. No two are the same.
 pub(crate) type Waiter = u64;

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use super::guard::Release;
 use super::name::Name;
 use crate::error::{Cause, Error, Phase, Result};
+use crate::prehashed::Map;
 use crate::request::LockAnswer;
 use crate::secret::Secret;
-use crate::spread::Map;
 
 /// The shortest and the longest pause before a release is made again. It doubles each time.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

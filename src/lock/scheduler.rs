@@ -38,9 +38,9 @@ use crate::actor::inbox::Received;
 use crate::actor::queue::QueueSender;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::error::{Error, Result};
+use crate::prehashed::Map;
 use crate::request::{LockAction, LockAnswer, Notification, Notifications, Subject, Subscription};
 use crate::secret::Secret;
-use crate::spread::Map;
 
 /// How much longer than a request may take its answer is waited for at the end.
 const GRACE: Duration = Duration::from_millis(50);

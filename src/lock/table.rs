@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use super::name::Name;
+use crate::prehashed::Map;
 use crate::request::{LockAction, LockAnswer};
 use crate::secret::Secret;
-use crate::spread::Map;
 
 /// As many are held before those are looked for whose time is over.
 const FEW: usize = 64;

@@ -2,7 +2,7 @@
 //! lock, so that a server that has lost its own memory gives a higher one. Pure.
 
 use super::name::Name;
-use crate::spread::Map;
+use crate::prehashed::Map;
 
 /// As many locks are remembered at least, and twice as many at most.
 const FEW: usize = 16_384;

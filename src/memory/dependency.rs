@@ -10,8 +10,8 @@ mod tombstone;
 
 use super::index::Index;
 use super::slab::{NONE, Slab, Slot};
-use crate::footprint;
 use crate::key::Key;
+use crate::weigher;
 
 /// A name in the graph.
 pub(crate) type NameId = u32;
@@ -149,7 +149,7 @@ impl Dependencies {
                 sibling: head,
             });
             self.link(edge);
-            self.bytes += footprint::EDGE;
+            self.bytes += weigher::EDGE;
             head = edge;
         }
         head
@@ -282,7 +282,7 @@ impl Dependencies {
     }
 
     fn cost(key: &Key) -> usize {
-        footprint::NAME + footprint::block(key.heap_bytes())
+        weigher::NAME + weigher::block(key.heap_bytes())
     }
 
     fn find(&self, key: &Key) -> Option<NameId> {
@@ -316,7 +316,7 @@ impl Dependencies {
         while edge != NONE {
             self.unlink(edge);
             let Edge { name, sibling, .. } = self.edges.remove(edge);
-            self.bytes -= footprint::EDGE;
+            self.bytes -= weigher::EDGE;
             self.spend();
             let Name {
                 dependents,

@@ -67,7 +67,7 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn spread(slot: Slot) -> u64 {
+    fn scatter(slot: Slot) -> u64 {
         u64::from(slot)
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
             .rotate_left(17)
@@ -77,16 +77,16 @@ mod tests {
     fn finds_what_was_put_in_and_shrinks_when_it_goes() {
         let mut index = Index::new();
         for slot in 0..200_000 {
-            index.insert(spread(slot), slot, spread);
+            index.insert(scatter(slot), slot, scatter);
         }
-        assert!((0..200_000).all(|slot| index.find(spread(slot), |s| s == slot) == Some(slot)));
+        assert!((0..200_000).all(|slot| index.find(scatter(slot), |s| s == slot) == Some(slot)));
         let full = index.capacity();
         for slot in 100..200_000 {
-            index.remove(spread(slot), slot, spread);
+            index.remove(scatter(slot), slot, scatter);
         }
         assert_eq!(index.len(), 100);
         assert!(index.capacity() < full / 4, "{} of {full}", index.capacity());
-        assert!((0..100).all(|slot| index.find(spread(slot), |s| s == slot) == Some(slot)));
-        assert_eq!(index.find(spread(500), |s| s == 500), None);
+        assert!((0..100).all(|slot| index.find(scatter(slot), |s| s == slot) == Some(slot)));
+        assert_eq!(index.find(scatter(500), |s| s == 500), None);
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::dependency::{Dependencies, EdgeId, LeaseId};
 use super::expiry::Moment;
 use crate::key::Key;
+use crate::prehashed::Map;
 use crate::request::Token;
-use crate::spread::Map;
 
 /// The leases of one store.
 #[derive(Debug, Default)]

@@ -152,7 +152,7 @@ impl Sketch {
     /// Forgets the last line; its keys fall back to the line it was split from.
     fn shrink(&mut self) {
         self.lines -= 1;
-        // A spare chunk stays, so a size that goes up and down does not allocate each time.
+        // An unused chunk stays, so a size that goes up and down does not allocate each time.
         if self.lines + 2 * CHUNK_LINES <= self.chunks.len() * CHUNK_LINES {
             self.chunks.pop();
         }

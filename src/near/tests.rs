@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::footprint;
 use crate::key::{KeyMaker, Namespace};
+use crate::weigher;
 
 fn keys() -> impl Fn(&str) -> Key {
     let maker = KeyMaker::new(1000, false);
@@ -148,7 +148,7 @@ proptest! {
             let expected = model.get(&name).map(|entry| entry.value().clone());
             prop_assert_eq!(near.read(&this, |value, _| value.clone()), expected);
             prop_assert_eq!(writer.len(), model.len());
-            let bytes: usize = model.values().map(|entry| footprint::near(entry.key())).sum();
+            let bytes: usize = model.values().map(|entry| weigher::near(entry.key())).sum();
             prop_assert_eq!(writer.bytes(), bytes);
         }
         let seen: Vec<_> = (0..writer.len()).filter_map(|_| writer.next_in_turn()).collect();

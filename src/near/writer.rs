@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Near, NearEntry};
-use crate::footprint;
 use crate::key::Key;
 use crate::value::Value;
+use crate::weigher;
 
 /// Longer values are not near: a copy of them costs more than the way to the engine.
 const LONGEST: usize = 64 * 1024;
@@ -53,18 +53,18 @@ impl NearWriter {
 
     /// Whether an entry may be near at all.
     pub(crate) fn takes(&self, key: &Key, value: &Value) -> bool {
-        value.len() <= LONGEST && footprint::near(key) <= self.capacity
+        value.len() <= LONGEST && weigher::near(key) <= self.capacity
     }
 
     pub(crate) fn has_room_for(&self, key: &Key) -> bool {
-        self.bytes + footprint::near(key) <= self.capacity
+        self.bytes + weigher::near(key) <= self.capacity
     }
 
     /// Lets readers find an entry that they did not find, until it is `due` by the engine's time.
     pub(crate) fn publish(&mut self, key: Key, value: Value, due: Option<Duration>) -> Arc<NearEntry> {
         // A time that the clock does not reach is none.
         let due = due.and_then(|due| self.origin.checked_add(due));
-        self.bytes += footprint::near(&key);
+        self.bytes += weigher::near(&key);
         // There are far fewer entries than that: each takes over a hundred bytes.
         let seat = self.entries.len() as u32;
         let entry = Arc::new(NearEntry::new(key, value, due, seat));
@@ -76,7 +76,7 @@ impl NearWriter {
     /// Readers that begin from now on do not find the entry.
     pub(crate) fn retract(&mut self, entry: &Arc<NearEntry>) {
         self.near.remove(entry);
-        self.bytes -= footprint::near(entry.key());
+        self.bytes -= weigher::near(entry.key());
         let seat = entry.seat();
         self.entries.swap_remove(seat);
         if let Some(moved) = self.entries.get(seat) {

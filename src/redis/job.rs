@@ -7,8 +7,8 @@ use super::exchange::Way;
 use super::script::By;
 use super::walk::Walk;
 use crate::actor::queue::Room;
+use crate::prehashed::Map;
 use crate::request::{EntryRequest, Keys};
-use crate::spread::Map;
 
 /// What is to be done.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::job::Job;
 use super::link::Link;
-use crate::spread::Set;
+use crate::prehashed::Set;
 use crate::stats::Stats;
 
 /// The part of a call's time after which an answer is late.

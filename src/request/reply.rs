@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::TaggedReply;
+use super::CorrelatedReply;
 use crate::error::Result;
 
 /// Where the answer to one request goes.
@@ -13,7 +13,7 @@ pub(crate) enum Reply<T> {
     /// A caller who waits for this answer alone.
     Caller(oneshot::Sender<Result<T>>),
     /// An actor that has many questions under way.
-    Actor(TaggedReply<T>),
+    Actor(CorrelatedReply<T>),
 }
 
 impl<T> Reply<T> {

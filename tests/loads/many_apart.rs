@@ -69,11 +69,11 @@ async fn a_failure_is_that_of_all_its_keys() {
     );
 }
 
-/// Of one call, one key may be fresh, one stale, one a stand-in, one gone.
+/// Of one call, one key may be fresh, one stale, one a stale candidate, one gone.
 #[tokio::test(start_paused = true)]
 async fn each_key_has_its_own_age() {
     let (store, clock) = (memory().await, Clock::new());
-    for (key, at) in [("gone", 0), ("spare", 10), ("stale", 20), ("fresh", 30)] {
+    for (key, at) in [("gone", 0), ("older", 10), ("stale", 20), ("fresh", 30)] {
         clock.at(secs(at)).await;
         let load = store
             .get_or_load(key, || async { Ok::<u32, String>(1) })
@@ -85,22 +85,22 @@ async fn each_key_has_its_own_age() {
     }
     clock.at(secs(39)).await;
     let asked = Asked::default();
-    let keys = ["fresh", "stale", "spare"];
+    let keys = ["fresh", "stale", "older"];
     let load = store.get_or_load_many(keys, asked.fails());
     let load = load
         .stale_while_revalidate(secs(10))
         .stale_if_error(secs(20))
         .await;
-    assert_eq!(sorted(load), expected([("fresh", 1), ("spare", 1), ("stale", 1)]));
+    assert_eq!(sorted(load), expected([("fresh", 1), ("older", 1), ("stale", 1)]));
     settled().await;
-    assert_eq!(asked.calls(), [["spare", "stale"]], "one call for both");
+    assert_eq!(asked.calls(), [["older", "stale"]], "one call for both");
     assert_eq!(store.stats().await.unwrap().stale_answers, 2);
     let load = store
         .get_or_load_many(["fresh", "gone"], asked.fails())
         .stale_if_error(secs(20))
         .await;
     assert!(matches!(load, Err(LoadError::Loader(_))), "{load:?}");
-    let load = store.get_or_load_many(["fresh", "stale", "spare", "gone"], asked.gives(2));
+    let load = store.get_or_load_many(["fresh", "stale", "older", "gone"], asked.gives(2));
     let load = load
         .retry_after(Duration::ZERO)
         .stale_while_revalidate(secs(10))
@@ -108,7 +108,7 @@ async fn each_key_has_its_own_age() {
         .await;
     assert_eq!(
         sorted(load),
-        expected([("fresh", 1), ("gone", 2), ("spare", 2), ("stale", 1)])
+        expected([("fresh", 1), ("gone", 2), ("older", 2), ("stale", 1)])
     );
     settled().await;
     let load = store.get_or_load_many(["stale"], asked.gives(3)).await;
@@ -117,7 +117,7 @@ async fn each_key_has_its_own_age() {
         expected([("stale", 2)]),
         "it was loaded in the background"
     );
-    assert_eq!(asked.calls()[2..], [["gone", "spare", "stale"]]);
+    assert_eq!(asked.calls()[2..], [["gone", "older", "stale"]]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,7 +358,7 @@ async fn a_joiner_of_a_value_that_does_not_decode_is_told_so() {
 #[tokio::test(start_paused = true)]
 async fn an_outcome_of_many_is_that_of_each_of_its_keys() {
     let (store, loaders, asked, clock) = (memory().await, Loaders::new(), Asked::default(), Clock::new());
-    for (key, at) in [("spare", 0), ("stale", 10), ("fresh", 20)] {
+    for (key, at) in [("older", 0), ("stale", 10), ("fresh", 20)] {
         clock.at(secs(at)).await;
         let load = store.get_or_load(key, loaders.at_once(1)).ttl(secs(10));
         load.stale_if_error(secs(30)).await.unwrap();
@@ -387,9 +387,9 @@ async fn an_outcome_of_many_is_that_of_each_of_its_keys() {
     assert_eq!(of(&all["plain"]), (1, Origin::Fresh, Duration::ZERO, None));
     settled().await;
     assert_eq!(asked.calls(), [["stale"]], "it is loaded in the background");
-    let all = many(["spare", "stale", "plain"], Box::new(asked.fails())).await;
+    let all = many(["older", "stale", "plain"], Box::new(asked.fails())).await;
     assert_eq!(
-        of(&all["spare"]),
+        of(&all["older"]),
         (1, Origin::Stale, secs(25), Some(Duration::ZERO))
     );
     // One is loaded, one joins, and one is changed while it is loaded.

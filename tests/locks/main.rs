@@ -12,7 +12,7 @@ mod harness;
 #[path = "../support/log.rs"]
 mod log;
 mod moved;
-mod news;
+mod notifications;
 mod refused;
 mod replies;
 mod runtimes;

@@ -77,7 +77,7 @@ async fn a_loss_and_its_recovery_are_told_once_each() {
     });
     assert!(eventually(ms(5000), || proxy.accepted() >= 2).await);
     store.ping().await.unwrap();
-    assert!(log.warnings(&[]).is_empty(), "opening is no news: {log:?}");
+    assert!(log.warnings(&[]).is_empty(), "opening is not logged: {log:?}");
 
     proxy.down().await;
     let connections = ["purpose=\"requests\"", "purpose=\"notifications\""];

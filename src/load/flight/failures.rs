@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::key::Key;
-use crate::spread::Map;
+use crate::prehashed::Map;
 
 /// The most keys that are remembered. Beyond that, the one that failed longest ago is forgotten.
 pub(super) const MOST: usize = 4096;

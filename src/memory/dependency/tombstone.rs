@@ -10,7 +10,7 @@
 //! meanwhile: what is kept too long has no dependents that are alive.
 
 use super::{Dependencies, Dependent, Edge, EdgeId, NONE, NameId};
-use crate::spread::Set;
+use crate::prehashed::Set;
 
 /// How much the removals of one turn may do, half a millisecond's worth: edges looked at or cut, and names
 /// forgotten.

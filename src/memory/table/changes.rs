@@ -9,9 +9,9 @@ use super::super::slab::{NONE, Slot};
 use super::Table;
 use super::entry::Entry;
 use super::gate::{Change, Told};
-use crate::footprint;
 use crate::key::Key;
 use crate::value::Value;
+use crate::weigher;
 
 /// Why an entry leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Table {
             table.bytes -= table.entries[slot].bytes();
             if table.entries[slot].seat != NO_SEAT {
                 table.expiry.remove(table.entries[slot].seat, &mut table.entries);
-                table.bytes -= footprint::DEADLINE;
+                table.bytes -= weigher::DEADLINE;
             }
             let hash = table.entries[slot].key.hash();
             let entries = &table.entries;
@@ -106,11 +106,11 @@ impl Table {
                 (NO_SEAT, Moment::NEVER) => {}
                 (NO_SEAT, due) => {
                     table.expiry.insert(slot, due, &mut table.entries);
-                    table.bytes += footprint::DEADLINE;
+                    table.bytes += weigher::DEADLINE;
                 }
                 (seat, Moment::NEVER) => {
                     table.expiry.remove(seat, &mut table.entries);
-                    table.bytes -= footprint::DEADLINE;
+                    table.bytes -= weigher::DEADLINE;
                 }
                 // A deadline that moves away is moved in the heap when its old time has come: most
                 // writes renew a deadline, few let it come.

@@ -5,9 +5,9 @@ use super::super::eviction::{Node, Nodes};
 use super::super::expiry::{Moment, Seats};
 use super::super::held::Held;
 use super::super::slab::{Slab, Slot};
-use crate::footprint;
 use crate::key::Key;
 use crate::value::Value;
+use crate::weigher;
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -32,7 +32,7 @@ impl Entry {
 
     /// Its bytes but for its deadline and its edges, which are counted where they come and go.
     pub(super) fn bytes(&self) -> usize {
-        footprint::ENTRY + footprint::payload(&self.key, self.value().len())
+        weigher::ENTRY + weigher::payload(&self.key, self.value().len())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::expiry::{Moment, NO_SEAT};
 use super::{Entry, Table};
-use crate::footprint;
+use crate::weigher;
 
 impl Table {
     /// # Panics
@@ -22,10 +22,10 @@ impl Table {
             assert_eq!(found, Some(&entry.key), "an entry is found by its key");
         }
         let bytes: usize = entries.iter().map(|entry| entry.bytes()).sum();
-        assert_eq!(self.bytes, bytes + timed * footprint::DEADLINE);
+        assert_eq!(self.bytes, bytes + timed * weigher::DEADLINE);
         self.dependencies.check();
         let (names, edges, tombstones) = self.dependencies.sizes();
         assert!(tombstones <= names, "a tombstone is a name");
-        assert!(self.dependencies.bytes() >= names * footprint::NAME + edges * footprint::EDGE);
+        assert!(self.dependencies.bytes() >= names * weigher::NAME + edges * weigher::EDGE);
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::super::expiry::Moment;
 use super::Keys;
-use crate::footprint;
 use crate::key::Key;
 use crate::ttl::{Ttl, whole_millis};
 use crate::value::Value;
+use crate::weigher;
 
 /// How many keys there are. Few keys meet often: most faults of a graph show with five to eight.
 pub(super) const KEYS: usize = 9;
@@ -216,16 +216,16 @@ impl Model {
         let entries: usize = members(self.held)
             .map(|key| {
                 let Held { value, due } = &self.entries[key];
-                let deadline = if due.is_some() { footprint::DEADLINE } else { 0 };
-                footprint::ENTRY + footprint::payload(universe.key(key), value.len()) + deadline
+                let deadline = if due.is_some() { weigher::DEADLINE } else { 0 };
+                weigher::ENTRY + weigher::payload(universe.key(key), value.len()) + deadline
             })
             .sum();
         let edges: u32 = self.derived_from.iter().map(|names| names.count_ones()).sum();
         let named = self.derived_from.iter().fold(0, |set, names| set | names);
         let names: usize = members(named)
-            .map(|name| footprint::NAME + footprint::block(universe.key(name).heap_bytes()))
+            .map(|name| weigher::NAME + weigher::block(universe.key(name).heap_bytes()))
             .sum();
-        entries + names + edges as usize * footprint::EDGE
+        entries + names + edges as usize * weigher::EDGE
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::{Link, State};
 use crate::key::Key;
+use crate::prehashed::Set;
 use crate::redis::reply;
 use crate::request::Keys;
-use crate::spread::Set;
 
 impl Link {
     /// Whether something that is waiting or under way touches one of these keys.

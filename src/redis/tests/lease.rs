@@ -3,12 +3,12 @@
 use super::loader::{self, LONG, Loader, RedisServer, kept, store};
 use super::*;
 use crate::request::{
-    Aged, GetAged, GetManyAged, Lease, LeaseAction, LeaseAnswer, Names, TaggedReply, Token,
+    Aged, CorrelatedReply, GetAged, GetManyAged, Lease, LeaseAction, LeaseAnswer, Names, Token,
 };
 
 fn lease(action: LeaseAction) -> (Job, impl FnMut() -> Option<Result<LeaseAnswer>>) {
     let (to, mut answers) = tokio::sync::mpsc::unbounded_channel();
-    let reply = TaggedReply::new(to, 0);
+    let reply = CorrelatedReply::new(to, 0);
     let step = Box::new(action);
     let job = job_of(Lease { step }, Reply::Actor(reply));
     (job, move || answers.try_recv().ok()?.1)

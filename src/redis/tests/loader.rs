@@ -13,7 +13,9 @@ use crate::config::{Config, EngineConfig, RedisConfig};
 use crate::error::Result;
 use crate::key::Key;
 use crate::redis::engine::{RedisEngine, Setup};
-use crate::request::{Lease, LeaseAction, LeaseAnswer, Names, Operation, Reply, TaggedReply, Token, Write};
+use crate::request::{
+    CorrelatedReply, Lease, LeaseAction, LeaseAnswer, Names, Operation, Reply, Token, Write,
+};
 use crate::store::Store;
 use crate::value::Value;
 
@@ -78,7 +80,7 @@ impl Loader {
     pub(super) async fn step(&self, action: LeaseAction) -> Result<LeaseAnswer> {
         let (to, mut answers) = mpsc::unbounded_channel();
         let step = Box::new(action);
-        let request = Lease { step }.into_request(Reply::Actor(TaggedReply::new(to, 0)));
+        let request = Lease { step }.into_request(Reply::Actor(CorrelatedReply::new(to, 0)));
         self.queue.send(request).await.unwrap();
         answers.recv().await.unwrap().1.unwrap()
     }

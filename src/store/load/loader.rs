@@ -15,7 +15,7 @@ use super::plan::Plan;
 use crate::actor::contained;
 use crate::key::Key;
 use crate::load::{AnyLoader, Failure, SharedError};
-use crate::spread::Map;
+use crate::prehashed::Map;
 
 /// A loader: a closure that gives one value, or those of many keys.
 ///

@@ -16,7 +16,7 @@ use crate::key::Key;
 use crate::load::{
     Answer, AnyLoader, Failure, Fate, LoadError, Loaded, Made, Origin, Seen, Verdict, Waiting, Wish,
 };
-use crate::spread::Map;
+use crate::prehashed::Map;
 
 /// The values of a call. A key is left out if the loader had nothing for it.
 pub(super) type Values<T> = Vec<(Key, Loaded<T>)>;

@@ -9,12 +9,12 @@ use super::options::TtlFor;
 use crate::actor::contained;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::footprint::Limits;
 use crate::key::Key;
 use crate::load::{Failure, Form, Made, head, jittered};
 use crate::request::Names;
 use crate::ttl::Ttl;
 use crate::value::Value;
+use crate::weigher::Limits;
 
 /// Makes stored values of loaded ones. It goes with the loader.
 pub(super) struct Seal<T> {

@@ -283,7 +283,7 @@ impl RedisServer {
 
     /// Everything the server executes from now on.
     pub(crate) fn monitor(&self) -> Monitor {
-        let asker = self.client();
+        let marker = self.client();
         let mut stream = self.client();
         assert_eq!(
             stream.try_command(&["MONITOR"]).expect("a reply"),
@@ -291,7 +291,7 @@ impl RedisServer {
         );
         Monitor {
             stream,
-            asker,
+            marker,
             asked: 0,
         }
     }
@@ -399,7 +399,7 @@ impl Seen {
 #[derive(Debug)]
 pub(crate) struct Monitor {
     stream: Client,
-    asker: Client,
+    marker: Client,
     asked: u64,
 }
 
@@ -410,7 +410,7 @@ impl Monitor {
         // shown all before.
         self.asked += 1;
         let end = format!("end-of-the-monitor-{}", self.asked);
-        self.asker.try_command(&["ECHO", &end]).expect("a reply");
+        self.marker.try_command(&["ECHO", &end]).expect("a reply");
         let mut seen = Vec::new();
         loop {
             let line = self.stream.line().expect("a line of MONITOR");

@@ -1,4 +1,4 @@
-//! Replies of one asker that has many questions under way.
+//! Correlated replies: an actor that has many pending requests gets all answers over one channel.
 
 use tokio::sync::mpsc;
 
@@ -10,12 +10,12 @@ pub(crate) type Outcome<T> = Option<Result<T>>;
 /// Where the answer to one of an actor's questions goes: a channel that the actor has for all of them, in
 /// which this one is known by its number. A reply that is dropped says so.
 #[derive(Debug)]
-pub(crate) struct TaggedReply<T> {
+pub(crate) struct CorrelatedReply<T> {
     to: Option<mpsc::UnboundedSender<(u64, Outcome<T>)>>,
     number: u64,
 }
 
-impl<T> TaggedReply<T> {
+impl<T> CorrelatedReply<T> {
     pub(crate) fn new(to: mpsc::UnboundedSender<(u64, Outcome<T>)>, number: u64) -> Self {
         Self { to: Some(to), number }
     }
@@ -29,7 +29,7 @@ impl<T> TaggedReply<T> {
     }
 }
 
-impl<T> Drop for TaggedReply<T> {
+impl<T> Drop for CorrelatedReply<T> {
     fn drop(&mut self) {
         if let Some(to) = self.to.take() {
             let _ = to.send((self.number, None));

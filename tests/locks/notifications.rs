@@ -43,7 +43,7 @@ async fn one_connection_subscribed_to_what_is_waited_for() {
     assert_eq!(
         server.connections().len(),
         2,
-        "none for news, until somebody waits"
+        "no connection for notifications until somebody waits"
     );
     let guards = [
         holder.lock("a").ttl(TTL).await.unwrap(),
@@ -103,12 +103,12 @@ async fn a_lock_with_one_waiter_at_a_time_costs_three_commands() {
     assert_eq!(calls(&server, &["subscribe"]), 2, "once for each");
 }
 
-/// While a channel lingers, news of it can be faster than the refusal of the next who asks.
+/// While a channel lingers, its notification can be faster than the refusal of the next question.
 #[tokio::test]
 async fn a_lingering_channel_misses_nothing() {
     let server = RedisServer::start().await;
-    let (holder, news) = (open(&server.url()).await, Proxy::start(server.address(), 3).await);
-    let store = open(&news.url()).await;
+    let (holder, proxy) = (open(&server.url()).await, Proxy::start(server.address(), 3).await);
+    let store = open(&proxy.url()).await;
     let guard = holder.lock("k").ttl(TTL).await.unwrap();
     let waiter = wait(&store, "k");
     sleep(50 * MS).await;
@@ -116,7 +116,7 @@ async fn a_lingering_channel_misses_nothing() {
     waiter.await.unwrap().unwrap().release().await.unwrap();
     for direction in [Direction::Up, Direction::Down] {
         let (delay, jitter) = (5 * MS, 5 * MS);
-        news.add(direction, Toxic::Latency { delay, jitter });
+        proxy.add(direction, Toxic::Latency { delay, jitter });
     }
     for round in 0..100 {
         let guard = holder.lock("k").ttl(TTL).await.unwrap();

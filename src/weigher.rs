@@ -1,4 +1,4 @@
-//! What things cost in memory. The handle refuses by it, the memory engine accounts by it.
+//! The weigher: what entries cost in memory. Handles refuse too large writes by it, and the memory engine accounts by it.
 //!
 //! The figures follow the allocator that most programs have (glibc's malloc: 8 bytes of header,
 //! blocks in steps of 16, at least 32) and are held against a counting allocator by

@@ -1,4 +1,4 @@
-//! Mistakes that do not compile: what the types forbid.
+//! Compile-fail tests: what the types forbid.
 //!
 //! A write that nobody awaits is never made, and the compiler says so:
 //!
@@ -56,7 +56,7 @@
 //! }
 //! ```
 //!
-//! Without the mistake, all of it compiles:
+//! The correct forms compile:
 //!
 //! ```
 //! #![deny(unused_must_use)]
