@@ -65,7 +65,7 @@ fn main() {
         ("many", many),
         ("large", behind_large),
         ("clear", clear),
-        ("tied", tied),
+        ("dependent", dependent),
     ];
     for (_, measure) in all.into_iter().filter(|(name, _)| support::is_wanted(name)) {
         for flavor in Flavor::BOTH {
@@ -597,7 +597,7 @@ fn clear(_: &Bench, flavor: Flavor, tables: &mut Tables) {
 
 /// What a dependency costs each write of 256 tasks, and each entry in the server's memory: entries that live for an hour,
 /// with one of a thousand names each, beside the same without.
-fn tied(_: &Bench, flavor: Flavor, tables: &mut Tables) {
+fn dependent(_: &Bench, flavor: Flavor, tables: &mut Tables) {
     let runtime = flavor.runtime().unwrap();
     let entries = sized(1_000_000, 10_240);
     let server = runtime.block_on(RedisServer::start());
@@ -622,12 +622,12 @@ fn tied(_: &Bench, flavor: Flavor, tables: &mut Tables) {
             nanos_of(served) / calls,
         ])
     });
-    let [tied, plain] = &memory;
+    let [dependent, plain] = &memory;
     tables.ratios.row([
         format!("{what}: memory of the server"),
-        format!("{:.0} MB", tied.median() / 1e6),
+        format!("{:.0} MB", dependent.median() / 1e6),
         format!("no name {:.0} MB", plain.median() / 1e6),
-        format!("{:.2}", tied.ratio(plain)),
+        format!("{:.2}", dependent.ratio(plain)),
     ]);
     runtime.block_on(store.close()).unwrap();
 }
@@ -635,7 +635,7 @@ fn tied(_: &Bench, flavor: Flavor, tables: &mut Tables) {
 /// Tasks that write at once.
 const TASKS: usize = 256;
 
-async fn write(store: &Store, entries: usize, tied: bool) -> Vec<f64> {
+async fn write(store: &Store, entries: usize, dependent: bool) -> Vec<f64> {
     let share = entries / TASKS;
     let tasks = (0..TASKS).map(|task| {
         let store = store.clone();
@@ -644,7 +644,7 @@ async fn write(store: &Store, entries: usize, tied: bool) -> Vec<f64> {
             for number in task * share..(task + 1) * share {
                 let began = Instant::now();
                 let set = store.set(key(number), VALUE).ttl(Duration::from_secs(3600));
-                if tied {
+                if dependent {
                     let name = format!("name:{}", number % 1000);
                     set.depends_on(name).await.unwrap();
                 } else {

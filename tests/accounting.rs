@@ -271,7 +271,7 @@ fn a_refused_value_evicts_nothing() {
             "a value that is there stays"
         );
         assert!(
-            too_large(store.set("tied", "").depends_on(names()).await),
+            too_large(store.set("dependent", "").depends_on(names()).await),
             "dependencies take room too"
         );
         assert!(too_large(

@@ -116,9 +116,13 @@ async fn everything(store: &Store, shown: &mut Texts) {
     shown.debug(&Value::from(value("")));
     shown.debug(&store.scan("k"));
     store.set("k", value("1")).await.unwrap();
-    store.set("tied", value("1")).depends_on(["d"]).await.unwrap();
+    store
+        .set("dependent", value("1"))
+        .depends_on(["d"])
+        .await
+        .unwrap();
     store.get("k").await.unwrap();
-    store.get_many(["k", "tied", "absent"]).await.unwrap();
+    store.get_many(["k", "dependent", "absent"]).await.unwrap();
     store
         .set_many([("a", value("1")), ("b", value("2"))])
         .ttl(ms(60_000))
@@ -313,7 +317,10 @@ async fn nothing_secret_is_shown() {
                 "compare_and_set",
                 store.compare_and_set("k", value("a"), value("b")).await.map(drop),
             );
-            shown.any("set, tied", store.set("k", value("tied")).depends_on(["d"]).await);
+            shown.any(
+                "set, dependent",
+                store.set("k", value("dependent")).depends_on(["d"]).await,
+            );
         }
         proxy.heal();
         proxy.cut();

@@ -40,7 +40,7 @@ struct Name {
     depends_on: EdgeId,
     /// Of a tombstone, the edge from the dependent that keeps it; [`NONE`] while it is in doubt.
     holder: EdgeId,
-    /// Found by its key. A condemned name is not: an invalidation is draining it, and those who
+    /// Found by its key. An invalidated name is not: an invalidation is draining it, and those who
     /// depend on the same key from now on depend on a new name.
     listed: bool,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Dependencies {
     index: Index,
     edges: Slab<Edge>,
     tombstones: usize,
-    condemned: usize,
+    invalidated: usize,
     bytes: usize,
     /// Names on which nothing depends any more, no longer listed, whose own edges are still to be cut.
     dying: Vec<NameId>,
@@ -83,7 +83,7 @@ impl Dependencies {
             index: Index::new(),
             edges: Slab::new(),
             tombstones: 0,
-            condemned: 0,
+            invalidated: 0,
             bytes: 0,
             dying: Vec::new(),
             doubted: Vec::new(),
@@ -98,14 +98,14 @@ impl Dependencies {
         self.bytes
     }
 
-    /// Ties the entry at `slot` to `names`: the head of its list of edges.
+    /// Makes the entry at `slot` a dependent of `names`. Returns the head of its list of edges.
     pub(crate) fn attach(&mut self, slot: Slot, names: &[Key]) -> EdgeId {
-        self.tie(Dependent::Entry(slot), names)
+        self.attach_all(Dependent::Entry(slot), names)
     }
 
-    /// Ties what is being loaded to `names`: the head of its list of edges.
+    /// Makes a load a dependent of `names`. Returns the head of its list of edges.
     pub(crate) fn attach_load(&mut self, load: LeaseId, names: &[Key]) -> EdgeId {
-        self.tie(Dependent::Load(load), names)
+        self.attach_all(Dependent::Load(load), names)
     }
 
     /// The loads that depend on `key`.
@@ -125,7 +125,7 @@ impl Dependencies {
         loads
     }
 
-    /// The names that a list of edges leads to.
+    /// The names of a list of edges.
     pub(crate) fn names_of(&self, mut edge: EdgeId) -> impl Iterator<Item = &Key> {
         std::iter::from_fn(move || {
             if edge == NONE {
@@ -137,7 +137,7 @@ impl Dependencies {
         })
     }
 
-    fn tie(&mut self, dependent: Dependent, names: &[Key]) -> EdgeId {
+    fn attach_all(&mut self, dependent: Dependent, names: &[Key]) -> EdgeId {
         let mut head = NONE;
         for key in names {
             let name = self.find(key).unwrap_or_else(|| self.list(key));
@@ -236,18 +236,18 @@ impl Dependencies {
     }
 
     /// Takes the name of `key` out of sight, to be drained: `None` if nothing depends on it.
-    pub(crate) fn condemn(&mut self, key: &Key) -> Option<NameId> {
+    pub(crate) fn invalidate(&mut self, key: &Key) -> Option<NameId> {
         let name = self.find(key)?;
-        self.condemn_name(name);
+        self.invalidate_name(name);
         Some(name)
     }
 
-    /// As [`condemn`](Self::condemn), for a tombstone that depends on a condemned name: `false` if
+    /// As [`invalidate`](Self::invalidate), for a tombstone that depends on an invalidated name: `false` if
     /// nothing depends on it, and it has only been cut off.
-    pub(crate) fn condemn_name(&mut self, name: NameId) -> bool {
+    pub(crate) fn invalidate_name(&mut self, name: NameId) -> bool {
         let listed = self.names[name].listed;
         if listed {
-            self.condemned += 1;
+            self.invalidated += 1;
             self.unlist(name);
         }
         self.drop_tombstone(name);
@@ -270,9 +270,9 @@ impl Dependencies {
         }
     }
 
-    /// Forgets a condemned name on which nothing depends any more.
-    pub(crate) fn forget_condemned(&mut self, name: NameId) {
-        self.condemned -= 1;
+    /// Forgets an invalidated name on which nothing depends any more.
+    pub(crate) fn forget_invalidated(&mut self, name: NameId) {
+        self.invalidated -= 1;
         self.forget(name);
     }
 

@@ -75,9 +75,8 @@ impl Leases {
         Some(self.remove(id)?.edges)
     }
 
-    /// `name` has changed. What is loaded under a lease that names it may be old, and so may be all that is
-    /// loaded from that.
-    pub(super) fn kill(&mut self, name: &Key, graph: &mut Dependencies) {
+    /// Ends all leases that have `name`, which has changed, and the leases of all keys that are loaded from theirs.
+    pub(super) fn invalidate(&mut self, name: &Key, graph: &mut Dependencies) {
         if self.is_empty() {
             return;
         }
@@ -85,25 +84,25 @@ impl Leases {
             let id = *id;
             self.drop_edges(id, graph);
         }
-        self.kill_loaded_from(name.clone(), graph);
+        self.invalidate_loaded_from(name.clone(), graph);
     }
 
-    /// As [`kill`](Self::kill) for those who load from `key`, but not for who loads `key` itself: a value of
-    /// it was given out that has not been stored.
-    pub(super) fn kill_derived(&mut self, key: &Key, graph: &mut Dependencies) {
+    /// Ends the leases of keys that are loaded from `key`, but not the lease of `key` itself. A value of `key` was given
+    /// out and not stored.
+    pub(super) fn invalidate_derived(&mut self, key: &Key, graph: &mut Dependencies) {
         for id in graph.loads_of(key) {
             match self.held.get(&id) {
                 Some(lease) if lease.key != *key => {
                     let derived = lease.key.clone();
-                    self.kill(&derived, graph);
+                    self.invalidate(&derived, graph);
                 }
                 _ => {}
             }
         }
     }
 
-    /// As [`kill`](Self::kill), for all names that begin with `prefix`.
-    pub(super) fn kill_all(&mut self, prefix: &str, graph: &mut Dependencies) {
+    /// Ends all leases that have a name with this prefix.
+    pub(super) fn invalidate_all(&mut self, prefix: &str, graph: &mut Dependencies) {
         let begins = |name: &Key| name.as_str().starts_with(prefix);
         let named_so = |lease: &&Lease| begins(&lease.key) || graph.names_of(lease.edges).any(begins);
         let keys: Vec<Key> = self
@@ -113,7 +112,7 @@ impl Leases {
             .map(|lease| lease.key.clone())
             .collect();
         for key in keys {
-            self.kill(&key, graph);
+            self.invalidate(&key, graph);
         }
     }
 
@@ -127,7 +126,7 @@ impl Leases {
         }
     }
 
-    fn kill_loaded_from(&mut self, name: Key, graph: &mut Dependencies) {
+    fn invalidate_loaded_from(&mut self, name: Key, graph: &mut Dependencies) {
         let mut changed = vec![name];
         while let Some(name) = changed.pop() {
             for id in graph.loads_of(&name) {
@@ -184,8 +183,8 @@ mod tests {
     enum Step {
         Take(u8, Vec<u8>, u32),
         End(u8),
-        Kill(u8),
-        KillDerived(u8),
+        Invalidate(u8),
+        InvalidateDerived(u8),
         Wait(u64),
     }
 
@@ -195,8 +194,8 @@ mod tests {
             3 => (name.clone(), proptest::collection::vec(name.clone(), 0..3), 1..9u32)
                 .prop_map(|(key, names, ttl)| Step::Take(key, names, ttl)),
             1 => name.clone().prop_map(Step::End),
-            1 => name.clone().prop_map(Step::Kill),
-            1 => name.prop_map(Step::KillDerived),
+            1 => name.clone().prop_map(Step::Invalidate),
+            1 => name.prop_map(Step::InvalidateDerived),
             1 => (0..4u64).prop_map(Step::Wait),
         ]
     }
@@ -206,10 +205,10 @@ mod tests {
     struct Model(Vec<(u8, Token, HashSet<u8>, u64, usize)>);
 
     impl Model {
-        fn kill(&mut self, name: u8) {
+        fn invalidate(&mut self, name: u8) {
             while let Some(at) = self.0.iter().position(|lease| lease.2.contains(&name)) {
                 let (key, ..) = self.0.remove(at);
-                self.kill(key);
+                self.invalidate(key);
             }
         }
     }
@@ -254,17 +253,17 @@ mod tests {
                         }
                         held.map(|held| model.0.remove(held));
                     }
-                    Step::Kill(name) => {
-                        leases.kill(&key(name), &mut graph);
-                        model.kill(name);
+                    Step::Invalidate(name) => {
+                        leases.invalidate(&key(name), &mut graph);
+                        model.invalidate(name);
                     }
-                    Step::KillDerived(name) => {
-                        leases.kill_derived(&key(name), &mut graph);
+                    Step::InvalidateDerived(name) => {
+                        leases.invalidate_derived(&key(name), &mut graph);
                         let derived: Vec<u8> = model.0.iter()
                             .filter(|lease| lease.0 != name && lease.2.contains(&name))
                             .map(|lease| lease.0)
                             .collect();
-                        derived.into_iter().for_each(|name| model.kill(name));
+                        derived.into_iter().for_each(|name| model.invalidate(name));
                     }
                     Step::Wait(seconds) => now += seconds,
                 }
@@ -272,9 +271,9 @@ mod tests {
                 model.0.retain(|lease| lease.3 > now);
                 let held = model.0.len();
                 prop_assert_eq!(leases.sizes(), (held, held, held));
-                let ties: usize = model.0.iter().map(|lease| lease.4).sum();
+                let edges: usize = model.0.iter().map(|lease| lease.4).sum();
                 graph.check();
-                prop_assert_eq!(graph.sizes().1, ties, "an edge for each name of a lease");
+                prop_assert_eq!(graph.sizes().1, edges, "an edge for each name of a lease");
             }
         }
     }

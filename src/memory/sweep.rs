@@ -16,7 +16,7 @@ const SLOTS: u32 = 64;
 const DEPENDENTS: usize = 64;
 
 /// Long work under way. The first is carried out in slices between batches. Those behind it wait, for what they
-/// have to remove may be what it has condemned and not removed yet: an answer means that all is gone.
+/// have to remove may be what it has invalidated and not removed yet: an answer means that all is gone.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps(VecDeque<Begun>);
 
@@ -89,7 +89,7 @@ pub(crate) enum Sweep {
         /// Names given and not yet looked at.
         names: Vec<Key>,
         /// Condemned names that still have dependents.
-        condemned: Vec<NameId>,
+        invalidated: Vec<NameId>,
         removed: u64,
     },
     Clearing {
@@ -104,7 +104,7 @@ impl Sweep {
     pub(crate) fn invalidation(names: Vec<Key>) -> Self {
         Sweep::Invalidation {
             names,
-            condemned: Vec::new(),
+            invalidated: Vec::new(),
             removed: 0,
         }
     }
@@ -139,24 +139,24 @@ impl Sweep {
         match self {
             Sweep::Invalidation {
                 names,
-                condemned,
+                invalidated,
                 removed,
             } => {
                 for _ in 0..DEPENDENTS {
-                    let outcome = if let Some(name) = condemned.last() {
+                    let outcome = if let Some(name) = invalidated.last() {
                         table.drain(*name, now)
                     } else if let Some(key) = names.pop() {
-                        Some(table.condemn(&key, now))
+                        Some(table.invalidate(&key, now))
                     } else {
                         return Some(*removed);
                     };
                     match outcome {
                         Some((alive, name)) => {
                             *removed += u64::from(alive);
-                            condemned.extend(name);
+                            invalidated.extend(name);
                         }
                         None => {
-                            condemned.pop();
+                            invalidated.pop();
                         }
                     }
                 }

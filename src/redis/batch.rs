@@ -7,7 +7,7 @@ use super::exchange::{Commands, Exchange, Way};
 use super::gets::{self, Getter};
 use super::job::{Job, Task};
 use super::layout::Layout;
-use super::lease::Kills;
+use super::lease::Invalidated;
 use super::sets::{Sets, Setter};
 use super::wire::{ARGUMENT, FRAME};
 use crate::key::Key;
@@ -16,8 +16,8 @@ use crate::request::{EntryRequest, Keys};
 /// Who waits for the next replies of a pipeline.
 #[derive(Debug)]
 pub(super) enum Part {
-    /// One reply, for which nobody waits: leases were killed.
-    Kills,
+    /// One reply, for which nobody waits: leases were invalidated.
+    Leases,
     /// One reply: a value, or as many as there are callers. A caller who has been answered already is
     /// `None`.
     Gets(Vec<Option<Getter>>),
@@ -31,7 +31,7 @@ impl Part {
     /// Calls `see` with each key of those who still wait.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
         match self {
-            Part::Kills => {}
+            Part::Leases => {}
             Part::Gets(getters) => getters
                 .iter()
                 .flatten()
@@ -58,7 +58,7 @@ pub(super) struct Batch {
     gets: Vec<Option<Getter>>,
     /// The neighbouring `SET`s with dependencies that are being gathered.
     sets: Option<Sets>,
-    kills: Kills,
+    leases: Invalidated,
     commands: Commands,
     /// Requests taken, those that write several entries counted by them.
     length: usize,
@@ -73,7 +73,7 @@ impl Batch {
             busy: Vec::new(),
             gets: Vec::new(),
             sets: None,
-            kills: Kills::default(),
+            leases: Invalidated::default(),
             commands: Commands::new(layout),
             length: 0,
             values: 0,
@@ -101,13 +101,13 @@ impl Batch {
         self.end_gets();
         self.end_sets();
         let commands = std::mem::take(&mut self.commands.sent);
-        let (first, last) = std::mem::take(&mut self.kills).into_commands(before + self.bytes());
+        let (first, last) = std::mem::take(&mut self.leases).into_commands(before + self.bytes());
         self.pipeline = Pipeline::with_capacity(commands.len() + 2);
         if first.is_some() {
-            self.parts.insert(0, Part::Kills);
+            self.parts.insert(0, Part::Leases);
         }
         if last.is_some() {
-            self.parts.push(Part::Kills);
+            self.parts.push(Part::Leases);
         }
         for command in first.into_iter().chain(commands).chain(last) {
             self.pipeline.add_command(command);
@@ -169,8 +169,8 @@ impl Batch {
     fn push_request(&mut self, request: &mut EntryRequest) -> usize {
         let plain_change = request.changes_plainly();
         if plain_change {
-            let (kills, bytes) = (&mut self.kills, &mut self.commands.bytes);
-            request.keys().for_each(|key| *bytes += kills.add(key));
+            let (leases, bytes) = (&mut self.leases, &mut self.commands.bytes);
+            request.keys().for_each(|key| *bytes += leases.add(key));
         }
         let scripts = self.commands.scripts;
         request.encode(&mut self.commands);

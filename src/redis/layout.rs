@@ -4,7 +4,7 @@ use crate::key::RESERVED_PREFIX;
 use crate::request::Subject;
 
 /// What a ghosts set's name begins with; see `scripts/drain.lua`.
-const GHOSTS: &str = "cachestore:ghosts:{";
+const TOMBSTONES: &str = "cachestore:tombstones:{";
 /// What the name of a hash of parents begins with; see `scripts/depend.lua`.
 const PARENTS: &str = "cachestore:parents:";
 /// The sets that live as long as their longest-lived member; see `scripts/depend.lua`.
@@ -41,7 +41,7 @@ impl Layout {
         ("NAMES.given", GIVEN),
         ("NAMES.lasting", LASTING),
         ("NAMES.clearing", CLEARING),
-        ("NAMES.ghosts", GHOSTS),
+        ("NAMES.tombstones", TOMBSTONES),
         ("NAMES.parents", PARENTS),
         ("NAMES.reserved", RESERVED_PREFIX),
     ];
@@ -113,8 +113,8 @@ impl Layout {
         }
     }
 
-    pub(super) fn ghosts(name: &str) -> String {
-        format!("{GHOSTS}{name}}}")
+    pub(super) fn tombstones(name: &str) -> String {
+        format!("{TOMBSTONES}{name}}}")
     }
 
     /// Whether a key is the library's own, and no value.
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn what_is_kept_beside_values_is_reserved() {
         assert!(Layout::is_reserved("cachestore:lock:{a}"));
-        assert!(Layout::is_reserved(&Layout::ghosts("a")));
+        assert!(Layout::is_reserved(&Layout::tombstones("a")));
         assert!(!Layout::is_reserved("tenant:cachestore:x"));
     }
 }

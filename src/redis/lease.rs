@@ -1,6 +1,6 @@
-//! Leases on the server: one script for each step, and how they are killed. Pure.
+//! Leases on the server: one script for each step, and how they are invalidated. Pure.
 //!
-//! How a lease is kept there, `scripts/lease.lua` tells. Whatever changes a key kills the leases that name it:
+//! How a lease is kept there, `scripts/lease.lua` tells. A change of a key invalidates the leases that name it:
 //! scripts do so themselves, and in front of plain commands there is an `HDEL`. It comes *before* them: what
 //! is loaded under a lease that is taken in between is newer than the change, but what would be stored in
 //! between under an older one is not. What is loaded from other values of the store may still be from before
@@ -93,11 +93,11 @@ fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
 /// How much the server reads at once before it turns to others.
 const READ: usize = 16 * 1024;
 
-/// The leases that the plain commands of one pipeline kill.
+/// The leases that the plain commands of one pipeline invalidate.
 #[derive(Debug, Default)]
-pub(super) struct Kills(Option<Cmd>);
+pub(super) struct Invalidated(Option<Cmd>);
 
-impl Kills {
+impl Invalidated {
     /// The leases that name `key`: how many bytes they add to the pipeline.
     pub(super) fn add(&mut self, key: &Key) -> usize {
         let command = self.0.get_or_insert_with(|| {

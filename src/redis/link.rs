@@ -70,8 +70,8 @@ pub(super) struct Link {
     generation: Generation,
     /// The generation of the connection that is open or being opened.
     born: u64,
-    /// Whether it has been told that leases cannot be killed: that is told once.
-    unkilled: bool,
+    /// Whether the log has told that leases cannot be invalidated. It tells so once.
+    not_invalidated: bool,
     /// The replies that have been handed out, those to the greeting included.
     replied: u64,
 }
@@ -125,7 +125,7 @@ impl Link {
             replace_at: None,
             born: generation.current(),
             generation,
-            unkilled: false,
+            not_invalidated: false,
             replied: 0,
         }
     }
@@ -211,8 +211,8 @@ impl Link {
                     if outcome.forgotten {
                         self.busy.forgotten();
                     }
-                    if let Some(error) = outcome.unkilled
-                        && !std::mem::replace(&mut self.unkilled, true)
+                    if let Some(error) = outcome.not_invalidated
+                        && !std::mem::replace(&mut self.not_invalidated, true)
                     {
                         tracing::warn!(
                             %error,

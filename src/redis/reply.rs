@@ -28,8 +28,8 @@ pub(super) struct Outcome {
     pub(super) demoted: bool,
     /// The server did not know a script.
     pub(super) forgotten: bool,
-    /// Why leases that should have been killed were not.
-    pub(super) unkilled: Option<Error>,
+    /// Why leases that should have been invalidated were not.
+    pub(super) not_invalidated: Option<Error>,
 }
 
 impl Outcome {
@@ -53,10 +53,10 @@ pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, ou
                 outcome.learn(&reply);
                 sets.decode(reply, stats, &mut outcome.again);
             }
-            Part::Kills => {
+            Part::Leases => {
                 if let Some(Wire::ServerError(error)) = replies.next() {
                     outcome.demoted |= fault::is_demoted(&error);
-                    outcome.unkilled = Some(fault::answered(&error));
+                    outcome.not_invalidated = Some(fault::answered(&error));
                 }
             }
             Part::Other { job, replies: count } => {

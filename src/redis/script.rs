@@ -14,9 +14,9 @@ pub(super) enum Script {
     Expire,
     Incr,
     DeleteIf,
-    Condemn,
+    Invalidate,
     Drain,
-    Bury,
+    Drained,
     ClearLeases,
     ClearValues,
     ClearSets,
@@ -38,9 +38,9 @@ impl Script {
         Script::Expire,
         Script::Incr,
         Script::DeleteIf,
-        Script::Condemn,
+        Script::Invalidate,
         Script::Drain,
-        Script::Bury,
+        Script::Drained,
         Script::ClearLeases,
         Script::ClearValues,
         Script::ClearSets,
@@ -83,14 +83,14 @@ impl Script {
             ),
             Script::Incr => include_str!("scripts/incr.lua"),
             Script::DeleteIf => include_str!("scripts/delete_if.lua"),
-            Script::Condemn => include_str!("scripts/condemn.lua"),
+            Script::Invalidate => include_str!("scripts/invalidate.lua"),
             Script::Drain => concat!(
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/drain.lua")
             ),
-            Script::Bury => concat!(
+            Script::Drained => concat!(
                 include_str!("scripts/depend.lua"),
-                include_str!("scripts/bury.lua")
+                include_str!("scripts/drained.lua")
             ),
             Script::ClearLeases => concat!(
                 include_str!("scripts/clearing.lua"),

@@ -4,9 +4,9 @@ mod aged;
 mod clearing;
 mod invalidation;
 mod lease;
-mod lease_kills;
+mod lease_dependents;
+mod lease_invalidation;
 mod lease_model;
-mod lease_ties;
 mod loader;
 
 use std::time::Duration;
@@ -134,7 +134,7 @@ fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
 
 /// Others are served while the server reads such a pipeline.
 #[test]
-fn leases_are_killed_again_behind_a_long_pipeline() {
+fn leases_are_invalidated_again_behind_a_long_pipeline() {
     let set = |length: usize| {
         let write = Write {
             value: Value::from(vec![b'v'; length]),
@@ -143,16 +143,16 @@ fn leases_are_killed_again_behind_a_long_pipeline() {
         let jobs = vec![set(write), job(Delete { key: key("d") })];
         batch(jobs)
     };
-    let kills = "HDEL cachestore:leases s d";
+    let invalidates = "HDEL cachestore:leases s d";
     let (short, long) = (set(15_000), set(17_000));
-    assert_eq!(lines(&short)[0], kills);
+    assert_eq!(lines(&short)[0], invalidates);
     assert_eq!(lines(&short)[2..], ["DEL d"]);
-    assert_eq!(lines(&long)[0], kills);
-    assert_eq!(lines(&long)[2..], ["DEL d", kills]);
+    assert_eq!(lines(&long)[0], invalidates);
+    assert_eq!(lines(&long)[2..], ["DEL d", invalidates]);
     let replies = [Wire::Int(0), Wire::Okay, Wire::Int(1), Wire::Int(0)];
     let (stats, outcome) = settle(long.parts, replies.to_vec());
     assert_eq!((stats.sets, stats.deletes), (1, 1));
-    assert!(outcome.unkilled.is_none());
+    assert!(outcome.not_invalidated.is_none());
 }
 
 #[test]
@@ -248,12 +248,15 @@ fn a_forgotten_script_is_sent_whole_and_only_what_needs_it() {
 
 #[test]
 fn neighbouring_writes_with_dependencies_are_one_script_and_each_has_its_answer() {
-    let tied = |name: &str, names: &[&str]| {
+    let dependent = |name: &str, names: &[&str]| {
         let write = write(name, names);
         asked(Set { write })
     };
-    let ((a, mut of_a), (b, mut of_b), (c, mut of_c)) =
-        (tied("a", &["x"]), tied("b", &["x", "y"]), tied("c", &["x"]));
+    let ((a, mut of_a), (b, mut of_b), (c, mut of_c)) = (
+        dependent("a", &["x"]),
+        dependent("b", &["x", "y"]),
+        dependent("c", &["x"]),
+    );
     let (get, _got) = get("a");
     let batch = batch(vec![a, b, get, c]);
     assert_eq!(
@@ -308,10 +311,10 @@ fn plain_entries_of_one_call_are_one_command_while_they_are_small() {
     assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
     assert_eq!(stats.sets, 0);
     let (large, _answer) = many(300 * 1024);
-    assert_eq!(batch(vec![large]).pipeline.len(), 4, "kills, two writes, kills");
+    assert_eq!(batch(vec![large]).pipeline.len(), 4, "leases, two writes, leases");
 }
 
-/// The server reads 16 KiB at once: what is longer on the wire ends with kills too.
+/// The server reads 16 KiB at once: what is longer on the wire ends with `HDEL` too.
 #[test]
 fn what_is_long_by_its_many_arguments_is_long() {
     for count in [100, 340, 400, 512] {
@@ -338,7 +341,7 @@ fn what_is_long_by_its_many_arguments_is_long() {
 
 #[test]
 fn values_that_are_never_sent_again_are_not_held_until_the_answer() {
-    let mut writes = [write("plain", &[]), write("tied", &["x"])];
+    let mut writes = [write("plain", &[]), write("dependent", &["x"])];
     writes
         .iter_mut()
         .for_each(|write| write.value = Value::from("held"));
@@ -398,14 +401,14 @@ fn late_callers_are_answered_and_their_places_kept() {
 #[test]
 fn a_script_under_way_holds_back_its_key_and_no_other() {
     let (mut busy, mut keys) = (Busy::new(false), Vec::new());
-    let tied = || set(write("a", &["x"]));
+    let dependent = || set(write("a", &["x"]));
     busy.begin(&set(write("p", &[])), &mut keys);
     assert!(!busy.holds(&get("p").0), "a plain write is never sent twice");
-    busy.begin(&tied(), &mut keys);
+    busy.begin(&dependent(), &mut keys);
     assert!(busy.holds(&get("a").0));
     assert!(!busy.holds(&get("b").0));
     assert!(
-        busy.holds(&tied()),
+        busy.holds(&dependent()),
         "the server may know this script and not the other"
     );
     busy.end(&keys);
@@ -415,9 +418,9 @@ fn a_script_under_way_holds_back_its_key_and_no_other() {
 #[test]
 fn scripts_keep_their_order_where_the_server_knows_all_or_none() {
     let (mut busy, mut keys) = (Busy::new(true), Vec::new());
-    let tied = || set(write("a", &["x"]));
-    busy.begin(&tied(), &mut keys);
-    assert!(!busy.holds(&tied()));
+    let dependent = || set(write("a", &["x"]));
+    busy.begin(&dependent(), &mut keys);
+    assert!(!busy.holds(&dependent()));
     busy.forgotten();
-    assert!(busy.holds(&tied()));
+    assert!(busy.holds(&dependent()));
 }

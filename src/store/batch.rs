@@ -130,7 +130,7 @@ impl Store {
     ///
     /// An entry that was derived from another is found even if that other has been deleted, has
     /// expired, or was evicted since. A key whose entry has gone so keeps the dependencies of that entry while
-    /// others depend on the key (on Redis, until they expire): an entry that is tied to the key meanwhile has
+    /// others depend on the key (on Redis, until they expire): an entry that is made to depend on the key meanwhile has
     /// them too. Other requests are served between the steps of a large
     /// invalidation; all is removed when this is ready.
     ///

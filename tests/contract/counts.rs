@@ -175,8 +175,8 @@ pub(crate) async fn of_changes(store: Store) {
     book.row("set_many", store.set_many(many), &[("sets", 3)])
         .await
         .unwrap();
-    let tied = store.set_many(many).depends_on(["tie"]).ttl(secs(60));
-    book.row("set_many, with options", tied, &[("sets", 3)])
+    let dependent = store.set_many(many).depends_on(["name"]).ttl(secs(60));
+    book.row("set_many, with options", dependent, &[("sets", 3)])
         .await
         .unwrap();
     book.row(
@@ -203,8 +203,8 @@ pub(crate) async fn of_changes(store: Store) {
     book.row("swap", store.swap("k", "w"), &read_and_written)
         .await
         .unwrap();
-    let tied = store.swap("k", "v").depends_on("tie").ttl(secs(60));
-    book.row("swap, with options", tied, &read_and_written)
+    let dependent = store.swap("k", "v").depends_on("name").ttl(secs(60));
+    book.row("swap, with options", dependent, &read_and_written)
         .await
         .unwrap();
     book.row(

@@ -297,7 +297,7 @@ pub(crate) async fn one_name_or_many(store: Store) {
     let cow: Cow<'_, str> = "a".into();
     let (boxed, shared): (Box<str>, Arc<str>) = ("a".into(), "a".into());
     let parts: BTreeSet<&str> = ["a", "b"].into();
-    macro_rules! ties {
+    macro_rules! dependents {
         ($($names:expr),+ $(,)?) => {$(
             store.set("set", "v").depends_on($names).await.unwrap();
             store.add("add", "v").depends_on($names).await.unwrap();
@@ -310,7 +310,7 @@ pub(crate) async fn one_name_or_many(store: Store) {
             assert_eq!(store.invalidate($names).await.unwrap(), 8, "{}", stringify!($names));
         )+};
     }
-    ties! {
+    dependents! {
         "a", text.as_str(), text.clone(), &text, &&text, cow.clone(), &cow, boxed.clone(), &boxed,
         shared.clone(), &shared, ["a"], ["b", "a"], &["a", "b"], ["a", "b"].as_slice(), [text.clone()], [&text],
         texts.clone(), &texts, &texts[..], texts.iter(), texts.iter().map(String::as_str), parts.clone(), &parts,

@@ -23,7 +23,7 @@ pub(crate) async fn swap_returns_what_was_there(store: Store) {
     assert_eq!(store.swap("k", "").await.unwrap(), bytes("2"));
     assert_eq!(store.swap("k", "3").depends_on("u").await.unwrap(), bytes(""));
     assert_eq!(store.get("k").await.unwrap(), bytes("3"));
-    assert_eq!(store.swap("tied", "1").depends_on("u").await.unwrap(), None);
+    assert_eq!(store.swap("dependent", "1").depends_on("u").await.unwrap(), None);
     store.set("old", "v").ttl(ms(10)).await.unwrap();
     sleep(ms(30)).await;
     assert_eq!(store.swap("old", "w").await.unwrap(), None);
@@ -113,10 +113,10 @@ pub(crate) async fn swap_ends_what_is_being_loaded(store: Store) {
         drop(store.swap("source", "2").await.unwrap())
     });
     assert!(!plain.await);
-    let tied = is_stored_over(&store, async |store| {
+    let dependent = is_stored_over(&store, async |store| {
         store.swap("source", "2").depends_on("u").await.unwrap();
     });
-    assert!(!tied.await);
+    assert!(!dependent.await);
     let touched = is_stored_over(&store, async |store| {
         store.get_and_touch("source", secs(90)).await.unwrap();
     });

@@ -95,7 +95,7 @@ impl Case {
             Change::CascadeThroughAGhost => {
                 store.set(NAME, "5").depends_on(["far"]).await.unwrap();
                 store
-                    .set("keeps the ghost", "5")
+                    .set("keeps the tombstone", "5")
                     .depends_on([NAME])
                     .await
                     .unwrap();
@@ -218,7 +218,7 @@ async fn what_changes_while_it_is_loaded_is_not_stored() {
                 case.store.invalidate([NAME]).await.unwrap();
                 assert!(
                     !case.store.exists(KEY).await.unwrap(),
-                    "{what}: it is tied to its name"
+                    "{what}: it depends on its name"
                 );
             }
         }

@@ -247,10 +247,10 @@ async fn others_are_served_during_a_large_invalidation() {
     );
 }
 
-/// What has expired and waits to be reclaimed is absent for those who write: what they tie to its key is not
+/// What has expired and waits to be reclaimed is absent for those who write: what they make depend on its key is not
 /// derived from it.
 #[tokio::test(start_paused = true)]
-async fn what_is_tied_to_an_expired_entry_is_not_derived_from_it() {
+async fn what_depends_on_an_expired_entry_is_not_derived_from_it() {
     let store = memory().await;
     store
         .set("user", "v")

@@ -63,9 +63,12 @@ async fn a_change_of_many_chunks_ends_by_its_deadline() {
     let entries = || keys().into_iter().map(|key| (key, "v"));
     let written = in_time("set_many", store.set_many(entries())).await;
     assert!(matches!(written, Err(Error::OutcomeUnknown(_))), "{written:?}");
-    let tied = store.set_many(entries()).depends_on(["name"]);
-    let tied = in_time("set_many with dependencies", tied).await;
-    assert!(matches!(tied, Err(Error::OutcomeUnknown(_))), "{tied:?}");
+    let dependent = store.set_many(entries()).depends_on(["name"]);
+    let dependent = in_time("set_many with dependencies", dependent).await;
+    assert!(
+        matches!(dependent, Err(Error::OutcomeUnknown(_))),
+        "{dependent:?}"
+    );
     let deleted = in_time("delete_many", store.delete_many(keys())).await;
     assert!(matches!(deleted, Err(Error::OutcomeUnknown(_))), "{deleted:?}");
 }

@@ -16,8 +16,8 @@ fn lives(server: &RedisServer, key: &str) -> i64 {
     server.command(&["PTTL", key]).int()
 }
 
-/// Entries tied to `d`, written by the harness as the engine writes them.
-fn tie(server: &RedisServer, set: &str, count: usize) {
+/// Entries that depend on `d`, written by the harness as the engine writes them.
+fn add_dependents(server: &RedisServer, set: &str, count: usize) {
     let mut client = server.client();
     let mut commands = vec![];
     for chunk in (0..count).collect::<Vec<_>>().chunks(500) {
@@ -44,7 +44,7 @@ async fn a_hundred_thousand_dependents_go_in_chunks_that_hold_nobody_up() {
         }
         let store = open(settings).await;
         store.set("ours", "v").depends_on(["d"]).await.unwrap();
-        tie(&server, set, 100_000);
+        add_dependents(&server, set, 100_000);
         assert_eq!(
             server.command(&["SCARD", set]).int(),
             100_001,
@@ -113,7 +113,7 @@ async fn a_hundred_thousand_dependents_go_in_chunks_that_hold_nobody_up() {
 async fn no_step_removes_more_than_a_thousand_entries() {
     let (server, store) = plain().await;
     store.set("ours", "v").depends_on(["d"]).await.unwrap();
-    tie(&server, SET, 5_000);
+    add_dependents(&server, SET, 5_000);
     let mut monitor = server.monitor();
     assert_eq!(store.invalidate(["d"]).await.unwrap(), 5_001);
     let mut steps = vec![0];
@@ -140,7 +140,7 @@ async fn an_invalidation_cut_off_half_way_is_finished_by_the_next() {
     let mut halves = 0;
     for round in 0..6 {
         store.set("ours", "v").depends_on(["d"]).await.unwrap();
-        tie(&server, SET, 20_000);
+        add_dependents(&server, SET, 20_000);
         proxy.add(
             Direction::Up,
             Toxic::Latency {
@@ -157,8 +157,11 @@ async fn an_invalidation_cut_off_half_way_is_finished_by_the_next() {
         // What is left of the entries is in the set still, seen at one instant.
         let both = "return { #redis.call('KEYS', 'entry:*'), redis.call('SCARD', KEYS[1]) }";
         let both = server.command(&["EVAL", both, "1", SET]);
-        let (left, tied) = (both.array()[0].int(), both.array()[1].int());
-        assert!(tied >= left, "round {round}: {tied} are tied of {left}");
+        let (left, dependent) = (both.array()[0].int(), both.array()[1].int());
+        assert!(
+            dependent >= left,
+            "round {round}: {dependent} dependents of {left} entries"
+        );
         if cut_off.is_err() && left > 0 && left < 20_000 {
             halves += 1;
         }
@@ -220,13 +223,13 @@ async fn outlives(store: &Store, what: &str) {
     assert_eq!(
         store.invalidate(["d"]).await.unwrap(),
         1,
-        "{what}: and its tie with it"
+        "{what}: and its dependency with it"
     );
     assert!(!store.exists("k").await.unwrap(), "{what}");
 }
 
 #[tokio::test]
-async fn an_entry_that_is_given_more_time_stays_tied() {
+async fn an_entry_that_is_given_more_time_stays_a_dependent() {
     let (_server, store) = plain().await;
     store.set("k", "v").ttl(ms(200)).depends_on(["d"]).await.unwrap();
     assert!(store.expire("k", ms(60_000)).await.unwrap());
@@ -249,7 +252,7 @@ async fn an_entry_that_is_given_more_time_stays_tied() {
 #[tokio::test]
 async fn every_write_ties_and_one_that_is_not_made_does_not() {
     let (server, store) = plain().await;
-    let tied = || server.command(&["SMEMBERS", SET]).sorted();
+    let dependent = || server.command(&["SMEMBERS", SET]).sorted();
     store.set("a", "v").depends_on(["d"]).await.unwrap();
     assert!(store.add("b", "v").depends_on(["d"]).await.unwrap());
     assert!(store.replace("b", "w").depends_on(["d"]).await.unwrap());
@@ -260,10 +263,10 @@ async fn every_write_ties_and_one_that_is_not_made_does_not() {
         .await
         .unwrap();
     store.set_models([("h", &1)]).depends_on(["d"]).await.unwrap();
-    assert_eq!(tied(), ["a", "b", "f", "g", "h"]);
+    assert_eq!(dependent(), ["a", "b", "f", "g", "h"]);
     assert!(!store.add("e", "2").depends_on(["d"]).await.unwrap());
     assert!(!store.replace("absent", "v").depends_on(["d"]).await.unwrap());
-    assert_eq!(tied(), ["a", "b", "f", "g", "h"]);
+    assert_eq!(dependent(), ["a", "b", "f", "g", "h"]);
 }
 
 #[tokio::test]
@@ -310,7 +313,7 @@ async fn forgotten_in_the_middle_of_a_crowd() {
                     .await
                     .unwrap();
                 assert!(store.compare_and_set(&key, &value, "x").await.unwrap());
-                // A compare-and-set without names unties; the older tie may still hold.
+                // A compare-and-set without names ends the dependency, but the key may still be in the set.
                 store
                     .set(&key, &value)
                     .depends_on([&format!("d{n}")])

@@ -70,14 +70,14 @@ fn call<'a>(
         }
         _ => {
             model.insert(key.clone(), value.clone());
-            let tied = async move {
+            let dependent = async move {
                 store
                     .set(&key, value)
                     .depends_on(["d"])
                     .await
-                    .map(|()| format!("tie {key}"))
+                    .map(|()| format!("depend {key}"))
             };
-            (String::new(), Box::pin(tied))
+            (String::new(), Box::pin(dependent))
         }
     }
 }

@@ -26,7 +26,7 @@ async fn a_replica_is_not_flooded_with_connections() {
             Err(Error::Unavailable(_)) => refused += 1,
             other => panic!("{other:?}"),
         }
-        match store.set("tied", "w").depends_on(["name"]).await {
+        match store.set("dependent", "w").depends_on(["name"]).await {
             Err(Error::Unavailable(_)) => scripted += 1,
             other => panic!("{other:?}"),
         }

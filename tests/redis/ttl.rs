@@ -13,14 +13,14 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 async fn write(store: &Store, call: &str, key: &str, ttl: Duration) -> Result<bool, Error> {
     match call {
         "set" => store.set(key, "v").ttl(ttl).await.map(|()| true),
-        "set, tied" => store
+        "set, dependent" => store
             .set(key, "v")
             .ttl(ttl)
             .depends_on(["d"])
             .await
             .map(|()| true),
         "add" => store.add(key, "v").ttl(ttl).await,
-        "add, tied" => store.add(key, "v").ttl(ttl).depends_on(["d"]).await,
+        "add, dependent" => store.add(key, "v").ttl(ttl).depends_on(["d"]).await,
         "replace" => {
             store.set(key, "u").await?;
             store.replace(key, "v").ttl(ttl).await
@@ -42,9 +42,9 @@ async fn write(store: &Store, call: &str, key: &str, ttl: Duration) -> Result<bo
 
 const CALLS: [&str; 10] = [
     "set",
-    "set, tied",
+    "set, dependent",
     "add",
-    "add, tied",
+    "add, dependent",
     "replace",
     "compare_and_set",
     "set_many",
@@ -157,13 +157,20 @@ async fn the_default_ttl_is_for_every_write_but_counters() {
     let server = RedisServer::start().await;
     let store = open(config(&server.url()).default_ttl(ms(60_000))).await;
     store.set("set", "v").await.unwrap();
-    store.set("tied", "v").depends_on(["d"]).await.unwrap();
+    store.set("dependent", "v").depends_on(["d"]).await.unwrap();
     assert!(store.add("add", "v").await.unwrap());
     assert!(store.replace("add", "v").await.unwrap());
     assert!(store.compare_and_set("add", "v", "w").await.unwrap());
     store.set_many([("many", "v")]).await.unwrap();
     store.set_model("model", &1).await.unwrap();
-    for key in ["set", "tied", "add", "many", "model", "cachestore:depend:{d}"] {
+    for key in [
+        "set",
+        "dependent",
+        "add",
+        "many",
+        "model",
+        "cachestore:depend:{d}",
+    ] {
         let left = left(&server, key);
         assert!(left > 50_000 && left <= 61_000, "{key}: {left}");
     }

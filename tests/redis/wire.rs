@@ -247,7 +247,7 @@ async fn what_go_wrote_is_read() {
 }
 
 #[tokio::test]
-async fn what_go_tied_to_a_dependency_is_invalidated() {
+async fn what_go_made_depend_on_a_name_is_invalidated() {
     let (server, store) = go().await;
     for key in ["a", "b", "d1"] {
         server.command(&["SET", key, "v"]);
@@ -258,7 +258,7 @@ async fn what_go_tied_to_a_dependency_is_invalidated() {
 }
 
 #[tokio::test]
-async fn go_invalidates_what_we_tied_to_a_dependency() {
+async fn go_invalidates_what_we_made_depend_on_a_name() {
     let (server, store) = go().await;
     store.set("a", "v").depends_on(["d1"]).await.unwrap();
     store
@@ -282,7 +282,7 @@ async fn go_invalidates_what_we_tied_to_a_dependency() {
     for key in ["a", "b", "c", "d1", "e", "f", "m"] {
         assert_eq!(store.get(key).await.unwrap(), None, "{key}");
     }
-    // The next entry is tied again.
+    // The next entry depends on the name again.
     store.set("a", "v").depends_on(["d1"]).await.unwrap();
     assert_eq!(store.invalidate(["d1"]).await.unwrap(), 1);
 }

@@ -153,7 +153,7 @@ fn who_waits_for_another_process_takes_over_when_its_lease_ends() {
     assert_eq!(
         world.running.len(),
         1,
-        "it was killed before it could store anything"
+        "its lease was invalidated before it could store anything"
     );
     world.drain();
     assert!(world.waiting.is_empty());

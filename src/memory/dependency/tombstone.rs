@@ -73,7 +73,7 @@ impl Dependencies {
     /// Forgets the tombstones whose cases were too large, once nothing is held at all. `at_once` says not to
     /// wait for those that are not settled yet.
     pub(crate) fn forget_tombstones(&mut self, at_once: bool) {
-        if self.tombstones > 0 && self.condemned == 0 && (at_once || !self.is_untidy()) {
+        if self.tombstones > 0 && self.invalidated == 0 && (at_once || !self.is_untidy()) {
             *self = Self::new();
         }
     }

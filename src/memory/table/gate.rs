@@ -44,7 +44,7 @@ impl Table {
     /// Tells of a change of this key, which is about to be made.
     pub(super) fn tell(&mut self, key: &Key, change: Change) -> Told {
         if change.ends_loads() && !self.leases.is_empty() {
-            self.mutate(|table| table.leases.kill(key, &mut table.dependencies));
+            self.mutate(|table| table.leases.invalidate(key, &mut table.dependencies));
         }
         debug_assert!(
             !change.ends_loads() || self.dependencies.loads_of(key).is_empty(),
@@ -64,12 +64,12 @@ impl Table {
 
     /// Tells that all keys which begin so change: what is loaded from any of them may be old.
     pub(crate) fn tell_of_all(&mut self, prefix: &str) {
-        self.mutate(|table| table.leases.kill_all(prefix, &mut table.dependencies));
+        self.mutate(|table| table.leases.invalidate_all(prefix, &mut table.dependencies));
     }
 
     /// A value of `key` was given out and is not stored: what is loaded from it may be old, and is not stored either.
     pub(super) fn tell_of_unstored(&mut self, key: &Key) {
-        self.mutate(|table| table.leases.kill_derived(key, &mut table.dependencies));
+        self.mutate(|table| table.leases.invalidate_derived(key, &mut table.dependencies));
     }
 
     pub(super) fn expire_leases(&mut self, now: Moment) {

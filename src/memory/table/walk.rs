@@ -89,22 +89,22 @@ impl Table {
 
     /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives
     /// the name under which its dependents are to be drained.
-    pub(crate) fn condemn(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
+    pub(crate) fn invalidate(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
         let told = self.tell(key, Change::Invalidated);
         let alive = match self.locate(key) {
             Some(slot) => self.remove_at(slot, Departure::Invalidated, told, now),
             None => false,
         };
-        (alive, self.mutate(|table| table.dependencies.condemn(key)))
+        (alive, self.mutate(|table| table.dependencies.invalidate(key)))
     }
 
-    /// Removes one dependent of a condemned name: `None` if there is none left and the name is
-    /// forgotten; else whether an alive entry was removed, and the name to drain because of it.
+    /// Removes one dependent of an invalidated name. Returns whether an alive entry was removed, and the name to drain
+    /// because of it. Returns `None` if no dependent is left and the name is forgotten.
     pub(crate) fn drain(&mut self, name: NameId, now: Moment) -> Option<(bool, Option<NameId>)> {
         match self.dependencies.dependent(name) {
             Some(Dependent::Entry(slot)) => {
                 let key = self.entries[slot].key.clone();
-                Some(self.condemn(&key, now))
+                Some(self.invalidate(&key, now))
             }
             Some(Dependent::Tombstone(tombstone)) => {
                 if !self.leases.is_empty() {
@@ -116,12 +116,12 @@ impl Table {
                         return Some((false, None));
                     }
                 }
-                let condemned = self.mutate(|table| table.dependencies.condemn_name(tombstone));
-                Some((false, condemned.then_some(tombstone)))
+                let invalidated = self.mutate(|table| table.dependencies.invalidate_name(tombstone));
+                Some((false, invalidated.then_some(tombstone)))
             }
-            // A name is condemned once its leases are dead, and those have no edges any more.
+            // A name is invalidated once its leases are dead, and those have no edges any more.
             Some(Dependent::Load(_)) | None => {
-                self.mutate(|table| table.dependencies.forget_condemned(name));
+                self.mutate(|table| table.dependencies.forget_invalidated(name));
                 None
             }
         }

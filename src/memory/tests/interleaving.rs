@@ -19,7 +19,7 @@ use crate::key::Key;
 /// An invalidation as [`Sweep`] carries it out, one removal a step, and what it must and may remove.
 struct Invalidation {
     names: Vec<Key>,
-    condemned: Vec<NameId>,
+    invalidated: Vec<NameId>,
     removed: u64,
     /// Entries that must go, unless they are written anew.
     doomed: Set,
@@ -33,7 +33,7 @@ impl Invalidation {
         let graph = pair.model.graph();
         Self {
             names: pair.universe.keys(given),
-            condemned: Vec::new(),
+            invalidated: Vec::new(),
             removed: 0,
             doomed: closure(given, &graph),
             given,
@@ -43,19 +43,19 @@ impl Invalidation {
 
     /// One removal: whether this was the last.
     fn step(&mut self, table: &mut Table, now: Moment) -> bool {
-        let outcome = if let Some(name) = self.condemned.last() {
+        let outcome = if let Some(name) = self.invalidated.last() {
             table.drain(*name, now)
         } else if let Some(key) = self.names.pop() {
-            Some(table.condemn(&key, now))
+            Some(table.invalidate(&key, now))
         } else {
             return true;
         };
         match outcome {
             Some((alive, name)) => {
                 self.removed += u64::from(alive);
-                self.condemned.extend(name);
+                self.invalidated.extend(name);
             }
-            None => drop(self.condemned.pop()),
+            None => drop(self.invalidated.pop()),
         }
         false
     }

@@ -177,13 +177,13 @@ impl Model {
     }
 
     pub(super) fn invalidate(&mut self, names: Set, now: Moment) -> u64 {
-        let condemned = closure(names, &self.derived_from);
-        let gone = self.held & condemned;
+        let invalidated = closure(names, &self.derived_from);
+        let gone = self.held & invalidated;
         let alive = u64::from((gone & self.alive(now)).count_ones());
         self.removals.invalidated += alive;
         self.removals.expired += u64::from(gone.count_ones()) - alive;
         self.held &= !gone;
-        for key in members(condemned) {
+        for key in members(invalidated) {
             self.derived_from[key] = 0;
         }
         self.forget_tombstones();

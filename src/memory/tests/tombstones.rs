@@ -91,7 +91,7 @@ fn a_long_cycle_that_goes_during_an_invalidation_leaves_nothing_behind() {
     for n in 1..MANY {
         table.delete(&keys.key(format!("ring{n}")), now());
     }
-    let (alive, name) = table.condemn(&keys.key("other"), now());
+    let (alive, name) = table.invalidate(&keys.key("other"), now());
     let name = name.expect("the leaf depends on it");
     assert!(!alive);
     table.delete(&keys.key("ring0"), now());

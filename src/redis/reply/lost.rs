@@ -27,7 +27,7 @@ pub(in crate::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Jo
                     fail(job.task, &Error::OutcomeUnknown(cause.clone()));
                 }
             }
-            Part::Other { job: None, .. } | Part::Kills => {}
+            Part::Other { job: None, .. } | Part::Leases => {}
         }
     }
 }
@@ -37,7 +37,7 @@ pub(in crate::redis) fn at(parts: &[Part], reply: u64) -> Option<usize> {
     let mut end = 0;
     parts.iter().position(|part| {
         end += match part {
-            Part::Kills | Part::Gets(_) | Part::Sets(_) => 1,
+            Part::Leases | Part::Gets(_) | Part::Sets(_) => 1,
             Part::Other { replies, .. } => *replies as u64,
         };
         end > reply
@@ -49,7 +49,7 @@ pub(in crate::redis) fn at(parts: &[Part], reply: u64) -> Option<usize> {
 pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal, again: &mut Vec<Job>) {
     let Some(at) = at(parts, reply) else { return };
     match &mut parts[at] {
-        Part::Kills | Part::Sets(_) => {}
+        Part::Leases | Part::Sets(_) => {}
         Part::Gets(getters) if getters.len() == 1 => {
             if let Some(getter) = getters.pop().flatten() {
                 getter.asked.reply.send(Err(refusal.for_caller()));
@@ -67,7 +67,7 @@ pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal,
 /// Whether somebody waits for a reply of these. Walks without a caller count if they are to go on.
 pub(in crate::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool {
     parts.iter().any(|part| match part {
-        Part::Kills => false,
+        Part::Leases => false,
         Part::Gets(getters) => getters
             .iter()
             .flatten()
@@ -99,7 +99,7 @@ pub(in crate::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Insta
     };
     for part in parts {
         match part {
-            Part::Kills => {}
+            Part::Leases => {}
             Part::Gets(getters) => {
                 for place in getters {
                     match place {

@@ -8,7 +8,7 @@ local undecided = {}
 -- What a key is kept for: the kind of it, and its name.
 local function subject_of(key)
   if begins(key, depend) then return 'depend', string.sub(key, #depend + 1, -1 - #close) end
-  if begins(key, NAMES.ghosts) then return 'ghosts', string.sub(key, #NAMES.ghosts + 1, -2) end
+  if begins(key, NAMES.tombstones) then return 'tombstones', string.sub(key, #NAMES.tombstones + 1, -2) end
   if begins(key, NAMES.parents) then return 'parents' end
 end
 
@@ -20,7 +20,7 @@ local function look_at(name, set, members)
   if set == set_of(name) then
     if dead[1] then leave(name, dead) end
   elseif not select(2, parted(members))[1] then
-    -- Ghosts are kept for what is below them.
+    -- Tombstones are kept for what is below them.
     redis.call('UNLINK', set)
     if redis.call('EXISTS', set_of(name)) == 0 then redis.call('SREM', lasting, name) end
   end

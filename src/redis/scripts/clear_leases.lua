@@ -1,4 +1,4 @@
--- What is being loaded must not be stored. `pattern` is one of the names whose leases are killed. ARGV[7]: '1' if the
+-- Invalidates the leases whose names match `pattern`, so that what is being loaded is not stored. ARGV[7]: '1' if the
 -- clearing ends with this pass.
 local page = redis.call('HSCAN', NAMES.leases, cursor, 'MATCH', pattern, 'COUNT', count)
 local names = {}

@@ -5,8 +5,8 @@
 -- sets have more members than a step may look at, and the names whose fate is not known, each before how many names
 -- decide it and these names.
 --
--- A clearing goes several times over what there is: it kills what is being loaded, removes values, removes the sets
--- that lead to nothing, and kills what is being loaded again, since that may be made of what it had not come to yet.
+-- A clearing goes several times over what there is. It invalidates leases, removes values, removes the sets that lead to
+-- nothing, and invalidates leases again, because a load may have read a value that the clearing had not come to yet.
 -- Until then `cachestore:clearing`, a hash, marks it, by what its keys begin with: nothing that is loaded under such a
 -- name is stored meanwhile. Sets go after all values, because invalidations need them until then, and by what `tidy.lua`
 -- tells: so what is written meanwhile, and what entries of other namespaces depend on, stays.

@@ -21,8 +21,8 @@ local function set_of(name)
   return depend .. name .. close
 end
 
-local function ghosts_of(name)
-  return NAMES.ghosts .. name .. '}'
+local function tombstones_of(name)
+  return NAMES.tombstones .. name .. '}'
 end
 
 -- The hash that holds a key's parents. There are 65,536: few enough to hold many fields each, so that a field costs
@@ -108,7 +108,7 @@ end
 
 -- Makes keys dependents of the names, for as long as `ttl` says. Before their values are written: what fails half way
 -- has made too many dependents, and never too few. Returns the names that got a new dependent, or nil and an error.
-local function tie(keys, ttl, names)
+local function add_dependents(keys, ttl, names)
   local grown, ending = {}, nil
   for i, name in ipairs(names) do
     local set = set_of(name)

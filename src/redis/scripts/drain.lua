@@ -1,47 +1,47 @@
 -- One step of an invalidation. ARGV: how a dependency set's name begins and ends, how many dependents to look at
 -- at most, '1' if an earlier step has begun with the first name, and the names. Answers how many entries were
 -- removed; how many of the names were looked at; 1 if the last of these has more dependents; the names that have
--- ghosts; the names whose ghosts do not fit into a step, each with the cursor to go on from; and the members
+-- tombstones; the names whose tombstones do not fit into a step, each with the cursor to go on from; and the members
 -- whose own dependents must go too.
 --
 -- An entry leaves its sets together with its life, in this one script. If it has dependents of its own, it is kept
--- as a ghost of the name until all that is below has been drained, so that another invalidation of the name, at the
+-- as a tombstone of the name until all that is below has been drained, so that another invalidation of the name, at the
 -- same time or after a crash, still finds them.
 --
 -- The loads of the names and of their dependents end with them, in this one script too.
 local left, begun = tonumber(ARGV[3]), ARGV[4] == '1'
 local limit = left
-local names, ghosts = {}, {}
+local names, tombstones = {}, {}
 for i = 5, #ARGV do
   names[#names + 1] = ARGV[i]
-  ghosts[#ghosts + 1] = ghosts_of(ARGV[i])
+  tombstones[#tombstones + 1] = tombstones_of(ARGV[i])
 end
 
 -- First: a server that is full lets a script take up room once it has written what takes none.
 redis.call('HDEL', NAMES.leases, unpack(names))
 
 local taken = 0
-local haunted, unread, cascade = {}, {}, {}
+local marked, unread, cascade = {}, {}, {}
 -- The members to remove, and the place of the name that led to each.
 local members, owners = {}, {}
 -- Sets that go with all their members, and the one set that does not fit: from which of the members on.
 local gone, gone_names, cut, cut_from = {}, {}, nil, nil
 
-local is_haunted = {}
-local function haunt(name)
-  if not is_haunted[name] then
-    is_haunted[name] = true
-    haunted[#haunted + 1] = name
+local is_marked = {}
+local function mark(name)
+  if not is_marked[name] then
+    is_marked[name] = true
+    marked[#marked + 1] = name
   end
 end
 
--- What other invalidations have left, or are still removing: their ghosts lead to what is this one's to remove too.
-local any_ghosts = redis.call('EXISTS', unpack(ghosts)) > 0
-local function read_ghosts(i)
-  if not any_ghosts or redis.call('EXISTS', ghosts[i]) == 0 then return end
-  haunt(names[i])
-  local page = redis.call('SSCAN', ghosts[i], 0, 'COUNT', limit)
-  for _, ghost in ipairs(page[2]) do cascade[#cascade + 1] = ghost end
+-- What other invalidations have left, or are still removing: their tombstones lead to what is this one's to remove too.
+local any_tombstones = redis.call('EXISTS', unpack(tombstones)) > 0
+local function read_tombstones(i)
+  if not any_tombstones or redis.call('EXISTS', tombstones[i]) == 0 then return end
+  mark(names[i])
+  local page = redis.call('SSCAN', tombstones[i], 0, 'COUNT', limit)
+  for _, tombstone in ipairs(page[2]) do cascade[#cascade + 1] = tombstone end
   if page[1] ~= '0' then
     unread[#unread + 1] = names[i]
     unread[#unread + 1] = page[1]
@@ -53,7 +53,7 @@ for i, name in ipairs(names) do
   if left <= 0 then break end
   taken = i
   local is_rest = begun and i == 1
-  if not is_rest then read_ghosts(i) end
+  if not is_rest then read_tombstones(i) end
   local set = set_of(name)
   local found = left > 0 and redis.call('SRANDMEMBER', set, left) or {}
   for _, member in ipairs(found) do
@@ -67,7 +67,7 @@ for i, name in ipairs(names) do
     end
     left = left - #found
     -- Since the first step, another invalidation may have taken members out of this set.
-    if is_rest then read_ghosts(i) end
+    if is_rest then read_tombstones(i) end
   else
     cut, cut_from = set, #members - #found + 1
     left = 0
@@ -76,24 +76,24 @@ end
 
 local below = {}
 for i, member in ipairs(members) do
-  below[2 * i - 1], below[2 * i] = set_of(member), ghosts_of(member)
+  below[2 * i - 1], below[2 * i] = set_of(member), tombstones_of(member)
 end
 
--- Keeps a member as a ghost of the name that led to it if there is anything below. Ghosts have no end, because what
+-- Keeps a member as a tombstone of the name that led to it if there is anything below. Tombstones have no end, because what
 -- is below may be given more time.
-local function keep_ghost(i, member)
+local function keep_tombstone(i, member)
   if redis.call('EXISTS', below[2 * i - 1], below[2 * i]) == 0 then return end
   cascade[#cascade + 1] = member
-  haunt(names[owners[i]])
-  redis.call('SADD', ghosts[owners[i]], member)
-  redis.call('PERSIST', ghosts[owners[i]])
+  mark(names[owners[i]])
+  redis.call('SADD', tombstones[owners[i]], member)
+  redis.call('PERSIST', tombstones[owners[i]])
 end
 
 local removed, more = 0, 0
 if members[1] then
   -- Before any set is changed: one of the members may be one of the names.
   if redis.call('EXISTS', unpack(below)) > 0 then
-    for i, member in ipairs(members) do keep_ghost(i, member) end
+    for i, member in ipairs(members) do keep_tombstone(i, member) end
   end
   redis.call('HDEL', NAMES.leases, unpack(members))
   removed = redis.call('UNLINK', unpack(members))
@@ -107,9 +107,9 @@ if cut then
   if cut_from <= #members then redis.call('SREM', cut, unpack(members, cut_from)) end
   more = redis.call('EXISTS', cut)
   if more == 0 then redis.call('SREM', lasting, names[taken]) end
-  -- The ghosts are to be read once more behind the last of the members.
+  -- The tombstones are to be read once more behind the last of the members.
   if begun and taken == 1 then more = 1 end
 end
--- Last, for a name without members is not there any more: so `tidy.lua` finds the ghosts that a crash leaves.
-if haunted[1] then redis.call('SADD', lasting, unpack(haunted)) end
-return { removed, taken, more, haunted, unread, cascade }
+-- Last, for a name without members is not there any more: so `tidy.lua` finds the tombstones that a crash leaves.
+if marked[1] then redis.call('SADD', lasting, unpack(marked)) end
+return { removed, taken, more, marked, unread, cascade }

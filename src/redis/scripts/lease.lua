@@ -4,7 +4,7 @@
 -- each name's generation. It lives as long as the lease may. `cachestore:leases` is one hash for all names that
 -- leases have: when the last of them ends, in milliseconds by this server's clock, how many they are, and the
 -- generation. A lease lives while its names have the generations that it saw. So whatever changes a name
--- kills all leases that have it by removing one field, which costs next to nothing where there is none.
+-- invalidates all leases that have it by removing one field, which costs next to nothing where there is none.
 --
 -- A key that is loaded is in the dependency sets of its names as an entry is, for as long as the lease may
 -- live. So an invalidation finds what is made from it meanwhile, though it is not stored yet, or never, and its
@@ -24,15 +24,15 @@ local function know(name, ends, count, generation)
 end
 
 -- Who loads the key.
-local function flight_of()
+local function lease_of()
   local packed = redis.call('GET', own)
   return packed and cmsgpack.unpack(packed)
 end
 
-local function lives(flight)
-  for i, name in ipairs(flight.names) do
+local function lives(lease)
+  for i, name in ipairs(lease.names) do
     local _, _, generation = known(name)
-    if generation ~= flight.generations[i] then return false end
+    if generation ~= lease.generations[i] then return false end
   end
   return true
 end
@@ -56,18 +56,18 @@ local function is_cleared(names)
   return false
 end
 
--- Whether what a flight has loaded may be stored.
-local function may_store(flight)
-  return lives(flight) and not is_cleared(flight.names)
+-- Whether what a lease has loaded may be stored.
+local function may_store(lease)
+  return lives(lease) and not is_cleared(lease.names)
 end
 
--- Ends a flight. Only the dependency sets still tell of it.
-local function land(flight)
+-- Ends a lease. Only the dependency sets still tell of it.
+local function drop_lease(lease)
   -- First: a server that is full lets a script take up room once it has written what takes none.
   redis.call('DEL', own)
-  for i, name in ipairs(flight.names) do
+  for i, name in ipairs(lease.names) do
     local ends, count, generation = known(name)
-    if generation == flight.generations[i] then
+    if generation == lease.generations[i] then
       if count > 1 then
         know(name, ends, count - 1, generation)
       else
@@ -92,17 +92,17 @@ local function note_given(left)
 end
 
 -- A value was given out that is not stored. Who loads from this key may have seen it, and what that depends on
--- may have changed: all that stays is another's flight, in a generation of its own. The value depends on `names`.
-local function disown(flight, alive, names)
+-- may have changed: all that stays is another's lease, in a generation of its own. The value depends on `names`.
+local function disown(lease, alive, names)
   local left = redis.call('PTTL', own)
   if alive then
     local ends, _, generation = known(KEYS[1])
     redis.call('HDEL', leases, KEYS[1])
-    flight.generations[1], flight.added = generation .. '+', {}
-    know(KEYS[1], ends, 1, flight.generations[1])
-    redis.call('SET', own, cmsgpack.pack(flight), 'KEEPTTL')
+    lease.generations[1], lease.added = generation .. '+', {}
+    know(KEYS[1], ends, 1, lease.generations[1])
+    redis.call('SET', own, cmsgpack.pack(lease), 'KEEPTTL')
   else
-    if flight then land(flight) end
+    if lease then drop_lease(lease) end
     redis.call('HDEL', leases, KEYS[1])
   end
   if left <= 0 then return end
@@ -111,7 +111,7 @@ local function disown(flight, alive, names)
   for _, name in ipairs(names) do
     if name ~= KEYS[1] then others[#others + 1] = name end
   end
-  tie({ KEYS[1] }, left, others)
+  add_dependents({ KEYS[1] }, left, others)
   note_given(left)
 end
 

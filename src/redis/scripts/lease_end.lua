@@ -2,27 +2,27 @@
 -- which is not stored, and the names that it depends on.
 local key, given, names = KEYS[1], ARGV[4] == '1', {}
 for i = 5, #ARGV do names[i - 4] = ARGV[i] end
-local flight = flight_of()
-local mine = flight and flight.token == ARGV[3]
-local alive = flight and may_store(flight)
+local lease = lease_of()
+local mine = lease and lease.token == ARGV[3]
+local alive = lease and may_store(lease)
 
 -- Nobody was given anything, and nobody else has written the key meanwhile: what the lease has added to the
 -- dependency sets leads to nothing, unless there is something below.
 local function untie()
   local _, _, generation = known(key)
-  if generation ~= flight.generations[1] then return end
-  if redis.call('EXISTS', key, set_of(key), ghosts_of(key)) > 0 then return end
-  for _, name in ipairs(flight.added) do leave(name, { key }) end
+  if generation ~= lease.generations[1] then return end
+  if redis.call('EXISTS', key, set_of(key), tombstones_of(key)) > 0 then return end
+  for _, name in ipairs(lease.added) do leave(name, { key }) end
   -- What was given out before may still lead back.
   if not redis.call('HGET', given_out, key) then redis.call('HDEL', parents_of(key), key) end
 end
 
 if given and not (mine and alive) then
-  disown(flight, alive, names)
+  disown(lease, alive, names)
 elseif mine then
   if not given then untie() end
   local left = redis.call('PTTL', own)
-  land(flight)
+  drop_lease(lease)
   if given then note_given(left) end
 end
 announce()

@@ -2,10 +2,10 @@
 -- in milliseconds, how much of the value is wanted, and the names that the value will depend on. {1, the value's
 -- PTTL, its first bytes} if the lease is the caller's now, {0, token, remaining} if it is another's.
 local key, token, ttl = KEYS[1], ARGV[4], tonumber(ARGV[5])
-local flight = flight_of()
-local killed = flight and not lives(flight)
-if flight and not killed then
-  return { 0, flight.token, redis.call('PTTL', own) }
+local lease = lease_of()
+local invalidated = lease and not lives(lease)
+if lease and not invalidated then
+  return { 0, lease.token, redis.call('PTTL', own) }
 end
 
 -- What could fail comes first.
@@ -18,12 +18,12 @@ local names = {}
 for i = 7, #ARGV do
   if ARGV[i] ~= key then names[#names + 1] = ARGV[i] end
 end
-local added, wrong = tie({ key }, ttl, names)
+local added, wrong = add_dependents({ key }, ttl, names)
 if wrong then return wrong end
 
-if killed then
-  land(flight)
-  -- Who loads from this key may have seen what the killed one loaded, which is never stored.
+if invalidated then
+  drop_lease(lease)
+  -- Who loads from this key may have seen what the invalidated one loaded, which is never stored.
   redis.call('HDEL', leases, key)
 end
 

@@ -29,7 +29,7 @@ end
 local function parted(keys)
   local below = {}
   for i, key in ipairs(keys) do
-    below[2 * i - 1], below[2 * i] = set_of(key), ghosts_of(key)
+    below[2 * i - 1], below[2 * i] = set_of(key), tombstones_of(key)
   end
   if not keys[1] or redis.call('EXISTS', unpack(below)) == 0 then return keys, {} end
   local dead, inner = {}, {}
@@ -71,14 +71,14 @@ local function reap(name, most, deep, seed)
   local names, seen, looked = { name }, { [name] = true }, 0
   local sets = {}
   for _, each in ipairs(names) do
-    for _, set in ipairs({ set_of(each), ghosts_of(each) }) do
+    for _, set in ipairs({ set_of(each), tombstones_of(each) }) do
       local size = redis.call('SCARD', set)
       if size > most and each == name then
         local page = some_of(redis.call('SSCAN', set, seed, 'COUNT', most)[2], most, seed)
         if set == set_of(name) then
           thin_out(name, page)
         else
-          -- Ghosts are kept for what is below them.
+          -- Tombstones are kept for what is below them.
           local done = parted(page)
           if done[1] then redis.call('SREM', set, unpack(done)) end
         end

@@ -7,10 +7,10 @@ local key, seed, value, ttl, condition = KEYS[1], ARGV[3], ARGV[4], ARGV[5], ARG
 
 local names = {}
 for i = 8, #ARGV do names[i - 7] = ARGV[i] end
-local flight = condition == 'LEASE' and flight_of()
-local alive = flight and may_store(flight)
-if condition == 'LEASE' and not (alive and flight.token == ARGV[7]) then
-  disown(flight, alive, names)
+local lease = condition == 'LEASE' and lease_of()
+local alive = lease and may_store(lease)
+if condition == 'LEASE' and not (alive and lease.token == ARGV[7]) then
+  disown(lease, alive, names)
   announce()
   return 0
 end
@@ -22,7 +22,7 @@ if condition == 'EQ' or condition == 'GET' then
 end
 if (condition == 'NX' or condition == 'XX') and is_vacant(key) ~= (condition == 'NX') then return 0 end
 
-local grown, wrong = tie({ key }, tonumber(ttl), names)
+local grown, wrong = add_dependents({ key }, tonumber(ttl), names)
 if wrong then return wrong end
 if ttl == '' then
   redis.call('SET', key, value)
@@ -31,8 +31,8 @@ else
 end
 
 -- The value comes first: a server that is full refuses it only as long as the script has changed nothing.
-if flight then
-  land(flight)
+if lease then
+  drop_lease(lease)
   announce()
 else
   redis.call('HDEL', NAMES.leases, key)

@@ -13,7 +13,7 @@ local function write_group()
   local values = at
   at, entry = at + 1 + count, entry + count
 
-  local grown, wrong = tie(keys, tonumber(ttl), names)
+  local grown, wrong = add_dependents(keys, tonumber(ttl), names)
   if wrong then return wrong end
   for i, key in ipairs(keys) do
     if ttl == '' then

@@ -65,8 +65,8 @@ async fn there(store: &Store, keys: &[&str]) -> u64 {
 /// More than one step of a clearing looks at.
 async fn fill(store: &Store) {
     let keys = |range: std::ops::Range<u32>| range.map(|number| (format!("k{number}"), "v"));
-    let tied = store.set_many(keys(0..300)).depends_on(["all"]);
-    tied.await.unwrap();
+    let dependent = store.set_many(keys(0..300)).depends_on(["all"]);
+    dependent.await.unwrap();
     store.set_many(keys(300..600)).await.unwrap();
 }
 

@@ -83,9 +83,9 @@ async fn what_a_crash_left_is_found_however_long_it_lives() {
     assert!(!crashed.step().await && !crashed.step().await);
     assert!(!store.exists("middle").await.unwrap());
     assert!(store.expire("leaf", Duration::from_secs(60)).await.unwrap());
-    let ghosts = "cachestore:ghosts:{name}";
+    let tombstones = "cachestore:tombstones:{name}";
     assert_eq!(
-        server.command(&["PTTL", ghosts]).int(),
+        server.command(&["PTTL", tombstones]).int(),
         -1,
         "it ends before the leaf"
     );
@@ -94,7 +94,7 @@ async fn what_a_crash_left_is_found_however_long_it_lives() {
     assert_eq!(server.command(&["KEYS", "cachestore:*"]).sorted(), [""; 0]);
 }
 
-/// Leaves the ghosts of an invalidation that crashed half way, with nothing below them any more.
+/// Leaves the tombstones of an invalidation that crashed half way, with nothing below them any more.
 async fn crash_above_nothing(server: &RedisServer, loader: &Loader, store: &crate::store::Store) {
     let leaves = two_levels(store).await;
     let mut crashed = Invalidation::new(loader, "all");
@@ -125,7 +125,7 @@ async fn what_a_crash_left_goes_once_nothing_is_below_it() {
     }
 }
 
-/// The place where a look at a name's ghosts begins must not follow from the place where the name was found.
+/// The place where a look at a name's tombstones begins must not follow from the place where the name was found.
 #[tokio::test]
 async fn what_a_crash_left_goes_among_names_that_live() {
     let server = RedisServer::start().await;
@@ -140,14 +140,14 @@ async fn what_a_crash_left_goes_among_names_that_live() {
             .unwrap();
     }
     crash_above_nothing(&server, &loader, &store).await;
-    let ghosts = || server.command(&["SCARD", "cachestore:ghosts:{all}"]).int();
-    assert!(ghosts() > 300);
+    let tombstones = || server.command(&["SCARD", "cachestore:tombstones:{all}"]).int();
+    assert!(tombstones() > 300);
     for round in 0.. {
         store.set("k", "v").depends_on(["name"]).await.unwrap();
         store.invalidate(["name"]).await.unwrap();
-        if round % 100 == 0 && ghosts() == 0 {
+        if round % 100 == 0 && tombstones() == 0 {
             break;
         }
-        assert!(round < 20_000, "{} ghosts are left", ghosts());
+        assert!(round < 20_000, "{} tombstones are left", tombstones());
     }
 }

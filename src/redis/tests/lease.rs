@@ -294,7 +294,7 @@ async fn a_server_that_forgets_its_scripts_is_told_them_again() {
     forget();
     store.set("x", "v").depends_on(["y"]).await.unwrap();
     forget();
-    assert!(!loader.fulfil(&taken).await, "killed by a script sent again");
+    assert!(!loader.fulfil(&taken).await, "invalidated by a script sent again");
     // Behind a step that is sent again, nothing for its key overtakes it.
     let taken = loader.take("k", &[], LONG).await;
     forget();
@@ -324,9 +324,9 @@ async fn ends_are_announced() {
     assert_eq!(told(), ["PUBLISH cachestore:lease:{k} "]);
 }
 
-/// One load may have the leases of many keys: one that was killed does not live again because another was taken.
+/// One load may have the leases of many keys: one that was invalidated does not live again because another was taken.
 #[tokio::test]
-async fn what_was_killed_stays_dead_when_the_same_load_takes_more() {
+async fn what_was_invalidated_stays_dead_when_the_same_load_takes_more() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
     let first = loader.take("k1", &["x"], LONG).await;

@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Who loads what.
-struct Flight {
+struct Lease {
     token: Token,
     key: usize,
     names: Vec<usize>,
@@ -47,25 +47,25 @@ struct Flight {
 
 #[derive(Default)]
 struct Model {
-    flights: Vec<Flight>,
+    leases: Vec<Lease>,
     values: HashSet<usize>,
     /// A name and who depends on it.
-    ties: BTreeSet<(usize, usize)>,
+    dependents: BTreeSet<(usize, usize)>,
 }
 
 impl Model {
     fn of(&self, key: usize) -> Option<usize> {
-        self.flights.iter().position(|flight| flight.key == key)
+        self.leases.iter().position(|lease| lease.key == key)
     }
 
-    fn kill(&mut self, name: usize, but: Option<Token>) {
-        for flight in &mut self.flights {
-            let spared = Some(flight.token) == but;
-            if flight.key == name || flight.names.contains(&name) {
-                flight.alive &= spared;
+    fn invalidate_leases(&mut self, name: usize, but: Option<Token>) {
+        for lease in &mut self.leases {
+            let is_kept = Some(lease.token) == but;
+            if lease.key == name || lease.names.contains(&name) {
+                lease.alive &= is_kept;
             }
-            if flight.key == name {
-                flight.alone &= spared;
+            if lease.key == name {
+                lease.alone &= is_kept;
             }
         }
     }
@@ -73,15 +73,17 @@ impl Model {
     /// Whether the lease is given out.
     fn take(&mut self, token: Token, key: usize, names: &[usize]) -> bool {
         if let Some(at) = self.of(key) {
-            if self.flights[at].alive {
+            if self.leases[at].alive {
                 return false;
             }
-            self.flights.remove(at);
-            self.kill(key, None);
+            self.leases.remove(at);
+            self.invalidate_leases(key, None);
         }
         let others = names.iter().copied().filter(|name| *name != key);
-        let added = others.filter(|name| self.ties.insert((*name, key))).collect();
-        self.flights.push(Flight {
+        let added = others
+            .filter(|name| self.dependents.insert((*name, key)))
+            .collect();
+        self.leases.push(Lease {
             token,
             key,
             names: names.to_vec(),
@@ -97,22 +99,22 @@ impl Model {
         let at = self.of(key);
         if at.is_some() {
             let others = names.iter().filter(|name| **name != key);
-            self.ties.extend(others.map(|name| (*name, key)));
+            self.dependents.extend(others.map(|name| (*name, key)));
         }
-        let alive = at.filter(|at| self.flights[*at].alive);
-        let alive = alive.map(|at| self.flights[at].token);
+        let alive = at.filter(|at| self.leases[*at].alive);
+        let alive = alive.map(|at| self.leases[at].token);
         match at {
-            Some(at) if alive.is_some() => self.flights[at].added.clear(),
-            Some(at) => drop(self.flights.remove(at)),
+            Some(at) if alive.is_some() => self.leases[at].added.clear(),
+            Some(at) => drop(self.leases.remove(at)),
             None => {}
         }
-        self.kill(key, alive);
+        self.invalidate_leases(key, alive);
     }
 
     /// Where a lease is that lives.
     fn alive(&self, token: Token) -> Option<usize> {
-        let lives = |flight: &Flight| flight.token == token && flight.alive;
-        self.flights.iter().position(lives)
+        let lives = |lease: &Lease| lease.token == token && lease.alive;
+        self.leases.iter().position(lives)
     }
 
     /// Whether the value is stored.
@@ -121,9 +123,10 @@ impl Model {
             self.disown(key, names);
             return false;
         };
-        let flight = self.flights.remove(at);
+        let lease = self.leases.remove(at);
         self.values.insert(key);
-        self.ties.extend(flight.names.iter().map(|name| (*name, key)));
+        self.dependents
+            .extend(lease.names.iter().map(|name| (*name, key)));
         true
     }
 
@@ -131,21 +134,21 @@ impl Model {
         if given && self.alive(token).is_none() {
             return self.disown(key, names);
         }
-        let Some(at) = self.flights.iter().position(|flight| flight.token == token) else {
+        let Some(at) = self.leases.iter().position(|lease| lease.token == token) else {
             return;
         };
-        let flight = self.flights.remove(at);
-        let below = self.ties.iter().any(|(name, _)| *name == key);
-        if !given && flight.alone && !below && !self.values.contains(&key) {
-            for name in flight.added {
-                self.ties.remove(&(name, key));
+        let lease = self.leases.remove(at);
+        let below = self.dependents.iter().any(|(name, _)| *name == key);
+        if !given && lease.alone && !below && !self.values.contains(&key) {
+            for name in lease.added {
+                self.dependents.remove(&(name, key));
             }
         }
     }
 
     fn delete(&mut self, name: usize) {
         self.values.remove(&name);
-        self.kill(name, None);
+        self.invalidate_leases(name, None);
     }
 
     /// How many values go.
@@ -154,9 +157,9 @@ impl Model {
         let (mut names, mut seen) = (vec![name], HashSet::from([name]));
         while let Some(name) = names.pop() {
             self.delete(name);
-            let below = self.ties.iter().filter(|tie| tie.0 == name);
-            names.extend(below.map(|tie| tie.1).filter(|key| seen.insert(*key)));
-            self.ties.retain(|tie| tie.0 != name);
+            let below = self.dependents.iter().filter(|edge| edge.0 == name);
+            names.extend(below.map(|edge| edge.1).filter(|key| seen.insert(*key)));
+            self.dependents.retain(|edge| edge.0 != name);
         }
         before - self.values.len()
     }
@@ -200,8 +203,8 @@ async fn agree(server: &RedisServer, loader: &Loader, store: &Store, steps: &[St
     }
     for (at, name) in NAMES.into_iter().enumerate() {
         let set = server.command(&["SMEMBERS", &format!("cachestore:depend:{{{name}}}")]);
-        let ties = model.ties.iter().filter(|tie| tie.0 == at);
-        let dependents: Vec<_> = ties.map(|tie| NAMES[tie.1]).collect();
+        let dependents = model.dependents.iter().filter(|edge| edge.0 == at);
+        let dependents: Vec<_> = dependents.map(|edge| NAMES[edge.1]).collect();
         assert_eq!(set.sorted(), dependents, "{name}");
     }
     for (lease, ..) in &taken {

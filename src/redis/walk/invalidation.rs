@@ -20,17 +20,17 @@ const BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Invalidation {
     /// Names given whose own entries are to be removed.
-    condemned: Vec<CompactString>,
+    invalidated: Vec<CompactString>,
     /// Names whose dependents are to be removed.
     names: Vec<CompactString>,
     /// The name whose dependents did not fit into one chunk.
     rest: Option<CompactString>,
     /// Every name that is or was among them: cycles end here.
     seen: HashSet<CompactString>,
-    /// Names whose ghosts did not fit into one chunk, and the cursor to go on from.
+    /// Names whose tombstones did not fit into one chunk, and the cursor to go on from.
     unread: Vec<(CompactString, u64)>,
-    /// Names that have ghosts, which go when all else is done.
-    haunted: Vec<CompactString>,
+    /// Names that have tombstones, which go when all else is done.
+    marked: Vec<CompactString>,
     step: Step,
 }
 
@@ -38,17 +38,17 @@ pub(super) struct Invalidation {
 #[derive(Debug, Default)]
 enum Step {
     #[default]
-    Condemn,
-    /// `begun` says that the first name is what was left after a chunk: its ghosts are read once more at its end.
+    Invalidate,
+    /// `begun` says that the first name is what was left after a chunk: its tombstones are read once more at its end.
     Drain {
         names: Vec<CompactString>,
         begun: bool,
     },
-    Ghosts {
+    Tombstones {
         name: CompactString,
         cursor: u64,
     },
-    Bury,
+    Drained,
 }
 
 impl Invalidation {
@@ -59,16 +59,16 @@ impl Invalidation {
                 invalidation.names.push(name.text().clone());
             }
         }
-        invalidation.condemned = invalidation.names.clone();
+        invalidation.invalidated = invalidation.names.clone();
         invalidation
     }
 
     /// The command of the next step.
     pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
         match &self.step {
-            Step::Condemn => {
-                let names = last_of(&self.condemned);
-                let mut command = Script::Condemn.call(by, names.len());
+            Step::Invalidate => {
+                let names = last_of(&self.invalidated);
+                let mut command = Script::Invalidate.call(by, names.len());
                 names.iter().for_each(|name| {
                     command.arg(name.as_bytes());
                 });
@@ -83,16 +83,16 @@ impl Invalidation {
                 });
                 command
             }
-            Step::Ghosts { name, cursor } => {
+            Step::Tombstones { name, cursor } => {
                 let mut command = redis::cmd("SSCAN");
-                command.arg(Layout::ghosts(name)).arg(*cursor);
+                command.arg(Layout::tombstones(name)).arg(*cursor);
                 command.arg("COUNT").arg(CHUNK);
                 command
             }
-            Step::Bury => {
-                let mut command = Script::Bury.call(by, 0);
+            Step::Drained => {
+                let mut command = Script::Drained.call(by, 0);
                 command.arg(layout.depend).arg(layout.close);
-                last_of(&self.haunted).iter().for_each(|name| {
+                last_of(&self.marked).iter().for_each(|name| {
                     command.arg(name.as_bytes());
                 });
                 command
@@ -103,22 +103,22 @@ impl Invalidation {
     /// Takes in the answer to the step: how many entries it removed, and whether all is done.
     pub(super) fn advance(&mut self, answer: Wire) -> Result<(u64, bool), Unexpected> {
         let removed = match std::mem::take(&mut self.step) {
-            Step::Condemn => {
-                take_last(&mut self.condemned);
+            Step::Invalidate => {
+                take_last(&mut self.invalidated);
                 count(&answer)?
             }
             Step::Drain { names, .. } => self.drained(names, answer)?,
-            Step::Ghosts { name, .. } => {
-                let [next, ghosts] = parts(answer)?;
-                self.add(texts(ghosts)?);
+            Step::Tombstones { name, .. } => {
+                let [next, tombstones] = parts(answer)?;
+                self.add(texts(tombstones)?);
                 match number(&next)? {
                     0 => {}
                     cursor => self.unread.push((name, cursor)),
                 }
                 0
             }
-            Step::Bury => {
-                take_last(&mut self.haunted);
+            Step::Drained => {
+                take_last(&mut self.marked);
                 0
             }
         };
@@ -127,7 +127,7 @@ impl Invalidation {
 
     /// Takes in the answer to a step that drained `names`: how many entries it removed.
     fn drained(&mut self, mut names: Vec<CompactString>, answer: Wire) -> Result<u64, Unexpected> {
-        let [removed, taken, more, haunted, unread, below] = parts(answer)?;
+        let [removed, taken, more, marked, unread, below] = parts(answer)?;
         let taken = usize::try_from(count(&taken)?).map_err(|_| Unexpected)?;
         if taken == 0 || taken > names.len() {
             return Err(Unexpected);
@@ -136,7 +136,7 @@ impl Invalidation {
         if count(&more)? > 0 {
             self.rest = names.pop();
         }
-        self.haunted.extend(texts(haunted)?);
+        self.marked.extend(texts(marked)?);
         let mut unread = texts(unread)?.into_iter();
         while let (Some(name), Some(cursor)) = (unread.next(), unread.next()) {
             self.unread.push((name, cursor.parse().map_err(|_| Unexpected)?));
@@ -155,18 +155,18 @@ impl Invalidation {
 
     /// Chooses the next step. Returns `true` if there is one.
     fn step_on(&mut self) -> bool {
-        self.step = if !self.condemned.is_empty() {
-            Step::Condemn
+        self.step = if !self.invalidated.is_empty() {
+            Step::Invalidate
         } else if let Some((name, cursor)) = self.unread.pop() {
-            Step::Ghosts { name, cursor }
+            Step::Tombstones { name, cursor }
         } else if self.rest.is_some() || !self.names.is_empty() {
             let rest = self.rest.take();
             let begun = rest.is_some();
             let mut names = Vec::from_iter(rest);
             names.extend(take_last(&mut self.names));
             Step::Drain { names, begun }
-        } else if !self.haunted.is_empty() {
-            Step::Bury
+        } else if !self.marked.is_empty() {
+            Step::Drained
         } else {
             return false;
         };

@@ -97,7 +97,7 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
 }
 
 #[test]
-fn a_cycle_is_gone_around_once_and_its_ghosts_are_buried_last() {
+fn a_cycle_is_gone_around_once_and_its_tombstones_go_last() {
     let mut walk = walk(&["a"]);
     assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
     let around = |name, below| Drained {
@@ -125,7 +125,7 @@ fn what_a_crash_left_behind_is_found_again() {
     };
     assert_eq!(walk.advance(found.wire()), Ok(false));
     for (cursor, next) in [("7", "9"), ("9", "0")] {
-        let read = format!("SSCAN cachestore:ghosts:{{a}} {cursor} COUNT 250");
+        let read = format!("SSCAN cachestore:tombstones:{{a}} {cursor} COUNT 250");
         assert_eq!(words(&walk), read);
         let next = Wire::BulkString(next.as_bytes().to_vec());
         let page = Wire::Array(vec![next, bulk(&["b", "c"])]);
@@ -146,7 +146,7 @@ fn many_names_share_a_step_up_to_a_bound() {
         assert_eq!(
             words(&many).split(' ').count(),
             2 + names,
-            "condemned in step {step}"
+            "invalidated in step {step}"
         );
         assert_eq!(many.advance(Wire::Int(0)), Ok(false));
     }
@@ -195,7 +195,7 @@ fn page_with(next: &str, place: usize, part: Wire) -> Wire {
 }
 
 #[test]
-fn a_clearing_removes_values_then_sets_and_kills_what_is_being_loaded_before_and_after() {
+fn a_clearing_removes_values_then_sets_and_invalidates_leases_before_and_after() {
     let mut walk = clearing(&["t:"]);
     assert_eq!(step(&walk), "0 1024 t:* 0  1 t:", "leases");
     assert_eq!(walk.advance(page("9", 0, false)), Ok(false), "now it is marked");

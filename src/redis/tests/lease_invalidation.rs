@@ -10,19 +10,19 @@ use crate::store::Store;
 /// Everything that changes `k`, or what it depends on, `x`.
 const CHANGES: [&str; 20] = [
     "set",
-    "set tied",
+    "set dependent",
     "add",
-    "add tied",
+    "add dependent",
     "replace",
-    "replace tied",
+    "replace dependent",
     "compare_and_set",
-    "compare_and_set tied",
+    "compare_and_set dependent",
     "incr",
     "take",
     "delete",
     "delete_many",
     "set_many",
-    "set_many tied",
+    "set_many dependent",
     "set_model",
     "invalidate",
     "invalidate what it depends on",
@@ -34,13 +34,13 @@ const CHANGES: [&str; 20] = [
 async fn change(name: &str, root: &Store, store: &Store) {
     match name {
         "set" => store.set("k", "2").await.unwrap(),
-        "set tied" => store.set("k", "2").depends_on(["y"]).await.unwrap(),
+        "set dependent" => store.set("k", "2").depends_on(["y"]).await.unwrap(),
         "add" => assert!(store.add("k", "2").await.unwrap()),
-        "add tied" => assert!(store.add("k", "2").depends_on(["y"]).await.unwrap()),
+        "add dependent" => assert!(store.add("k", "2").depends_on(["y"]).await.unwrap()),
         "replace" => assert!(store.replace("k", "2").await.unwrap()),
-        "replace tied" => assert!(store.replace("k", "2").depends_on(["y"]).await.unwrap()),
+        "replace dependent" => assert!(store.replace("k", "2").depends_on(["y"]).await.unwrap()),
         "compare_and_set" => assert!(store.compare_and_set("k", "1", "2").await.unwrap()),
-        "compare_and_set tied" => {
+        "compare_and_set dependent" => {
             let swap = store.compare_and_set("k", "1", "2").depends_on(["y"]);
             assert!(swap.await.unwrap());
         }
@@ -49,7 +49,7 @@ async fn change(name: &str, root: &Store, store: &Store) {
         "delete" => assert!(store.delete("k").await.unwrap()),
         "delete_many" => assert_eq!(store.delete_many(["a", "k"]).await.unwrap(), 1),
         "set_many" => store.set_many([("a", "2"), ("k", "2")]).await.unwrap(),
-        "set_many tied" => {
+        "set_many dependent" => {
             let pairs = store.set_many([("a", "2"), ("k", "2")]).depends_on(["y"]);
             pairs.await.unwrap();
         }
@@ -64,7 +64,7 @@ async fn change(name: &str, root: &Store, store: &Store) {
 }
 
 #[tokio::test]
-async fn whatever_changes_a_key_kills_the_leases_that_name_it() {
+async fn whatever_changes_a_key_invalidates_the_leases_that_name_it() {
     for go in [false, true] {
         let server = RedisServer::start().await;
         let (one, two) = (Loader::new(&server, go), Loader::new(&server, go));
@@ -93,7 +93,7 @@ async fn whatever_changes_a_key_kills_the_leases_that_name_it() {
 }
 
 #[tokio::test]
-async fn an_invalidation_kills_no_later_than_it_removes() {
+async fn an_invalidation_invalidates_no_later_than_it_removes() {
     let server = RedisServer::start().await;
     let store = store(&server, false).await;
     store.set("k", "1").depends_on(["x"]).await.unwrap();
@@ -117,7 +117,7 @@ async fn an_invalidation_kills_no_later_than_it_removes() {
 }
 
 #[tokio::test]
-async fn an_entry_removed_by_a_cascade_kills_what_loads_from_it() {
+async fn an_entry_removed_by_a_cascade_invalidates_what_loads_from_it() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
     store.set("b", "1").depends_on(["a"]).await.unwrap();
@@ -130,7 +130,7 @@ async fn an_entry_removed_by_a_cascade_kills_what_loads_from_it() {
 }
 
 #[tokio::test]
-async fn a_name_without_an_entry_kills_too() {
+async fn a_name_without_an_entry_invalidates_too() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
     for name in ["delete", "invalidate"] {
@@ -145,7 +145,7 @@ async fn a_name_without_an_entry_kills_too() {
 }
 
 #[tokio::test]
-async fn what_changes_no_value_kills_nothing() {
+async fn what_changes_no_value_invalidates_nothing() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
     store.set("k", "1").await.unwrap();
@@ -163,7 +163,7 @@ async fn what_changes_no_value_kills_nothing() {
 }
 
 #[tokio::test]
-async fn a_clearing_kills_in_its_own_namespace_alone() {
+async fn a_clearing_invalidates_in_its_own_namespace_alone() {
     let server = RedisServer::start().await;
     let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
     let tenant = root.namespace("t.1").unwrap();
@@ -202,7 +202,7 @@ async fn a_thousand_leases_are_cleared_and_are_no_values() {
 }
 
 #[tokio::test]
-async fn what_is_stored_does_not_kill_who_loads_from_it() {
+async fn a_stored_load_invalidates_no_lease_of_who_loads_from_it() {
     let server = RedisServer::start().await;
     let loader = Loader::new(&server, false);
     let inner = loader.take("k", &["x"], LONG).await;
@@ -231,7 +231,7 @@ async fn leases_of_one_name_end_one_by_one_and_die_together() {
 }
 
 #[tokio::test]
-async fn what_is_not_stored_kills_who_loads_from_it() {
+async fn what_is_not_stored_invalidates_who_loads_from_it() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
     let inner = loader.take("k", &["x"], LONG).await;
@@ -243,29 +243,29 @@ async fn what_is_not_stored_kills_who_loads_from_it() {
 }
 
 #[tokio::test]
-async fn whoever_takes_over_from_a_killed_lease_kills_who_loads_from_it() {
+async fn whoever_takes_over_from_an_invalidated_lease_invalidates_who_loads_from_it() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
-    let killed = loader.take("k", &["x", "y"], LONG).await;
+    let invalidated = loader.take("k", &["x", "y"], LONG).await;
     let outer = loader.take("other", &["k"], LONG).await;
     store.delete("x").await.unwrap();
     let next = loader.take("k", &["x"], LONG).await;
     assert!(!loader.fulfil(&outer).await);
     let later = loader.take("later", &["k"], LONG).await;
-    assert!(!loader.fulfil(&killed).await);
+    assert!(!loader.fulfil(&invalidated).await);
     assert!(
         !loader.fulfil(&later).await,
-        "it may have seen what the killed one loaded"
+        "it may have seen what the invalidated one loaded"
     );
     assert!(loader.fulfil(&next).await, "but the one after it lives");
     assert_eq!(kept(&server), [""; 0]);
 }
 
 #[test]
-fn a_kill_that_is_refused_fails_nothing_and_is_told() {
+fn an_invalidation_of_leases_that_is_refused_fails_nothing_and_is_told() {
     let (delete, mut answer) = asked(Delete { key: key("k") });
     let replies = vec![server_error("NOPERM this user has no permissions"), Wire::Int(1)];
     let (_, outcome) = settle(batch(vec![delete]).parts, replies);
     assert!(answer.try_recv().unwrap().unwrap());
-    assert!(matches!(outcome.unkilled, Some(Error::Unauthorized)));
+    assert!(matches!(outcome.not_invalidated, Some(Error::Unauthorized)));
 }

@@ -5,7 +5,7 @@ use super::*;
 
 /// The sets of a server, each with its members, and from which keys there is a way back.
 fn sets(server: &RedisServer) -> Vec<String> {
-    let sets = ["*depend:*", "cachestore:ghosts:*"];
+    let sets = ["*depend:*", "cachestore:tombstones:*"];
     let names = sets
         .iter()
         .flat_map(|names| server.command(&["KEYS", names]).sorted());
@@ -35,15 +35,15 @@ async fn what_is_loaded_is_a_dependent_of_its_names() {
         let server = RedisServer::start().await;
         let loader = Loader::new(&server, go);
         let taken = loader.take("k", &["x", "k", "x"], LONG).await;
-        let tied = [format!("{x} k"), "from k".to_owned()];
-        assert_eq!(sets(&server), tied);
+        let dependent = [format!("{x} k"), "from k".to_owned()];
+        assert_eq!(sets(&server), dependent);
         // What is extended gets a hundredth more.
         assert!(left(&server, x) <= LONG + LONG / 100 && left(&server, x) > LONG / 2);
         loader.end(&taken).await;
         assert_eq!(sets(&server), [""; 0]);
         let taken = loader.take("k", &["x"], LONG).await;
         loader.give(&taken).await;
-        assert_eq!(sets(&server), tied);
+        assert_eq!(sets(&server), dependent);
         assert_eq!(kept(&server), [""; 0]);
     }
 }
@@ -52,7 +52,7 @@ async fn what_is_loaded_is_a_dependent_of_its_names() {
 async fn a_dependency_set_that_is_none_refuses_a_lease_and_nothing_is_changed() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
-    let killed = loader.take("k", &["z"], LONG).await;
+    let invalidated = loader.take("k", &["z"], LONG).await;
     let outer = loader.take("outer", &["k"], LONG).await;
     store.delete("z").await.unwrap();
     server.command(&["SET", "cachestore:depend:{y}", "v"]);
@@ -61,8 +61,8 @@ async fn a_dependency_set_that_is_none_refuses_a_lease_and_nothing_is_changed() 
     assert!(matches!(refused, Err(Error::WrongType)), "{refused:?}");
     assert_eq!((kept(&server), names(&server)), before);
     assert_eq!(server.command(&["EXISTS", "cachestore:depend:{x}"]).int(), 0);
-    assert!(loader.fulfil(&outer).await, "nothing was killed");
-    assert!(!loader.fulfil(&killed).await);
+    assert!(loader.fulfil(&outer).await, "nothing was invalidated");
+    assert!(!loader.fulfil(&invalidated).await);
 }
 
 /// From what depends on it down to what is loaded from that: each with the time of the longest.
@@ -183,10 +183,10 @@ async fn whoever_ends_takes_nothing_from_who_was_refused() {
 }
 
 #[tokio::test]
-async fn what_is_given_too_late_kills_who_loads_from_it() {
+async fn what_is_given_too_late_invalidates_who_loads_from_it() {
     let server = RedisServer::start().await;
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
-    // Killed.
+    // Invalidated.
     let inner = loader.take("k", &["x"], LONG).await;
     let outer = loader.take("other", &["k"], LONG).await;
     store.delete("x").await.unwrap();
@@ -202,7 +202,7 @@ async fn what_is_given_too_late_kills_who_loads_from_it() {
     assert!(!loader.fulfil(&outer).await);
     assert!(loader.fulfil(&next).await);
     assert_eq!(kept(&server), [""; 0]);
-    // In time it kills nothing, nor does one that gave nothing.
+    // In time it invalidates nothing, nor does one that gave nothing.
     let inner = loader.take("k", &["x"], LONG).await;
     let outer = loader.take("other", &["k"], LONG).await;
     loader.give(&inner).await;
@@ -210,15 +210,15 @@ async fn what_is_given_too_late_kills_who_loads_from_it() {
     assert!(loader.fulfil(&outer).await);
 }
 
-/// A change kills the load, and for a while nothing tells of its key. But its caller is given the value in the end, and
+/// A change invalidates the lease, and for a while nothing tells of its key. But its caller is given the value in the end, and
 /// may make something from it.
 #[tokio::test]
-async fn what_is_loaded_under_a_killed_lease_is_a_dependent_once_it_is_given_out() {
-    for invalidated in [false, true] {
+async fn what_is_loaded_under_an_invalidated_lease_is_a_dependent_once_it_is_given_out() {
+    for by_invalidation in [false, true] {
         let server = RedisServer::start().await;
         let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
-        let killed = loader.take("part", &["row", "column"], LONG).await;
-        if invalidated {
+        let invalidated = loader.take("part", &["row", "column"], LONG).await;
+        if by_invalidation {
             store.invalidate(["row"]).await.unwrap();
         } else {
             store.delete("part").await.unwrap();
@@ -228,7 +228,7 @@ async fn what_is_loaded_under_a_killed_lease_is_a_dependent_once_it_is_given_out
                 store.set(&other, "v").depends_on(["row"]).await.unwrap();
             }
         }
-        assert!(!loader.fulfil(&killed).await);
+        assert!(!loader.fulfil(&invalidated).await);
         store.set("page", "v").depends_on(["part"]).await.unwrap();
         for name in ["row", "column"] {
             let set = format!("cachestore:depend:{{{name}}}");

@@ -1,9 +1,0 @@
--- The end of an invalidation: all that was below the names is gone, and so do their ghosts. ARGV: how a dependency
--- set's name begins and ends, and the names.
-local ghosts = {}
-for i = 3, #ARGV do ghosts[i - 2] = ghosts_of(ARGV[i]) end
-redis.call('UNLINK', unpack(ghosts))
-for i = 3, #ARGV do
-  if redis.call('EXISTS', set_of(ARGV[i])) == 0 then redis.call('SREM', lasting, ARGV[i]) end
-end
-return 1
