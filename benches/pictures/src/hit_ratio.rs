@@ -43,7 +43,7 @@ pub(crate) fn draw(record: &Record) -> Result<Picture> {
     legend(&mut picture, (610.0, 330.0), record)?;
     picture.notes(&[
         "Capacity in percent of all entries, on a logarithmic scale. Higher is better.",
-        &format!("{}.", record.run),
+        &format!("Recorded: {}.", record.run),
     ]);
     Ok(picture)
 }

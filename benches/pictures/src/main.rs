@@ -9,7 +9,9 @@
 
 mod architecture;
 mod hit_ratio;
+mod lock;
 mod record;
+mod speed;
 mod svg;
 mod value_age;
 
@@ -31,11 +33,14 @@ Draws docs/pictures/*.svg from the recorded runs in benches/recorded/.
 
 /// Every picture, by the name of its file.
 fn draw() -> Result<Vec<(&'static str, Picture)>> {
-    let hits = Record::read("hit_ratio")?;
+    let [memory, redis, hits, memory_locks, redis_locks] =
+        ["memory", "redis", "hit_ratio", "lock_memory", "lock_redis"].map(Record::read);
     Ok(vec![
         ("architecture", architecture::draw()),
         ("value-age", value_age::draw()),
-        ("hit-ratio", hit_ratio::draw(&hits)?),
+        ("speed", speed::draw(&memory?, &redis?)?),
+        ("hit-ratio", hit_ratio::draw(&hits?)?),
+        ("lock-hand-off", lock::draw(&memory_locks?, &redis_locks?)?),
     ])
 }
 
