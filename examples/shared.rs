@@ -1,5 +1,5 @@
 //! Two processes share values and invalidations through one Redis server: this one, and a child that it
-//! starts of itself. `shared [--url URL]`; without a URL it starts a `redis-server` for as long as it runs.
+//! starts of itself.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -9,25 +9,43 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use cachestore::{Config, Store};
+use clap::Parser;
 use tokio::process::{Child, Command};
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+/// Shares values and invalidations between two processes.
+#[derive(Parser)]
+struct Options {
+    /// A Redis server, such as redis://localhost:6379 [default: a `redis-server` of its own, while it runs]
+    // In the environment of the child, because an argument is for everyone to see, and the URL may hold a password.
+    #[arg(long, env = "CACHESTORE_URL", hide_env_values = true)]
+    url: Option<String>,
+    /// The second process
+    #[arg(long, hide = true, requires = "url")]
+    child: bool,
+}
 
 const COUNTS: i64 = 1000;
 
-async fn open(config: Config) -> cachestore::Result<Store> {
-    Store::open(config).await?.namespace("shared-example")
+async fn open(url: &str) -> Result<Store> {
+    let opened = Store::open(Config::from_url(url)?).await;
+    let store = opened.context("cannot open the store: is the server of --url running?")?;
+    Ok(store.namespace("shared-example")?)
+}
+
+/// Prints what a process did.
+fn tell(what: &str) {
+    println!("process {:<8} {what}", std::process::id());
 }
 
 async fn parent(url: &str) -> Result<()> {
-    let (store, me) = (open(Config::from_url(url)?).await?, std::process::id());
+    let store = open(url).await?;
     store.clear().await?;
     store.set("user:1", "Ada").ttl(Duration::from_secs(60)).await?;
     store.set("page:1", "<h1>Ada</h1>").depends_on(["user:1"]).await?;
-    println!("process {me} has written user:1, and page:1 which was made from it");
+    tell("wrote user:1, and page:1 which was made from it");
 
-    // By the environment, because an argument is for everyone to see, and the URL may hold a password.
     let mut other = Command::new(std::env::current_exe()?)
         .arg("--child")
         .env("CACHESTORE_URL", url)
@@ -35,26 +53,26 @@ async fn parent(url: &str) -> Result<()> {
     for _ in 0..COUNTS {
         store.incr("count", 1).await?;
     }
-    if !other.wait().await?.success() {
-        return Err("the other process failed".into());
-    }
+    ensure!(other.wait().await?.success(), "the other process failed");
     let page = store.get_string("page:1").await?;
-    let count = store.incr("count", 0).await?;
-    println!("process {me} reads page:1: {page:?}, and what both have counted: {count}");
+    let count = store.counter("count").await?;
+    tell(&format!("reads page:1: {page:?}"));
+    tell(&format!("reads the count of both: {count:?}"));
     store.clear().await?;
     store.close().await?;
-    if page.is_some() || count != 2 * COUNTS {
-        return Err("the processes do not share a store: does the URL name a Redis server?".into());
-    }
+    ensure!(
+        page.is_none() && count == Some(2 * COUNTS),
+        "the processes do not share a store: does --url name a Redis server?"
+    );
     Ok(())
 }
 
-async fn child() -> Result<()> {
-    let (store, me) = (open(Config::from_env()?).await?, std::process::id());
+async fn child(url: &str) -> Result<()> {
+    let store = open(url).await?;
     let page = store.get_string("page:1").await?;
-    println!("process {me} reads page:1: {page:?}");
+    tell(&format!("reads page:1: {page:?}"));
     let removed = store.invalidate(["user:1"]).await?;
-    println!("process {me} has invalidated user:1: {removed} entries are gone");
+    tell(&format!("invalidates user:1, which removes {removed} entries"));
     for _ in 0..COUNTS {
         store.incr("count", 1).await?;
     }
@@ -72,7 +90,7 @@ async fn start_server() -> Result<(Child, String)> {
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| format!("redis-server does not start ({error}): name a server by --url"))?;
+        .context("cannot start redis-server: install it, or name a running server by --url")?;
     let url = format!("redis://127.0.0.1:{port}");
     for _ in 0..100 {
         if Store::open(Config::from_url(&url)?).await.is_ok() {
@@ -80,26 +98,20 @@ async fn start_server() -> Result<(Child, String)> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err("redis-server does not answer".into())
-}
-
-async fn run() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match &arguments[..] {
-        [flag] if flag == "--child" => child().await,
-        [flag, url] if flag == "--url" => parent(url).await,
-        [] => {
-            let (_server, url) = start_server().await?;
-            parent(&url).await
-        }
-        _ => Err("usage: shared [--url redis://host:port]".into()),
-    }
+    anyhow::bail!("the redis-server that was started does not answer: name a running one by --url")
 }
 
 #[tokio::main]
-async fn main() {
-    if let Err(error) = run().await {
-        eprintln!("shared: {error}");
-        std::process::exit(1);
+async fn main() -> Result<()> {
+    match Options::parse() {
+        Options {
+            url: Some(url),
+            child: true,
+        } => child(&url).await,
+        Options { url: Some(url), .. } => parent(&url).await,
+        Options { url: None, .. } => {
+            let (_server, url) = start_server().await?;
+            parent(&url).await
+        }
     }
 }

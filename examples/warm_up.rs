@@ -2,26 +2,26 @@
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::fs::File;
-use std::io::{Cursor, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use cachestore::{Config, Store};
 use clap::Parser;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 /// Fills a cache from a CSV file.
 #[derive(Parser)]
 struct Options {
-    /// Two columns without a head: key and value [default: 200,000 made-up rows]
-    file: Option<PathBuf>,
+    /// Two columns without a head: key and value
+    #[arg(default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/products.csv"))]
+    file: PathBuf,
     /// The store: memory://, redis://localhost:6379, ..
     #[arg(long, env = "CACHESTORE_URL", hide_env_values = true)]
     #[arg(default_value = "memory://")]
     url: String,
     /// Rows written by one call
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
 }
@@ -29,19 +29,8 @@ struct Options {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Options { file, url, batch } = Options::parse();
-    let (input, bytes): (Box<dyn Read>, u64) = match &file {
-        Some(path) => {
-            let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-            let bytes = file.metadata()?.len();
-            (Box::new(file), bytes)
-        }
-        None => {
-            let row = |n| format!("product:{n},Product {n}\n");
-            let rows: String = (0..200_000).map(row).collect();
-            let bytes = rows.len() as u64;
-            (Box::new(Cursor::new(rows)), bytes)
-        }
-    };
+    let input = File::open(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = input.metadata()?.len();
     let store = Store::open(Config::from_url(&url)?).await?.namespace("warm-up")?;
     // Not drawn unless standard error is a terminal.
     let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {bytes_per_sec}  {eta} left")?;
@@ -58,6 +47,6 @@ async fn main() -> anyhow::Result<()> {
         store.set_many(pairs).ttl(Duration::from_secs(3600)).await?;
     }
     bar.finish_and_clear();
-    println!("{} rows in {}", HumanCount(written), HumanDuration(bar.elapsed()));
+    println!("{} rows in {:.1?}", HumanCount(written), bar.elapsed());
     Ok(store.close().await?)
 }
