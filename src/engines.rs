@@ -1,12 +1,17 @@
 //! Which engines there are: the only place, besides the configuration, that tells one from another.
 
+mod memory;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
 use kameo::Actor;
+
+use self::memory::Memory;
+#[cfg(feature = "redis")]
+use self::redis::Redis;
 
 use crate::config::{Config, EngineConfig, Settings};
 use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
-use crate::memory::Memory;
-#[cfg(feature = "redis")]
-use crate::redis::Redis;
 #[cfg(feature = "testing")]
 use crate::testing::Faulty;
 

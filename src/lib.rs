@@ -144,12 +144,8 @@ mod faults;
 mod key;
 mod load;
 mod lock;
-mod memory;
 mod near;
 mod prehashed;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub mod redis;
 mod request;
 mod secret;
 mod stats;
@@ -167,6 +163,11 @@ pub use bytes::Bytes;
 /// [`Lock::send_to`].
 #[doc(no_inline)]
 pub use kameo;
+/// The [`redis`](https://docs.rs/redis) crate, re-exported: [`Store::redis_command`] and [`RedisConfig`] take its types.
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[doc(no_inline)]
+pub use redis;
 
 pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MAX_DEPTH};
 #[cfg(feature = "redis")]

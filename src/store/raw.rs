@@ -43,7 +43,7 @@ impl Store {
     /// Once polled, the command may be carried out even if the future is dropped.
     pub async fn redis_command<T: FromRedisValue>(&self, command: impl Borrow<Cmd>) -> Result<T> {
         let command = command.borrow();
-        if let Some(operation) = crate::redis::unshareable(command) {
+        if let Some(operation) = crate::engines::redis::unshareable(command) {
             return self.count(Err(Error::Unsupported { operation }));
         }
         let command = Box::new(command.clone());
@@ -52,7 +52,7 @@ impl Store {
             Err(error @ Error::Unsupported { .. }) => return self.count(Err(error)),
             answer => answer?,
         };
-        let reply = crate::redis::reply(answer)?;
+        let reply = crate::engines::redis::reply(answer)?;
         // The crate's own message quotes the reply.
         let mismatch = |_| Error::Decode(DecodeError::new(DecodeErrorKind::TypeMismatch, None));
         redis::from_redis_value(reply).map_err(mismatch)

@@ -10,16 +10,16 @@ use tokio::time::Instant;
 use super::key;
 use crate::actor::queue::{Bounds, QueueSender, Stamp, request_queue};
 use crate::config::{Config, EngineConfig, RedisConfig};
+use crate::engines::redis::engine::{RedisEngine, Setup};
 use crate::error::Result;
 use crate::key::Key;
-use crate::redis::engine::{RedisEngine, Setup};
 use crate::request::{
     CorrelatedReply, Lease, LeaseAction, LeaseAnswer, Names, Operation, Reply, Token, Write,
 };
 use crate::store::Store;
 use crate::value::Value;
 
-#[path = "../../../tests/support/redis"]
+#[path = "../../../../tests/support/redis"]
 #[allow(
     dead_code,
     clippy::expect_used,
@@ -63,7 +63,7 @@ impl Loader {
         let engine = RedisEngine::spawn(Setup {
             queue: receiver,
             options,
-            generation: crate::redis::generation::Generation::first(),
+            generation: crate::engines::redis::generation::Generation::first(),
             max_value_bytes: 1 << 20,
             go_compatible,
         });

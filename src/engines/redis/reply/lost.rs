@@ -2,16 +2,16 @@
 
 use tokio::time::Instant;
 
+use crate::engines::redis::batch::Part;
+use crate::engines::redis::fault::{self, Refusal};
+use crate::engines::redis::gets::alone;
+use crate::engines::redis::job::{Job, Task};
 use crate::error::{Cause, Error, Phase};
-use crate::redis::batch::Part;
-use crate::redis::fault::{self, Refusal};
-use crate::redis::gets::alone;
-use crate::redis::job::{Job, Task};
 use crate::request::Effect;
 
 /// Answers what can no longer be answered by the server, because the connection is lost: questions
 /// are handed back to be asked again.
-pub(in crate::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
+pub(in crate::engines::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
     for part in parts {
         match part {
             Part::Gets(getters) => again.extend(getters.into_iter().flatten().map(Job::from)),
@@ -33,7 +33,7 @@ pub(in crate::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Jo
 }
 
 /// The part of a pipeline that the reply with this number is for.
-pub(in crate::redis) fn at(parts: &[Part], reply: u64) -> Option<usize> {
+pub(in crate::engines::redis) fn at(parts: &[Part], reply: u64) -> Option<usize> {
     let mut end = 0;
     parts.iter().position(|part| {
         end += match part {
@@ -46,7 +46,12 @@ pub(in crate::redis) fn at(parts: &[Part], reply: u64) -> Option<usize> {
 
 /// Answers the question whose reply was refused, so that it is not asked again. It is the one of the pipeline with
 /// this number. Where one command stands for several calls, each is asked for once more by itself.
-pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal, again: &mut Vec<Job>) {
+pub(in crate::engines::redis) fn refuse(
+    parts: &mut [Part],
+    reply: u64,
+    refusal: Refusal,
+    again: &mut Vec<Job>,
+) {
     let Some(at) = at(parts, reply) else { return };
     match &mut parts[at] {
         Part::Leases | Part::Sets(_) => {}
@@ -65,7 +70,7 @@ pub(in crate::redis) fn refuse(parts: &mut [Part], reply: u64, refusal: Refusal,
 }
 
 /// Whether somebody waits for a reply of these. Walks without a caller count if they are to go on.
-pub(in crate::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool {
+pub(in crate::engines::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool {
     parts.iter().any(|part| match part {
         Part::Leases => false,
         Part::Gets(getters) => getters
@@ -92,7 +97,7 @@ fn is_question(task: &Task) -> bool {
 
 /// Answers what was sent and whose time is over; the places of its replies are kept. The earliest
 /// deadline among the others.
-pub(in crate::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Instant> {
+pub(in crate::engines::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Instant> {
     let mut next = None;
     let mut keep = |deadline: Instant| {
         next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
@@ -151,7 +156,7 @@ pub(in crate::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Insta
     next
 }
 
-pub(in crate::redis) fn no_answer() -> Cause {
+pub(in crate::engines::redis) fn no_answer() -> Cause {
     Cause::new(fault::Lost("the server did not answer in time".to_owned()))
 }
 
@@ -166,7 +171,7 @@ fn fail_sent(task: Task) {
 }
 
 /// Answers a task with an error.
-pub(in crate::redis) fn fail(task: Task, error: &Error) {
+pub(in crate::engines::redis) fn fail(task: Task, error: &Error) {
     let error = error.clone();
     match task {
         Task::Walk(walk) => walk.fail(&error),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::loader::{LONG, Loader, RedisServer, Taken, kept, store};
-use crate::redis::script::chosen;
+use crate::engines::redis::script::chosen;
 use crate::request::{LeaseAnswer, Token};
 use crate::store::Store;
 

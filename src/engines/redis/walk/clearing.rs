@@ -4,8 +4,8 @@ use redis::{Cmd, Value as Wire};
 
 use super::undecided::Undecided;
 use super::{Unexpected, count, number};
-use crate::redis::layout::{Layout, pattern};
-use crate::redis::script::{By, Script, random};
+use crate::engines::redis::layout::{Layout, pattern};
+use crate::engines::redis::script::{By, Script, random};
 
 /// How much one step looks at: the server serves nobody else meanwhile.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use super::loader::{Loader, RedisServer, store};
 use super::*;
-use crate::redis::walk::{Caller, Walk};
+use crate::engines::redis::walk::{Caller, Walk};
 use crate::request;
 use crate::request::Progress;
 
@@ -23,7 +23,9 @@ impl<'l> Invalidation<'l> {
     async fn step(&mut self) -> bool {
         let command = Box::new(self.walk.command(Layout::new(false), By::Source));
         let answer = self.loader.ask(request::Raw { command }).await.unwrap();
-        self.walk.advance(crate::redis::reply(answer).unwrap()).unwrap()
+        self.walk
+            .advance(crate::engines::redis::reply(answer).unwrap())
+            .unwrap()
     }
 
     async fn end(&mut self) {

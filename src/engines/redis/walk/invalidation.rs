@@ -6,9 +6,9 @@ use compact_str::CompactString;
 use redis::{Cmd, Value as Wire};
 
 use super::{Unexpected, count, number, texts};
+use crate::engines::redis::layout::Layout;
+use crate::engines::redis::script::{By, Script};
 use crate::key::Key;
-use crate::redis::layout::Layout;
-use crate::redis::script::{By, Script};
 
 /// The most members that one step removes, and the most names that it looks at: the server serves nobody else
 /// meanwhile.

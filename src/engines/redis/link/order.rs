@@ -1,14 +1,14 @@
 //! The keys of what a connection has to do, so that order is kept for each of them where there are two.
 
 use super::{Link, State};
+use crate::engines::redis::reply;
 use crate::key::Key;
 use crate::prehashed::Set;
-use crate::redis::reply;
 use crate::request::Keys;
 
 impl Link {
     /// Whether something that is waiting or under way touches one of these keys.
-    pub(in crate::redis) fn touches(&self, keys: Keys<'_>) -> bool {
+    pub(in crate::engines::redis) fn touches(&self, keys: Keys<'_>) -> bool {
         let mut asked = Set::default();
         keys.for_each(|key| {
             asked.insert(key.hash());
@@ -26,7 +26,7 @@ impl Link {
     }
 
     /// Adds the keys whose answer is received now.
-    pub(in crate::redis) fn late_keys(&self, keys: &mut Set<u64>) {
+    pub(in crate::engines::redis) fn late_keys(&self, keys: &mut Set<u64>) {
         let (State::Up(connected), Some(flight)) = (&self.state, self.flights.front()) else {
             return;
         };
@@ -40,7 +40,7 @@ impl Link {
 
     /// Gives `other` what waits, but for what has to follow something that is under way. Its keys are added to
     /// `keys`.
-    pub(in crate::redis) fn hand_over(&mut self, other: &mut Link, keys: &mut Set<u64>) {
+    pub(in crate::engines::redis) fn hand_over(&mut self, other: &mut Link, keys: &mut Set<u64>) {
         // The server is known: what waits there does not fail at once if no connection can be opened.
         other.proven |= self.proven;
         for part in self.flights.iter().flat_map(|flight| &flight.parts) {

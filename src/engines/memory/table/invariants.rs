@@ -8,7 +8,7 @@ impl Table {
     /// # Panics
     ///
     /// If the map, its index, its heap and its byte count do not agree.
-    pub(in crate::memory) fn check(&self) {
+    pub(in crate::engines::memory) fn check(&self) {
         let entries: Vec<&Entry> = (0..self.entries.end())
             .filter_map(|slot| self.entries.get(slot))
             .collect();

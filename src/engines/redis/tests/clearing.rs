@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::loader::{LONG, Loader, RedisServer, kept, store};
 use super::*;
-use crate::redis::walk::{Caller, Walk};
+use crate::engines::redis::walk::{Caller, Walk};
 use crate::request;
 use crate::request::Progress;
 use crate::store::Store;
@@ -34,7 +34,10 @@ impl<'l> Clearing<'l> {
         }
         let command = Box::new(self.walk.command(self.layout, By::Source));
         let answer = self.loader.ask(request::Raw { command }).await.unwrap();
-        self.over = self.walk.advance(crate::redis::reply(answer).unwrap()).unwrap();
+        self.over = self
+            .walk
+            .advance(crate::engines::redis::reply(answer).unwrap())
+            .unwrap();
         self.over
     }
 
@@ -338,7 +341,7 @@ async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
     for _ in 0..2 {
         let command = Box::new(crashed.command(Layout::new(false), By::Source));
         let answer = loader.ask(request::Raw { command }).await;
-        let reply = crate::redis::reply(answer.unwrap()).unwrap();
+        let reply = crate::engines::redis::reply(answer.unwrap()).unwrap();
         assert!(!crashed.advance(reply).unwrap());
     }
     assert_eq!(

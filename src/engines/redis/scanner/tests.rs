@@ -1,5 +1,5 @@
 use super::*;
-use crate::redis::fault::Refusal;
+use crate::engines::redis::fault::Refusal;
 
 const MAX: usize = 100 * 1024 * 1024;
 

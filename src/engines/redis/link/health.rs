@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use super::vitals::Verdict;
 use super::{Link, State};
 use crate::config::Target;
+use crate::engines::redis::connect::{Connected, connect};
+use crate::engines::redis::connection_log::why;
+use crate::engines::redis::fault;
+use crate::engines::redis::job::{Busy, Job};
+use crate::engines::redis::reply;
 use crate::error::{Cause, Error};
-use crate::redis::connect::{Connected, connect};
-use crate::redis::connection_log::why;
-use crate::redis::fault;
-use crate::redis::job::{Busy, Job};
-use crate::redis::reply;
 
 /// Bytes flow on a connection if there was a sign of life as short a time ago.
 const FLOWING: Duration = Duration::from_millis(200);
@@ -152,7 +152,7 @@ impl Link {
     }
 
     /// Looks after the connection's health. When to look again.
-    pub(in crate::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
+    pub(in crate::engines::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
         let (since, pulse, incoming) = match &self.state {
             State::Down { .. } if self.rests && self.is_idle() => return None,
             State::Down { until } => return Some(*until),
@@ -205,7 +205,7 @@ impl Link {
     }
 
     /// Whether a connection of the library's own has given a sign of life just now.
-    pub(in crate::redis) fn is_receiving(&mut self, now: Instant) -> bool {
+    pub(in crate::engines::redis) fn is_receiving(&mut self, now: Instant) -> bool {
         let (State::Up(connected), false) =
             (&self.state, matches!(self.options.target, Target::Connection(_)))
         else {
@@ -236,7 +236,7 @@ impl Link {
     }
 
     /// Starts again over a new connection: what is under way may be torn.
-    pub(in crate::redis) fn reset(&mut self, now: Instant) {
+    pub(in crate::engines::redis) fn reset(&mut self, now: Instant) {
         self.lose(Cause::new(fault::Lost("the engine failed".to_owned())), now);
     }
 }

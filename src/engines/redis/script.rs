@@ -197,7 +197,7 @@ pub(super) mod chosen {
     }
 
     /// From now on, scripts that this thread sends for one key and up to two names look at nothing else.
-    pub(in crate::redis) fn look_at_nothing() {
+    pub(in crate::engines::redis) fn look_at_nothing() {
         CHOSEN.set(Some(5));
     }
 }
@@ -247,7 +247,7 @@ mod tests {
     /// A user of the server's access control may run what the README lists, and scripts nothing else.
     #[test]
     fn the_readme_gives_rights_to_each_command_that_a_script_calls() {
-        let readme = include_str!("../../README.md");
+        let readme = include_str!("../../../README.md");
         let rights = readme.lines().find(|line| line.starts_with("user app on "));
         let rights: Vec<&str> = rights.unwrap().split(' ').collect();
         for script in Script::ALL {

@@ -1,0 +1,47 @@
+//! The Redis engine: an actor that sends requests over the connections of a store.
+//!
+//! `start` starts it, and `engine` is its actor: it takes requests from the queue, keeps their deadlines, and drives
+//! connections. A request becomes a job (`job`) of one connection (`link`), which sends the jobs that wait as one
+//! pipeline (`batch`) and hands out the replies (`reply`).
+//!
+//! What an operation sends and what its replies mean is in one place for each operation (`exchange`): reads in `values`,
+//! writes in `writes`, steps of leases and locks in `lease` and `lock`, raw commands in `raw`. Work of many steps is in
+//! `walk`. All of them stand on `wire` (what commands and replies are made of), `layout` (names on the server) and
+//! `script` (the Lua scripts).
+
+mod backoff;
+mod batch;
+mod clearings;
+mod connect;
+mod connection_log;
+mod doubt;
+mod engine;
+mod exchange;
+mod fault;
+mod generation;
+mod gets;
+mod job;
+mod layout;
+mod lease;
+mod link;
+mod lock;
+mod raw;
+mod reply;
+mod scanner;
+mod script;
+mod sets;
+mod start;
+mod stream;
+mod stripe;
+mod subscriber;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "tls")]
+mod tls;
+mod values;
+mod walk;
+mod wire;
+mod writes;
+
+pub(crate) use self::raw::{reply, unshareable};
+pub(crate) use self::start::Redis;
