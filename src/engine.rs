@@ -5,12 +5,14 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use kameo::Actor;
 use kameo::actor::{ActorId, ActorRef};
 
 use crate::actor::queue::{QueueReceiver, Stamp};
 use crate::config::EngineKind;
+use crate::events::Listeners;
 use crate::near::NearWriter;
 use crate::request::Notifications;
 
@@ -56,6 +58,8 @@ pub(crate) struct Start {
     pub(crate) max_value_bytes: usize,
     /// The engine's end of the near cache, if its profile asks for one.
     pub(crate) near: Option<NearWriter>,
+    /// Those who hear of what happens to entries and connections.
+    pub(crate) listeners: Arc<Listeners>,
 }
 
 /// How the lock scheduler and the load coordinator learn of what other processes do. `None` if there are none.

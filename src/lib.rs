@@ -139,6 +139,7 @@ mod engine;
 mod engines;
 mod envelope;
 mod error;
+mod events;
 #[cfg(feature = "testing")]
 mod faults;
 mod key;
@@ -175,6 +176,7 @@ pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKin
 pub use config::RedisConfig;
 pub use config::{Config, EngineKind, MemoryConfig, NearCache, Settings};
 pub use error::{Cause, Error, Phase, Result};
+pub use events::{Event, Events};
 pub use load::{LoadError, Loaded, Origin};
 pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub use secret::Secret;

@@ -7,6 +7,7 @@
 //!
 //! What can be asked is the [`table`]. A request is one of its operations and the reply to it.
 
+mod change;
 mod correlated;
 mod lease;
 mod lock;
@@ -22,6 +23,7 @@ use std::fmt;
 
 use compact_str::CompactString;
 
+pub(crate) use self::change::KeyChange;
 pub(crate) use self::correlated::{CorrelatedReply, Outcome};
 pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, PREFIX, Token};
 pub(crate) use self::lock::{LockAction, LockAnswer, LockStep};

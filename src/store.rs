@@ -45,6 +45,7 @@ use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
 use crate::engines;
 use crate::error::{Error, Phase, Result};
+use crate::events::{Events, Listeners};
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::load as loading;
 use crate::lock as locking;
@@ -91,6 +92,9 @@ struct Inner {
     config: Config,
     profile: Profile,
     near: Option<Arc<Near>>,
+    listeners: Arc<Listeners>,
+    /// The runtime that the store was opened on.
+    home: Handle,
     refused: AtomicU64,
     reads: Reads,
     supervisor: ActorRef<Supervisor>,
@@ -152,7 +156,9 @@ impl Store {
         let queue = queue.beside(near.clone());
         let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
-        let (locks, lock_ends) = locking::channel(settings.queue_length, settings.request_timeout, home);
+        let listeners = Arc::<Listeners>::default();
+        let (locks, lock_ends) =
+            locking::channel(settings.queue_length, settings.request_timeout, home.clone());
         let (loads, load_ends) = loading::channel(settings.queue_length, settings.request_timeout);
         let supervisor = Supervisor::spawn(Plan {
             config: config.clone(),
@@ -160,6 +166,7 @@ impl Store {
             ended: running,
             max_value_bytes: settings.max_value_bytes,
             near: near_writer,
+            listeners: listeners.clone(),
             sender: queue.clone(),
             engine_keeps_locks: profile.keeps_locks,
             locks: lock_ends,
@@ -179,6 +186,8 @@ impl Store {
             config,
             profile,
             near,
+            listeners,
+            home,
             refused: AtomicU64::new(0),
             reads: Reads::default(),
             supervisor,
@@ -296,6 +305,32 @@ impl Store {
         corrections.apply(&mut stats);
         self.inner.loads.counters.report(&mut stats);
         Ok(stats)
+    }
+
+    /// Listens to what happens in this handle's namespace from now on.
+    ///
+    /// The root hears of all keys, and a namespace of its own keys, without those of nested namespaces. What concerns the
+    /// whole store, such as [`Event::Reset`](crate::Event::Reset), is told to every listener.
+    ///
+    /// Events of one key come in the order of the changes, and a change is told before its call is answered. No engine
+    /// waits for a listener: at most [`capacity`](Events::capacity) events wait to be read, and what finds no room is told as
+    /// [`Event::Missed`](crate::Event::Missed). A store without listeners pays nothing for events.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// use cachestore::Event;
+    ///
+    /// let tenant = store.namespace("tenant-1")?;
+    /// let mut events = tenant.events();
+    /// tenant.set("page", "text").depends_on("user:1").await?;
+    /// tenant.invalidate("user:1").await?;
+    /// assert_eq!(events.recv().await, Some(Event::Written { key: "page".into() }));
+    /// assert_eq!(events.recv().await, Some(Event::Invalidated { key: "page".into() }));
+    /// # Ok(()) }
+    /// ```
+    pub fn events(&self) -> Events {
+        Events::new(&self.inner.listeners, &self.namespace, self.inner.home.clone())
     }
 
     /// Closes the store for all its handles. Every later call answers [`Error::Closed`], and a second close is

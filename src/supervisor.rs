@@ -1,6 +1,7 @@
 //! The root actor of one store: starts the other actors, watches them, and stops them.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use kameo::Actor;
 use kameo::actor::{ActorId, ActorRef, Spawn, WeakActorRef};
@@ -11,6 +12,7 @@ use crate::actor::queue::{QueueReceiver, QueueSender};
 use crate::config::Config;
 use crate::engine::{Crew, Member, Start};
 use crate::engines;
+use crate::events::{Listeners, Speaker};
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 use crate::near::NearWriter;
@@ -23,6 +25,7 @@ pub(crate) struct Plan {
     pub(crate) ended: watch::Sender<()>,
     pub(crate) max_value_bytes: usize,
     pub(crate) near: Option<NearWriter>,
+    pub(crate) listeners: Arc<Listeners>,
     /// The queue's sending end, for those who ask the engine on their own account.
     pub(crate) sender: QueueSender,
     /// Whether locks are asked of the engine.
@@ -43,6 +46,8 @@ pub(crate) struct Supervisor {
     stopped: bool,
     /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
     _ended: watch::Sender<()>,
+    /// Ends what is told to listeners, after all who tell have ended.
+    _speaker: Speaker,
 }
 
 impl Actor for Supervisor {
@@ -56,6 +61,7 @@ impl Actor for Supervisor {
             go_compatible: plan.config.settings().go_compatible,
             max_value_bytes: plan.max_value_bytes,
             near: plan.near,
+            listeners: plan.listeners.clone(),
         };
         let notifications = engines::start(plan.config, start, &mut crew).await;
         let scheduler = Scheduler::spawn(lock::Start {
@@ -76,6 +82,7 @@ impl Actor for Supervisor {
             crew: crew.into_members(),
             stopped: false,
             _ended: plan.ended,
+            _speaker: Speaker(plan.listeners),
         })
     }
 

@@ -34,6 +34,7 @@ mod start;
 mod stream;
 mod stripe;
 mod subscriber;
+mod tally;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]

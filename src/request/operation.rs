@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::change::KeyChange;
 use super::{Condition, LeaseAction, LockStep, Progress, Reply, Request, Write};
 use crate::key::Key;
 use crate::value::Value;
@@ -20,6 +21,9 @@ pub(crate) trait Operation: Send + Sized + 'static {
     fn name(&self) -> &'static str;
 
     fn effect(&self) -> Effect;
+
+    /// What has happened to its keys if this is the answer. A step on a lease is judged by the engine.
+    fn change(answer: &Self::Answer) -> Option<KeyChange>;
 
     /// The keys that it touches. They decide its order among other operations and its connection to a server.
     fn keys(&self) -> Keys<'_>;
@@ -274,7 +278,8 @@ pub(super) fn lower_case(name: &str) -> String {
 /// to an engine and the macro by which an engine treats each variant by the same expression.
 ///
 /// A row is `Name { field: Type, .. } -> Answer: Effect of field`, where the last word is the field that has the
-/// keys, or `nothing`. `Decided by field` lets a field tell the effect.
+/// keys, or `nothing`. `Writes` and `Deletes` are [`Effect::Change`], and name what listeners are told.
+/// `Decided by field` lets a field tell the effect.
 macro_rules! operations {
     (
         $d:tt
@@ -312,6 +317,10 @@ macro_rules! operations {
                     operations!(@effect self $effect $($judge)?)
                 }
 
+                fn change(_answer: &$Answer) -> Option<KeyChange> {
+                    operations!(@change _answer $effect)
+                }
+
                 fn keys(&self) -> Keys<'_> {
                     operations!(@keys self $keys)
                 }
@@ -341,7 +350,12 @@ macro_rules! operations {
         pub(crate) use $on_each;
     };
     (@effect $this:ident Decided $judge:ident) => { $this.$judge.effect() };
+    (@effect $this:ident Writes) => { Effect::Change };
+    (@effect $this:ident Deletes) => { Effect::Change };
     (@effect $this:ident $effect:ident) => { Effect::$effect };
+    (@change $answer:ident Writes) => { Tells::has_written($answer).then_some(KeyChange::Written) };
+    (@change $answer:ident Deletes) => { Tells::has_deleted($answer).then_some(KeyChange::Deleted) };
+    (@change $answer:ident $effect:ident) => { None };
     (@keys $this:ident nothing) => { Keys::None };
     (@keys $this:ident $field:ident) => { Keyed::keys(&$this.$field) };
 }

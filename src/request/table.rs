@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::change::{KeyChange, Tells};
 use super::operation::{Asked, Effect, Field, Keyed, Keys, Operation, operations};
 use super::{
     Aged, Condition, LeaseAction, LeaseAnswer, LockAnswer, LockStep, Page, Progress, RawAnswer, RawCommand,
@@ -42,25 +43,25 @@ operations! {
     Scan { prefix: String, cursor: u64 } -> Page: Question of nothing;
 
     /// Writes an entry. Where queueing completes it, nobody waits for the answer: later reads come after it.
-    Set { write: Write } -> (): Change of write;
+    Set { write: Write } -> (): Writes of write;
 
     /// Writes entries in their order, each as `Set` does.
-    SetMany { writes: Vec<Write> } -> (): Change of writes;
+    SetMany { writes: Vec<Write> } -> (): Writes of writes;
 
     /// Writes an entry if the condition holds. Answers whether it was written.
-    SetIf { write: Box<Write>, condition: Condition } -> bool: Change of write;
+    SetIf { write: Box<Write>, condition: Condition } -> bool: Writes of write;
 
     /// Reads a value and deletes it.
-    Take { key: Key } -> Option<Value>: Change of key;
+    Take { key: Key } -> Option<Value>: Deletes of key;
 
     /// Deletes a key. Answers whether it held a value.
-    Delete { key: Key } -> bool: Change of key;
+    Delete { key: Key } -> bool: Deletes of key;
 
     /// Deletes a key if it holds this value. Answers whether it was deleted.
-    DeleteIf { key: Key, expected: Value } -> bool: Change of key;
+    DeleteIf { key: Key, expected: Value } -> bool: Deletes of key;
 
     /// Deletes keys. Answers how many held a value.
-    DeleteMany { keys: Vec<Key> } -> u64: Change of keys;
+    DeleteMany { keys: Vec<Key> } -> u64: Deletes of keys;
 
     /// Gives an entry a new TTL. `None` makes it persistent, and answers `true` only if it was not.
     Expire { key: Key, ttl: Option<Duration> } -> bool: Aside of key;
@@ -69,10 +70,10 @@ operations! {
     GetAndTouch { key: Key, ttl: Duration } -> Option<Value>: Aside of key;
 
     /// Writes an entry and answers the value that the key held before.
-    Swap { write: Box<Write> } -> Option<Value>: Change of write;
+    Swap { write: Box<Write> } -> Option<Value>: Writes of write;
 
     /// Adds to an integer and answers the sum. An entry that this creates gets `ttl`.
-    Incr { key: Key, by: i64, ttl: Option<Duration> } -> i64: Change of key;
+    Incr { key: Key, by: i64, ttl: Option<Duration> } -> i64: Writes of key;
 
     /// Carries out one step on a lock.
     Lock { step: Box<LockStep> } -> LockAnswer: Decided by step of step;

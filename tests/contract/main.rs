@@ -10,6 +10,7 @@ mod calls;
 mod counters;
 mod counts;
 mod dependencies;
+mod events;
 mod keys;
 mod lifecycle;
 mod lifetimes;
@@ -169,6 +170,14 @@ macro_rules! everywhere {
                 many_may_close_at_once,
                 a_call_that_meets_a_close_has_one_of_two_ends,
                 other_handles_outlive_the_first;
+            events: a_change_is_told_once_and_in_order,
+                reads_and_ttls_are_not_told,
+                a_loaded_value_is_told_when_it_is_stored,
+                an_invalidation_tells_what_it_removed,
+                a_clearing_is_told_by_one_event,
+                every_listener_is_told_and_a_dropped_one_harms_nobody,
+                a_closed_store_ends_the_stream,
+                a_listener_keeps_no_store_open;
             locks: a_wait_that_outlasts_the_holder_is_never_in_vain,
                 a_wait_in_vain_holds_up_nobody;
             loads: a_value_is_loaded_once_and_then_read,
@@ -239,6 +248,7 @@ macro_rules! contract {
                     tests! { $open, |config| config;
                         keys: at_the_root_the_librarys_own_keys_are_reserved,
                             the_root_sees_a_namespace_under_its_path;
+                        events: a_namespace_hears_of_its_own_keys;
                         sweeping: the_root_scans_and_clears_everything;
                     }
                 }

@@ -9,6 +9,7 @@
 mod auto_traits;
 mod cancellation;
 mod dependencies;
+mod events;
 mod expiry;
 mod keys;
 mod near;

@@ -7,6 +7,7 @@ mod bandwidth;
 mod cross_talk;
 mod deadlines;
 mod dependencies;
+mod events;
 mod growth;
 #[path = "../support/redis/mod.rs"]
 mod harness;

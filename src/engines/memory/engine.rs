@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::sweep::{Sweep, Sweeps};
 use super::table::Table;
 use crate::actor::queue::QueueReceiver;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
+use crate::events::Listeners;
 use crate::near::{NearWriter, Ticket};
 use crate::request::{Asked, EngineRequest, Request, on_entry};
 
@@ -38,6 +40,7 @@ pub(super) struct Setup {
     pub(super) queue: QueueReceiver,
     pub(super) capacity_bytes: usize,
     pub(super) near: Option<NearWriter>,
+    pub(super) listeners: Arc<Listeners>,
 }
 
 /// Owns the table, alone.
@@ -66,7 +69,7 @@ impl Actor for MemoryEngine {
         let origin = Instant::now();
         let near = setup.near.map(|near| near.since(origin));
         Ok(Self {
-            table: Box::new(Table::new(setup.capacity_bytes, near)),
+            table: Box::new(Table::new(setup.capacity_bytes, near).heard_by(setup.listeners)),
             queue: setup.queue,
             serving: None,
             sweeps: Sweeps::default(),

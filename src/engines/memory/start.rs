@@ -49,6 +49,7 @@ impl Engine for Memory {
             queue: start.queue,
             capacity_bytes,
             near: start.near,
+            listeners: start.listeners,
         };
         crew.add("memory engine", MemoryEngine::spawn(setup)).await;
         tracing::debug!(capacity_bytes, "the memory engine has started");

@@ -176,8 +176,7 @@ impl Sweep {
                         None
                     }
                     None => {
-                        // What is being loaded may have been read from what was still there.
-                        table.tell_of_all(prefix);
+                        table.end_clearing(prefix, *removed);
                         Some(*removed)
                     }
                 }

@@ -12,6 +12,7 @@ mod lease;
 mod near;
 mod walk;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::changes::Departure;
@@ -24,9 +25,10 @@ use super::figures::Figures;
 use super::index::Index;
 use super::leases::Leases;
 use super::slab::{Slab, Slot};
+use crate::events::{Event, Listeners};
 use crate::key::Key;
 use crate::near::NearWriter;
-use crate::request::Write;
+use crate::request::{KeyChange, Write};
 use crate::value::Value;
 
 /// The entries of one store.
@@ -41,6 +43,8 @@ pub(crate) struct Table {
     policy: Policy,
     /// Entries that readers find without the engine.
     near: Option<NearWriter>,
+    /// Those who hear of each change once it is made.
+    listeners: Arc<Listeners>,
     capacity: usize,
     /// Bytes of all entries; names and edges count their own.
     bytes: usize,
@@ -61,6 +65,7 @@ impl Table {
             leases: Leases::default(),
             policy: Policy::new(capacity as u64),
             near,
+            listeners: Arc::default(),
             capacity,
             bytes: 0,
             era: 0,
@@ -69,20 +74,29 @@ impl Table {
         }
     }
 
+    /// Tells these listeners what changes from now on.
+    pub(crate) fn heard_by(mut self, listeners: Arc<Listeners>) -> Self {
+        self.listeners = listeners;
+        self
+    }
+
     /// Forgets every entry, as after a fault; the counters stay.
     pub(crate) fn reset(&mut self) {
         let mut near = self.near.take();
         if let Some(near) = &mut near {
             near.flush();
+            self.listeners.tell_all(&Event::NearCacheFlushed);
         }
         let counters = Figures {
             resets: self.counters.resets + 1,
             ..self.counters
         };
+        let listeners = self.listeners.clone();
         *self = Self {
             counters,
-            ..Self::new(self.capacity, near)
+            ..Self::new(self.capacity, near).heard_by(listeners)
         };
+        self.listeners.tell_all(&Event::Reset);
     }
 
     /// Whether a mutation began and did not end.
@@ -180,6 +194,7 @@ impl Table {
         self.dependencies.release(released);
         let key = &self.entries[slot].key;
         self.dependencies.end_tombstone(key);
+        self.listeners.tell_of(key.as_str(), KeyChange::Written);
         slot
     }
 
@@ -207,6 +222,7 @@ impl Table {
         };
         self.counters.sets += 1;
         self.replace_value(slot, value, &told);
+        self.listeners.tell_of(key.as_str(), KeyChange::Written);
         self.make_room();
         true
     }

@@ -1,11 +1,14 @@
-//! What the log says of one connection: each loss and each recovery once, however often opening is tried.
+//! What the log and listeners are told of one connection: each loss and each recovery once, however often opening is
+//! tried.
 
 use std::fmt;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use crate::config::Target;
 use crate::error::Error;
+use crate::events::{Event, Listeners};
 
 /// The log of one connection.
 #[derive(Debug)]
@@ -13,6 +16,8 @@ pub(super) struct ConnectionLog {
     /// What the connection is for.
     purpose: &'static str,
     server: String,
+    /// Who hears of it. `None` for a connection that is not told of.
+    listeners: Option<Arc<Listeners>>,
     down: Option<Down>,
 }
 
@@ -28,14 +33,34 @@ impl ConnectionLog {
         Self {
             purpose,
             server: target.to_string(),
+            listeners: None,
             down: None,
         }
+    }
+
+    /// Tells listeners too from now on.
+    pub(super) fn heard_by(&mut self, listeners: Arc<Listeners>) {
+        self.listeners = Some(listeners);
+    }
+
+    fn tell(&self, event: impl FnOnce(String) -> Event) {
+        if let Some(listeners) = &self.listeners
+            && listeners.any()
+        {
+            listeners.tell_all(&event(self.server.clone()));
+        }
+    }
+
+    fn tell_of_loss(&self, cause: &dyn fmt::Display) {
+        let cause = cause.to_string();
+        self.tell(|node| Event::Disconnected { node, cause });
     }
 
     /// An open connection is lost.
     pub(super) fn lost(&mut self, cause: &dyn fmt::Display, now: Instant) {
         let Self { purpose, server, .. } = self;
         tracing::warn!(%server, purpose, %cause, "the connection to Redis is lost");
+        self.tell_of_loss(cause);
         self.down = Some(Down {
             since: now,
             failures: 0,
@@ -48,6 +73,7 @@ impl ConnectionLog {
             purpose,
             server,
             down,
+            ..
         } = self;
         let down = down.get_or_insert(Down {
             since: now,
@@ -56,6 +82,7 @@ impl ConnectionLog {
         down.failures = down.failures.saturating_add(1);
         if down.failures == 1 {
             tracing::warn!(%server, purpose, %cause, "the connection to Redis cannot be opened");
+            self.tell_of_loss(cause);
         } else {
             let failures = down.failures;
             tracing::debug!(%server, purpose, %cause, failures, "the connection to Redis cannot be opened");
@@ -69,11 +96,13 @@ impl ConnectionLog {
             purpose,
             server,
             down,
+            ..
         } = self;
         match down.take() {
             Some(Down { since, failures }) => {
                 let away = now.saturating_duration_since(since);
                 tracing::warn!(%server, purpose, ?away, failures, "the connection to Redis has recovered");
+                self.tell(|node| Event::Connected { node });
             }
             None => tracing::debug!(%server, purpose, "the connection to Redis is open"),
         }

@@ -2,11 +2,11 @@
 
 use redis::{Cmd, Value as Wire};
 
+use super::tally::Tally;
 use super::wire::{count_many, count_read, keyed, number, refused};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::request::{Aged, Reply};
-use crate::stats::Stats;
 use crate::value::Value;
 
 /// Keys that an `MGET` did not find, which does not tell an absent key from one of another type: that
@@ -42,7 +42,7 @@ impl Doubt {
     }
 
     /// Answers the caller. Gives the doubt back if some of the keys are there, so that they must be asked for alone.
-    pub(super) fn decode(self, alone: bool, mut replies: Vec<Wire>, stats: &mut Stats) -> Option<Self> {
+    pub(super) fn decode(self, alone: bool, mut replies: Vec<Wire>, tally: &mut Tally) -> Option<Self> {
         let answer = if alone {
             replies.into_iter().try_for_each(no_other_type)
         } else {
@@ -53,9 +53,9 @@ impl Doubt {
             }
         };
         match self {
-            Doubt::Get { reply, .. } => reply.send(count_read(answer.map(|()| None), stats)),
-            Doubt::GetMany { found, reply, .. } => reply.send(count_many(answer.map(|()| found), stats)),
-            Doubt::GetManyAged { found, reply, .. } => reply.send(count_many(answer.map(|()| found), stats)),
+            Doubt::Get { reply, .. } => reply.send(count_read(answer.map(|()| None), tally)),
+            Doubt::GetMany { found, reply, .. } => reply.send(count_many(answer.map(|()| found), tally)),
+            Doubt::GetManyAged { found, reply, .. } => reply.send(count_many(answer.map(|()| found), tally)),
         }
         None
     }

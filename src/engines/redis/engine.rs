@@ -20,10 +20,12 @@ use super::layout::Layout;
 use super::link::Link;
 use super::scanner::Bounds;
 use super::stripe::Stripe;
+use super::tally::Tally;
 use super::walk::{Caller, Walk};
 use crate::actor::queue::{QueueReceiver, Queued};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::RedisOptions;
+use crate::events::Listeners;
 use crate::request::{Asked, EngineRequest, EntryRequest, Request};
 use crate::stats::Stats;
 
@@ -43,6 +45,7 @@ pub(super) struct Setup {
     /// The most bytes of a value.
     pub(super) max_value_bytes: usize,
     pub(super) go_compatible: bool,
+    pub(super) listeners: Arc<Listeners>,
 }
 
 /// Owns the connections, alone.
@@ -52,7 +55,7 @@ pub(super) struct RedisEngine {
     stripes: Vec<Stripe>,
     generation: Generation,
     clearings: Clearings,
-    stats: Stats,
+    tally: Tally,
     /// No later than the earliest deadline of a request under way.
     due: Option<Instant>,
     alarm: Alarm,
@@ -77,7 +80,7 @@ impl Actor for RedisEngine {
         let bounds = Bounds::for_values(setup.max_value_bytes);
         let link = || Link::new(options.clone(), layout, bounds, setup.generation.clone(), now);
         let stripes = (0..options.connections)
-            .map(|_| Stripe::new(link(), link()))
+            .map(|_| Stripe::new(link().heard_by(setup.listeners.clone()), link()))
             .collect();
         Ok(Self {
             queue: setup.queue,
@@ -85,7 +88,7 @@ impl Actor for RedisEngine {
             stripes,
             generation: setup.generation,
             clearings: Clearings::default(),
-            stats: Stats::default(),
+            tally: Tally::new(setup.listeners),
             due: None,
             alarm: Alarm::new(),
         })
@@ -132,7 +135,7 @@ impl Turns for RedisEngine {
         done |= self.generation.poll_next(cx);
         self.start_clearing(now);
         for stripe in &mut self.stripes {
-            done |= stripe.poll(cx, now, &mut self.stats);
+            done |= stripe.poll(cx, now, &mut self.tally);
         }
         if !done && self.is_finished(now) {
             return Step::Ended;
@@ -191,7 +194,14 @@ impl RedisEngine {
                     return reply.send(Ok(0));
                 }
                 let caller = Caller::new(reply, operation.progress, deadline);
-                (0, Task::Walk(Walk::invalidation(&operation.names, caller)))
+                (
+                    0,
+                    Task::Walk(Walk::invalidation(
+                        &operation.names,
+                        caller,
+                        self.tally.is_heard(),
+                    )),
+                )
             }
             Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
                 self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
@@ -204,7 +214,7 @@ impl RedisEngine {
                     + self.stripes.iter().map(Stripe::waiting).sum::<usize>();
                 return reply.send(Ok(Stats {
                     queue_depth: queue_depth as u64,
-                    ..self.stats
+                    ..self.tally.stats
                 }));
             }
             #[cfg(test)]

@@ -8,10 +8,10 @@ use redis::{Cmd, Value as Wire};
 use super::doubt::Doubt;
 use super::layout::Layout;
 use super::script::{By, Script};
+use super::tally::Tally;
 use super::wire::{FRAME, bytes, refuse_errors};
 use crate::error::Result;
 use crate::request::{Asked, Effect, EntryRequest, Operation, Ping, on_entry};
-use crate::stats::Stats;
 
 /// An operation as the server knows it.
 pub(super) trait Exchange: Operation {
@@ -22,7 +22,7 @@ pub(super) trait Exchange: Operation {
     fn encode(&self, to: &mut Commands);
 
     /// Answers with what the replies mean, counts it, and tells what is still to be sent.
-    fn decode(asked: Asked<Self>, replies: Replies, stats: &mut Stats) -> Settled;
+    fn decode(asked: Asked<Self>, replies: Replies, tally: &mut Tally) -> Settled;
 }
 
 /// How an operation travels.
@@ -131,14 +131,15 @@ impl EntryRequest {
         on_entry!(self, Asked { operation, .. } => operation.encode(to));
     }
 
-    pub(super) fn settle(self, replies: Replies, stats: &mut Stats) -> Settled {
-        on_entry!(self, asked => Exchange::decode(asked, replies, stats))
+    pub(super) fn settle(self, replies: Replies, tally: &mut Tally) -> Settled {
+        on_entry!(self, asked => Exchange::decode(asked, replies, tally))
     }
 }
 
 impl<O: Operation> Asked<O> {
-    /// Answers: nothing is left to be done.
-    pub(super) fn answer(self, answer: Result<O::Answer>) -> Settled {
+    /// Tells listeners, then answers: nothing is left to be done.
+    pub(super) fn answer(self, answer: Result<O::Answer>, tally: &Tally) -> Settled {
+        tally.tell(&self.operation, &answer);
         self.reply.send(answer);
         Settled::Answered
     }
@@ -153,7 +154,7 @@ impl Exchange for Ping {
         to.add(redis::cmd("PING"));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
-        asked.answer(refuse_errors(replies.take()).map(drop))
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        asked.answer(refuse_errors(replies.take()).map(drop), tally)
     }
 }

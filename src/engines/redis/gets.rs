@@ -5,9 +5,9 @@ use tokio::time::Instant;
 
 use super::doubt::Doubt;
 use super::job::{Job, Task};
+use super::tally::Tally;
 use super::wire::{count_read, keyed, refused, value};
 use crate::request::{Asked, EntryRequest, Get};
-use crate::stats::Stats;
 use crate::value::Value;
 
 /// One of them. A caller who has been answered already is `None`.
@@ -27,13 +27,13 @@ pub(super) fn command(getters: &[Option<Getter>]) -> Cmd {
 pub(super) fn decode(
     mut getters: Vec<Option<Getter>>,
     reply: Option<Wire>,
-    stats: &mut Stats,
+    tally: &mut Tally,
     again: &mut Vec<Job>,
 ) {
     if getters.len() == 1 {
         if let Some(Some(Getter { asked, .. })) = getters.pop() {
             let answer = value(reply.unwrap_or_default());
-            asked.reply.send(count_read(answer, stats));
+            asked.reply.send(count_read(answer, tally));
         }
         return;
     }
@@ -44,7 +44,7 @@ pub(super) fn decode(
                 match value {
                     Wire::BulkString(bytes) => {
                         let value = Some(Value::from(bytes));
-                        getter.asked.reply.send(count_read(Ok(value), stats));
+                        getter.asked.reply.send(count_read(Ok(value), tally));
                     }
                     _ => again.push(doubt(getter)),
                 }

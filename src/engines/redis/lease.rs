@@ -13,11 +13,11 @@ use redis::{Cmd, Value as Wire};
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
 use super::script::{Script, random};
+use super::tally::Tally;
 use super::wire::{ARGUMENT, millis, refuse_errors, remaining, unexpected};
 use super::writes::scripted_set;
 use crate::key::Key;
-use crate::request::{Aged, Asked, Lease, LeaseAction, LeaseAnswer, PREFIX};
-use crate::stats::Stats;
+use crate::request::{Aged, Asked, KeyChange, Lease, LeaseAction, LeaseAnswer, PREFIX};
 use crate::value::Value;
 
 impl Exchange for Lease {
@@ -59,11 +59,14 @@ impl Exchange for Lease {
         }
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = refuse_errors(replies.take())
             .and_then(|got| answer(&asked.operation.step, got).ok_or_else(unexpected));
-        stats.sets += u64::from(matches!(answer, Ok(LeaseAnswer::Stored(true))));
-        asked.answer(answer)
+        if matches!(answer, Ok(LeaseAnswer::Stored(true))) {
+            tally.stats.sets += 1;
+            tally.tell_of(asked.operation.step.key().as_str(), KeyChange::Written);
+        }
+        asked.answer(answer, tally)
     }
 }
 

@@ -27,9 +27,10 @@ use super::job::{Busy, Job, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
 use super::scanner::Bounds;
+use super::tally::Tally;
 use crate::config::RedisOptions;
 use crate::error::{Cause, Error, Phase, Result};
-use crate::stats::Stats;
+use crate::events::Listeners;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -130,6 +131,12 @@ impl Link {
         }
     }
 
+    /// Tells listeners when the connection is lost and when it is open again.
+    pub(super) fn heard_by(mut self, listeners: Arc<Listeners>) -> Self {
+        self.log.heard_by(listeners);
+        self
+    }
+
     pub(super) fn push(&mut self, job: Job) {
         self.waiting.push_back(job);
     }
@@ -173,15 +180,15 @@ impl Link {
     }
 
     /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
         let mut progress = self.poll_state(cx, now);
-        progress |= self.poll_flights(cx, now, stats);
+        progress |= self.poll_flights(cx, now, tally);
         progress |= self.send(cx, now);
         progress
     }
 
     /// Replies come in the order of the flights: only the first is to be looked at.
-    fn poll_flights(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
+    fn poll_flights(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
         let mut progress = false;
         while let Some(flight) = self.flights.front_mut() {
             let Poll::Ready(replies) = flight.replies.as_mut().poll(cx) else {
@@ -200,7 +207,7 @@ impl Link {
                     self.busy.end(&flight.busy);
                     self.heard(now);
                     let mut outcome = Outcome::default();
-                    reply::settle(flight.parts, replies, stats, &mut outcome);
+                    reply::settle(flight.parts, replies, tally, &mut outcome);
                     for job in outcome.again.into_iter().rev() {
                         self.waiting.push_front(job);
                     }

@@ -13,10 +13,10 @@ use redis::{Cmd, Value as Wire};
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
 use super::script::Script;
+use super::tally::Tally;
 use super::wire::{millis, refuse_errors, unexpected};
 use crate::request::{Asked, Lock, LockAction, LockAnswer};
 use crate::secret::Secret;
-use crate::stats::Stats;
 use crate::ttl::LONGEST;
 
 /// How long the last token of a lock is remembered after its end.
@@ -66,10 +66,10 @@ impl Exchange for Lock {
         });
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = refuse_errors(replies.take())
             .and_then(|got| answer(&asked.operation.step.action, got).ok_or_else(unexpected));
-        asked.answer(answer)
+        asked.answer(answer, tally)
     }
 }
 

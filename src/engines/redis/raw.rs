@@ -5,10 +5,10 @@ use std::any::Any;
 use redis::{Arg, Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
+use super::tally::Tally;
 use super::wire::{argument_bytes, refuse_errors};
 use crate::error::{Error, Result};
 use crate::request::{Asked, Raw, RawAnswer, RawCommand};
-use crate::stats::Stats;
 
 impl RawCommand for Cmd {
     fn bytes(&self) -> usize {
@@ -43,12 +43,12 @@ impl Exchange for Raw {
         }
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = match command(&asked.operation) {
             Some(_) => refuse_errors(replies.take()).map(|reply| RawAnswer(Box::new(reply))),
             None => Err(unsupported()),
         };
-        asked.answer(answer)
+        asked.answer(answer, tally)
     }
 }
 

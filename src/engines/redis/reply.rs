@@ -12,10 +12,11 @@ use super::fault;
 use super::gets;
 use super::job::{Job, Task};
 use super::script::By;
+use super::tally::Tally;
 use super::walk::Walk;
 use super::wire::{forgotten, refuse_errors, unexpected};
 use crate::error::{Cause, Error};
-use crate::stats::Stats;
+use crate::request::KeyChange;
 
 /// What the engine learns while it hands out answers.
 #[derive(Debug, Default)]
@@ -43,15 +44,15 @@ impl Outcome {
 }
 
 /// Hands out the replies of one pipeline.
-pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, outcome: &mut Outcome) {
+pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, tally: &mut Tally, outcome: &mut Outcome) {
     let mut replies = replies.into_iter();
     for part in parts {
         match part {
-            Part::Gets(getters) => gets::decode(getters, replies.next(), stats, &mut outcome.again),
+            Part::Gets(getters) => gets::decode(getters, replies.next(), tally, &mut outcome.again),
             Part::Sets(sets) => {
                 let reply = replies.next().unwrap_or_default();
                 outcome.learn(&reply);
-                sets.decode(reply, stats, &mut outcome.again);
+                sets.decode(reply, tally, &mut outcome.again);
             }
             Part::Leases => {
                 if let Some(Wire::ServerError(error)) = replies.next() {
@@ -63,14 +64,14 @@ pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, stats: &mut Stats, ou
                 let own: Vec<Wire> = replies.by_ref().take(count).collect();
                 own.iter().for_each(|reply| outcome.learn(reply));
                 if let Some(job) = job {
-                    settle_job(job, own, stats, outcome);
+                    settle_job(job, own, tally, outcome);
                 }
             }
         }
     }
 }
 
-fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut Outcome) {
+fn settle_job(job: Job, mut replies: Vec<Wire>, tally: &mut Tally, outcome: &mut Outcome) {
     let Job {
         task,
         deadline,
@@ -88,7 +89,7 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         return;
     }
     match task {
-        Task::Request(request) => match request.settle(Replies::new(replies, by), stats) {
+        Task::Request(request) => match request.settle(Replies::new(replies, by), tally) {
             Settled::Answered => {}
             Settled::Forgotten(request) => outcome.again.push(Job {
                 by: By::Source,
@@ -100,7 +101,7 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
             }),
         },
         Task::Doubt(doubt) => {
-            if let Some(doubt) = doubt.decode(alone, replies, stats) {
+            if let Some(doubt) = doubt.decode(alone, replies, tally) {
                 outcome.again.push(Job {
                     alone: true,
                     ..Job::new(Task::Doubt(Box::new(doubt)), deadline)
@@ -109,24 +110,36 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, stats: &mut Stats, outcome: &mut
         }
         Task::Walk(walk) => {
             let reply = replies.pop().unwrap_or_default();
-            settle_walk(walk, reply, deadline, stats, outcome);
+            settle_walk(walk, reply, deadline, tally, outcome);
         }
     }
 }
 
-fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, stats: &mut Stats, outcome: &mut Outcome) {
+/// Tells listeners what a step of an invalidation has removed.
+fn tell_of_walk(walk: &mut Walk, tally: &Tally) {
+    for key in walk.told() {
+        tally.tell_of(&key, KeyChange::Invalidated);
+    }
+}
+
+fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, tally: &mut Tally, outcome: &mut Outcome) {
     let failure = match refuse_errors(got) {
         Ok(got) => match walk.advance(got) {
             Ok(true) => {
+                tell_of_walk(&mut walk, tally);
+                for (prefix, removed) in walk.cleared() {
+                    tally.tell_of_clearing(prefix, removed);
+                }
                 let counter = if walk.is_invalidation() {
-                    &mut stats.invalidated
+                    &mut tally.stats.invalidated
                 } else {
-                    &mut stats.deletes
+                    &mut tally.stats.deletes
                 };
                 *counter = counter.saturating_add(walk.removed);
                 return walk.finish();
             }
             Ok(false) => {
+                tell_of_walk(&mut walk, tally);
                 outcome.later.push(Job::new(Task::Walk(walk), deadline));
                 return;
             }

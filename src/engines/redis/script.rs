@@ -83,9 +83,13 @@ impl Script {
             ),
             Script::Incr => include_str!("scripts/incr.lua"),
             Script::DeleteIf => include_str!("scripts/delete_if.lua"),
-            Script::Invalidate => include_str!("scripts/invalidate.lua"),
+            Script::Invalidate => concat!(
+                include_str!("scripts/unlink.lua"),
+                include_str!("scripts/invalidate.lua")
+            ),
             Script::Drain => concat!(
                 include_str!("scripts/depend.lua"),
+                include_str!("scripts/unlink.lua"),
                 include_str!("scripts/drain.lua")
             ),
             Script::Drained => concat!(

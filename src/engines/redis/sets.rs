@@ -6,10 +6,10 @@ use tokio::time::Instant;
 use super::exchange::Commands;
 use super::job::{Job, Task};
 use super::script::By;
+use super::tally::Tally;
 use super::wire::{flag, forgotten};
 use super::writes::{MERGED, TIED, write_many};
 use crate::request::{Asked, EntryRequest, Set, Write};
-use crate::stats::Stats;
 
 /// One of them.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl Sets {
     }
 
     /// Answers the callers. What must be sent again is pushed to `again`.
-    pub(super) fn decode(self, reply: Wire, stats: &mut Stats, again: &mut Vec<Job>) {
+    pub(super) fn decode(self, reply: Wire, tally: &mut Tally, again: &mut Vec<Job>) {
         let answers = match reply {
             Wire::Array(answers) if answers.len() == self.setters.len() => answers,
             reply => vec![reply; self.setters.len()],
@@ -74,8 +74,8 @@ impl Sets {
                 });
                 continue;
             }
-            let answer = flag(answer).map(|_| stats.sets += 1);
-            setter.asked.reply.send(answer);
+            let answer = flag(answer).map(|_| tally.stats.sets += 1);
+            setter.asked.answer(answer, tally);
         }
     }
 }

@@ -50,6 +50,7 @@ impl Engine for Redis {
             generation: generation.clone(),
             max_value_bytes: start.max_value_bytes,
             go_compatible: start.go_compatible,
+            listeners: start.listeners,
         });
         crew.add("Redis engine", engine).await;
         let (subscribe, subscriptions) = mpsc::unbounded_channel();

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::job::Job;
 use super::link::Link;
+use super::tally::Tally;
 use crate::prehashed::Set;
-use crate::stats::Stats;
 
 /// The part of a call's time after which an answer is late.
 const LATE: u32 = 2;
@@ -96,10 +96,10 @@ impl Stripe {
     }
 
     /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, stats: &mut Stats) -> bool {
-        let mut progress = self.main.poll(cx, now, stats);
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
+        let mut progress = self.main.poll(cx, now, tally);
         if self.late.is_some() {
-            progress |= self.side.poll(cx, now, stats);
+            progress |= self.side.poll(cx, now, tally);
             if self.side.is_idle() {
                 self.beside.clear();
             }

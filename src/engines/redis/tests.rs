@@ -20,6 +20,7 @@ use super::job::{Busy, Job, Task};
 use super::layout::Layout;
 use super::reply::{self, Outcome};
 use super::script::By;
+use super::tally::Tally;
 use crate::error::{Cause, Error, Result};
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::request::{
@@ -106,9 +107,9 @@ fn server_error(line: &str) -> Wire {
 }
 
 fn settle(parts: Vec<Part>, replies: Vec<Wire>) -> (Stats, Outcome) {
-    let (mut stats, mut outcome) = (Stats::default(), Outcome::default());
-    reply::settle(parts, replies, &mut stats, &mut outcome);
-    (stats, outcome)
+    let (mut tally, mut outcome) = (Tally::default(), Outcome::default());
+    reply::settle(parts, replies, &mut tally, &mut outcome);
+    (tally.stats, outcome)
 }
 
 #[test]

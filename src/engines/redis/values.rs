@@ -3,13 +3,13 @@
 use super::doubt::Doubt;
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::pattern;
+use super::tally::Tally;
 use super::wire::{
     ABSENT, aged, count_many, count_read, flag, keyed, number, page, remaining, ttl, value, values,
 };
 use crate::error::Result;
 use crate::key::Key;
 use crate::request::{Aged, Asked, Exists, Get, GetAged, GetMany, GetManyAged, GetTtl, PREFIX, Scan};
-use crate::stats::Stats;
 
 /// How many keys one page of a scan looks at.
 const PAGE: usize = 512;
@@ -24,8 +24,8 @@ impl Exchange for Get {
         to.add(keyed("GET", [&self.key]));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
-        asked.answer(count_read(value(replies.take()), stats))
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        asked.answer(count_read(value(replies.take()), tally), tally)
     }
 }
 
@@ -38,17 +38,17 @@ impl Exchange for GetMany {
         to.add(keyed("MGET", &self.keys));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let found = values(replies.take(), asked.operation.keys.len());
         match found {
-            found if asked.operation.peek => asked.answer(found),
+            found if asked.operation.peek => asked.answer(found, tally),
             // An `MGET` shows a key of another type as absent.
             Ok(found) if found.contains(&None) => {
                 let Asked { operation, reply } = asked;
                 let keys = operation.keys;
                 Settled::Doubted(Box::new(Doubt::GetMany { keys, found, reply }))
             }
-            found => asked.answer(count_many(found, stats)),
+            found => asked.answer(count_many(found, tally), tally),
         }
     }
 }
@@ -65,9 +65,9 @@ impl Exchange for GetAged {
         to.add(keyed("GET", [&self.key]));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let left = replies.take();
-        asked.answer(count_read(aged(left, replies.take()), stats))
+        asked.answer(count_read(aged(left, replies.take()), tally), tally)
     }
 }
 
@@ -84,13 +84,13 @@ impl Exchange for GetManyAged {
     }
 
     /// The times that are left tell an absent key from one of another type, but for one that went in between.
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let keys = &asked.operation.keys;
         let times: Result<Vec<i64>> = replies.take_many(keys.len()).map(number).collect();
         let found = values(replies.take(), keys.len());
         let (found, times) = match found.and_then(|found| Ok((found, times?))) {
             Ok(both) => both,
-            Err(error) => return asked.answer(Err(error)),
+            Err(error) => return asked.answer(Err(error), tally),
         };
         let doubted: Vec<Key> = keys
             .iter()
@@ -104,7 +104,7 @@ impl Exchange for GetManyAged {
         });
         let found = found.collect();
         if doubted.is_empty() {
-            return asked.answer(count_many(Ok(found), stats));
+            return asked.answer(count_many(Ok(found), tally), tally);
         }
         Settled::Doubted(Box::new(Doubt::GetManyAged {
             doubted,
@@ -123,8 +123,8 @@ impl Exchange for Exists {
         to.add(keyed("EXISTS", [&self.key]));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
-        asked.answer(flag(replies.take()))
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        asked.answer(flag(replies.take()), tally)
     }
 }
 
@@ -141,9 +141,9 @@ impl Exchange for GetTtl {
         to.add(command);
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let left = replies.take();
-        asked.answer(ttl(left, &replies.take()))
+        asked.answer(ttl(left, &replies.take()), tally)
     }
 }
 
@@ -159,8 +159,8 @@ impl Exchange for Scan {
         to.add(command);
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = page(replies.take(), asked.operation.cursor);
-        asked.answer(answer)
+        asked.answer(answer, tally)
     }
 }

@@ -26,6 +26,8 @@ use crate::request::{Progress, Reply};
 pub(super) struct Walk {
     callers: Vec<Caller>,
     pub(super) removed: u64,
+    /// How many entries were removed under each prefix of a clearing.
+    each: Vec<u64>,
     /// Whether a step may have been carried out.
     pub(super) begun: bool,
     work: Work,
@@ -67,8 +69,9 @@ impl Caller {
 pub(super) struct Unexpected;
 
 impl Walk {
-    pub(super) fn invalidation(names: &[Key], caller: Caller) -> Self {
-        let work = Work::Invalidation(Box::new(Invalidation::new(names)));
+    /// `tells` asks for the keys of what is removed, see [`told`](Self::told).
+    pub(super) fn invalidation(names: &[Key], caller: Caller, tells: bool) -> Self {
+        let work = Work::Invalidation(Box::new(Invalidation::new(names, tells)));
         Self::new(work, vec![caller])
     }
 
@@ -92,6 +95,7 @@ impl Walk {
         Self {
             callers,
             removed: 0,
+            each: Vec::new(),
             begun: false,
             work,
             _alive: None,
@@ -125,6 +129,24 @@ impl Walk {
         }
     }
 
+    /// The keys of entries that were removed since this was last called.
+    pub(super) fn told(&mut self) -> Vec<CompactString> {
+        match &mut self.work {
+            Work::Invalidation(work) => work.told(),
+            Work::Clearing(_) => Vec::new(),
+        }
+    }
+
+    /// The prefixes of a clearing, and how many entries were removed under each.
+    pub(super) fn cleared(&self) -> impl Iterator<Item = (&str, u64)> {
+        let prefixes = match &self.work {
+            Work::Invalidation(_) => &[],
+            Work::Clearing(work) => work.prefixes(),
+        };
+        let each = self.each.iter().copied().chain(std::iter::repeat(0));
+        prefixes.iter().map(String::as_str).zip(each)
+    }
+
     /// Tells all callers how many entries were removed for them.
     pub(super) fn finish(self) {
         for caller in self.callers {
@@ -152,6 +174,10 @@ impl Walk {
             Work::Clearing(work) => work.advance(answer)?,
         };
         self.removed = self.removed.saturating_add(removed.all);
+        self.each.resize(self.each.len().max(removed.each.len()), 0);
+        for (all, removed) in self.each.iter_mut().zip(&removed.each) {
+            *all = all.saturating_add(*removed);
+        }
         for caller in &mut self.callers {
             let removed = removed.each.get(caller.place).copied().unwrap_or(0);
             caller.removed = caller.removed.saturating_add(removed);

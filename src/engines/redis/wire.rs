@@ -7,11 +7,11 @@ use redis::{Arg, Cmd, Value as Wire};
 use super::fault;
 use super::layout::Layout;
 use super::script::By;
+use super::tally::Tally;
 use crate::envelope::open;
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::request::{Aged, Page};
-use crate::stats::Stats;
 use crate::ttl::{LONGEST, Ttl};
 use crate::value::Value;
 
@@ -188,21 +188,21 @@ pub(super) fn forgotten(reply: &Wire, by: By) -> bool {
 }
 
 /// Counts a read: one hit or one miss.
-pub(super) fn count_read<T>(answer: Result<Option<T>>, stats: &mut Stats) -> Result<Option<T>> {
+pub(super) fn count_read<T>(answer: Result<Option<T>>, tally: &mut Tally) -> Result<Option<T>> {
     match &answer {
-        Ok(Some(_)) => stats.hits += 1,
-        Ok(None) => stats.misses += 1,
+        Ok(Some(_)) => tally.stats.hits += 1,
+        Ok(None) => tally.stats.misses += 1,
         Err(_) => {}
     }
     answer
 }
 
 /// Counts a read of many keys: one hit or one miss for each.
-pub(super) fn count_many<T>(answer: Result<Vec<Option<T>>>, stats: &mut Stats) -> Result<Vec<Option<T>>> {
+pub(super) fn count_many<T>(answer: Result<Vec<Option<T>>>, tally: &mut Tally) -> Result<Vec<Option<T>>> {
     if let Ok(values) = &answer {
         let hits = values.iter().flatten().count() as u64;
-        stats.hits += hits;
-        stats.misses += values.len() as u64 - hits;
+        tally.stats.hits += hits;
+        tally.stats.misses += values.len() as u64 - hits;
     }
     answer
 }

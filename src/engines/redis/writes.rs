@@ -7,13 +7,13 @@ use redis::{Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::script::{Script, random};
+use super::tally::Tally;
 use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, number, value};
 use crate::error::{Cause, Error};
 use crate::request::{
-    Asked, Condition, Delete, DeleteIf, DeleteMany, EntryRequest, Expire, GetAndTouch, Incr, Set, SetIf,
-    SetMany, Swap, Take, Write,
+    Asked, Condition, Delete, DeleteIf, DeleteMany, EntryRequest, Expire, GetAndTouch, Incr, KeyChange, Set,
+    SetIf, SetMany, Swap, Take, Write,
 };
-use crate::stats::Stats;
 use crate::value::Value;
 
 /// The most bytes of values that one command writes.
@@ -30,9 +30,9 @@ impl Exchange for Set {
         encode_set(&self.write, to);
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
-        let answer = flag(replies.take()).map(|_| stats.sets += 1);
-        asked.answer(answer)
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        let answer = flag(replies.take()).map(|_| tally.stats.sets += 1);
+        asked.answer(answer, tally)
     }
 }
 
@@ -54,7 +54,7 @@ impl Exchange for SetMany {
         }
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let Asked { operation, reply } = asked;
         let writes = operation.writes;
         // One command may have written them all.
@@ -70,23 +70,26 @@ impl Exchange for SetMany {
         let by = replies.by;
         let all = replies.len();
         for (count, got) in counts.into_iter().zip(replies.take_many(all)) {
-            let own = writes.by_ref().take(count);
+            let own: Vec<Write> = writes.by_ref().take(count).collect();
             if forgotten(&got, by) {
                 unsent.extend(own);
                 continue;
             }
-            own.for_each(drop);
             let got = match got {
                 // A script answers for each group of writes, and this is one.
                 Wire::Array(mut answers) if answers.len() == 1 => answers.pop().unwrap_or_default(),
                 got => got,
             };
             match flag(got) {
-                Ok(_) => written += count as u64,
+                Ok(_) => {
+                    written += count as u64;
+                    own.iter()
+                        .for_each(|write| tally.tell_of(write.key.as_str(), KeyChange::Written));
+                }
                 Err(error) => failure = Some(error),
             }
         }
-        stats.sets += written;
+        tally.stats.sets += written;
         match failure {
             None if !unsent.is_empty() => {
                 let operation = SetMany { writes: unsent };
@@ -114,10 +117,10 @@ impl Exchange for SetIf {
         scripted_set(&self.write, word, expected, to);
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = flag(replies.take());
-        stats.sets += u64::from(matches!(answer, Ok(true)));
-        asked.answer(answer)
+        tally.stats.sets += u64::from(matches!(answer, Ok(true)));
+        asked.answer(answer, tally)
     }
 }
 
@@ -130,10 +133,10 @@ impl Exchange for Take {
         to.add(keyed("GETDEL", [&self.key]));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
-        let answer = count_read(value(replies.take()), stats);
-        stats.deletes += u64::from(matches!(answer, Ok(Some(_))));
-        asked.answer(answer)
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        let answer = count_read(value(replies.take()), tally);
+        tally.stats.deletes += u64::from(matches!(answer, Ok(Some(_))));
+        asked.answer(answer, tally)
     }
 }
 
@@ -146,10 +149,10 @@ impl Exchange for Delete {
         to.add(keyed("DEL", [&self.key]));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = flag(replies.take());
-        stats.deletes += u64::from(matches!(answer, Ok(true)));
-        asked.answer(answer)
+        tally.stats.deletes += u64::from(matches!(answer, Ok(true)));
+        asked.answer(answer, tally)
     }
 }
 
@@ -164,10 +167,10 @@ impl Exchange for DeleteIf {
         });
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = flag(replies.take());
-        stats.deletes += u64::from(matches!(answer, Ok(true)));
-        asked.answer(answer)
+        tally.stats.deletes += u64::from(matches!(answer, Ok(true)));
+        asked.answer(answer, tally)
     }
 }
 
@@ -180,13 +183,14 @@ impl Exchange for DeleteMany {
         to.add(keyed("DEL", &self.keys));
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = number(replies.take()).map(|count| u64::try_from(count).unwrap_or(0));
         // A server may answer any number.
-        stats.deletes = stats
+        tally.stats.deletes = tally
+            .stats
             .deletes
             .saturating_add(answer.as_ref().map_or(0, |count| *count));
-        asked.answer(answer)
+        asked.answer(answer, tally)
     }
 }
 
@@ -205,8 +209,8 @@ impl Exchange for Expire {
         });
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, _: &mut Stats) -> Settled {
-        asked.answer(flag(replies.take()))
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        asked.answer(flag(replies.take()), tally)
     }
 }
 
@@ -226,8 +230,8 @@ impl Exchange for GetAndTouch {
         });
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
-        asked.answer(count_read(value(replies.take()), stats))
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        asked.answer(count_read(value(replies.take()), tally), tally)
     }
 }
 
@@ -245,10 +249,10 @@ impl Exchange for Swap {
         to.add(command);
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
-        let answer = count_read(value(replies.take()), stats);
-        stats.sets += u64::from(answer.is_ok());
-        asked.answer(answer)
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        let answer = count_read(value(replies.take()), tally);
+        tally.stats.sets += u64::from(answer.is_ok());
+        asked.answer(answer, tally)
     }
 }
 
@@ -272,10 +276,10 @@ impl Exchange for Incr {
         to.add(command);
     }
 
-    fn decode(asked: Asked<Self>, mut replies: Replies, stats: &mut Stats) -> Settled {
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = integer(replies.take());
-        stats.sets += u64::from(answer.is_ok());
-        asked.answer(answer)
+        tally.stats.sets += u64::from(answer.is_ok());
+        asked.answer(answer, tally)
     }
 }
 

@@ -10,6 +10,7 @@ use super::Table;
 use super::entry::Entry;
 use super::gate::{Change, Told};
 use crate::key::Key;
+use crate::request::KeyChange;
 use crate::value::Value;
 use crate::weigher;
 
@@ -17,9 +18,24 @@ use crate::weigher;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Departure {
     Deleted,
+    /// A clearing takes it. Its end is told, and not each entry.
+    Cleared,
     Expired,
     Evicted,
     Invalidated,
+}
+
+impl Departure {
+    /// What listeners are told.
+    fn told(self) -> Option<KeyChange> {
+        match self {
+            Departure::Deleted => Some(KeyChange::Deleted),
+            Departure::Cleared => None,
+            Departure::Expired => Some(KeyChange::Expired),
+            Departure::Evicted => Some(KeyChange::Evicted),
+            Departure::Invalidated => Some(KeyChange::Invalidated),
+        }
+    }
 }
 
 impl Table {
@@ -56,7 +72,7 @@ impl Table {
     /// The one place where entries go out.
     pub(super) fn remove(&mut self, slot: Slot, departure: Departure, _: Told) -> Entry {
         self.retract(slot);
-        self.mutate(|table| {
+        let entry = self.mutate(|table| {
             if departure != Departure::Evicted {
                 table.policy.remove(&mut table.entries, slot);
             }
@@ -76,13 +92,17 @@ impl Table {
             table.forget_tombstones(false);
             let counters = &mut table.counters;
             *match departure {
-                Departure::Deleted => &mut counters.deletes,
+                Departure::Deleted | Departure::Cleared => &mut counters.deletes,
                 Departure::Expired => &mut counters.expired,
                 Departure::Evicted => &mut counters.evicted,
                 Departure::Invalidated => &mut counters.invalidated,
             } += 1;
             entry
-        })
+        });
+        if let Some(change) = departure.told() {
+            self.listeners.tell_of(entry.key.as_str(), change);
+        }
+        entry
     }
 
     /// Changes the value of an entry in place.

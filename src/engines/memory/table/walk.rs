@@ -81,10 +81,17 @@ impl Table {
             if older && entry.key.as_str().starts_with(prefix) {
                 // It may have been read since the clearing began, by what is being loaded since.
                 let told = self.tell_of(slot, Change::Deleted);
-                removed += u64::from(self.remove_at(slot, Departure::Deleted, told, now));
+                removed += u64::from(self.remove_at(slot, Departure::Cleared, told, now));
             }
         }
         (removed, (stop < self.entries.end()).then_some(stop))
+    }
+
+    /// Ends a clearing that has removed so many entries.
+    pub(crate) fn end_clearing(&mut self, prefix: &str, removed: u64) {
+        // What is being loaded may have been read from what was still there.
+        self.tell_of_all(prefix);
+        self.listeners.tell_of_clearing(prefix, removed);
     }
 
     /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives

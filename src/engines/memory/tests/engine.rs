@@ -1,5 +1,6 @@
 //! The engine's recovery from faults of its own, which only a crate-internal request can cause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kameo::actor::{ActorRef, Spawn};
@@ -38,6 +39,7 @@ impl Engine {
             queue: receiver,
             capacity_bytes: 16 << 20,
             near: None,
+            listeners: Arc::default(),
         });
         Self {
             actor,

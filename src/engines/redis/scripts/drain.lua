@@ -1,8 +1,9 @@
 -- One step of an invalidation. ARGV: how a dependency set's name begins and ends, how many dependents to look at
--- at most, '1' if an earlier step has begun with the first name, and the names. Answers how many entries were
+-- at most, '1' if an earlier step has begun with the first name, '1' if the keys of what is removed are asked for, and
+-- the names. Answers how many entries were
 -- removed; how many of the names were looked at; 1 if the last of these has more dependents; the names that have
--- tombstones; the names whose tombstones do not fit into a step, each with the cursor to go on from; and the members
--- whose own dependents must go too.
+-- tombstones; the names whose tombstones do not fit into a step, each with the cursor to go on from; the members
+-- whose own dependents must go too; and the keys of the removed entries, if they are asked for.
 --
 -- An entry leaves its sets together with its life, in this one script. If it has dependents of its own, it is kept
 -- as a tombstone of the name until all that is below has been drained, so that another invalidation of the name, at the
@@ -12,7 +13,7 @@
 local left, begun = tonumber(ARGV[3]), ARGV[4] == '1'
 local limit = left
 local names, tombstones = {}, {}
-for i = 5, #ARGV do
+for i = 6, #ARGV do
   names[#names + 1] = ARGV[i]
   tombstones[#tombstones + 1] = tombstones_of(ARGV[i])
 end
@@ -89,14 +90,15 @@ local function keep_tombstone(i, member)
   redis.call('PERSIST', tombstones[owners[i]])
 end
 
-local removed, more = 0, 0
+local removed, more, told = 0, 0, {}
 if members[1] then
   -- Before any set is changed: one of the members may be one of the names.
   if redis.call('EXISTS', unpack(below)) > 0 then
     for i, member in ipairs(members) do keep_tombstone(i, member) end
   end
   redis.call('HDEL', NAMES.leases, unpack(members))
-  removed = redis.call('UNLINK', unpack(members))
+  local unlinked = unlink_all(members, ARGV[5] == '1')
+  removed, told = unlinked[1], unlinked[2]
   for _, member in ipairs(members) do redis.call('HDEL', parents_of(member), member) end
   if gone[1] then
     redis.call('UNLINK', unpack(gone))
@@ -112,4 +114,4 @@ if cut then
 end
 -- Last, for a name without members is not there any more: so `tidy.lua` finds the tombstones that a crash leaves.
 if marked[1] then redis.call('SADD', lasting, unpack(marked)) end
-return { removed, taken, more, marked, unread, cascade }
+return { removed, taken, more, marked, unread, cascade, told }

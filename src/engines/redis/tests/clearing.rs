@@ -337,7 +337,7 @@ async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
     let server = RedisServer::start().await;
     let (loader, root, _) = page(&server).await;
     let caller = Caller::new(Reply::new().0, Progress::default(), Instant::now() + LONG);
-    let mut crashed = Walk::invalidation(&[key("t:row")], caller);
+    let mut crashed = Walk::invalidation(&[key("t:row")], caller, false);
     for _ in 0..2 {
         let command = Box::new(crashed.command(Layout::new(false), By::Source));
         let answer = loader.ask(request::Raw { command }).await;

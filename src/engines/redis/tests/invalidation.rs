@@ -15,7 +15,7 @@ struct Invalidation<'l> {
 impl<'l> Invalidation<'l> {
     fn new(loader: &'l Loader, name: &str) -> Self {
         let caller = Caller::new(Reply::new().0, Progress::default(), Instant::now());
-        let walk = Walk::invalidation(&[key(name)], caller);
+        let walk = Walk::invalidation(&[key(name)], caller, false);
         Self { walk, loader }
     }
 

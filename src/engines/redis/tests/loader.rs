@@ -66,6 +66,7 @@ impl Loader {
             generation: crate::engines::redis::generation::Generation::first(),
             max_value_bytes: 1 << 20,
             go_compatible,
+            listeners: Default::default(),
         });
         Self {
             queue,

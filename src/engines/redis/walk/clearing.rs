@@ -60,6 +60,10 @@ enum Pass {
 }
 
 impl Clearing {
+    pub(super) fn prefixes(&self) -> &[String] {
+        &self.prefixes
+    }
+
     pub(super) fn new(prefixes: Vec<String>) -> Self {
         Self {
             id: format!("{:032x}", rand::random::<u128>()),

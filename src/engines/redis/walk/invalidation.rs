@@ -32,6 +32,9 @@ pub(super) struct Invalidation {
     /// Names that have tombstones, which go when all else is done.
     marked: Vec<CompactString>,
     step: Step,
+    /// Whether the keys of what is removed are asked for.
+    tells: bool,
+    told: Vec<CompactString>,
 }
 
 /// What is under way.
@@ -52,8 +55,11 @@ enum Step {
 }
 
 impl Invalidation {
-    pub(super) fn new(names: &[Key]) -> Self {
-        let mut invalidation = Self::default();
+    pub(super) fn new(names: &[Key], tells: bool) -> Self {
+        let mut invalidation = Self {
+            tells,
+            ..Self::default()
+        };
         for name in names {
             if invalidation.seen.insert(name.text().clone()) {
                 invalidation.names.push(name.text().clone());
@@ -61,6 +67,11 @@ impl Invalidation {
         }
         invalidation.invalidated = invalidation.names.clone();
         invalidation
+    }
+
+    /// The keys of entries that were removed since this was last called.
+    pub(super) fn told(&mut self) -> Vec<CompactString> {
+        std::mem::take(&mut self.told)
     }
 
     /// The command of the next step.
@@ -72,12 +83,13 @@ impl Invalidation {
                 names.iter().for_each(|name| {
                     command.arg(name.as_bytes());
                 });
+                command.arg(u8::from(self.tells));
                 command
             }
             Step::Drain { names, begun } => {
                 let mut command = Script::Drain.call(by, 0);
                 command.arg(layout.depend).arg(layout.close).arg(CHUNK);
-                command.arg(u8::from(*begun));
+                command.arg(u8::from(*begun)).arg(u8::from(self.tells));
                 names.iter().for_each(|name| {
                     command.arg(name.as_bytes());
                 });
@@ -105,7 +117,9 @@ impl Invalidation {
         let removed = match std::mem::take(&mut self.step) {
             Step::Invalidate => {
                 take_last(&mut self.invalidated);
-                count(&answer)?
+                let [removed, told] = parts(answer)?;
+                self.told.extend(texts(told)?);
+                count(&removed)?
             }
             Step::Drain { names, .. } => self.drained(names, answer)?,
             Step::Tombstones { name, .. } => {
@@ -127,7 +141,8 @@ impl Invalidation {
 
     /// Takes in the answer to a step that drained `names`: how many entries it removed.
     fn drained(&mut self, mut names: Vec<CompactString>, answer: Wire) -> Result<u64, Unexpected> {
-        let [removed, taken, more, marked, unread, below] = parts(answer)?;
+        let [removed, taken, more, marked, unread, below, told] = parts(answer)?;
+        self.told.extend(texts(told)?);
         let taken = usize::try_from(count(&taken)?).map_err(|_| Unexpected)?;
         if taken == 0 || taken > names.len() {
             return Err(Unexpected);

@@ -16,7 +16,7 @@ fn walk(names: &[&str]) -> Walk {
         .map(|name| maker.key(&Namespace::default(), name).unwrap())
         .collect();
     let caller = Caller::new(Reply::new().0, Progress::default(), Instant::now());
-    Walk::invalidation(&keys, caller)
+    Walk::invalidation(&keys, caller, false)
 }
 
 fn clearing(prefixes: &[&str]) -> Walk {
@@ -50,6 +50,7 @@ struct Drained<'a> {
     haunted: &'a [&'a str],
     unread: &'a [&'a str],
     below: &'a [&'a str],
+    told: &'a [&'a str],
 }
 
 impl Drained<'_> {
@@ -61,6 +62,7 @@ impl Drained<'_> {
             haunted: &[],
             unread: &[],
             below: &[],
+            told: &[],
         }
     }
 
@@ -72,16 +74,22 @@ impl Drained<'_> {
             bulk(self.haunted),
             bulk(self.unread),
             bulk(self.below),
+            bulk(self.told),
         ])
     }
+}
+
+/// What a step answers that removed so many of the names' own entries.
+fn invalidated(removed: i64) -> Wire {
+    Wire::Array(vec![Wire::Int(removed), bulk(&[])])
 }
 
 #[test]
 fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     let mut walk = walk(&["a", "b", "a"]);
-    assert_eq!(words(&walk), "EVALSHA 2 a b");
-    assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 a b");
+    assert_eq!(words(&walk), "EVALSHA 2 a b 0");
+    assert_eq!(walk.advance(invalidated(1)), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 a b");
     let full = Drained {
         more: true,
         ..Drained::new(500, 1)
@@ -89,7 +97,7 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     assert_eq!(walk.advance(full.wire()), Ok(false));
     assert_eq!(
         words(&walk),
-        "EVALSHA 0 d:  250 1 a b",
+        "EVALSHA 0 d:  250 1 0 a b",
         "the rest of one, and the other"
     );
     assert_eq!(walk.advance(Drained::new(3, 2).wire()), Ok(true));
@@ -99,14 +107,14 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
 #[test]
 fn a_cycle_is_gone_around_once_and_its_tombstones_go_last() {
     let mut walk = walk(&["a"]);
-    assert_eq!(walk.advance(Wire::Int(1)), Ok(false));
+    assert_eq!(walk.advance(invalidated(1)), Ok(false));
     let around = |name, below| Drained {
         haunted: name,
         below,
         ..Drained::new(1, 1)
     };
     assert_eq!(walk.advance(around(&["a"], &["b"]).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 b");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 b");
     assert_eq!(walk.advance(around(&["b"], &["a"]).wire()), Ok(false));
     assert_eq!(words(&walk), "EVALSHA 0 d:  a b");
     assert_eq!(walk.advance(Wire::Int(2)), Ok(true));
@@ -116,7 +124,7 @@ fn a_cycle_is_gone_around_once_and_its_tombstones_go_last() {
 #[test]
 fn what_a_crash_left_behind_is_found_again() {
     let mut walk = walk(&["a"]);
-    assert_eq!(walk.advance(Wire::Int(0)), Ok(false));
+    assert_eq!(walk.advance(invalidated(0)), Ok(false));
     let found = Drained {
         haunted: &["a"],
         unread: &["a", "7"],
@@ -131,7 +139,7 @@ fn what_a_crash_left_behind_is_found_again() {
         let page = Wire::Array(vec![next, bulk(&["b", "c"])]);
         assert_eq!(walk.advance(page), Ok(false));
     }
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 b c");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 b c");
     assert_eq!(walk.advance(Drained::new(2, 2).wire()), Ok(false));
     assert_eq!(words(&walk), "EVALSHA 0 d:  a");
     assert_eq!(walk.advance(Wire::Int(1)), Ok(true));
@@ -145,20 +153,40 @@ fn many_names_share_a_step_up_to_a_bound() {
     for (step, names) in [500, 500, 200].into_iter().enumerate() {
         assert_eq!(
             words(&many).split(' ').count(),
-            2 + names,
+            3 + names,
             "invalidated in step {step}"
         );
-        assert_eq!(many.advance(Wire::Int(0)), Ok(false));
+        assert_eq!(many.advance(invalidated(0)), Ok(false));
     }
-    assert_eq!(words(&many).split(' ').count(), 6 + 500);
+    assert_eq!(words(&many).split(' ').count(), 7 + 500);
     assert_eq!(many.advance(Drained::new(0, 499).wire()), Ok(false));
     assert!(
         words(&many).ends_with(" n1199"),
         "what was not looked at comes next"
     );
     assert_eq!(many.advance(Drained::new(0, 500).wire()), Ok(false));
-    assert_eq!(words(&many).split(' ').count(), 6 + 201);
+    assert_eq!(words(&many).split(' ').count(), 7 + 201);
     assert_eq!(many.advance(Drained::new(0, 202).wire()), Err(Unexpected));
+}
+
+/// Who listens is told each key once.
+#[test]
+fn an_invalidation_tells_the_keys_that_it_is_asked_for() {
+    let names = [KeyMaker::new(100, false).key(&Namespace::default(), "a").unwrap()];
+    let caller = Caller::new(Reply::new().0, Progress::default(), Instant::now());
+    let mut walk = Walk::invalidation(&names, caller, true);
+    assert_eq!(words(&walk), "EVALSHA 1 a 1");
+    let own = Wire::Array(vec![Wire::Int(1), bulk(&["a"])]);
+    assert_eq!(walk.advance(own), Ok(false));
+    assert_eq!(walk.told(), ["a"]);
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 1 a");
+    let dependents = Drained {
+        told: &["b", "c"],
+        ..Drained::new(2, 1)
+    };
+    assert_eq!(walk.advance(dependents.wire()), Ok(true));
+    assert_eq!(walk.told(), ["b", "c"]);
+    assert!(walk.told().is_empty());
 }
 
 /// The words of the next command of a clearing, without its id and a random number.
