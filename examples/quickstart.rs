@@ -1,6 +1,5 @@
 //! Counts the words of the files under a folder, three times: with an empty cache, with a full one, and
-//! after one folder was invalidated. `quickstart [FOLDER] [--url URL]`; by default this project's `src`, and
-//! the memory engine. Over Redis it works in a namespace of its own.
+//! after one folder was invalidated.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -8,12 +7,27 @@
 )]
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use cachestore::{Config, LoadError, Store};
+use cachestore::{Config, Error, LoadError, Store};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
+
+const USAGE: &str = "\
+Counts the words of the files under a folder, and caches the counts of each file.
+
+Usage: quickstart [OPTIONS] [FOLDER]
+
+Arguments:
+  [FOLDER]         Its files are counted [default: the sources of this project]
+
+Options:
+      --url <URL>  The store: memory://?capacity=64MiB, redis://localhost:6379, .. [default: memory://]
+                   On a server, the namespace `quickstart` is cleared before the first pass
+  -h, --help       Print help";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -56,7 +70,7 @@ async fn pass(store: &Store, name: &str, files: &[PathBuf]) -> Result<()> {
     }
     let (time, after) = (began.elapsed(), store.stats().await?);
     let (hits, misses) = (after.hits - before.hits, after.misses - before.misses);
-    println!("{name:<18} {time:>10.1?} {hits:>8} {misses:>8} {words:>12}");
+    println!("{name:<20} {time:>10.1?} {hits:>8} {misses:>8} {words:>12}");
     Ok(())
 }
 
@@ -73,36 +87,57 @@ fn find_files(path: PathBuf, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn run() -> Result<()> {
-    let (mut root, mut config) = (
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../src"),
-        Config::memory(),
-    );
+/// What the command line asks for: the folder and the store.
+fn options() -> Result<(PathBuf, Config)> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
+    let (mut folder, mut config) = (source, Config::memory());
     let mut arguments = std::env::args_os().skip(1);
     while let Some(argument) = arguments.next() {
-        if argument == "--url" {
-            let url = arguments
-                .next()
-                .ok_or("--url needs a URL, such as redis://localhost:6379 or memory://?capacity=64MiB")?;
-            config = Config::from_url(&url.to_string_lossy())?;
-        } else {
-            root = argument.into();
+        match argument.to_str() {
+            Some("--url") => {
+                let url = arguments
+                    .next()
+                    .ok_or("--url needs a URL, such as redis://localhost:6379")?;
+                config = Config::from_url(&url.to_string_lossy())?;
+            }
+            Some("-h" | "--help") => {
+                println!("{USAGE}");
+                std::process::exit(0);
+            }
+            Some(unknown) if unknown.starts_with('-') => {
+                return Err(format!("unknown option {unknown}; try --help").into());
+            }
+            _ => folder = argument.into(),
         }
     }
+    Ok((folder, config))
+}
+
+async fn run() -> Result<()> {
+    let (root, config) = options()?;
     let mut files = Vec::new();
     let found = root.canonicalize().and_then(|root| find_files(root, &mut files));
-    found.map_err(|error| format!("{}: {error}", root.display()))?;
+    found.map_err(|error| format!("cannot read {}: {error}", root.display()))?;
     files.sort();
-    let folder = files
-        .last()
-        .and_then(|file| file.parent())
-        .ok_or("the folder holds no files")?;
+    let folder = files.last().and_then(|file| file.parent());
+    let folder = folder.ok_or_else(|| format!("there are no files in {}", root.display()))?;
 
-    let store = Store::open(config).await?.namespace("quickstart")?;
+    let opened = Store::open(config).await;
+    let store = opened.map_err(|error| match error {
+        Error::Unavailable(cause) => format!("the server of --url does not answer: {cause}"),
+        error => error.to_string(),
+    })?;
+    let store = store.namespace("quickstart")?;
     // A server may still hold what an earlier run has left.
     store.clear().await?;
+    let is_plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
+    let (bold, reset) = if is_plain {
+        ("", "")
+    } else {
+        ("\x1b[1m", "\x1b[0m")
+    };
     println!(
-        "{:<18} {:>10} {:>8} {:>8} {:>12}",
+        "{bold}{:<20} {:>10} {:>8} {:>8} {:>12}{reset}",
         "pass", "time", "hits", "misses", "words"
     );
     pass(&store, "empty cache", &files).await?;
@@ -111,20 +146,24 @@ async fn run() -> Result<()> {
     pass(&store, "after invalidation", &files).await?;
 
     let entries = store.scan("").try_fold(0, async |count, _| Ok(count + 1)).await?;
-    println!("\n{removed} entries depended on {}", folder.display());
-    println!("{entries} entries are cached");
+    println!("\n{removed:>8} entries depended on {}", folder.display());
+    println!("{entries:>8} entries are cached");
     // Only the server knows these figures on Redis.
     let stats = store.stats().await?;
     if let (Some(bytes), Some(evicted)) = (stats.bytes, stats.evicted) {
-        println!("they take {} KiB, {evicted} were evicted", bytes / 1024);
+        println!("{:>8} KiB of memory hold them", bytes / 1024);
+        println!("{evicted:>8} entries were evicted");
     }
     Ok(store.close().await?)
 }
 
 #[tokio::main]
-async fn main() {
-    if let Err(error) = run().await {
-        eprintln!("quickstart: {error}");
-        std::process::exit(1);
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

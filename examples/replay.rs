@@ -8,21 +8,30 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anstream::println;
+use anyhow::{Context, Result, ensure};
 use cachestore::{Config, Error, MemoryConfig, Store};
+use clap::Parser;
+use indicatif::{BinaryBytes, HumanCount};
 
-const USAGE: &str = "\
-Usage: cargo run --release --example replay -- [--url URL] TRACE...
-
-A trace is a text file, gzipped or not, with one access a line: a key and, if entries differ in size, the
-size of its value in bytes. Each access reads its key and writes it on a miss. A key keeps its first size.
-
-Without a URL, memory engines of several capacities are compared. With one, such as redis://localhost:6379,
-its store alone is used, in a namespace that is cleared before and after. How much a server holds is its own
-setting (maxmemory), so there the hits stand beside those of a cache that never gives anything up.";
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+/// Replays access traces through a cache and prints hit ratios.
+///
+/// Without --url, memory engines of several capacities stand beside LRU and the best that any cache could reach. With
+/// one, its store alone is used, in a namespace that is cleared before and after. How much a server holds is its own
+/// setting (maxmemory), so there the hits stand beside those of a cache that never evicts.
+#[derive(Parser)]
+struct Options {
+    /// Text files, gzipped or not: on each line the key of an access and, if entries differ in size, its value's bytes
+    ///
+    /// Each access reads its key and writes it on a miss. A key keeps its first size.
+    #[arg(required = true)]
+    traces: Vec<PathBuf>,
+    /// The store, such as redis://localhost:6379
+    #[arg(long, env = "CACHESTORE_URL", hide_env_values = true)]
+    url: Option<String>,
+}
 
 /// Accesses to keys, which are numbered in the order of their first access.
 #[derive(Default)]
@@ -51,8 +60,8 @@ impl Trace {
             let size: Option<usize> = columns
                 .next()
                 .map(|size| {
-                    size.parse()
-                        .map_err(|_| format!("line {}: `{size}` is no size", index + 1))
+                    let parsed = size.parse();
+                    parsed.with_context(|| format!("line {}: `{size}` is no number of bytes", index + 1))
                 })
                 .transpose()?;
             trace.has_sizes |= size.is_some();
@@ -68,11 +77,8 @@ impl Trace {
             trace.accesses.push(number);
             trace.next.push(usize::MAX);
         }
-        if trace.accesses.is_empty() {
-            Err("it holds no accesses".into())
-        } else {
-            Ok(trace)
-        }
+        ensure!(!trace.accesses.is_empty(), "there are no accesses in it");
+        Ok(trace)
     }
 
     /// The bytes that a store counts for each entry, so that all caches are measured alike.
@@ -161,21 +167,28 @@ async fn open(capacity: usize) -> cachestore::Result<Store> {
     .await
 }
 
+/// A heading, bold where standard output is a terminal and NO_COLOR is not set.
+fn heading(text: &str) {
+    let bold = anstyle::Style::new().bold();
+    println!("{bold}{text}{bold:#}");
+}
+
 async fn replay(path: &Path) -> Result<()> {
     let trace = Trace::read(path)?;
     let weights = trace.weights().await?;
     let all: usize = weights.iter().sum();
+    let (accesses, keys) = (trace.accesses.len() as u64, weights.len() as u64);
+    let (accesses, keys) = (HumanCount(accesses), HumanCount(keys));
     println!(
-        "{}: {} accesses, {} keys of {all} bytes",
+        "{}: {accesses} accesses, {keys} keys, {}",
         path.display(),
-        trace.accesses.len(),
-        weights.len()
+        BinaryBytes(all as u64)
     );
     let best = if trace.has_sizes { "upper bound" } else { "Belady" };
-    println!(
-        "{:>12} {:>12} {:>12} {:>12} {best:>12}",
-        "capacity", "bytes", "cachestore", "LRU"
-    );
+    heading(&format!(
+        "{:>10} {:>12} {:>12} {:>12} {best:>12}",
+        "capacity", "", "cachestore", "LRU"
+    ));
     for percent in [1, 5, 10, 25] {
         let capacity = all * percent / 100;
         let best = if trace.has_sizes {
@@ -186,50 +199,44 @@ async fn replay(path: &Path) -> Result<()> {
         let lru = trace.hits_by_rank(&weights, capacity, |at| at);
         let [ours, lru, best] = [trace.hits(&open(capacity).await?).await?, lru, best]
             .map(|hits| 100.0 * hits as f64 / trace.accesses.len() as f64);
-        println!(
-            "{percent:>10} % {:>12} {ours:>10.2} % {lru:>10.2} % {best:>10.2} %",
-            capacity
-        );
+        let size = BinaryBytes(capacity as u64).to_string();
+        println!("{percent:>8} % {size:>12} {ours:>10.2} % {lru:>10.2} % {best:>10.2} %");
     }
+    println!();
     Ok(())
 }
 
 async fn replay_over(url: &str, path: &Path) -> Result<()> {
     let trace = Trace::read(path)?;
-    let store = Store::open(Config::from_url(url)?).await?.namespace("replay")?;
+    let opened = Store::open(Config::from_url(url)?).await;
+    let store = opened.context("cannot open the store: is the server of --url running?")?;
+    let store = store.namespace("replay")?;
     store.clear().await?;
     let (accesses, keys) = (trace.accesses.len(), trace.sizes.len());
-    println!("{}: {accesses} accesses, {keys} keys", path.display());
+    let counts = (HumanCount(accesses as u64), HumanCount(keys as u64));
+    println!("{}: {} accesses, {} keys", path.display(), counts.0, counts.1);
     let began = tokio::time::Instant::now();
     let hits = trace.hits(&store).await?;
     let time = began.elapsed();
     let [ours, most] = [hits, accesses - keys].map(|hits| 100.0 * hits as f64 / accesses as f64);
-    println!("{ours:.2} % hits in {time:.1?}; {most:.2} % if nothing is ever given up");
+    heading(&format!(
+        "{:>10} {:>12} {:>12}",
+        "time", "cachestore", "no eviction"
+    ));
+    println!("{time:>10.1?} {ours:>10.2} % {most:>10.2} %\n");
     store.clear().await?;
     Ok(store.close().await?)
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() {
-    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    let url = match arguments.first() {
-        Some(flag) if flag == "--url" && arguments.len() > 1 => {
-            arguments.remove(0);
-            Some(arguments.remove(0).to_string_lossy().into_owned())
-        }
-        _ => None,
-    };
-    if arguments.is_empty() {
-        println!("{USAGE}");
-    }
-    for trace in &arguments {
+async fn main() -> Result<()> {
+    let Options { traces, url } = Options::parse();
+    for trace in &traces {
         let replayed = match &url {
-            Some(url) => replay_over(url, trace.as_ref()).await,
-            None => replay(trace.as_ref()).await,
+            Some(url) => replay_over(url, trace).await,
+            None => replay(trace).await,
         };
-        if let Err(error) = replayed {
-            eprintln!("replay: {}: {error}", trace.display());
-            std::process::exit(1);
-        }
+        replayed.with_context(|| format!("cannot replay {}", trace.display()))?;
     }
+    Ok(())
 }
