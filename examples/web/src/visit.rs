@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
+use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::{Failure, Result, TTL};
+use crate::service::TTL;
 
 /// The status and the body of an answer.
 async fn ask(address: SocketAddr, request: &str) -> Result<(String, String)> {
@@ -15,7 +16,7 @@ async fn ask(address: SocketAddr, request: &str) -> Result<(String, String)> {
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no HTTP")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     Ok((status.to_owned(), body.to_owned()))
 }
@@ -24,8 +25,12 @@ pub(crate) async fn visit(address: SocketAddr) -> Result<()> {
     let show = async |request: &str| {
         let began = Instant::now();
         let (status, body) = ask(address, request).await?;
-        println!("{request:<20} {:>8.1?}  {status}  {body}", began.elapsed());
-        Ok::<_, Failure>(())
+        println!(
+            "{request:<20} {:>8.1?}  {status}  {}",
+            began.elapsed(),
+            body.trim_end()
+        );
+        anyhow::Ok(())
     };
     for request in [
         "GET /books/1",
@@ -48,12 +53,6 @@ pub(crate) async fn visit(address: SocketAddr) -> Result<()> {
     show("GET /books/1").await?;
     sleep(TTL / 4).await;
     show("GET /books/1").await?;
-    let (_, page) = ask(address, "GET /").await?;
-    println!(
-        "{}",
-        page.lines()
-            .find(|line| line.starts_with("<p>"))
-            .unwrap_or_default()
-    );
+    show("GET /stats").await?;
     Ok(())
 }
