@@ -196,8 +196,8 @@ where
 
 /// What go-cachestore does, over the scripts of this library: everybody tries every 10 ms.
 async fn of_poller(store: &Store, waiters: usize) -> Figure {
-    const TAKE: &str = include_str!("../src/redis/scripts/lock_acquire.lua");
-    const GIVE: &str = include_str!("../src/redis/scripts/lock_release.lua");
+    const TAKE: &str = include_str!("../src/engines/redis/scripts/lock_acquire.lua");
+    const GIVE: &str = include_str!("../src/engines/redis/scripts/lock_release.lua");
     async fn load(store: &Store, script: &str) -> String {
         let mut load = redis::cmd("SCRIPT");
         load.arg("LOAD").arg(script);
