@@ -130,11 +130,10 @@ async fn run() -> Result<()> {
     let store = store.namespace("quickstart")?;
     // A server may still hold what an earlier run has left.
     store.clear().await?;
-    let is_plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
-    let (bold, reset) = if is_plain {
-        ("", "")
-    } else {
-        ("\x1b[1m", "\x1b[0m")
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let (bold, reset) = match std::io::stdout().is_terminal() && !no_color {
+        true => ("\x1b[1m", "\x1b[0m"),
+        false => ("", ""),
     };
     println!(
         "{bold}{:<20} {:>10} {:>8} {:>8} {:>12}{reset}",

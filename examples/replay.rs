@@ -1,10 +1,6 @@
 //! Replays access traces through stores of several capacities, and prints their hit ratios beside those
 //! of LRU and the best that any cache could reach; or through the one store that a URL names.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "an example talks to its reader"
-)]
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;

@@ -1,10 +1,6 @@
 //! Two processes share values and invalidations through one Redis server: this one, and a child that it
 //! starts of itself.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "an example talks to its reader"
-)]
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -46,3 +46,17 @@ fn cells(line: &str) -> Vec<String> {
     let line = line.trim().trim_start_matches('|').trim_end_matches('|');
     line.split('|').map(|cell| cell.trim().to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::cells;
+
+    #[test]
+    fn rows_are_read_with_bars_around_them_and_without() {
+        assert_eq!(
+            cells("| get, 1 task: moka |  266 ns | "),
+            ["get, 1 task: moka", "266 ns"]
+        );
+        assert_eq!(cells("hand-off, p50 | 1.10 us"), ["hand-off, p50", "1.10 us"]);
+    }
+}
