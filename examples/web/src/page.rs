@@ -8,7 +8,7 @@ use crate::history::{History, Log, ago, ratio};
 use crate::service::Book;
 
 /// The size of the curve, in units of its own.
-const CURVE: (f64, f64) = (300.0, 120.0);
+const CURVE: (f64, f64) = (300.0, 160.0);
 
 pub(crate) fn render(
     engine: EngineKind,
