@@ -7,7 +7,6 @@ mod service;
 mod visit;
 
 use std::fmt::Display;
-use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
@@ -29,7 +28,7 @@ use service::{Book, SCHEMA, Service};
 struct Options {
     /// Serve until Ctrl-C, such as on 127.0.0.1:8080
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
     /// The store: memory://, redis://localhost:6379, ..
     #[arg(
         long,
@@ -110,7 +109,7 @@ async fn main() -> anyhow::Result<()> {
         .route("/books/{id}", get(book))
         .route("/books/{id}/vote", post(vote))
         .with_state(service.clone());
-    let address = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)));
+    let address = listen.as_deref().unwrap_or("127.0.0.1:0");
     let listener = TcpListener::bind(address).await;
     let listener =
         listener.with_context(|| format!("cannot listen on {address}: choose another by --listen"))?;
