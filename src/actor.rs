@@ -4,6 +4,7 @@
 //! Requests do not travel in an actor's mailbox, but in a queue beside it: see ARCHITECTURE.md, *The request queue*.
 
 mod alarm;
+mod backoff;
 mod contain;
 pub(crate) mod inbox;
 pub(crate) mod pending;
@@ -12,5 +13,6 @@ pub(crate) mod timer;
 mod turn;
 
 pub(crate) use self::alarm::Alarm;
+pub(crate) use self::backoff::Backoff;
 pub(crate) use self::contain::contained;
 pub(crate) use self::turn::{Step, Turns, poll_turn};

@@ -1,5 +1,5 @@
-//! Releases that are under way, and those that are made again because the backend refused them for a passing
-//! reason. Pure: what happens and `now` go in, what is to be done comes out.
+//! Releases that are under way, and releases that are made again because the backend refused them for a passing
+//! reason. Pure: events and `now` go in, and [`Next`] says what to do.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,13 +9,16 @@ use tokio::time::Instant;
 
 use super::guard::Release;
 use super::name::Name;
+use crate::actor::Backoff;
 use crate::error::{Cause, Error, Phase, Result};
 use crate::prehashed::Map;
 use crate::request::LockAnswer;
 use crate::secret::Secret;
 
-/// The shortest and the longest pause before a release is made again. It doubles each time.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// The shortest pause before a release is made again.
+const SHORTEST: Duration = Duration::from_millis(20);
+/// The longest pause before a release is made again.
+const LONGEST: Duration = Duration::from_secs(1);
 /// How long a release by secret is made again. When its hold ends is not known here.
 const BY_SECRET: Duration = Duration::from_secs(60);
 /// The most releases by secret that are made again after their callers were answered.
@@ -42,7 +45,7 @@ pub(super) struct Releasing {
     refusals: u32,
     /// The answer to an earlier try was lost. That try may have released the lock.
     is_lost: bool,
-    pause: Duration,
+    backoff: Backoff,
     /// Why it was refused last.
     error: Option<Error>,
     /// When it is made again; `None` while it is under way.
@@ -102,7 +105,7 @@ impl Releasing {
             until,
             refusals: 0,
             is_lost: false,
-            pause: PAUSE.0,
+            backoff: Backoff::default(),
             error: None,
             again: None,
         }
@@ -191,8 +194,7 @@ impl Releases {
             return Next::Again;
         }
         release.error = Some(error);
-        let again = now + release.pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-        release.pause = (release.pause * 2).min(PAUSE.1);
+        let again = now + release.backoff.after_failure(SHORTEST, LONGEST);
         release.again = Some(again);
         self.deadlines.insert((again, Due::Again(id)));
         if release.answer_by <= now {
@@ -237,13 +239,13 @@ impl Releases {
     /// A release that was to be made now is made at a later time.
     pub(super) fn postpone(&mut self, id: u64, now: Instant) {
         if let Some(release) = self.all.get_mut(&id) {
-            let again = now + release.pause;
+            let again = now + release.backoff.whole(SHORTEST, LONGEST);
             release.again = Some(again);
             self.deadlines.insert((again, Due::Again(id)));
         }
     }
 
-    /// Those that wait to be made again, which are under way from now on.
+    /// Returns the releases that wait to be made again. They are under way from now on.
     pub(super) fn all_now(&mut self) -> Vec<u64> {
         let waiting = self.all.iter_mut();
         let ids = waiting.filter_map(|(id, release)| release.again.take().map(|again| (*id, again)));
@@ -308,123 +310,4 @@ fn goes_on(error: Error) -> Error {
 struct GoesOn(Cause);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lock::name::named;
-
-    const MS: Duration = Duration::from_millis(1);
-    const SECOND: Duration = Duration::from_secs(1);
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("MISCONF")]
-    struct Misconf;
-
-    fn unavailable() -> Error {
-        Error::Unavailable(Cause::new(Misconf))
-    }
-
-    fn secret() -> Secret {
-        Secret::given("s").unwrap()
-    }
-
-    fn release(until: Instant) -> Releasing {
-        Releasing::new(named("k"), secret(), None, until)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_refused_release_is_made_again_at_a_bounded_pace_until_its_hold_ends() {
-        let (mut releases, mut now) = (Releases::default(), Instant::now());
-        let until = now + 20 * SECOND;
-        let id = releases.begin(release(until));
-        let mut times = Vec::new();
-        loop {
-            assert_eq!(releases.refused(id, unavailable(), now), Next::Nothing);
-            let Some(at) = releases.next_due() else { break };
-            assert!(at > now && at <= now + PAUSE.1);
-            now = at;
-            match releases.due(now) {
-                Some(due) => assert_eq!(due, id),
-                None => break,
-            }
-            times.push(now);
-        }
-        assert!(now >= until && (20..60).contains(&times.len()), "{times:?}");
-        assert!(releases.is_empty() && releases.deadlines.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_caller_is_answered_in_time_and_the_release_goes_on() {
-        let (mut releases, now) = (Releases::default(), Instant::now());
-        let (reply, mut answer) = oneshot::channel();
-        let caller = Some(Caller::OfGuard(reply));
-        let id = releases.begin(release(now + 60 * SECOND).told_to(caller, now + SECOND));
-        releases.refused(id, unavailable(), now);
-        assert_eq!(releases.due(now + 30 * MS), Some(id));
-        assert!(answer.try_recv().is_err(), "it has time left");
-        releases.refused(id, unavailable(), now + 40 * MS);
-        assert_eq!(releases.due(now + SECOND), Some(id), "it was due before");
-        assert_eq!(releases.due(now + SECOND), None);
-        let error = answer.try_recv().unwrap().unwrap_err();
-        let Error::Unavailable(cause) = error else {
-            panic!("{error:?}")
-        };
-        assert!(
-            cause
-                .to_string()
-                .starts_with("MISCONF; the release is tried again")
-        );
-        assert!(!releases.is_empty());
-        assert!(releases.end(id).is_some() && releases.deadlines.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lost_answer_is_asked_for_again_at_once_and_then_at_the_pace() {
-        let (mut releases, now) = (Releases::default(), Instant::now());
-        let lost = || Error::OutcomeUnknown(Cause::new(Misconf));
-        let id = releases.begin(release(now + SECOND));
-        assert_eq!(releases.refused(id, lost(), now), Next::Again);
-        assert_eq!(releases.refused(id, lost(), now), Next::Nothing);
-        assert!(releases.next_due().unwrap() > now);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_hold_taken_again_stops_older_releases_of_its_secret() {
-        let (mut releases, now) = (Releases::default(), Instant::now());
-        let waiting = releases.begin(release(now + SECOND));
-        let under_way = releases.begin(release(now + SECOND));
-        releases.refused(waiting, unavailable(), now);
-        releases.stop(&named("other"), &secret(), now);
-        assert_eq!(releases.all.len(), 2);
-        releases.stop(&named("k"), &secret(), now);
-        assert!(releases.get(waiting).is_none());
-        assert_eq!(releases.refused(under_way, unavailable(), now), Next::Nothing);
-        assert!(releases.is_empty() && releases.deadlines.is_empty());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn callers_by_secret_leave_a_bounded_number_behind() {
-        let (mut releases, now) = (Releases::default(), Instant::now());
-        for _ in 0..2 * MOST_BY_SECRET {
-            let release = Releasing::by_secret(named("k"), secret(), now);
-            let (reply, _) = oneshot::channel();
-            let id = releases.begin(release.told_to(Some(Caller::BySecret(reply)), now));
-            releases.refused(id, unavailable(), now);
-        }
-        assert_eq!(releases.all.len(), MOST_BY_SECRET);
-    }
-
-    /// Callers who are answered at once may come again at once.
-    #[tokio::test(start_paused = true)]
-    async fn releases_whose_answers_are_lost_have_a_bound() {
-        let (mut releases, now) = (Releases::default(), Instant::now());
-        let lost = || Error::OutcomeUnknown(Cause::new(Misconf));
-        for _ in 0..MOST_BY_SECRET + 100 {
-            let release = Releasing::by_secret(named("k"), secret(), now);
-            let id = releases.begin(release.told_to(None, now + SECOND));
-            assert_eq!(releases.refused(id, lost(), now), Next::Again);
-            releases.refused(id, lost(), now);
-        }
-        assert_eq!(releases.all.len(), MOST_BY_SECRET);
-        assert_eq!(releases.deadlines.len(), MOST_BY_SECRET);
-    }
-}
+mod tests;

@@ -1,30 +1,25 @@
-//! How long to wait before a connection is opened again. Pure, but for its jitter.
+//! How soon a connection is opened again.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::actor;
 use crate::config::RedisOptions;
 
 /// A connection that lives as long begins with the shortest wait again when it is lost.
 const LASTING: Duration = Duration::from_secs(1);
 
-/// The pace at which one connection is opened.
+/// The pace at which one connection is opened. Attempts that failed count as failures, and so do connections that did
+/// not last.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
-    /// Attempts that failed, and connections that did not last, in a row.
-    failures: u32,
-}
+pub(super) struct Backoff(actor::Backoff);
 
 impl Backoff {
-    /// The wait after an attempt that failed: longer with each failure, at random within its upper half.
+    /// The wait after an attempt that failed.
     pub(super) fn after_failure(&mut self, options: &RedisOptions) -> Duration {
-        let whole = options
-            .reconnect_backoff_min
-            .saturating_mul(1 << self.failures.min(20))
-            .min(options.reconnect_backoff_max);
-        self.failures = self.failures.saturating_add(1);
-        whole.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+        let (shortest, longest) = (options.reconnect_backoff_min, options.reconnect_backoff_max);
+        self.0.after_failure(shortest, longest)
     }
 
     /// The wait before a connection that was open `since` is opened anew: none, unless it did not last.
@@ -33,7 +28,7 @@ impl Backoff {
         if now.saturating_duration_since(since) < lasting {
             return self.after_failure(options);
         }
-        self.failures = 0;
+        self.0.reset();
         Duration::ZERO
     }
 }
