@@ -6,10 +6,9 @@
 mod call;
 #[cfg(feature = "testing")]
 mod forwarder;
+mod receiver;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
@@ -20,6 +19,7 @@ use tokio::time::Instant;
 pub(crate) use self::call::{Answer, Call, until};
 #[cfg(feature = "testing")]
 pub(crate) use self::forwarder::Forwarder;
+pub(crate) use self::receiver::QueueReceiver;
 use crate::error::{Cause, Error, Phase, Result};
 use crate::near::{Near, Ticket};
 use crate::request::{Operation, Request};
@@ -124,12 +124,7 @@ pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (Qu
         home: home.id(),
         near: None,
     };
-    let receiver = QueueReceiver {
-        receiver,
-        batch: VecDeque::new(),
-        buffer: Vec::new(),
-    };
-    (sender, receiver)
+    (sender, QueueReceiver::new(receiver))
 }
 
 /// The sending end, shared by all handles of a store.
@@ -137,7 +132,7 @@ pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (Qu
 pub(crate) struct QueueSender {
     sender: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
-    /// All the room there is: what weighs more takes it whole.
+    /// The whole room in bytes. A request that weighs more takes all of it.
     most: u32,
     patience: Duration,
     stamp: Stamp,
@@ -153,8 +148,8 @@ impl QueueSender {
         Self { near, ..self }
     }
 
-    /// The ticket of a request that is about to enter the queue. It comes before: a read that begins once the write
-    /// is complete finds the gate closed.
+    /// The ticket of a request, taken before the request enters the queue. A read that begins when the write is complete
+    /// finds the gate closed.
     fn ticket(&self, request: &Request) -> Option<Ticket> {
         let near = self.near.as_ref()?;
         request
@@ -238,7 +233,7 @@ impl QueueSender {
 
     /// Waits for room until `limit`, then puts a request into the queue that had none.
     async fn wait_and_send(&self, mut queued: Queued, limit: Instant) -> Result<()> {
-        // Whoever waits for a place must not hold the room that one before it may wait for.
+        // A request that waits for a place must not hold room in bytes that a request before it may wait for.
         queued.room = None;
         let enter = async {
             let weight = queued.request.weight();
@@ -294,48 +289,10 @@ pub(crate) enum Refused {
     Closed,
 }
 
-/// The receiving end, part of an engine's state: what it has received outlives a panic of the
-/// engine and is served next.
-#[derive(Debug)]
-pub(crate) struct QueueReceiver {
-    receiver: mpsc::Receiver<Queued>,
-    /// Received and not yet served.
-    batch: VecDeque<Queued>,
-    /// Empty: where the next batch is received.
-    buffer: Vec<Queued>,
-}
-
-impl QueueReceiver {
-    /// Waits until there is a batch to serve: its length, or 0 when the queue has ended.
-    pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<usize> {
-        if !self.batch.is_empty() {
-            return Poll::Ready(self.batch.len());
-        }
-        let received = ready!(self.receiver.poll_recv_many(cx, &mut self.buffer, limit));
-        // A vector becomes a queue, and an empty queue a vector, without being copied.
-        let batch = VecDeque::from(std::mem::take(&mut self.buffer));
-        self.buffer = Vec::from(std::mem::replace(&mut self.batch, batch));
-        Poll::Ready(received)
-    }
-
-    /// The next request of the batch.
-    pub(crate) fn next(&mut self) -> Option<Queued> {
-        self.batch.pop_front()
-    }
-
-    /// Refuses every further request; those in the queue stay.
-    pub(crate) fn close(&mut self) {
-        self.receiver.close();
-    }
-
-    /// Requests that wait, the batch included.
-    pub(crate) fn depth(&self) -> usize {
-        self.receiver.len() + self.batch.len()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
     use crate::request;
     use crate::request::Reply;
@@ -358,7 +315,8 @@ mod tests {
         call.send(ping()).await.unwrap();
         let serve_one = async {
             tokio::time::sleep(Duration::from_millis(600)).await;
-            receiver.receiver.recv().await
+            poll_fn(|cx| receiver.poll_batch(cx, 1)).await;
+            receiver.next()
         };
         let (sent, _) = tokio::join!(call.send(ping()), serve_one);
         sent.unwrap();

@@ -7,15 +7,17 @@
 
 mod access;
 mod failure;
+mod reader;
 mod top;
 
 use rmp_serde::MSGPACK_EXT_STRUCT_NAME as EXTENSION;
 use serde::Deserialize;
 use serde::de::Visitor;
-use serde::de::value::{BorrowedStrDeserializer, SeqAccessDeserializer};
+use serde::de::value::BorrowedStrDeserializer;
 
-use self::access::{Elements, Entries, Extension, Octets, Variant};
+use self::access::Variant;
 use self::failure::Failure;
+use self::reader::{Reader, Start};
 use super::depth::MessagePackScan;
 use super::error::{DecodeError, DecodeErrorKind};
 
@@ -36,185 +38,6 @@ where
     }
 }
 
-struct Reader<'de> {
-    /// What has not been read.
-    rest: &'de [u8],
-    /// How long all of it is, to tell places.
-    len: usize,
-}
-
-/// The start of a value, with its header read.
-enum Start {
-    Array(u32),
-    Map(u32),
-    /// Any other, by its marker.
-    Scalar(u8),
-}
-
-impl<'de> Reader<'de> {
-    fn new(bytes: &'de [u8]) -> Self {
-        Self {
-            rest: bytes,
-            len: bytes.len(),
-        }
-    }
-
-    /// How many bytes have been read.
-    #[inline]
-    fn offset(&self) -> usize {
-        self.len - self.rest.len()
-    }
-
-    #[inline]
-    fn take(&mut self, len: usize) -> Result<&'de [u8], Failure> {
-        let Some((taken, rest)) = self.rest.split_at_checked(len) else {
-            return Err(Failure::new(DecodeErrorKind::Truncated));
-        };
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    #[inline]
-    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
-        let Some((chunk, rest)) = self.rest.split_first_chunk() else {
-            return Err(Failure::new(DecodeErrorKind::Truncated));
-        };
-        self.rest = rest;
-        Ok(*chunk)
-    }
-
-    /// A number or anything else that is not asked to be more.
-    #[inline]
-    fn plain<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value, Failure> {
-        let [marker] = self.chunk()?;
-        self.scalar(marker, visitor)
-    }
-
-    /// Whether `marker` is next, and passes it if so.
-    #[inline]
-    fn skip(&mut self, marker: u8) -> bool {
-        let Some(rest) = self.rest.strip_prefix(&[marker]) else {
-            return false;
-        };
-        self.rest = rest;
-        true
-    }
-
-    #[inline]
-    fn start(&mut self) -> Result<Start, Failure> {
-        let [marker] = self.chunk()?;
-        Ok(match marker {
-            0x80..=0x8f => Start::Map(u32::from(marker & 0x0f)),
-            0x90..=0x9f => Start::Array(u32::from(marker & 0x0f)),
-            0xdc => Start::Array(u32::from(u16::from_be_bytes(self.chunk()?))),
-            0xdd => Start::Array(u32::from_be_bytes(self.chunk()?)),
-            0xde => Start::Map(u32::from(u16::from_be_bytes(self.chunk()?))),
-            0xdf => Start::Map(u32::from_be_bytes(self.chunk()?)),
-            _ => Start::Scalar(marker),
-        })
-    }
-
-    /// The payload of a string, a binary or an extension.
-    fn payload(&mut self, marker: u8) -> Result<&'de [u8], Failure> {
-        let len = match marker {
-            0xa0..=0xbf => u32::from(marker & 0x1f),
-            0xc4 | 0xc7 | 0xd9 => u32::from(u8::from_be_bytes(self.chunk()?)),
-            0xc5 | 0xc8 | 0xda => u32::from(u16::from_be_bytes(self.chunk()?)),
-            0xc6 | 0xc9 | 0xdb => u32::from_be_bytes(self.chunk()?),
-            0xd4..=0xd8 => 1 << (marker - 0xd4),
-            _ => return Err(Failure::new(DecodeErrorKind::TypeMismatch)),
-        };
-        // An extension's type is read with its payload.
-        let tag = usize::from(matches!(marker, 0xc7..=0xc9 | 0xd4..=0xd8));
-        self.take(usize::try_from(len).unwrap_or(usize::MAX).saturating_add(tag))
-    }
-
-    #[inline]
-    fn string(&mut self, marker: u8) -> Result<&'de str, Failure> {
-        let payload = self.payload(marker)?;
-        std::str::from_utf8(payload).map_err(|_| Failure::new(DecodeErrorKind::InvalidUtf8))
-    }
-
-    /// A leaf for all that holds no values: the frames of deep models do without its many results.
-    fn scalar<V: Visitor<'de>>(&mut self, marker: u8, visitor: V) -> Result<V::Value, Failure> {
-        match marker {
-            0x00..=0x7f => visitor.visit_u8(marker),
-            0xa0..=0xbf | 0xd9..=0xdb => visitor.visit_borrowed_str(self.string(marker)?),
-            0xc0 => visitor.visit_unit(),
-            0xc2 => visitor.visit_bool(false),
-            0xc3 => visitor.visit_bool(true),
-            0xc4 | 0xc5 => visitor.visit_borrowed_bytes(self.payload(marker)?),
-            // A sequence of `u8`, or bytes of that length. A type that takes any value takes a sequence.
-            0xc6 => self.octets(marker, visitor),
-            0xca => visitor.visit_f32(f32::from_be_bytes(self.chunk()?)),
-            0xcb => visitor.visit_f64(f64::from_be_bytes(self.chunk()?)),
-            0xcc => visitor.visit_u8(u8::from_be_bytes(self.chunk()?)),
-            0xcd => visitor.visit_u16(u16::from_be_bytes(self.chunk()?)),
-            0xce => visitor.visit_u32(u32::from_be_bytes(self.chunk()?)),
-            0xcf => visitor.visit_u64(u64::from_be_bytes(self.chunk()?)),
-            0xd0 => visitor.visit_i8(i8::from_be_bytes(self.chunk()?)),
-            0xd1 => visitor.visit_i16(i16::from_be_bytes(self.chunk()?)),
-            0xd2 => visitor.visit_i32(i32::from_be_bytes(self.chunk()?)),
-            0xd3 => visitor.visit_i64(i64::from_be_bytes(self.chunk()?)),
-            0xc7..=0xc9 | 0xd4..=0xd8 => {
-                let extension = Extension::new(self.payload(marker)?);
-                visitor.visit_newtype_struct(SeqAccessDeserializer::new(extension))
-            }
-            0xe0..=0xff => visitor.visit_i8(marker.cast_signed()),
-            0xc1 => Err(Failure::new(DecodeErrorKind::Malformed)),
-            0x80..=0x9f | 0xdc..=0xdf => Err(Failure::new(DecodeErrorKind::TypeMismatch)),
-        }
-    }
-
-    fn array<V: Visitor<'de>>(&mut self, len: u32, visitor: V) -> Result<V::Value, Failure> {
-        let mut elements = Elements {
-            reader: self,
-            left: len,
-        };
-        let mut result = visitor.visit_seq(&mut elements);
-        if elements.left > 0 && result.is_ok() {
-            result = Err(Failure::new(DecodeErrorKind::InvalidLength));
-        }
-        result
-    }
-
-    /// The bytes of a binary as a sequence.
-    fn octets<V: Visitor<'de>>(&mut self, marker: u8, visitor: V) -> Result<V::Value, Failure> {
-        let mut octets = Octets(self.payload(marker)?.iter());
-        let mut result = visitor.visit_seq(&mut octets);
-        if !octets.0.as_slice().is_empty() && result.is_ok() {
-            result = Err(Failure::new(DecodeErrorKind::InvalidLength));
-        }
-        result
-    }
-
-    fn map<V: Visitor<'de>>(
-        &mut self,
-        len: u32,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        let mut entries = Entries {
-            key: self.rest,
-            reader: self,
-            left: len,
-            fields,
-        };
-        let mut result = visitor.visit_map(&mut entries);
-        if entries.left > 0 && result.is_ok() {
-            result = Err(Failure::new(DecodeErrorKind::InvalidLength));
-        }
-        result
-    }
-
-    /// The 16 bytes that integers of 128 bits are written as, if they are next.
-    fn wide(&mut self) -> Option<[u8; 16]> {
-        let (wide, rest) = self.rest.strip_prefix(&[0xc4, 16])?.split_first_chunk()?;
-        self.rest = rest;
-        Some(*wide)
-    }
-}
-
 macro_rules! forward {
     ($($method:ident($($argument:ty),*) => $target:ident;)*) => {$(
         #[inline]
@@ -231,7 +54,7 @@ macro_rules! forward {
 impl<'de> serde::Deserializer<'de> for &mut Reader<'de> {
     type Error = Failure;
 
-    /// As in serde's own buffers behind `tag`, `untagged` and `flatten`, which cannot be told otherwise.
+    /// `true`, because serde's own buffers behind `tag`, `untagged` and `flatten` say so and cannot be changed.
     #[inline]
     fn is_human_readable(&self) -> bool {
         true

@@ -163,7 +163,7 @@ impl<'a> Serializer for &'a mut Writer {
     type SerializeStruct = Values<'a>;
     type SerializeStructVariant = Values<'a>;
 
-    /// As in serde's own buffers behind `tag`, `untagged` and `flatten`, which cannot be told otherwise.
+    /// `true`, because serde's own buffers behind `tag`, `untagged` and `flatten` say so and cannot be changed.
     #[inline]
     fn is_human_readable(&self) -> bool {
         true
@@ -212,7 +212,7 @@ impl<'a> Serializer for &'a mut Writer {
         value.serialize(self)
     }
 
-    /// As JSON has it. An empty array, which is rmp-serde's form, is no unit to serde's buffers.
+    /// Writes nil, like JSON's `null`. serde's buffers do not take rmp-serde's form, an empty array, for a unit.
     fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Refused> {
         self.serialize_unit()
     }
