@@ -36,3 +36,18 @@ impl<T> Drop for CorrelatedReply<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reply_is_answered_once_and_a_dropped_one_says_so() {
+        let (to, mut answers) = mpsc::unbounded_channel();
+        CorrelatedReply::new(to.clone(), 1).send(Ok("answer"));
+        drop(CorrelatedReply::new(to, 2));
+        assert!(matches!(answers.try_recv(), Ok((1, Some(Ok("answer"))))));
+        assert!(matches!(answers.try_recv(), Ok((2, None))));
+        assert!(answers.try_recv().is_err());
+    }
+}

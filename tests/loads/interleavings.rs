@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use cachestore::{LoadError, Origin, Store};
 use tokio::task::JoinSet;
 
-use crate::harness::Seeded;
+use crate::seeded::Seeded;
 use crate::support::{memory, ms};
 
 /// The version of each row that a value was made from.

@@ -11,8 +11,6 @@ mod ends;
 mod errors;
 mod failing;
 mod flights;
-#[path = "../support/redis/mod.rs"]
-mod harness;
 mod interleavings;
 mod leases;
 mod lineage;
@@ -27,6 +25,8 @@ mod nested;
 mod options;
 mod panics;
 mod refresh_ahead;
+#[path = "../support/seeded.rs"]
+mod seeded;
 mod stale;
 mod stored;
 #[path = "../support/mod.rs"]
