@@ -210,7 +210,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig), as [`RedisConfig::new`].
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if the text is no URL of a Redis server, or if a parameter is
+    /// unknown, given twice, or out of its bounds.
     pub fn redis(url: &str) -> Result<Self> {
         RedisConfig::new(url).map(Self::from)
     }
@@ -264,8 +265,9 @@ impl Config {
         }
     }
 
-    /// How much memory entries may hold, as [`MemoryConfig::capacity_bytes`]. A configuration of Redis
-    /// with a capacity is refused when it is opened: the server has its own `maxmemory`.
+    /// How many bytes of memory entries may hold, over zero: keys, values, and all that is kept beside them. Default:
+    /// 100 MiB. [`Store::open`](crate::Store::open) refuses a capacity for Redis, because the server has its own
+    /// `maxmemory`.
     ///
     /// ```
     /// use cachestore::Config;

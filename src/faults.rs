@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// As many calls are kept in the log.
+/// How many calls the log keeps.
 const LOG: usize = 10_000;
 
 /// The faults of the engines that were opened with it, and the log of what they were asked. Clones share both.

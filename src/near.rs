@@ -124,7 +124,7 @@ impl Near {
     }
 
     fn look<T>(&self, key: &Key, see: impl FnOnce(&NearEntry, Option<Duration>) -> T) -> Option<T> {
-        // The gate comes first: what is found behind an open gate is no older than the last write that was complete.
+        // The gate comes first. A value that is found behind an open gate is no older than the last complete write.
         if !self.gates.are_open(key.hash()) {
             return None;
         }

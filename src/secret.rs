@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// Random bytes of a secret that the library makes.
 const BYTES: usize = 32;
 
-/// The secret of a lock: whoever has it can renew and release the lock.
+/// The secret of a lock. Any process that has it can renew and release the lock.
 ///
 /// One that the library makes is 32 bytes of the operating system's randomness, as 64 hexadecimal
 /// characters. `Debug` and `Display` never show it, equality takes the same time wherever two secrets
@@ -42,12 +42,12 @@ impl Secret {
         Some(Self(Arc::new(Zeroizing::new(text))))
     }
 
-    /// A caller's own; `None` if it is empty or blank.
+    /// A secret that the caller chose. `None` if it is empty or blank.
     pub(crate) fn given(text: &str) -> Option<Self> {
         (!text.trim().is_empty()).then(|| Self(Arc::new(Zeroizing::new(text.to_owned()))))
     }
 
-    /// The secret itself, to be passed on to whoever is to release the lock.
+    /// The text of the secret, to be passed on to the process that is to release the lock.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     pub(crate) max_value_bytes: usize,
     pub(crate) near: Option<NearWriter>,
     pub(crate) listeners: Arc<Listeners>,
-    /// The queue's sending end, for those who ask the engine on their own account.
+    /// The queue's sending end, for actors that ask the engine themselves.
     pub(crate) sender: QueueSender,
     /// Whether locks are asked of the engine.
     pub(crate) engine_keeps_locks: bool,
@@ -44,7 +44,7 @@ pub(crate) struct Supervisor {
     crew: Vec<Member>,
     /// Whether it has been stopped: its runtime may end before.
     stopped: bool,
-    /// Dropped when all has ended, be it with the runtime: those who close the store wait for that.
+    /// Dropped when every actor has ended, with the runtime at the latest. `close` waits for that.
     _ended: watch::Sender<()>,
     /// Ends what is told to listeners, after all who tell have ended.
     _speaker: Speaker,
@@ -107,7 +107,7 @@ impl Actor for Supervisor {
         Ok(ControlFlow::Break(ActorStopReason::Normal))
     }
 
-    /// Waits until what is held is released, and the engine has served its queue and ended.
+    /// Waits until locks and leases are released, and the engine has served its queue and ended.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, _: ActorStopReason) -> Result<(), Infallible> {
         self.stopped = true;
         // Leases and locks are given back through the engine, which was started first.

@@ -44,7 +44,7 @@ pub(crate) const EDGE: usize = 24;
 pub(crate) const NAME: usize = 56;
 /// One entry's seat and its place in the map of the near cache, which are between half full and full.
 const NEAR_PLACE: usize = 24;
-/// What is shared of an entry that is near: reference counts, key, value, deadline, use count, seat.
+/// The shared part of an entry in the near cache: reference counts, key, value, deadline, use count, seat.
 const NEAR_ENTRY: usize = 88;
 /// The two reference counts before a value's bytes.
 const COUNTS: usize = 16;
@@ -63,7 +63,7 @@ pub(crate) fn payload(key: &Key, value_len: usize) -> usize {
     block(key.heap_bytes()) + block(COUNTS + value_len)
 }
 
-/// What an entry that is near takes beside the entry itself. They share the value.
+/// The bytes that an entry takes in the near cache, beside the entry itself. Both share the value.
 pub(crate) fn near(key: &Key) -> usize {
     NEAR_PLACE + block(NEAR_ENTRY) + block(key.heap_bytes())
 }

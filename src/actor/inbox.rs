@@ -149,7 +149,7 @@ impl<Call, Notice> InboxSender<Call, Notice> {
         }
     }
 
-    /// Lets a call in, now or when those who wait already have been let in.
+    /// Lets a call in, after the calls that wait already.
     fn line_up<F: FnOnce()>(&self, call: Call, on_entry: F) -> Result<PlaceInLine<'_, Call, F>> {
         let (sender, entered) = oneshot::channel();
         let mut room = lock(&self.room);

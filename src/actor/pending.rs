@@ -60,12 +60,12 @@ impl<About, Answer> PendingRequests<About, Answer> {
         }
     }
 
-    /// Whether questions wait for room in the engine's queue: then whoever asks us should wait in ours.
+    /// Whether requests wait for room in the engine's queue. The actor then leaves its own callers in its inbox.
     pub(crate) fn is_held_up(&self) -> bool {
         self.sending.is_some() || !self.outbox.is_empty()
     }
 
-    /// Whether all has been answered.
+    /// Whether every request has been answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.asked.is_empty()
     }

@@ -74,7 +74,7 @@ impl RedisConfig {
         Self::of(Target::Client(Arc::new(client)))
     }
 
-    /// An existing connection, shared with whoever else has it.
+    /// An existing connection, which other clones of it may share.
     ///
     /// The engine does not open it again: once it is lost, every call is
     /// [`Unavailable`](crate::Error::Unavailable). Of its own settings the response timeout does not

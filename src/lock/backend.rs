@@ -50,7 +50,7 @@ impl<About> Backend<About> {
         }
     }
 
-    /// Whether whoever asks us should wait.
+    /// Whether callers should wait in the scheduler's inbox.
     pub(super) fn is_held_up(&self) -> bool {
         match self {
             Backend::Here { .. } => false,

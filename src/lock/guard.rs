@@ -124,7 +124,7 @@ pub struct LockGuard {
     /// How long before the deadline `run` stops.
     margin: Duration,
     handle: Handle,
-    /// What its drop does; `None` once that was done otherwise.
+    /// What the drop does. `None` once the lock was released or lost otherwise.
     at_drop: Option<AtDrop>,
     _keep: Keep,
 }
@@ -171,7 +171,7 @@ impl LockGuard {
         &self.key
     }
 
-    /// The lock's secret: whoever has it can renew and release the lock, from anywhere.
+    /// The lock's secret. Any process that has it can renew and release the lock.
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.secret

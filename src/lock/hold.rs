@@ -67,7 +67,7 @@ impl Renewal {
         }
     }
 
-    /// The TTL to renew by at `now`: what is left of the longest hold, at most. `None` if nothing is.
+    /// The TTL to renew by at `now`: at most the time that is left of the longest hold. `None` if no time is left.
     pub(super) fn ttl_at(&self, now: Instant) -> Option<Duration> {
         let left = self.until.saturating_duration_since(now);
         // Cut to whole milliseconds, so that the longest hold is not exceeded.

@@ -1,4 +1,4 @@
-//! Who waits for which lock. Pure: what happens and `now` go in, what is to be done comes out.
+//! Decides who is granted which lock, and who waits. Pure: events and `now` go in, effects come out.
 //!
 //! Each key has a line of waiters, in the order of their arrival. Only the first of a line, its head, asks the
 //! backend; the others wait for it to leave. The queues decide who is granted a lock, who is refused, and which
@@ -173,7 +173,7 @@ impl<G> Queues<G> {
         self.settle(&name);
     }
 
-    /// Something happened that may have freed the lock: the head asks, at once or once more.
+    /// The lock may have come free. The head asks now, or once more if it is asking.
     pub(crate) fn wake(&mut self, name: &Name, now: Duration) {
         let Some(line) = self.lines.get_mut(name) else {
             return;
@@ -184,7 +184,7 @@ impl<G> Queues<G> {
         }
     }
 
-    /// As [`wake`](Self::wake), for every line.
+    /// Any lock may have come free. The head of every line asks now, or once more if it is asking.
     pub(crate) fn wake_all(&mut self, now: Duration) {
         let names: Vec<Name> = self.lines.keys().cloned().collect();
         for name in names {

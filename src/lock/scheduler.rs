@@ -1,4 +1,4 @@
-//! The actor between those who want locks and the engine.
+//! The lock scheduler: the actor between callers and the lock backend.
 
 mod answers;
 mod holds;
@@ -178,7 +178,7 @@ impl Actor for Scheduler {
                 Poll::Pending
             }
         });
-        // The engine answers each request in its time. What is asked for again is not waited for as long again.
+        // The engine answers each request by its deadline. A request that is sent a second time is not waited for.
         let in_time = timeout(patience, answered).await.is_ok();
         self.stopped = true;
         tracing::debug!(?reason, in_time, "the lock scheduler has stopped");
@@ -189,7 +189,7 @@ impl Actor for Scheduler {
 impl Turns for Scheduler {
     const TURN: usize = 256;
 
-    /// Keeps the deadlines before all else: what the turn brings is later than a deadline that its clock has passed.
+    /// Keeps the deadlines first, because everything that the turn brings comes after a deadline that has passed.
     fn begin_turn(&mut self) {
         self.look_at_the_clock();
         self.keep_deadlines();
@@ -267,7 +267,8 @@ impl Scheduler {
         all.into_iter().flatten().min()
     }
 
-    /// Once a turn: what is counted from its beginning ends too early rather than too late.
+    /// Reads the clock once a turn. A hold that is counted from the beginning of the turn ends too early rather than too
+    /// late.
     fn look_at_the_clock(&mut self) {
         self.now = Instant::now();
         self.elapsed = self.now.saturating_duration_since(self.origin);
@@ -277,8 +278,8 @@ impl Scheduler {
         self.backend.ask(name, action, self.elapsed, asked);
     }
 
-    /// Changes the queues, and carries out what follows. That may change them again: what follows from that comes
-    /// after what was to be done already.
+    /// Changes the queues and carries out the effects. An effect may change the queues again. The effects of that come
+    /// last.
     fn with_queues(&mut self, change: impl FnOnce(&mut Queues<Grant>, Duration)) {
         change(&mut self.queues, self.elapsed);
         while let Some(effect) = self.queues.next_effect() {

@@ -9,7 +9,7 @@ use crate::prehashed::Map;
 use crate::request::{LockAction, LockAnswer};
 use crate::secret::Secret;
 
-/// As many are held before those are looked for whose time is over.
+/// How many locks are held before the table looks for those whose TTL is over.
 const FEW: usize = 64;
 
 /// Serves the steps that an engine would.

@@ -4,7 +4,7 @@
 use super::name::Name;
 use crate::prehashed::Map;
 
-/// As many locks are remembered at least, and twice as many at most.
+/// The tokens of at least so many locks are remembered, and of twice as many at most.
 const FEW: usize = 16_384;
 
 /// Tokens by the hash of their lock's key. Two keys of one hash share the higher token, which does no harm: it is

@@ -21,7 +21,7 @@ struct Gate(AtomicU64);
 
 impl Gate {
     fn is_open(&self) -> bool {
-        // Pairs with the release of the last ticket: what the engine did before it dropped that is seen.
+        // Pairs with the release of the last ticket, so that all changes which the engine made before it are seen.
         self.0.load(Ordering::Acquire) == 0
     }
 

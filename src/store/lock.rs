@@ -204,7 +204,7 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a caller who goes leaves its place at once, and what was granted meanwhile is released.
+    /// Safe: a call that is dropped leaves its place in the line, and a lock that was granted meanwhile is released.
     pub fn lock(&self, key: impl AsRef<str>) -> Lock<'_> {
         let given = key.as_ref();
         let key = self.lock_key(given);

@@ -94,7 +94,7 @@ impl Store {
         Ok(model)
     }
 
-    /// Writes many models, as [`set_many`](Self::set_many) writes values.
+    /// Writes many models, like [`set_many`](Self::set_many).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

@@ -107,7 +107,7 @@ impl Store {
     /// write comes between, the call reads again and calls `update` again, up to 64 times, with short random
     /// pauses. So `update` should have no effects of its own. It runs in the caller's task.
     ///
-    /// As every write does, this clears the TTL and the dependencies that it does not name.
+    /// Like every write, the update clears the TTL and the dependencies that it does not name.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

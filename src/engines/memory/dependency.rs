@@ -1,10 +1,10 @@
-//! Who depends on whom: exact, cascading, safe with cycles, and leaving nothing behind.
+//! The graph of dependencies: which entry depends on which name, through others too, and in cycles.
 //!
 //! An entry has an edge to each name that it depends on; a name is kept while it has edges. When an entry
 //! goes (deleted, expired, evicted) while others depend on *its* key, its edges stay with that name, as a
-//! *tombstone*: what was derived from the entry was derived from all that the entry was derived from, and
-//! an invalidation must still find it. A tombstone goes when nothing that is still held was derived
-//! through it: [`tombstone`] says how that is found out.
+//! *tombstone*. An entry that was derived from the removed one was also derived from the names of the removed one,
+//! and an invalidation of those must still find it. A tombstone goes when nothing that is still held was derived
+//! through it. [`tombstone`] decides that.
 
 mod tombstone;
 
@@ -235,15 +235,15 @@ impl Dependencies {
         }
     }
 
-    /// Takes the name of `key` out of sight, to be drained: `None` if nothing depends on it.
+    /// Takes the name of `key` out of the index, to be drained. Returns `None` if nothing depends on it.
     pub(crate) fn invalidate(&mut self, key: &Key) -> Option<NameId> {
         let name = self.find(key)?;
         self.invalidate_name(name);
         Some(name)
     }
 
-    /// As [`invalidate`](Self::invalidate), for a tombstone that depends on an invalidated name: `false` if
-    /// nothing depends on it, and it has only been cut off.
+    /// Takes a tombstone that depends on an invalidated name out of the index. Returns `false` if nothing depends on the
+    /// tombstone, which is then only cut off.
     pub(crate) fn invalidate_name(&mut self, name: NameId) -> bool {
         let listed = self.names[name].listed;
         if listed {

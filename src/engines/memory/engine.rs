@@ -198,7 +198,7 @@ impl MemoryEngine {
         self.sweeps.report();
     }
 
-    /// Ends the sweeps before the engine stops: what was promised is done.
+    /// Ends the sweeps before the engine stops, because their callers wait for the result.
     fn finish(&mut self) {
         let now = self.now();
         while !self.sweeps.is_empty() {

@@ -254,8 +254,7 @@ impl Policy {
         self.departed.raise(hash, frequency, self.epoch, live);
     }
 
-    /// Chooses the entry to evict and forgets it as [`Policy::remove`] does. `None` says that
-    /// there are no entries.
+    /// Chooses the entry to evict, and forgets it. Returns `None` if there are no entries.
     pub(crate) fn victim(&mut self, nodes: &mut impl Nodes) -> Option<Slot> {
         let victim = self.choose(nodes)?;
         self.remove(nodes, victim);
@@ -263,8 +262,8 @@ impl Policy {
     }
 
     fn choose(&mut self, nodes: &mut impl Nodes) -> Option<Slot> {
-        // What is there when a victim is wanted does not fit, at least not with the last write.
-        // Without learning that, main would seem to have room, and admission would not take place.
+        // A victim is wanted because the entries do not fit, at least not with the last write. If the policy did not
+        // learn that, main would seem to have room, and would admit every candidate.
         let written = match self.last_written {
             NONE => 1,
             slot => nodes.weight(slot),

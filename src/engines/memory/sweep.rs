@@ -71,7 +71,7 @@ impl Sweeps {
         }
     }
 
-    /// Whether what is under this name is to be cleared.
+    /// Whether a clearing that is under way covers this name.
     pub(super) fn clear(&self, name: &Key) -> bool {
         self.0.iter().any(|begun| begun.sweep.clears(name))
     }
@@ -109,7 +109,7 @@ impl Sweep {
         }
     }
 
-    /// What is written from here on is not cleared.
+    /// The clearing removes entries of older eras. An entry that is written from here on has a newer one.
     pub(crate) fn clearing(table: &mut Table, prefix: String) -> Self {
         Sweep::Clearing {
             era: table.begin_era(&prefix),
@@ -134,7 +134,7 @@ impl Sweep {
         }
     }
 
-    /// One small step: how many entries were removed in all, once there is nothing left to do.
+    /// Does one small step. Returns how many entries were removed in all, once there is nothing left to do.
     pub(crate) fn step(&mut self, table: &mut Table, now: Moment) -> Option<u64> {
         match self {
             Sweep::Invalidation {

@@ -132,7 +132,8 @@ impl Table {
         self.read(slot)
     }
 
-    /// As [`get_and_publish`](Self::get_and_publish) for each key: their memory is fetched side by side, not in turn.
+    /// Reads the values of many keys, counts their uses, and publishes those that were read before. The memory of all
+    /// keys is fetched side by side, not in turn.
     pub(crate) fn get_many(&mut self, keys: &[Key], now: Moment) -> Vec<Option<Value>> {
         let slots: Vec<Option<Slot>> = keys.iter().map(|key| self.find(key, now)).collect();
         let values = slots.iter().map(|slot| self.read(*slot)).collect();
@@ -149,7 +150,7 @@ impl Table {
         self.find(key, now).map(|slot| self.entries[slot].value())
     }
 
-    /// As [`peek`](Self::peek), with the time that is left; `None` for ever.
+    /// The value with the time that is left (`None` for ever), without counting a use.
     pub(crate) fn peek_aged(&self, key: &Key, now: Moment) -> Option<(&Value, Option<Duration>)> {
         let slot = self.find(key, now)?;
         Some((self.entries[slot].value(), self.remaining(slot, now)))
@@ -163,8 +164,8 @@ impl Table {
         self.make_room();
     }
 
-    /// As [`write`](Self::write), because of what was there: a clearing that was to take that takes
-    /// this too, or what was cleared would live on in it.
+    /// Writes an entry that was made from the one that it replaces. Keeps the old era, so that a running `clear` still
+    /// removes the entry.
     pub(crate) fn overwrite(&mut self, write: Write, now: Moment) {
         let told = self.tell(&write.key, Change::Written);
         self.put(write, now, told);
@@ -285,12 +286,12 @@ impl Table {
         }
     }
 
-    /// Begins a turn of the engine: what removals leave to be done is bounded for each.
+    /// Begins a turn of the engine, with a new bound for the work that removals cause.
     pub(crate) fn begin_turn(&mut self) {
         self.dependencies.begin_turn();
     }
 
-    /// As [`begin_turn`](Self::begin_turn), with another bound.
+    /// Begins a turn of the engine with this bound.
     #[cfg(test)]
     pub(crate) fn begin_turn_of(&mut self, budget: usize) {
         self.dependencies.begin_turn_of(budget);

@@ -23,7 +23,7 @@ pub(super) enum Head {
     /// The backend is asked for this waiter, who may have left meanwhile. `again`: something happened
     /// since, so that an answer of `Busy` may be old.
     Asking { waiter: Waiter, again: bool },
-    /// The lock is another's: the head asks at this time, or when it is woken.
+    /// Another holds the lock. The head asks at this time, or when it is woken.
     Sleeping { until: Duration },
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Place {
     pub(super) name: Name,
     /// Its place in the line, by which lines are ordered.
     pub(super) place: u64,
-    /// `None` for those who do not wait: they ask once.
+    /// `None` for a waiter that asks once and does not wait.
     pub(super) deadline: Option<Duration>,
     /// Its last question was asked at its deadline or after: the answer decides.
     pub(super) asked_last: bool,

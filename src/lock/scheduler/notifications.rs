@@ -18,7 +18,8 @@ pub(super) struct Seen {
     asked: Option<Instant>,
     /// Whether its releases are heard of.
     heard: bool,
-    /// Until when its head may sleep where the release is announced and heard of; `None` if it is not announced.
+    /// How long its head may sleep if the release is announced and the subscription is confirmed. `None` if the holder
+    /// does not announce.
     end: Option<Duration>,
 }
 

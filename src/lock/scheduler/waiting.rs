@@ -1,4 +1,4 @@
-//! What the scheduler remembers of those who want a lock, and of what it has asked.
+//! What the scheduler remembers of waiting callers, and of its pending requests.
 
 use std::time::Duration;
 

@@ -42,7 +42,7 @@ where
     }
 }
 
-/// As a [`LoadFuture`], with where the value came from.
+/// The future of a load that also tells where the value came from.
 pub(super) struct LoadedFuture<'a, T, E, F> {
     /// What was asked for, until there is more to do than to read. It stays where it is: it is large.
     order: Option<Order<'a, T, F>>,

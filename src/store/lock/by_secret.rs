@@ -35,7 +35,7 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// Safe, as [`lock`](Self::lock) is.
+    /// Safe: a call that is dropped leaves its place in the line, and a lock that was granted meanwhile is released.
     pub async fn write_lock(&self, key: impl AsRef<str>, ttl: Duration) -> Result<Secret> {
         self.by_secret(self.lock(key).ttl(ttl)).await
     }
@@ -89,11 +89,17 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`WaitRequired`](Error::WaitRequired) if `wait` is zero; else as [`lock`](Self::lock).
+    /// * [`WaitRequired`](Error::WaitRequired) if `wait` is zero.
+    /// * [`LockHeld`](Error::LockHeld) if the lock does not come free within `wait`.
+    /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
+    ///   [`InvalidTtl`](Error::InvalidTtl) for its arguments.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not take locks.
     ///
     /// # Cancel safety
     ///
-    /// Safe, as [`lock`](Self::lock) is.
+    /// Safe: a call that is dropped leaves its place in the line, and a lock that was granted meanwhile is released.
     pub async fn wait_write_lock(
         &self,
         key: impl AsRef<str>,
@@ -230,7 +236,7 @@ impl Store {
         })
     }
 
-    /// Releases a lock whoever holds it. Returns `true` if it was held. Its holder learns of it when it renews the
+    /// Releases a lock, whichever secret holds it. Returns `true` if it was held. Its holder learns of it when it renews the
     /// lock, or at its deadline; only the [fencing token](crate::LockGuard::fencing_token) protects the resource until then.
     ///
     /// ```

@@ -1,4 +1,4 @@
-//! When a tombstone goes.
+//! Decides when a tombstone goes.
 //!
 //! Each tombstone remembers one dependent that keeps it, its *holder*. Holders lead from tombstone to
 //! tombstone and end at something that is held: a forest, whose roots are alive. So nothing has to be
@@ -7,7 +7,7 @@
 //! Where that needs a search, it is bounded. A tombstone whose holder has gone is *in doubt*: it is kept,
 //! and ends chains of holders as if it were alive, until its case is settled. All removals of a turn share
 //! one budget; the cases that are left are settled in slices between turns. An invalidation is exact
-//! meanwhile: what is kept too long has no dependents that are alive.
+//! meanwhile, because a tombstone that is kept too long has no dependents that are alive.
 
 use super::{Dependencies, Dependent, Edge, EdgeId, NONE, NameId};
 use crate::prehashed::Set;
@@ -29,7 +29,7 @@ impl Dependencies {
         self.budget = TURN;
     }
 
-    /// As [`begin_turn`](Self::begin_turn), with another budget.
+    /// Begins a turn of the engine with this budget.
     #[cfg(test)]
     pub(crate) fn begin_turn_of(&mut self, budget: usize) {
         self.budget = budget;
@@ -59,7 +59,7 @@ impl Dependencies {
         }
     }
 
-    /// Forgets one name on which nothing depends any more, and cuts its edges: `false` if there is none.
+    /// Forgets one name on which nothing depends any more, and cuts its edges. Returns `false` if there is none.
     pub(crate) fn forget_dying(&mut self) -> bool {
         let Some(name) = self.dying.pop() else {
             return false;
@@ -71,7 +71,7 @@ impl Dependencies {
     }
 
     /// Forgets the tombstones whose cases were too large, once nothing is held at all. `at_once` says not to
-    /// wait for those that are not settled yet.
+    /// wait for the tombstones whose cases are not settled yet.
     pub(crate) fn forget_tombstones(&mut self, at_once: bool) {
         if self.tombstones > 0 && self.invalidated == 0 && (at_once || !self.is_untidy()) {
             *self = Self::new();
@@ -116,7 +116,7 @@ impl Dependencies {
         }
     }
 
-    /// As [`spend`](Self::spend): `None` if the budget is empty.
+    /// Spends from the budget. Returns `None` if it is empty.
     fn look(&mut self) -> Option<()> {
         if self.budget == 0 {
             return None;
@@ -125,8 +125,8 @@ impl Dependencies {
         Some(())
     }
 
-    /// Finds a holder for a tombstone in doubt, or drops it with all that only it keeps: `None` if the
-    /// budget is too small, and nothing has changed.
+    /// Finds a holder for a tombstone in doubt, or drops it with all that only it keeps. Returns `None`, and changes
+    /// nothing, if the budget is too small.
     fn resolve(&mut self, name: NameId) -> Option<()> {
         // It may have gone, been written anew, or found a holder meanwhile, and its place may be another's.
         let Some(tombstone) = self.names.get(name) else {

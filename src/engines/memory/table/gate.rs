@@ -62,12 +62,13 @@ impl Table {
         self.tell(&key, change)
     }
 
-    /// Tells that all keys which begin so change: what is loaded from any of them may be old.
+    /// Tells that all keys with this prefix change. Ends the loads that depend on any of them.
     pub(crate) fn tell_of_all(&mut self, prefix: &str) {
         self.mutate(|table| table.leases.invalidate_all(prefix, &mut table.dependencies));
     }
 
-    /// A value of `key` was given out and is not stored: what is loaded from it may be old, and is not stored either.
+    /// Tells that a value of `key` was given out and is not stored. Ends the loads that depend on `key`, because they
+    /// may have read that value.
     pub(super) fn tell_of_unstored(&mut self, key: &Key) {
         self.mutate(|table| table.leases.invalidate_derived(key, &mut table.dependencies));
     }

@@ -1,4 +1,4 @@
-//! Leases: what is loaded is stored only if nothing that it comes from has changed meanwhile.
+//! Leases: a loaded value is stored only if none of its dependencies has changed meanwhile.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use crate::request::{Aged, LeaseAction, LeaseAnswer, Token, Write};
 use crate::ttl::whole_millis;
 
 impl Table {
-    /// As [`get_and_publish`](Self::get_and_publish), with the time that is left.
+    /// Reads a value with the time that is left, and counts the use. An entry that was read before is published in the
+    /// near cache.
     pub(crate) fn get_aged(&mut self, key: &Key, now: Moment) -> Option<Aged> {
         let slot = self.find(key, now);
         let value = self.read(slot)?;
@@ -95,7 +96,7 @@ impl Table {
         self.leases.end(key, token)
     }
 
-    /// A write that is no change: what is loaded from the key meanwhile may be stored too.
+    /// Stores a loaded value. That is no change of its key, so that loads which read the key may be stored too.
     fn fulfil(&mut self, write: Write, now: Moment) {
         let told = self.tell(&write.key, Change::Stored);
         let slot = self.put(write, now, told);

@@ -12,7 +12,7 @@ use crate::value::Value;
 const STEPS: usize = 2;
 
 impl Table {
-    /// As [`get`](Self::get). An entry that was read before can be found in the near cache from now on.
+    /// Reads a value and counts the use. An entry that was read before is published in the near cache.
     pub(crate) fn get_and_publish(&mut self, key: &Key, now: Moment) -> Option<Value> {
         let slot = self.find(key, now);
         let value = self.read(slot);

@@ -12,8 +12,8 @@ use crate::request::Page;
 const PAGE: u32 = 512;
 
 impl Table {
-    /// Looks at no more than `limit` entries whose time may have come, and reclaims those whose time
-    /// has: how many it looked at.
+    /// Looks at no more than `limit` entries whose deadline may have passed, and reclaims those whose deadline has.
+    /// Returns how many it looked at.
     pub(crate) fn reclaim(&mut self, now: Moment, limit: usize) -> usize {
         let mut looked_at = 0;
         while looked_at < limit
@@ -61,7 +61,7 @@ impl Table {
     }
 
     /// Removes the entries written before `era` whose keys begin with `prefix`, among the next
-    /// `limit` slots from `cursor` on: how many were alive, and where to go on.
+    /// `limit` slots from `cursor` on. Returns how many were alive, and where to go on.
     pub(crate) fn clear(
         &mut self,
         prefix: &str,
@@ -94,8 +94,8 @@ impl Table {
         self.listeners.tell_of_clearing(prefix, removed);
     }
 
-    /// Begins an invalidation of `key`: removes its entry (whether there was one alive), and gives
-    /// the name under which its dependents are to be drained.
+    /// Begins an invalidation of `key` by removing its entry. Returns whether an entry was alive, and the name whose
+    /// dependents are to be drained.
     pub(crate) fn invalidate(&mut self, key: &Key, now: Moment) -> (bool, Option<NameId>) {
         let told = self.tell(key, Change::Invalidated);
         let alive = match self.locate(key) {
@@ -134,7 +134,7 @@ impl Table {
         }
     }
 
-    /// Removes an entry for whatever reason, counting it as expired if it was: whether it was alive.
+    /// Removes an entry. Counts it as expired if its deadline has passed. Returns whether it was alive.
     fn remove_at(&mut self, slot: Slot, departure: Departure, told: Told, now: Moment) -> bool {
         let expired = self.entries[slot].due <= now;
         let departure = if expired { Departure::Expired } else { departure };
