@@ -96,6 +96,11 @@ async fn main() -> anyhow::Result<()> {
     let store = store.namespace("web-example")?;
     // A server may still hold what an earlier run has left.
     store.clear().await?;
+    let address = listen.as_deref().unwrap_or("127.0.0.1:0");
+    let listener = TcpListener::bind(address).await;
+    let listener =
+        listener.with_context(|| format!("cannot listen on {address}: choose another by --listen"))?;
+    let address = listener.local_addr()?;
     let file = std::env::temp_dir().join(format!("cachestore-web-{}.sqlite", std::process::id()));
     // A process of the same number may have been killed.
     let _ = std::fs::remove_file(&file);
@@ -109,11 +114,6 @@ async fn main() -> anyhow::Result<()> {
         .route("/books/{id}", get(book))
         .route("/books/{id}/vote", post(vote))
         .with_state(service.clone());
-    let address = listen.as_deref().unwrap_or("127.0.0.1:0");
-    let listener = TcpListener::bind(address).await;
-    let listener =
-        listener.with_context(|| format!("cannot listen on {address}: choose another by --listen"))?;
-    let address = listener.local_addr()?;
     println!("http://{address}/");
     let sampler = tokio::spawn(service.sample());
     let server = tokio::spawn(axum::serve(listener, routes).into_future());
