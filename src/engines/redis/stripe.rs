@@ -175,3 +175,6 @@ impl Stripe {
         self.side.abandon();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Which of the two connections a job goes over.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{Config, EngineConfig};
+use crate::engines::redis::generation::Generation;
+use crate::engines::redis::job::Task;
+use crate::engines::redis::layout::Layout;
+use crate::engines::redis::scanner::Bounds;
+use crate::key::{KeyMaker, Namespace};
+use crate::request::{Delete, Get, Operation, Reply, Request};
+
+fn stripe(now: Instant) -> Stripe {
+    let config = Config::from(Config::redis("redis://localhost:1").unwrap());
+    let EngineConfig::Redis(options) = config.engine else {
+        panic!("it is a configuration of Redis");
+    };
+    let (options, generation) = (Arc::new(*options), Generation::first());
+    let link = || {
+        let bounds = Bounds::for_values(1024);
+        Link::new(
+            options.clone(),
+            Layout::new(false),
+            bounds,
+            generation.clone(),
+            now,
+        )
+    };
+    Stripe::new(link(), link())
+}
+
+fn job(operation: impl Operation, now: Instant) -> Job {
+    let Request::Entry(request) = operation.into_request(Reply::Nobody) else {
+        panic!("it is sent");
+    };
+    Job::new(Task::Request(request), now + Duration::from_secs(5))
+}
+
+#[test]
+fn a_job_follows_its_key_to_the_connection_beside() {
+    let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
+    let key = |text: &str| maker.key(&root, text).unwrap();
+    let mut stripe = stripe(now);
+    let waiting = |stripe: &Stripe| (stripe.main.waiting(), stripe.side.waiting());
+
+    stripe.late = Some(now);
+    stripe.large.insert(key("large").hash());
+    stripe.push(job(Get { key: key("large") }, now), now);
+    assert_eq!(waiting(&stripe), (0, 1), "its answer was late before");
+
+    // Nobody knows any more that it is large, but the connection beside has a job of that key.
+    stripe.large.clear();
+    stripe.push(job(Delete { key: key("large") }, now), now);
+    assert_eq!(waiting(&stripe), (0, 2), "the order of its jobs is kept");
+    stripe.push(job(Get { key: key("small") }, now), now);
+    assert_eq!(waiting(&stripe), (1, 2));
+}
