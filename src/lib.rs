@@ -142,11 +142,16 @@ mod error;
 mod events;
 #[cfg(feature = "testing")]
 mod faults;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod key;
 mod load;
 mod lock;
 mod near;
 mod prehashed;
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 mod request;
 mod secret;
 mod stats;

@@ -61,8 +61,8 @@ pub(crate) async fn open_redis_password(settings: fn(Config) -> Config) -> Store
 }
 
 pub(crate) async fn open_redis_user(settings: fn(Config) -> Config) -> Store {
-    let readme = include_str!("../../README.md");
-    let rights = readme
+    let page = include_str!("../../docs/security.md");
+    let rights = page
         .lines()
         .find(|line| line.starts_with("user app on "))
         .unwrap();

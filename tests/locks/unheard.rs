@@ -16,10 +16,10 @@ const TTL: Duration = Duration::from_secs(60);
 /// How late a waiter that polls may be on a busy machine.
 const LATE: Duration = Duration::from_millis(500);
 
-/// All rights that the README gives to a user, without these.
+/// All rights that the security page gives to a user, without these.
 fn rights(without: &[&str]) -> String {
-    let readme = include_str!("../../README.md");
-    let line = readme.lines().find(|line| line.starts_with("user app on "));
+    let page = include_str!("../../docs/security.md");
+    let line = page.lines().find(|line| line.starts_with("user app on "));
     let rights = line.unwrap().split(' ').filter(|right| !without.contains(right));
     rights.collect::<Vec<_>>().join(" ")
 }

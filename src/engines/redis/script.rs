@@ -248,11 +248,11 @@ mod tests {
         }
     }
 
-    /// A user of the server's access control may run what the README lists, and scripts nothing else.
+    /// A user of the server's access control may run what the security page lists, and scripts nothing else.
     #[test]
-    fn the_readme_gives_rights_to_each_command_that_a_script_calls() {
-        let readme = include_str!("../../../README.md");
-        let rights = readme.lines().find(|line| line.starts_with("user app on "));
+    fn the_security_page_gives_rights_to_each_command_that_a_script_calls() {
+        let page = include_str!("../../../docs/security.md");
+        let rights = page.lines().find(|line| line.starts_with("user app on "));
         let rights: Vec<&str> = rights.unwrap().split(' ').collect();
         for script in Script::ALL {
             for call in script.source().split("call('").skip(1) {

@@ -1,0 +1,66 @@
+//! The guide: one page for each subject. Every example on these pages is run by the tests.
+//!
+//! | to learn | read |
+//! |---|---|
+//! | the first ten minutes | [`getting_started`] |
+//! | memory or Redis | [`engines`], [`near_cache`] |
+//! | to cache what a source answers | [`loads`], [`ageing`] |
+//! | to remove what has changed | [`dependencies`] |
+//! | to let one do it at a time | [`locks`] |
+//! | to use it from kameo actors | [`actors`] |
+//! | to test what you build on it | [`testing`] |
+//! | to run it in production | [`operations`], [`security`], [`settings`], [`errors`] |
+//! | what there is, and what it costs | [`calls`], [`costs`] |
+//! | quick answers | [`faq`] |
+//! | to move from another library | [`coming_from_moka`], [`coming_from_cached`], [`coming_from_redis_rs`], [`coming_from_go_cachestore`] |
+//!
+//! The pages are Markdown files in `docs/`. This module exists in documentation only, and costs a build nothing.
+
+/// Makes a module of a page. The first definition of a link counts in Markdown, so that links lead to the modules here,
+/// and to the files where the pages are read as files.
+macro_rules! pages {
+    ($($(#[$picture:meta])* $name:ident: $file:literal,)*) => {$(
+        ///
+        #[doc = "[getting-started]: crate::guide::getting_started"]
+        #[doc = "[engines]: crate::guide::engines"]
+        #[doc = "[near-cache]: crate::guide::near_cache"]
+        #[doc = "[loads]: crate::guide::loads"]
+        #[doc = "[ageing]: crate::guide::ageing"]
+        #[doc = "[dependencies]: crate::guide::dependencies"]
+        #[doc = "[locks]: crate::guide::locks"]
+        #[doc = "[actors]: crate::guide::actors"]
+        #[doc = "[operations]: crate::guide::operations"]
+        #[doc = "[security]: crate::guide::security"]
+        #[doc = "[settings]: crate::guide::settings"]
+        #[doc = "[errors]: crate::guide::errors"]
+        #[doc = "[costs]: crate::guide::costs"]
+        #[doc = "[reporting]: https://docs.rs/crate/cachestore/latest/source/SECURITY.md"]
+        ///
+        $(#[$picture])*
+        #[doc = include_str!(concat!("../docs/", $file))]
+        pub mod $name {}
+    )*};
+}
+
+pages! {
+    getting_started: "getting-started.md",
+    engines: "engines.md",
+    near_cache: "near-cache.md",
+    loads: "loads.md",
+    ageing: "ageing.md",
+    dependencies: "dependencies.md",
+    locks: "locks.md",
+    actors: "actors.md",
+    testing: "testing.md",
+    operations: "operations.md",
+    security: "security.md",
+    settings: "settings.md",
+    errors: "errors.md",
+    calls: "calls.md",
+    costs: "costs.md",
+    faq: "faq.md",
+    coming_from_moka: "coming-from-moka.md",
+    coming_from_cached: "coming-from-cached.md",
+    coming_from_redis_rs: "coming-from-redis-rs.md",
+    coming_from_go_cachestore: "coming-from-go-cachestore.md",
+}
