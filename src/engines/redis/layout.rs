@@ -3,7 +3,7 @@
 use crate::key::RESERVED_PREFIX;
 use crate::request::Subject;
 
-/// What a ghosts set's name begins with; see `scripts/drain.lua`.
+/// What the name of a set of tombstones begins with; see `scripts/drain.lua`.
 const TOMBSTONES: &str = "cachestore:tombstones:{";
 /// What the name of a hash of parents begins with; see `scripts/depend.lua`.
 const PARENTS: &str = "cachestore:parents:";
