@@ -8,9 +8,11 @@
 //! * A new entry enters the **window**, a queue for an eighth of the bytes. Bursts of uses end there
 //!   and scans pass through it without touching the rest.
 //! * The entry at the window's end is the **candidate** for the **main** region. It gets in if it
-//!   was used more often than the entry that main would give up, and goes if not. On a tie it gets
-//!   in only if it was used while in the window. Refusing the other ties is what keeps a part of a
-//!   loop that is larger than the cache.
+//!   was used more often by weight than the entry that main would give up, and goes if not: a heavy
+//!   entry takes the place of several. An entry that was used as often as counts go while in the
+//!   window is judged by its count alone. On a tie the candidate gets in only if it was used while
+//!   in the window. A candidate that was not, and whose key is not remembered either, never gets in
+//!   the place of another. Refusing these keeps a part of a loop that is larger than the cache.
 //! * Main is a clock: its queue's last entry goes, but as often as it was used since it was last
 //!   considered (up to three times) it moves to the front instead.
 //! * Use counts include uses in earlier lives of a key, which a [`Sketch`] remembers, and are
@@ -293,14 +295,30 @@ impl Policy {
             return Some(incumbent);
         };
         self.catch_up(nodes, candidate);
-        let used = aged(nodes.node(candidate), self.epoch);
-        let needed = aged(nodes.node(incumbent), self.epoch);
-        if used > needed || (used == needed && nodes.node(candidate).recent > 0) {
+        if self.admits(nodes, candidate, incumbent) {
             self.promote(nodes, candidate);
             Some(incumbent)
         } else {
             Some(candidate)
         }
+    }
+
+    /// Whether the candidate is worth more than the incumbent.
+    fn admits(&self, nodes: &impl Nodes, candidate: Slot, incumbent: Slot) -> bool {
+        let Node {
+            frequency, recent, ..
+        } = *nodes.node(candidate);
+        if frequency <= 1 && recent == 0 {
+            return false;
+        }
+        let mut used = u64::from(aged(nodes.node(candidate), self.epoch));
+        let mut needed = u64::from(aged(nodes.node(incumbent), self.epoch));
+        // Counts end at three, so by weight alone a large entry would never get in, however often it is used.
+        if recent < MAX_RECENT {
+            used = used.saturating_mul(nodes.weight(incumbent));
+            needed = needed.saturating_mul(nodes.weight(candidate));
+        }
+        used > needed || (used == needed && recent > 0)
     }
 
     /// The entry at the window's end if the window is over its share. The last written entry is

@@ -27,8 +27,9 @@ const PROBES: usize = 4;
 const CHUNK_LINES: usize = 32;
 /// Live entries for one line: eight bytes and thirty counters an entry.
 const ENTRIES_PER_LINE: usize = 8;
-/// Small caches get more counters an entry, since a few keys crowd a single line easily.
-const MIN_LINES: usize = 8;
+/// Small caches get more counters an entry, since a few keys crowd a single line easily. With eight lines, caches
+/// of under 512 entries take many new keys for keys that they remember.
+const MIN_LINES: usize = 64;
 
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
@@ -191,7 +192,7 @@ mod tests {
             sketch.raise(hash(key), 1, 0, 0);
             assert!(sketch.estimate(hash(key), 0) >= 1);
         }
-        assert!(sketch.heap_bytes() < 10_000);
+        assert!(sketch.heap_bytes() < 15_000);
     }
 
     #[test]

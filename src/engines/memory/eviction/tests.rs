@@ -206,6 +206,48 @@ fn loop_larger_than_the_cache_hits_in_part() {
     assert!(hits >= 3_000, "{hits}");
 }
 
+/// Entries that were used, and have aged since.
+fn aged_cache(weight: u64) -> Cache {
+    let mut cache = Cache::new(100 * weight);
+    (0..200).for_each(|key| cache.set(key, weight));
+    for _ in 0..8 {
+        cache.policy.count_uses(10_000);
+    }
+    cache
+}
+
+#[test]
+fn an_unknown_entry_takes_no_place_in_main() {
+    let mut cache = aged_cache(1);
+    let main = |cache: &Cache| -> Vec<u64> {
+        let of = |slot: &Slot| cache.slab.nodes[*slot as usize].region == Region::Main;
+        let mut main: Vec<u64> = cache
+            .slots
+            .iter()
+            .filter(|(_, slot)| of(slot))
+            .map(|(key, _)| *key)
+            .collect();
+        main.sort_unstable();
+        main
+    };
+    let before = main(&cache);
+    (1_000..2_000).for_each(|key| cache.set(key, 1));
+    assert_eq!(main(&cache), before);
+}
+
+/// A heavy entry takes the place of several, so a few uses do not get it in. Many do, whatever it weighs.
+#[test]
+fn a_heavy_entry_gets_into_main_if_it_is_used_much() {
+    for (uses, kept) in [(1, false), (3, true)] {
+        let mut cache = Cache::new(1_000);
+        (0..200).for_each(|key| cache.set(key, 10));
+        cache.set(5_000, 100);
+        (0..uses).for_each(|_| assert!(cache.get(5_000)));
+        (6_000..6_100).for_each(|key| cache.set(key, 10));
+        assert_eq!(cache.slots.contains_key(&5_000), kept, "{uses} uses");
+    }
+}
+
 #[test]
 fn admission_works_when_the_table_keeps_more_than_entries() {
     let mut cache = Cache::new(300);
