@@ -53,7 +53,8 @@ impl NearCache {
         }
     }
 
-    /// How many bytes it may take, over zero. Default: a part in 64 of the memory engine's capacity.
+    /// How many bytes it may take, over zero. Default: a part in 64 of what the memory engine's capacity
+    /// has over 4 MiB, and at least a part in 256 of that capacity.
     ///
     /// On the memory engine its entries share their values with the engine's. So it takes some 120 bytes for each,
     /// and a copy of a key that is longer than 24 bytes. They count in

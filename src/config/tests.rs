@@ -173,9 +173,10 @@ fn table<C>(title: &str, settings: &'static [Setting<C>], defaults: &C) -> Strin
             Kind::Size(_, field) => (field.get)(defaults).map(size),
             Kind::SizeOrOff(_, field) => {
                 let given = (field.get)(defaults);
-                Some(given.map_or("a 64th of the capacity".to_owned(), |bytes| {
-                    bytes.map_or_else(|| OFF.to_owned(), size)
-                }))
+                Some(given.map_or(
+                    "a 64th of the capacity over 4 MiB, at least a 256th".to_owned(),
+                    |bytes| bytes.map_or_else(|| OFF.to_owned(), size),
+                ))
             }
             Kind::Time(_, field) => (field.get)(defaults).map(units::time_shown),
             Kind::Text(_, field) => (field.get)(defaults),

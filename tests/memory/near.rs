@@ -392,7 +392,7 @@ async fn hits_of_a_workload(near: NearCache) -> f64 {
 
 #[tokio::test]
 async fn the_eviction_policy_sees_what_is_read_near() {
-    let with = hits_of_a_workload(NearCache::default()).await;
+    let with = hits_of_a_workload(NearCache::default().capacity_bytes(1_000)).await;
     let without = hits_of_a_workload(NearCache::off()).await;
     assert!(
         (with - without).abs() < 0.01,
