@@ -1,5 +1,7 @@
 //! The near cache without an actor: a test plays the engine.
 
+mod interleavings;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;

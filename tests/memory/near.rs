@@ -333,6 +333,31 @@ async fn what_is_read_near_stays_when_room_is_short() {
 }
 
 #[tokio::test]
+async fn what_is_evicted_is_not_found_near() {
+    let near = NearCache::default().capacity_bytes(4_000);
+    let config = MemoryConfig::default().capacity_bytes(60_000).near_cache(near);
+    let store = Store::open(config).await.unwrap();
+    let keys: Vec<String> = (0..20).map(|n| format!("hot:{n}")).collect();
+    for key in &keys {
+        store.set(key, "1").await.unwrap();
+        heat(&store, key).await;
+    }
+    // No other entry fits beside it.
+    store.set("large", vec![0; 59_800]).await.unwrap();
+    assert_eq!(store.stats().await.unwrap().entries, Some(1));
+    for key in &keys {
+        assert_eq!(store.get(key).await.unwrap(), None);
+    }
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.near_entries, stats.near_bytes), (0, 0));
+    // A new life of a key does not bring the old value back.
+    for key in &keys {
+        store.set(key, "2").await.unwrap();
+        assert_eq!(store.get_string(key).await.unwrap().as_deref(), Some("2"));
+    }
+}
+
+#[tokio::test]
 async fn large_values_are_not_near() {
     let store = open().await;
     for (len, near) in [(64 << 10, 1), ((64 << 10) + 1, 0), (4 << 20, 0)] {
