@@ -333,6 +333,20 @@ async fn what_is_read_near_stays_when_room_is_short() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_read_once_is_not_near() {
+    let store = open().await;
+    for n in 0..1_000 {
+        let key = format!("k{n}");
+        store.set(&key, "v").await.unwrap();
+        assert!(store.get(&key).await.unwrap().is_some());
+    }
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.near_entries, stats.near_bytes, stats.near_hits), (0, 0, 0));
+    store.get("k7").await.unwrap();
+    assert_eq!(store.stats().await.unwrap().near_entries, 1);
+}
+
+#[tokio::test]
 async fn what_is_evicted_is_not_found_near() {
     let near = NearCache::default().capacity_bytes(4_000);
     let config = MemoryConfig::default().capacity_bytes(60_000).near_cache(near);
