@@ -23,6 +23,7 @@ impl Backoff {
     }
 
     /// The next failure is the first in a row.
+    #[cfg(any(test, feature = "redis"))]
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
