@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -253,7 +254,15 @@ impl<Call, Notice> InboxReceiver<Call, Notice> {
         drop(room);
         self.queue.close();
         drop(waiting);
-        std::iter::from_fn(|| self.queue.try_recv().ok()).collect()
+        let mut left = Vec::new();
+        loop {
+            match self.queue.try_recv() {
+                Ok(received) => left.push(received),
+                // Another thread is about to send, which takes a few instructions and never waits.
+                Err(TryRecvError::Empty) => std::thread::yield_now(),
+                Err(TryRecvError::Disconnected) => return left,
+            }
+        }
     }
 
     /// Gives the room of a call to the one who has waited longest.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::call::{Answer, Call, until};
@@ -115,8 +115,10 @@ pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (Qu
     let most = u32::try_from(bounds.bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
     let room = Arc::new(Semaphore::new(most as usize));
     let patience = bounds.patience.min(LONGEST);
+    let (alive, gone) = watch::channel(());
     let sender = QueueSender {
         sender,
+        gone,
         room,
         most,
         patience,
@@ -124,13 +126,15 @@ pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (Qu
         home: home.id(),
         near: None,
     };
-    (sender, QueueReceiver::new(receiver))
+    (sender, QueueReceiver::new(receiver, alive))
 }
 
 /// The sending end, shared by all handles of a store.
 #[derive(Clone, Debug)]
 pub(crate) struct QueueSender {
     sender: mpsc::Sender<Queued>,
+    /// Ends after the receiver has been dropped.
+    gone: watch::Receiver<()>,
     room: Arc<Semaphore>,
     /// The whole room in bytes. A request that weighs more takes all of it.
     most: u32,
@@ -270,9 +274,15 @@ impl QueueSender {
         Instant::now() + self.patience
     }
 
-    /// Whether the caller is on another runtime than the engine's.
+    /// Whether the caller is on another runtime than the engine's, or on none. It may outlive the engine.
     fn is_abroad(&self) -> bool {
-        Handle::try_current().is_ok_and(|here| here.id() != self.home)
+        !Handle::try_current().is_ok_and(|here| here.id() == self.home)
+    }
+
+    /// Waits until the receiver has been dropped.
+    async fn gone(&self) {
+        // Nothing is ever sent: an error is the end.
+        while self.gone.clone().changed().await.is_ok() {}
     }
 }
 

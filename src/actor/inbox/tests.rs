@@ -170,3 +170,39 @@ async fn a_caller_dropped_after_it_was_let_in_knows() {
     assert!(is_in);
     assert_eq!(next(&mut receiver).await, 3);
 }
+
+/// Threads send notices as fast as they can while the receiver is dropped.
+#[test]
+fn each_notice_that_enters_as_its_actor_ends_is_dropped() {
+    use std::sync::mpsc;
+    use std::thread;
+
+    for _ in 0..200 {
+        let (sender, receiver) = inbox::<u32, oneshot::Sender<()>>(1, PATIENCE);
+        let (begun, begin) = mpsc::channel();
+        let senders = [(); 2].map(|()| {
+            let (sender, begun) = (sender.clone(), begun.clone());
+            thread::spawn(move || {
+                let mut answers = Vec::new();
+                while !sender.is_closed() {
+                    let (answer, dropped) = oneshot::channel();
+                    sender.notify(answer);
+                    answers.push(dropped);
+                    let _ = begun.send(());
+                }
+                answers
+            })
+        });
+        for _ in 0..10 {
+            begin.recv().unwrap();
+        }
+        drop(receiver);
+        for mut dropped in senders.into_iter().flat_map(|thread| thread.join().unwrap()) {
+            assert!(
+                dropped
+                    .try_recv()
+                    .is_err_and(|error| error == oneshot::error::TryRecvError::Closed)
+            );
+        }
+    }
+}

@@ -113,7 +113,7 @@ impl<'a> Call<'a> {
     }
 
     /// Until when the caller waits for an answer; `None` if the engine keeps the deadline, or answers
-    /// in its turn.
+    /// in its turn, and cannot end before the caller.
     fn limit_of_answer(&mut self) -> Option<Instant> {
         let (stamp, is_abroad) = (self.queue.stamp, self.queue.is_abroad());
         if stamp.has_deadlines() {
@@ -137,13 +137,23 @@ pub(crate) struct Answer<'a, T> {
 
 impl<T> Answer<'_, T> {
     pub(crate) async fn wait(self) -> Result<T> {
-        let answer = self.answer;
-        let answer = match self.limit {
-            // Boxed, as a timer would make the future of every call as large.
-            Some(limit) => Box::pin(until(limit, Phase::Reply, async { Ok(answer.await) })).await?,
-            None => answer.await,
+        let Some(limit) = self.limit else {
+            let answer = self.answer.await;
+            return answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes)));
         };
-        answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes)))
+        // Boxed, as a timer would make the future of every call as large.
+        Box::pin(until(limit, Phase::Reply, self.answer_or_end())).await
+    }
+
+    /// Waits for the answer as long as the engine lives. If that ends with its runtime just as a request enters the
+    /// queue, the request stays there, and its reply is never dropped.
+    async fn answer_or_end(mut self) -> Result<T> {
+        let answer = tokio::select! {
+            biased;
+            answer = &mut self.answer => answer.ok(),
+            () = self.queue.gone() => self.answer.try_recv().ok(),
+        };
+        answer.unwrap_or_else(|| Err(self.queue.dropped(self.changes)))
     }
 
     /// Polls for an answer of [`try_begin`](QueueSender::try_begin).
@@ -165,4 +175,45 @@ pub(crate) async fn until<T>(
     tokio::time::timeout_at(limit, wait)
         .await
         .unwrap_or(Err(Error::Timeout { phase }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use super::super::{Bounds, Queued, request_queue};
+    use super::*;
+    use crate::request::Ping;
+
+    #[test]
+    fn a_request_that_enters_as_its_engine_ends_is_answered() {
+        let home = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for stamp in [Stamp::TimedWrites, Stamp::All] {
+            let bounds = Bounds {
+                length: 1,
+                bytes: 1024,
+                patience: Duration::from_secs(1),
+            };
+            let (sender, receiver) = request_queue(&bounds, stamp, home.handle());
+            // The caller has taken its place, and is interrupted before it puts its request there.
+            let place = sender.sender.try_reserve().unwrap();
+            drop(receiver);
+            let (reply, answer) = Reply::new();
+            place.send(Queued {
+                request: Ping {}.into_request(reply),
+                time: None,
+                room: None,
+                ticket: None,
+            });
+            let answer = Answer {
+                queue: &sender,
+                answer,
+                changes: false,
+                limit: sender.call().limit_of_answer(),
+            };
+            let polled = pin!(answer.wait()).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Ready(Err(Error::Closed))), "{polled:?}");
+        }
+    }
 }

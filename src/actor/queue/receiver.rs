@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Queued;
 
@@ -16,14 +16,17 @@ pub(crate) struct QueueReceiver {
     batch: VecDeque<Queued>,
     /// Empty: where the next batch is received.
     buffer: Vec<Queued>,
+    /// Dropped last: it tells callers that nobody will answer what is still in the queue.
+    _alive: watch::Sender<()>,
 }
 
 impl QueueReceiver {
-    pub(super) fn new(receiver: mpsc::Receiver<Queued>) -> Self {
+    pub(super) fn new(receiver: mpsc::Receiver<Queued>, alive: watch::Sender<()>) -> Self {
         Self {
             receiver,
             batch: VecDeque::new(),
             buffer: Vec::new(),
+            _alive: alive,
         }
     }
 
