@@ -10,33 +10,23 @@
 
 mod support;
 
-#[path = "../tests/support/redis"]
-#[allow(
-    dead_code,
-    clippy::expect_used,
-    reason = "the tests' servers, of which this uses a part"
-)]
-mod harness {
-    pub(crate) mod resp;
-    pub(crate) mod server;
-}
+#[path = "support/server.rs"]
+mod server;
 
-use std::process::{Command, exit};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cachestore::{RedisConfig, Store};
+use cachestore::Store;
 use fred::clients::Client as Fred;
 use fred::interfaces::{ClientLike, KeysInterface};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncCommands, AsyncConnectionConfig, IntoConnectionInfo};
-use rustix::time::{ClockId, clock_gettime};
+use redis::{AsyncCommands, IntoConnectionInfo};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use harness::server::RedisServer;
+use server::{PATIENCE, RedisServer, client_time, multiplexed, open, server_time};
 use support::{Flavor, KEYS, Samples, Table, VALUE, key, millis, nanos_of, quantile, sized, zipf};
 
 /// Connections of the pool.
@@ -45,26 +35,14 @@ const POOL: u32 = 16;
 const MANY: usize = 100;
 /// Bytes of the value that small ones wait behind.
 const LARGE: usize = 16 << 20;
-/// No call takes longer, unless something hangs: a busy machine must not end a bench.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often others ask while entries are cleared.
-const PROBE: Duration = Duration::from_millis(5);
-
 fn main() {
-    if Command::new("redis-server").arg("--version").output().is_err() {
-        eprintln!(
-            "redis-server is not installed, and this bench needs it: `bash tests/run.sh` installs it, or \
-             `apt-get install redis-server`, or `brew install redis`"
-        );
-        exit(1);
-    }
+    server::require();
     let bench = Bench::new();
     let mut tables = Tables::new();
-    let all: [(&str, Measure); 5] = [
+    let all: [(&str, Measure); 4] = [
         ("get", gets),
         ("many", many),
         ("large", behind_large),
-        ("clear", clear),
         ("dependent", dependent),
     ];
     for (_, measure) in all.into_iter().filter(|(name, _)| support::is_wanted(name)) {
@@ -207,35 +185,6 @@ impl Bench {
             .await
             .unwrap()
     }
-}
-
-async fn open(server: &RedisServer) -> Store {
-    let config = RedisConfig::new(&server.url()).unwrap();
-    Store::open(config.request_timeout(PATIENCE)).await.unwrap()
-}
-
-async fn multiplexed(client: &redis::Client) -> MultiplexedConnection {
-    let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
-    client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
-        .unwrap()
-}
-
-/// The processor time that the server has used.
-fn server_time(server: &RedisServer) -> Duration {
-    let info = server.command(&["INFO", "cpu"]).text();
-    let seconds = |name: &str| -> f64 {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap().parse().unwrap()
-    };
-    Duration::from_secs_f64(seconds("used_cpu_user:") + seconds("used_cpu_sys:"))
-}
-
-/// The processor time that this process has used.
-fn client_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 #[derive(Clone, Copy)]
@@ -527,74 +476,6 @@ async fn wait_behind(set: impl Future<Output = ()>, mut contestant: impl Contest
     tokio::join!(biased; set, get).1
 }
 
-/// How many entries a second go by `clear`, where each has one dependency. The peer knows all keys that the
-/// server holds for them and sends one `UNLINK` for a thousand of them: it searches for nothing, and leaves no
-/// promise to others. p50 and p99 are what a `PING` takes meanwhile.
-fn clear(_: &Bench, flavor: Flavor, tables: &mut Tables) {
-    // The server does the work, whichever runtime asks for it.
-    if flavor != Flavor::CurrentThread {
-        return;
-    }
-    let runtime = flavor.runtime().unwrap();
-    let entries = sized(1_000_000, 10_000);
-    for space in ["", "t"] {
-        for names in [entries / 1000, entries] {
-            let server = runtime.block_on(RedisServer::start());
-            let (store, keys) = runtime.block_on(async {
-                let store = open(&server).await;
-                let store = if space.is_empty() {
-                    store
-                } else {
-                    store.namespace(space).unwrap()
-                };
-                fill(&store, entries, names).await;
-                (store, held(space, entries, names))
-            });
-            // Filling takes longer than loading what was filled once.
-            server.command(&["SAVE"]);
-            let what = format!(
-                "clear of {entries} entries under {names} names, {}",
-                if space.is_empty() {
-                    "the root"
-                } else {
-                    "a namespace"
-                }
-            );
-            contest(&what, &["ours", "UNLINK"], sized(3, 1), tables, |contestant| {
-                server.command(&["DEBUG", "RELOAD", "NOSAVE"]);
-                let (client, served) = (client_time(), server_time(&server));
-                let began = Instant::now();
-                let mut waits = runtime.block_on(async {
-                    let client = redis::Client::open(server.url()).unwrap();
-                    match contestant {
-                        0 => {
-                            let clear = store.clear().timeout(Duration::from_secs(600));
-                            let clear = async { assert_eq!(clear.await.unwrap(), entries as u64) };
-                            probed(&client, clear).await
-                        }
-                        _ => {
-                            let unlink = unlink(client.clone(), &keys);
-                            probed(&client, unlink).await
-                        }
-                    }
-                });
-                let elapsed = began.elapsed();
-                let (client, served) = (client_time() - client, server_time(&server) - served);
-                assert_eq!(server.command(&["DBSIZE"]).int(), 0);
-                let calls = entries as f64;
-                Outcome([
-                    calls / elapsed.as_secs_f64(),
-                    quantile(&mut waits, 0.5),
-                    quantile(&mut waits, 0.99),
-                    nanos_of(client) / calls,
-                    nanos_of(served) / calls,
-                ])
-            });
-            runtime.block_on(store.close()).unwrap();
-        }
-    }
-}
-
 /// What a dependency costs each write of 256 tasks, and each entry in the server's memory: entries that live for an hour,
 /// with one of a thousand names each, beside the same without.
 fn dependent(_: &Bench, flavor: Flavor, tables: &mut Tables) {
@@ -666,67 +547,4 @@ fn used_memory(server: &RedisServer) -> f64 {
     let info = server.command(&["INFO", "memory"]).text();
     let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
     line.unwrap().trim().parse().unwrap()
-}
-
-/// Writes entries that each depend on one of the names.
-async fn fill(store: &Store, entries: usize, names: usize) {
-    let share = entries / names;
-    let numbers: Vec<usize> = (0..names).collect();
-    for chunk in numbers.chunks((8192 / share).clamp(1, 512)) {
-        let writes = chunk.iter().map(|name| async move {
-            let first = name * share;
-            for first in (first..first + share).step_by(512) {
-                let numbers = first..(first + 512).min((name + 1) * share);
-                let pairs = numbers.map(|number| (key(number), VALUE));
-                store
-                    .set_many(pairs)
-                    .depends_on(format!("name:{name}"))
-                    .await
-                    .unwrap();
-            }
-        });
-        futures_util::future::join_all(writes).await;
-    }
-}
-
-/// All keys that the server holds for them.
-fn held(space: &str, entries: usize, names: usize) -> Vec<String> {
-    let prefix = if space.is_empty() {
-        String::new()
-    } else {
-        format!("{space}:")
-    };
-    let of_entry = |number| format!("{prefix}{}", key(number));
-    let set = |name| format!("cachestore:depend:{{{prefix}name:{name}}}");
-    let lasting = std::iter::once("cachestore:lasting".to_owned());
-    let sets = (0..names).map(set).chain(lasting);
-    (0..entries).map(of_entry).chain(sets).collect()
-}
-
-async fn unlink(client: redis::Client, keys: &[String]) {
-    let mut connection = multiplexed(&client).await;
-    for chunk in keys.chunks(1000) {
-        let removed: usize = connection.unlink(chunk).await.unwrap();
-        assert_eq!(removed, chunk.len());
-    }
-}
-
-/// How long others wait while something is done.
-async fn probed(client: &redis::Client, work: impl Future<Output = ()>) -> Vec<f64> {
-    let mut connection = multiplexed(client).await;
-    let mut waits = Vec::new();
-    let probe = async {
-        let mut ticks = tokio::time::interval(PROBE);
-        loop {
-            ticks.tick().await;
-            let began = Instant::now();
-            redis::cmd("PING").exec_async(&mut connection).await.unwrap();
-            waits.push(nanos_of(began.elapsed()));
-        }
-    };
-    tokio::select! {
-        () = work => {}
-        () = probe => {}
-    }
-    waits
 }
