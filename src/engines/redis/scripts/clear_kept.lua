@@ -12,21 +12,51 @@ local function subject_of(key)
   if begins(key, NAMES.parents) then return 'parents' end
 end
 
--- Decides about the set of a name, where its members alone tell.
-local function look_at(name, set, members)
-  if not members[1] then return end
-  local found = lifeless(members)
-  local dead, inner = parted(found)
-  if set == set_of(name) then
-    if dead[1] then leave(name, dead) end
-  elseif not select(2, parted(members))[1] then
-    -- Tombstones are kept for what is below them.
-    redis.call('UNLINK', set)
-    if redis.call('EXISTS', set_of(name)) == 0 then redis.call('SREM', lasting, name) end
+-- The members as the keys of a table.
+local function marked_in(members)
+  local is_in = {}
+  for _, member in ipairs(members) do is_in[member] = true end
+  return is_in
+end
+
+-- Decides about sets where their members alone tell: each set has a `name`, a `key` and its `members`. All sets of a step
+-- are looked at together, for most of the cost of a small set is that of the calls.
+local function look_at(sets)
+  local all = {}
+  for _, set in ipairs(sets) do
+    for _, member in ipairs(set.members) do all[#all + 1] = member end
   end
-  if #found == #members and inner[1] then
-    undecided[#undecided + 1] = name
-    undecided[#undecided + 1] = #inner
-    for _, member in ipairs(inner) do undecided[#undecided + 1] = member end
+  if not all[1] then return end
+  local is_empty, leads_on = marked_in(lifeless(all)), marked_in(select(2, parted(all)))
+  local gone, gone_names = {}, {}
+  for _, set in ipairs(sets) do
+    local dead, inner, is_needed = {}, {}, false
+    for _, member in ipairs(set.members) do
+      if leads_on[member] then is_needed = true end
+      if is_empty[member] then
+        local into = leads_on[member] and inner or dead
+        into[#into + 1] = member
+      end
+    end
+    if set.key == set_of(set.name) then
+      if #dead == #set.members then
+        gone[#gone + 1], gone_names[#gone_names + 1] = set.key, set.name
+      elseif dead[1] then
+        leave(set.name, dead)
+      end
+    elseif not is_needed then
+      -- Tombstones are kept for what is below them.
+      redis.call('UNLINK', set.key)
+      if redis.call('EXISTS', set_of(set.name)) == 0 then redis.call('SREM', lasting, set.name) end
+    end
+    if inner[1] and #dead + #inner == #set.members then
+      undecided[#undecided + 1] = set.name
+      undecided[#undecided + 1] = #inner
+      for _, member in ipairs(inner) do undecided[#undecided + 1] = member end
+    end
+  end
+  if gone[1] then
+    redis.call('UNLINK', unpack(gone))
+    redis.call('SREM', lasting, unpack(gone_names))
   end
 end

@@ -10,6 +10,8 @@ if kind == 'parents' then
 else
   page = redis.call('SSCAN', set, cursor, 'COUNT', count)
   if kind == 'depend' then thin_out(name, page[2]) end
-  if page[1] == '0' and redis.call('SCARD', set) <= most then look_at(name, set, redis.call('SMEMBERS', set)) end
+  if page[1] == '0' and redis.call('SCARD', set) <= most then
+    look_at({ { name = name, key = set, members = redis.call('SMEMBERS', set) } })
+  end
 end
 return { page[1], {}, marked, {}, undecided }

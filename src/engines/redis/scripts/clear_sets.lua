@@ -1,7 +1,7 @@
 -- Removes the sets that led to values which have been removed, and the ways back from these. `pattern` is one of what
 -- is kept beside values.
 local page = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', count)
-local large = {}
+local large, sets = {}, {}
 for _, key in ipairs(page[2]) do
   local kind, name = subject_of(key)
   if kind == 'parents' or (kind and place_of(name)) then
@@ -15,9 +15,10 @@ for _, key in ipairs(page[2]) do
       if kind == 'parents' then
         thin_out_parents(key, redis.call('HRANDFIELD', key, most))
       else
-        look_at(name, key, redis.call('SMEMBERS', key))
+        sets[#sets + 1] = { name = name, key = key, members = redis.call('SMEMBERS', key) }
       end
     end
   end
 end
+look_at(sets)
 return { page[1], {}, marked, large, undecided }

@@ -12,13 +12,16 @@ use crate::engines::redis::script::{By, Script, random};
 struct Page {
     /// Keys of values, and names that are being loaded.
     keys: usize,
-    /// Sets, where a step also looks at up to a thousand members of them; and members of one large set.
+    /// Sets, where a step also looks at up to a thousand members of them.
     sets: usize,
+    /// Members of one large set.
+    members: usize,
 }
 
 const PAGE: Page = Page {
     keys: 1024,
-    sets: 512,
+    sets: 256,
+    members: 512,
 };
 
 #[derive(Debug)]
@@ -81,7 +84,11 @@ impl Clearing {
     /// The same, in steps so small that tests can come between them.
     #[cfg(test)]
     pub(super) fn in_small_steps(self) -> Self {
-        let page = Page { keys: 512, sets: 32 };
+        let page = Page {
+            keys: 512,
+            sets: 32,
+            members: 32,
+        };
         Self { page, ..self }
     }
 
@@ -91,7 +98,7 @@ impl Clearing {
         let (script, cursor, page) = match self.pass {
             Pass::Leases | Pass::LeasesAgain => (Script::ClearLeases, self.cursor, self.page.keys),
             Pass::Values => (Script::ClearValues, self.cursor, self.page.keys),
-            Pass::Sets if large.is_some() => (Script::ClearLarge, self.place, self.page.sets),
+            Pass::Sets if large.is_some() => (Script::ClearLarge, self.place, self.page.members),
             Pass::Sets => (Script::ClearSets, self.cursor, self.page.sets),
             Pass::Rest => (Script::ClearRest, self.cursor, self.page.sets),
         };

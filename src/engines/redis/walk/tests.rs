@@ -233,7 +233,7 @@ fn a_clearing_removes_values_then_sets_and_invalidates_leases_before_and_after()
     assert_eq!(walk.advance(page("18446744073709551615", 2, true)), Ok(false));
     assert_eq!(step(&walk), "18446744073709551615 1024 t:* 0  1 t:");
     assert_eq!(walk.advance(page("0", 3, true)), Ok(false));
-    assert_eq!(step(&walk), "0 512 * #  1 t:", "sets");
+    assert_eq!(step(&walk), "0 256 * #  1 t:", "sets");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
     assert_eq!(step(&walk), "0 1024 t:* 1  1 t:", "leases, and the mark");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
@@ -279,7 +279,7 @@ fn a_clearing_looks_at_a_large_set_part_by_part() {
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
     assert_eq!(step(&walk), "0 512 * # d:a 1 t:");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
-    assert_eq!(step(&walk), "7 512 * #  1 t:");
+    assert_eq!(step(&walk), "7 256 * #  1 t:");
     assert_eq!(walk.advance(page_with("0", 3, bulk(&["d:c"]))), Ok(false));
     assert_eq!(step(&walk), "0 512 * # d:c 1 t:");
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
@@ -298,9 +298,9 @@ fn a_clearing_decides_about_names_whose_members_do_not() {
     };
     assert_eq!(walk.advance(page_with("7", 4, told("t:a", "t:b"))), Ok(false));
     assert_eq!(walk.advance(page_with("0", 4, told("t:b", "t:c"))), Ok(false));
-    assert_eq!(step(&walk), "0 512 * #  1 t: t:b t:a", "those below first");
+    assert_eq!(step(&walk), "0 256 * #  1 t: t:b t:a", "those below first");
     assert_eq!(walk.advance(page("1", 0, true)), Ok(false));
-    assert_eq!(step(&walk), "0 512 * #  1 t: t:a");
+    assert_eq!(step(&walk), "0 256 * #  1 t: t:a");
     assert_eq!(walk.advance(page("1", 0, true)), Ok(false));
     assert_eq!(step(&walk), "0 1024 t:* 1  1 t:", "leases, and the mark");
 }
