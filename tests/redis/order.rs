@@ -73,7 +73,7 @@ fn call<'a>(
             let dependent = async move {
                 store
                     .set(&key, value)
-                    .depends_on(["d"])
+                    .depends_on([format!("d{}", number % 3)])
                     .await
                     .map(|()| format!("depend {key}"))
             };

@@ -9,6 +9,8 @@ use super::script::By;
 use super::tally::Tally;
 use super::wire::{flag, forgotten};
 use super::writes::{MERGED, TIED, write_many};
+use crate::key::Key;
+use crate::prehashed::Map;
 use crate::request::{Asked, EntryRequest, Set, Write};
 
 /// One of them.
@@ -19,9 +21,20 @@ pub(super) struct Setter {
 }
 
 /// Those that one script writes. A caller who has been answered already is `None`.
+///
+/// The script writes them in groups that have the same names and the same TTL. That changes no order that anybody
+/// sees: writes of one key are in one group.
 #[derive(Debug)]
 pub(super) struct Sets {
     pub(super) setters: Vec<Option<Setter>>,
+    /// The group of each setter.
+    group_of: Vec<usize>,
+    /// The first setter of each group.
+    groups: Vec<usize>,
+    /// The last group with these names and this TTL, by a hash of them.
+    alike: Map<u64, usize>,
+    /// The group that writes a key, by its hash.
+    written: Map<u64, usize>,
     /// How the script is called.
     by: By,
     /// What they write.
@@ -32,6 +45,10 @@ impl Sets {
     pub(super) fn new(by: By) -> Self {
         Self {
             setters: Vec::new(),
+            group_of: Vec::new(),
+            groups: Vec::new(),
+            alike: Map::default(),
+            written: Map::default(),
             by,
             bytes: 0,
         }
@@ -39,22 +56,44 @@ impl Sets {
 
     /// Whether another one may join them.
     pub(super) fn fits(&self, asked: &Asked<Set>, by: By) -> bool {
-        let bytes = self.bytes + asked.operation.write.bytes();
-        self.by == by && self.setters.len() < TIED && bytes <= MERGED
+        let write = &asked.operation.write;
+        let written = self.written.get(&write.key.hash());
+        self.by == by
+            && self.setters.len() < TIED
+            && self.bytes + write.bytes() <= MERGED
+            && written.is_none_or(|group| self.group(write) == Some(*group))
     }
 
     /// Takes one in.
     pub(super) fn push(&mut self, setter: Setter) {
-        self.bytes += setter.asked.operation.write.bytes();
+        let write = &setter.asked.operation.write;
+        let group = self.group(write).unwrap_or(self.groups.len());
+        if group == self.groups.len() {
+            self.groups.push(self.setters.len());
+            self.alike.insert(hash_of_group(write), group);
+        }
+        self.group_of.push(group);
+        self.written.insert(write.key.hash(), group);
+        self.bytes += write.bytes();
         self.setters.push(Some(setter));
+    }
+
+    /// The group that a write belongs to, if there is one.
+    fn group(&self, write: &Write) -> Option<usize> {
+        let group = *self.alike.get(&hash_of_group(write))?;
+        let first = self.setters.get(*self.groups.get(group)?)?.as_ref()?;
+        let first = &first.asked.operation.write;
+        (first.ttl == write.ttl && *first.depends_on == *write.depends_on).then_some(group)
     }
 
     /// Adds the command that writes them all.
     pub(super) fn encode(&self, to: &mut Commands) {
-        let setters = self.setters.iter().flatten();
-        let groups: Vec<&[Write]> = setters
-            .map(|setter| std::slice::from_ref(&setter.asked.operation.write))
-            .collect();
+        let mut groups = vec![Vec::new(); self.groups.len()];
+        for (setter, group) in self.setters.iter().zip(&self.group_of) {
+            if let (Some(setter), Some(group)) = (setter, groups.get_mut(*group)) {
+                group.push(&setter.asked.operation.write);
+            }
+        }
         to.by = self.by;
         write_many(&groups, to);
     }
@@ -62,11 +101,12 @@ impl Sets {
     /// Answers the callers. What must be sent again is pushed to `again`.
     pub(super) fn decode(self, reply: Wire, tally: &mut Tally, again: &mut Vec<Job>) {
         let answers = match reply {
-            Wire::Array(answers) if answers.len() == self.setters.len() => answers,
-            reply => vec![reply; self.setters.len()],
+            Wire::Array(answers) if answers.len() == self.groups.len() => answers,
+            reply => vec![reply; self.groups.len()],
         };
-        for (setter, answer) in self.setters.into_iter().zip(answers) {
+        for (setter, group) in self.setters.into_iter().zip(self.group_of) {
             let Some(setter) = setter else { continue };
+            let answer = answers.get(group).cloned().unwrap_or_default();
             if forgotten(&answer, self.by) {
                 again.push(Job {
                     by: By::Source,
@@ -78,6 +118,15 @@ impl Sets {
             setter.asked.answer(answer, tally);
         }
     }
+}
+
+/// A hash of what the writes of a group have in common.
+fn hash_of_group(write: &Write) -> u64 {
+    let ttl = write
+        .ttl
+        .map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+    let names = write.depends_on.iter().map(Key::hash);
+    names.fold(ttl, |hash, name| hash.rotate_left(5) ^ name)
 }
 
 impl From<Setter> for Job {

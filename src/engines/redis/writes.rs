@@ -49,7 +49,7 @@ impl Exchange for SetMany {
         for writes in commands(&self.writes) {
             match (self.way(), writes) {
                 (Way::Plain, writes) => writes.iter().for_each(|write| to.add(plain_set(write))),
-                (_, writes) => write_many(&[writes], to),
+                (_, writes) => write_many(&[writes.iter().collect()], to),
             }
         }
     }
@@ -294,7 +294,7 @@ fn way_of(write: &Write) -> Way {
 fn encode_set(write: &Write, to: &mut Commands) {
     match way_of(write) {
         Way::Plain => to.add(plain_set(write)),
-        _ => write_many(&[std::slice::from_ref(write)], to),
+        _ => write_many(&[vec![write]], to),
     }
 }
 
@@ -320,8 +320,8 @@ fn commands(writes: &[Write]) -> impl Iterator<Item = &[Write]> {
 }
 
 /// Writes entries that depend on names, in groups: those of a group have the same TTL and the same names.
-pub(super) fn write_many(groups: &[&[Write]], to: &mut Commands) {
-    let writes = || groups.iter().copied().flatten();
+pub(super) fn write_many(groups: &[Vec<&Write>], to: &mut Commands) {
+    let writes = || groups.iter().flatten();
     to.call(Script::WriteMany, writes().count(), |command, layout| {
         for write in writes() {
             command.arg(write.key.as_str());
@@ -336,7 +336,7 @@ pub(super) fn write_many(groups: &[&[Write]], to: &mut Commands) {
                 command.arg(name.as_str());
             }
             command.arg(group.len());
-            for write in *group {
+            for write in group {
                 command.arg(write.value.as_bytes());
             }
         }

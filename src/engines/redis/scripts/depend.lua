@@ -40,8 +40,9 @@ local function extend(key, left, ttl)
   end
 end
 
--- How many names were noted by this script, and whether the way back from keys was.
-local noted, remembered = 0, false
+-- What this script has done: names that got new dependents, how many each, how many names it noted, and the parents
+-- hashes that it wrote to.
+local grown, grown_by, noted, remembered = {}, {}, 0, {}
 
 -- Lets a set that had an end, or that is new, live for ever.
 local function keep(name)
@@ -77,11 +78,12 @@ local function enter_chain(name)
 end
 
 -- Remembers the way back from keys whose entries live for `ttl`.
-local function remember(keys, names, ttl)
-  remembered = true
+local function remember(keys, from, to, names, ttl)
   local packed = cmsgpack.pack(names)
-  for _, key in ipairs(keys) do
+  for k = from, to do
+    local key = keys[k]
     local bucket = parents_of(key)
+    remembered[#remembered + 1] = bucket
     local left = redis.call('PTTL', bucket)
     if redis.call('HSETNX', bucket, key, packed) == 0 then
       local held = redis.call('HGET', bucket, key)
@@ -106,21 +108,43 @@ local function leave(name, members)
   if redis.call('EXISTS', set) == 0 then redis.call('SREM', lasting, name) end
 end
 
--- Makes keys dependents of the names, for as long as `ttl` says. Before their values are written: what fails half way
--- has made too many dependents, and never too few. Returns the names that got a new dependent, or nil and an error.
-local function add_dependents(keys, ttl, names)
-  local grown, ending = {}, nil
-  for i, name in ipairs(names) do
+-- Keeps sets that have an end from ending too early for the keys: they lose their end, or the way back is remembered.
+local function lead_back(keys, from, to, names, ttl)
+  local below = {}
+  for k = from, to do below[#below + 1] = set_of(keys[k]) end
+  local in_chain = redis.call('EXISTS', unpack(below)) > 0
+  local led_back = {}
+  for _, name in ipairs(names) do
+    if in_chain or redis.call('SCARD', set_of(name)) > most_led_back then
+      keep(name)
+    else
+      led_back[#led_back + 1] = name
+    end
+  end
+  if led_back[1] then remember(keys, from, to, led_back, ttl) end
+end
+
+-- Makes `keys[from]` to `keys[to]` dependents of `names[first]` to `names[last_name]`, for as long as `ttl` says. Before
+-- their values are written: what fails half way has made too many dependents, and never too few. Returns why it failed.
+--
+-- Most writes have one key and one name, whose set has no end: these make no table.
+local function add_dependents(ttl, keys, from, to, names, first, last_name)
+  local before, ending = #grown, nil
+  for n = first, last_name do
+    local name = names[n]
     local set = set_of(name)
     local left = redis.call('PTTL', set)
-    local added = redis.pcall('SADD', set, unpack(keys))
+    local added = redis.pcall('SADD', set, unpack(keys, from, to))
     if type(added) == 'table' then
-      if not keys[2] then
-        for _, entered in ipairs(grown) do leave(entered, keys) end
+      if from == to then
+        for i = before + 1, #grown do leave(grown[i], { keys[from] }) end
       end
-      return nil, added
+      return added
     end
-    if added > 0 then grown[#grown + 1] = name end
+    if added > 0 then
+      local place = #grown + 1
+      grown[place], grown_by[place] = name, added
+    end
     if left ~= -1 then
       last(name, left, ttl)
       if left == -2 then enter_chain(name) end
@@ -128,19 +152,5 @@ local function add_dependents(keys, ttl, names)
       ending[#ending + 1] = name
     end
   end
-  if not ending or not ttl then return grown end
-
-  local below = {}
-  for i, key in ipairs(keys) do below[i] = set_of(key) end
-  local in_chain = redis.call('EXISTS', unpack(below)) > 0
-  local led_back = {}
-  for _, name in ipairs(ending) do
-    if in_chain or redis.call('SCARD', set_of(name)) > most_led_back then
-      keep(name)
-    else
-      led_back[#led_back + 1] = name
-    end
-  end
-  if led_back[1] then remember(keys, led_back, ttl) end
-  return grown
+  if ending and ttl then lead_back(keys, from, to, ending, ttl) end
 end

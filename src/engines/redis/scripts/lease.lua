@@ -111,7 +111,7 @@ local function disown(lease, alive, names)
   for _, name in ipairs(names) do
     if name ~= KEYS[1] then others[#others + 1] = name end
   end
-  add_dependents({ KEYS[1] }, left, others)
+  add_dependents(left, KEYS, 1, 1, others, 1, #others)
   note_given(left)
 end
 

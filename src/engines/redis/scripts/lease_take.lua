@@ -18,7 +18,7 @@ local names = {}
 for i = 7, #ARGV do
   if ARGV[i] ~= key then names[#names + 1] = ARGV[i] end
 end
-local added, wrong = add_dependents({ key }, ttl, names)
+local wrong = add_dependents(ttl, KEYS, 1, 1, names, 1, #names)
 if wrong then return wrong end
 
 if invalidated then
@@ -38,8 +38,8 @@ for _, name in ipairs(some) do
   if known(name) <= now then redis.call('HDEL', leases, name) end
 end
 
--- `added`: of whose names the key was no dependent before.
-local taken = { token = token, names = {}, generations = {}, added = added }
+-- `added`: of which names the key was no dependent before.
+local taken = { token = token, names = {}, generations = {}, added = grown }
 local function enter(name)
   local ends, count, generation = known(name)
   if ends <= now then
@@ -53,5 +53,5 @@ enter(key)
 for _, name in ipairs(names) do enter(name) end
 if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[5]) end
 redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[5])
-tidy({ key }, added, ARGV[3])
+tidy(ARGV[3])
 return { 1, left, value }

@@ -112,30 +112,29 @@ end
 
 -- Takes the dead out of the set of a name, as far as it looks: at more, the more there are.
 local function thin_out_some(name, some, place)
-  for _, count in ipairs({ some, 20 * some }) do
+  for _, count in ipairs({ some, 64 * some }) do
     local page = redis.call('SSCAN', set_of(name), place, 'COUNT', count)[2]
     if not thin_out(name, some_of(page, math.min(count, 1000), place)) then return end
   end
 end
 
--- Looks around after a write. Where it finds nothing dead, it has looked at three members for each eight keys that came
--- into a set, and at two ways back for each eight of which one is remembered: of writes of one key, one in eight looks.
--- And one in two looks at four names for each that was noted.
-local function look_around(keys, grown, seed)
-  local turn, place = seed % 8, math.floor(seed / 8)
+-- Looks around after writes. For each 64 keys that came into sets it looks at eight members of one of them, or at 512
+-- where it finds a dead one: most of the cost is that of a look, however little it sees. For each eight ways back that
+-- were remembered it looks at two. And one script in two looks at four names for each that was noted.
+local function look_around(seed)
+  local turn, place = seed % 64, math.floor(seed / 64)
   for i, name in ipairs(grown) do
-    if (turn + i) % 8 < #keys then thin_out_some(name, 3 * math.ceil(#keys / 8), place) end
+    if (turn + i) % 64 < grown_by[i] then thin_out_some(name, math.ceil(math.max(grown_by[i], 64) / 8), place) end
   end
-  for i = turn + 1, remembered and #keys or 0, 8 do
-    local bucket = parents_of(keys[i])
+  for i = turn % 8 + 1, #remembered, 8 do
     for _, count in ipairs({ 2, 32 }) do
-      if not thin_out_parents(bucket, redis.call('HRANDFIELD', bucket, count)) then break end
+      if not thin_out_parents(remembered[i], redis.call('HRANDFIELD', remembered[i], count)) then break end
     end
   end
-  local some = turn % 2 == 0 and math.min(4 * noted, 64) or 0
+  local some = turn % 2 == 0 and math.min(4 * noted, 256) or 0
   noted = 0
   -- What was noted long ago may be dead by now.
-  if seed % 64 == 0 then some = math.max(some, 1) end
+  if turn == 0 then some = math.max(some, 1) end
   if some == 0 then return end
   local page = redis.call('SSCAN', lasting, place, 'COUNT', some)[2]
   -- The low bits of a cursor say where SSCAN begins. With the same place in both sets, a name would only ever be found
@@ -145,6 +144,6 @@ local function look_around(keys, grown, seed)
 end
 
 -- The writes have been made: what fails here must not make it look as if they had failed.
-local function tidy(keys, grown, seed)
-  if grown[1] then pcall(look_around, keys, grown, tonumber(seed)) end
+local function tidy(seed)
+  if grown[1] then pcall(look_around, tonumber(seed)) end
 end

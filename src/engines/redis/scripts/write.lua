@@ -22,7 +22,7 @@ if condition == 'EQ' or condition == 'GET' then
 end
 if (condition == 'NX' or condition == 'XX') and is_vacant(key) ~= (condition == 'NX') then return 0 end
 
-local grown, wrong = add_dependents({ key }, tonumber(ttl), names)
+local wrong = add_dependents(tonumber(ttl), KEYS, 1, 1, names, 1, #names)
 if wrong then return wrong end
 if ttl == '' then
   redis.call('SET', key, value)
@@ -37,6 +37,6 @@ if lease then
 else
   redis.call('HDEL', NAMES.leases, key)
 end
-tidy({ key }, grown, seed)
+tidy(seed)
 if condition == 'GET' then return held end
 return 1

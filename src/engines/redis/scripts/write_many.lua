@@ -2,31 +2,22 @@
 -- groups. ARGV: how a dependency set's name begins and ends, a random number, and for each group: the TTL in milliseconds
 -- or '', how many names there are, the names, how many entries there are, and their values. Returns for each group 1, or
 -- why none of it was written.
-local answers, at, entry, seed = {}, 4, 1, tonumber(ARGV[3])
-
-local function write_group()
-  local ttl, keys, names = ARGV[at], {}, {}
-  for i = 1, ARGV[at + 1] do names[i] = ARGV[at + 1 + i] end
-  at = at + 2 + #names
-  local count = tonumber(ARGV[at])
-  for i = 1, count do keys[i] = KEYS[entry + i - 1] end
-  local values = at
-  at, entry = at + 1 + count, entry + count
-
-  local grown, wrong = add_dependents(keys, tonumber(ttl), names)
-  if wrong then return wrong end
-  for i, key in ipairs(keys) do
+local answers, at, from = {}, 4, 1
+while ARGV[at] do
+  local ttl, last_name = ARGV[at], at + 1 + ARGV[at + 1]
+  local to = from + ARGV[last_name + 1] - 1
+  local wrong = add_dependents(tonumber(ttl), KEYS, from, to, ARGV, at + 2, last_name)
+  local value = last_name + 2
+  for k = from, wrong and 0 or to do
     if ttl == '' then
-      redis.call('SET', key, ARGV[values + i])
+      redis.call('SET', KEYS[k], ARGV[value + k - from])
     else
-      redis.call('SET', key, ARGV[values + i], 'PX', ttl)
+      redis.call('SET', KEYS[k], ARGV[value + k - from], 'PX', ttl)
     end
   end
-  seed = seed + 1
-  tidy(keys, grown, seed)
-  return 1
+  answers[#answers + 1] = wrong or 1
+  at, from = value + to - from + 1, to + 1
 end
-
-while ARGV[at] do answers[#answers + 1] = write_group() end
 redis.call('HDEL', NAMES.leases, unpack(KEYS))
+tidy(ARGV[3])
 return answers
