@@ -172,6 +172,43 @@ async fn a_value_that_takes_longer_than_a_call_may_does_not_make_small_calls_fai
     assert!(written > 100, "{written} small calls beside an upload");
 }
 
+/// The same for calls that read many values, other ones each time: once the link is known to be slow, they harm nobody.
+#[tokio::test]
+async fn calls_for_many_values_do_not_make_small_calls_fail() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let (beside, store) = (
+        open(config(&server.url())).await,
+        open(config(&proxy.url()).request_timeout(ms(1500))).await,
+    );
+    let keys = |round| (0..512).map(move |n| format!("many-{round}-{n}"));
+    for round in 0..4 {
+        let pairs = keys(round).map(|key| (key, vec![7; 8 * 1024]));
+        beside.set_many(pairs).await.unwrap();
+    }
+    let bytes_per_second = MB as u64;
+    for direction in [Direction::Up, Direction::Down] {
+        proxy.add(direction, Toxic::Bandwidth { bytes_per_second });
+    }
+    let (mut succeeded, mut failed) = (0, 0);
+    for round in 0..4 {
+        let reading = {
+            let store = store.clone();
+            tokio::spawn(async move { store.get_many(keys(round)).await })
+        };
+        while !reading.is_finished() {
+            match store.set(format!("small-{round}"), "v").await {
+                Ok(()) => succeeded += 1,
+                Err(_) => failed += 1,
+            }
+        }
+        assert!(reading.await.unwrap().is_err(), "it takes 4 s");
+        println!("slow link: round {round}: {succeeded} small calls, {failed} failed");
+    }
+    assert!(failed <= 1, "{failed} of {succeeded} failed");
+    assert!(succeeded > 100, "{succeeded} succeeded");
+}
+
 /// Order is kept for a key whose calls change over to another connection.
 #[tokio::test]
 async fn calls_for_one_key_keep_their_order_while_connections_change() {

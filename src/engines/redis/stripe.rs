@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::job::Job;
+use super::job::{Job, Task};
 use super::link::Link;
 use super::tally::Tally;
 use crate::prehashed::Set;
@@ -24,8 +24,15 @@ const LATE_AGAIN: u32 = 100;
 const MEMORY: Duration = Duration::from_secs(60);
 /// What writes as much goes beside on a slow link.
 const LARGE: usize = 1024 * 1024;
+/// What reads so many keys goes beside on a slow link: nobody knows how much it will bring.
+const MANY: usize = 64;
 /// The most keys of late answers that are remembered.
 const KEYS: usize = 1024;
+
+/// Whether a task may take a slow link long.
+fn is_long(task: &Task) -> bool {
+    task.bytes() >= LARGE || task.values() >= MANY
+}
 
 /// Two links, of which `main` carries what is new.
 pub(super) struct Stripe {
@@ -86,7 +93,7 @@ impl Stripe {
             is_large |= self.large.contains(&key.hash());
         });
         follows
-            || ((is_large || (self.is_slow(now) && job.task.bytes() >= LARGE))
+            || ((is_large || (self.is_slow(now) && is_long(&job.task)))
                 && !self.main.touches(job.task.keys()))
     }
 
