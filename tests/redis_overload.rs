@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use cachestore::Store;
 use harness::RedisServer;
-use harness::opening::{LATE, config, ms, open, resident, soak};
+use harness::lateness::late;
+use harness::opening::{config, ms, open, resident, soak};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -90,7 +91,10 @@ async fn stopped(callers: usize, lasts: Duration, size: usize) {
     server.cont();
     // A caller also makes its request and gives up its place, both on the processor.
     let crowd = floor.saturating_sub(deadline) * 8 + Duration::from_micros(5 * callers as u64);
-    assert!(longest <= deadline + LATE + crowd, "somebody waited {longest:?}");
+    assert!(
+        longest <= deadline + late() + crowd,
+        "somebody waited {longest:?}"
+    );
     assert!(grown <= 64, "memory grew by {grown} MiB, wave by wave");
     let began = Instant::now();
     while store.get("k").await.is_err() {

@@ -4,6 +4,7 @@
 //! the test's thread and ends with it.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use cachestore::{Config, RedisConfig, Store};
 
@@ -38,8 +39,12 @@ async fn open(
     store
 }
 
+/// A busy machine must not be taken for a silent server, nor end a call: these tests hold nothing against a time.
 fn config(url: &str) -> RedisConfig {
-    RedisConfig::new(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    let config = RedisConfig::new(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    config
+        .response_timeout(Duration::from_secs(20))
+        .request_timeout(Duration::from_secs(60))
 }
 
 pub(crate) async fn open_redis_plain(settings: fn(Config) -> Config) -> Store {

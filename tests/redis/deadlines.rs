@@ -7,7 +7,8 @@ use std::time::Duration;
 use cachestore::{Error, LoadError, Store};
 use tokio::time::Instant;
 
-use crate::harness::opening::{LATE, config, ms, open};
+use crate::harness::lateness::late;
+use crate::harness::opening::{config, ms, open};
 use crate::harness::{Direction, Proxy, RedisServer, Toxic};
 
 /// How late each reply is.
@@ -38,7 +39,7 @@ async fn in_time<C: IntoFuture>(name: &str, call: C) -> C::Output {
     let ended = call.await;
     let took = began.elapsed();
     println!("deadlines: {name} took {took:?}");
-    assert!(took <= REQUEST + LATE, "{name} took {took:?}");
+    assert!(took <= REQUEST + late(), "{name} took {took:?}");
     ended
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use cachestore::Store;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::opening::{LATE, config, ms, open};
+use crate::harness::lateness::late;
+use crate::harness::opening::{config, ms, open};
 use crate::harness::{Proxy, RedisServer};
 
 const RESPONSE: Duration = ms(200);
@@ -41,8 +42,8 @@ async fn a_blackholed_connection_is_given_up() {
             proxy.blackhole();
             let (took, longest) = recovery(&store).await;
             println!("hung: blackhole, request timeout {request:?}, round {round}: back after {took:?}");
-            assert!(took <= 3 * RESPONSE + LATE, "back after {took:?} only");
-            assert!(longest <= request + LATE, "a call took {longest:?}");
+            assert!(took <= 3 * RESPONSE + late(), "back after {took:?} only");
+            assert!(longest <= request + late(), "a call took {longest:?}");
         }
     }
 }
@@ -77,11 +78,11 @@ async fn a_blackholed_connection_is_given_up_under_load() {
         sleep(ms(100)).await;
         proxy.blackhole();
         let (took, _) = recovery(&store).await;
-        assert!(took <= 3 * RESPONSE + LATE, "back after {took:?} only");
+        assert!(took <= 3 * RESPONSE + late(), "back after {took:?} only");
     }
     for task in load {
         let longest = task.await.unwrap();
-        assert!(longest <= ms(500) + LATE, "a call took {longest:?}");
+        assert!(longest <= ms(500) + late(), "a call took {longest:?}");
     }
 }
 
@@ -101,12 +102,12 @@ async fn a_server_that_was_stopped_for_a_while_is_served_from_again() {
         while Instant::now() < end {
             let began = Instant::now();
             assert!(store.get("k").await.is_err());
-            assert!(began.elapsed() <= ms(400) + LATE, "{:?}", began.elapsed());
+            assert!(began.elapsed() <= ms(400) + late(), "{:?}", began.elapsed());
         }
         server.cont();
         let (took, _) = recovery(&store).await;
         println!("hung: SIGSTOP for {pause} ms: back after {took:?}");
-        assert!(took <= 3 * RESPONSE + LATE, "back after {took:?} only");
+        assert!(took <= 3 * RESPONSE + late(), "back after {took:?} only");
         assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
     }
 }
@@ -145,7 +146,7 @@ async fn what_a_handed_in_client_opened_is_given_up_and_closed() {
         store.set("k", "v").await.unwrap();
         proxy.blackhole();
         let (took, _) = recovery(&store).await;
-        assert!(took <= 3 * RESPONSE + LATE, "back after {took:?} only");
+        assert!(took <= 3 * RESPONSE + late(), "back after {took:?} only");
     }
     // A blackhole does not pass on that a connection was closed; the process knows what it has open.
     let inodes = || {

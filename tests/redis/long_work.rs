@@ -7,7 +7,8 @@ use cachestore::{Error, Store};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::harness::opening::{LATE, config, ms, open, plain};
+use crate::harness::lateness::late;
+use crate::harness::opening::{config, ms, open, plain};
 use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 
 /// Writes entries, each with the keys that it depends on.
@@ -188,7 +189,7 @@ async fn a_close_ends_by_its_own_time() {
         (closed, began.elapsed())
     });
     assert!(matches!(closed.0, Err(Error::Timeout { .. })), "{closed:?}");
-    assert!(closed.1 <= ms(300) + LATE, "{closed:?}");
+    assert!(closed.1 <= ms(300) + late(), "{closed:?}");
 }
 
 /// The steps of clearings that the server has carried out.

@@ -6,7 +6,8 @@ use cachestore::{Config, EngineKind, Error, Phase, RedisConfig, Store};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::harness::opening::{LATE, config, ms, open, plain, told};
+use crate::harness::lateness::late;
+use crate::harness::opening::{config, ms, open, plain, told};
 use crate::harness::{Direction, Proxy, RedisServer, Toxic};
 
 async fn works(store: &Store) {
@@ -132,7 +133,7 @@ async fn a_closed_port_is_unavailable() {
         .unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert!(error.is_retryable());
-    assert!(began.elapsed() <= ms(1000) + LATE, "{:?}", began.elapsed());
+    assert!(began.elapsed() <= ms(1000) + late(), "{:?}", began.elapsed());
     let error = Store::open(config("unix:///no/such/socket").request_timeout(ms(1000)))
         .await
         .unwrap_err();
@@ -156,7 +157,7 @@ async fn a_silent_server_is_a_timeout_in_time() {
             ),
             "{error:?}"
         );
-        assert!(began.elapsed() <= request + LATE, "{:?}", began.elapsed());
+        assert!(began.elapsed() <= request + late(), "{:?}", began.elapsed());
     }
 }
 
@@ -187,7 +188,7 @@ async fn a_peer_that_is_no_redis_is_refused_in_time() {
             "{answer:?}: {error:?}"
         );
         assert!(
-            began.elapsed() <= ms(800) + LATE,
+            began.elapsed() <= ms(800) + late(),
             "{answer:?}: {:?}",
             began.elapsed()
         );
@@ -277,7 +278,7 @@ async fn a_client_reconnects_and_a_lost_connection_is_unavailable() {
     let began = Instant::now();
     let error = lost.get("k").await.unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
-    assert!(began.elapsed() <= ms(500) + LATE);
+    assert!(began.elapsed() <= ms(500) + late());
 }
 
 #[tokio::test]

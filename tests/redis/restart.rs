@@ -9,7 +9,8 @@ use cachestore::{Error, Store};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::opening::{LATE, config, ms, open, soak, was_not_done};
+use crate::harness::lateness::late;
+use crate::harness::opening::{config, ms, open, soak, was_not_done};
 use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
 
 const DEADLINE: Duration = ms(1000);
@@ -130,8 +131,8 @@ async fn killed_and_restarted(lasts: Duration, connections: usize) {
     println!(
         "restart: {lasts:?}, {connections} connection(s), {kills} kills, {sum:?}, back after at most {slowest:?}, longest call {longest:?}, {watch:?}"
     );
-    assert!(longest <= DEADLINE + LATE, "a call took {longest:?}");
-    assert!(slowest <= ms(2000), "service was back after {slowest:?}");
+    assert!(longest <= DEADLINE + late(), "a call took {longest:?}");
+    assert!(slowest <= ms(2000) + late(), "service was back after {slowest:?}");
     assert!(sum.sure > 100 && sum.unknown + sum.refused > 0, "{sum:?}");
 }
 
@@ -194,7 +195,7 @@ async fn a_server_that_stays_away_is_unavailable_with_the_cause_and_in_time() {
             was_not_done(&error) || matches!(error, Error::OutcomeUnknown(_)),
             "{error:?}"
         );
-        assert!(began.elapsed() <= ms(1000) + LATE, "{:?}", began.elapsed());
+        assert!(began.elapsed() <= ms(1000) + late(), "{:?}", began.elapsed());
     }
     // By now nothing can be on its way.
     let error = store.set("k", "v").await.unwrap_err();

@@ -6,7 +6,8 @@ use cachestore::{Error, Phase, RedisConfig, Store};
 use tokio::time::Instant;
 
 use crate::harness::RedisServer;
-use crate::harness::opening::{LATE, config, ms, open, told};
+use crate::harness::lateness::late;
+use crate::harness::opening::{config, ms, open, told};
 use crate::harness::tls::{Certificates, Shown};
 
 const TIMEOUT: std::time::Duration = ms(3000);
@@ -25,7 +26,11 @@ fn trusting(server: &RedisServer, certificates: &Certificates) -> RedisConfig {
 async fn refused(config: RedisConfig, what: &str) {
     let began = Instant::now();
     let error = Store::open(config).await.expect_err(what);
-    assert!(began.elapsed() <= TIMEOUT + LATE, "{what}: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= TIMEOUT + late(),
+        "{what}: {:?}",
+        began.elapsed()
+    );
     assert!(
         matches!(
             error,

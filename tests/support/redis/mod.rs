@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]
 
 pub(crate) mod hostile;
+pub(crate) mod lateness;
 pub(crate) mod opening;
 pub(crate) mod proxy;
 pub(crate) mod register;
