@@ -1,23 +1,37 @@
 //! The handle: checks, encodes, sends, decodes.
 
-mod batch;
+// The documentation shows the groups of calls in this order.
+mod open;
+
 mod cache;
-mod chunks;
-mod counter;
-mod entry;
-mod lifetime;
-mod load;
-mod lock;
+
 mod model;
-mod names;
+
+mod load;
+
+mod lock;
+
+mod lifetime;
+
+mod counter;
+
+mod batch;
+
+mod update;
+
+mod scan;
+
 mod near;
-mod options;
+
 #[cfg(feature = "redis")]
 mod raw;
+
+mod chunks;
+mod entry;
+mod names;
+mod options;
 mod reads;
-mod scan;
 mod sweep;
-mod update;
 mod write;
 
 use std::fmt;
@@ -105,31 +119,6 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens a store.
-    ///
-    /// ```
-    /// use cachestore::{MemoryConfig, Store};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
-    /// let store = Store::open(MemoryConfig::default().capacity_bytes(1024 * 1024)).await?;
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidConfig`] or another error that names the setting which cannot be used, and
-    /// [`Error::InvalidConfig`] outside a Tokio runtime. Over Redis, which is connected to and pinged
-    /// first, also [`Error::Unavailable`] if there is no server, [`Error::Timeout`] if it is silent, and
-    /// [`Error::Unauthorized`] if it does not let this client in. The source of `Unavailable` names the
-    /// server and the cause. A `tracing` warning names them for each of these errors.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe: a store that is not returned is stopped.
-    pub async fn open(config: impl Into<Config>) -> Result<Self> {
-        Self::opening(config.into()).await
-    }
-
     /// Opens a store. A trait object, so that the actors are compiled with this crate and not with each caller's.
     fn opening(config: Config) -> Pin<Box<dyn Future<Output = Result<Self>> + Send>> {
         Box::pin(Self::open_with(config))

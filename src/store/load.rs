@@ -3,6 +3,9 @@
 //! `single` and `many` are the builders. `plan` checks a call's options, once, and tells what follows from them. `run` is
 //! the one algorithm, in front of which `future` serves a hit of one key.
 
+// The documentation shows a load of one key before a load of many.
+mod single;
+
 mod asked;
 mod found;
 mod future;
@@ -12,7 +15,6 @@ mod options;
 mod plan;
 mod run;
 mod seal;
-mod single;
 
 pub use self::future::LoadFuture;
 pub use self::loader::{Loader, Model};

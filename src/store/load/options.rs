@@ -29,12 +29,21 @@ macro_rules! setters {
     ($this:ident, $ttl:expr, $shared:expr) => {
         /// How long a value is fresh: over zero, at most 100 years, in whole milliseconds, rounded up.
         /// The stale windows come after it. Without it, `default_ttl` holds.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// let options = cachestore::LoadOptions::default().ttl(Duration::from_secs(60));
+        /// ```
         pub fn ttl(mut $this, ttl: Duration) -> Self {
             $ttl = Lifetime::For(ttl);
             $this
         }
 
         /// Lets values be fresh until they are removed, whatever `default_ttl` says.
+        ///
+        /// ```
+        /// let options = cachestore::LoadOptions::default().persistent();
+        /// ```
         pub fn persistent(mut $this) -> Self {
             $ttl = Lifetime::Persistent;
             $this
@@ -42,6 +51,11 @@ macro_rules! setters {
 
         /// For so long after its fresh time a value is served at once, while one load in the
         /// background makes a new one. Default: zero.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// let options = cachestore::LoadOptions::default().stale_while_revalidate(Duration::from_secs(10));
+        /// ```
         pub fn stale_while_revalidate(mut $this, window: Duration) -> Self {
             $shared.serving.revalidate = window;
             $this
@@ -49,6 +63,11 @@ macro_rules! setters {
 
         /// For so long after its fresh time a value is served if no new one can be had: the loader
         /// fails, panics, or takes too long, or the engine fails. Default: zero.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// let options = cachestore::LoadOptions::default().stale_if_error(Duration::from_secs(3600));
+        /// ```
         pub fn stale_if_error(mut $this, window: Duration) -> Self {
             $shared.serving.on_error = window;
             $this
@@ -58,6 +77,10 @@ macro_rules! setters {
         /// background, so that nobody ever waits for a key that is in use. The nearer the end, the
         /// likelier for each call: probabilistic early expiration (XFetch; Vattani, Chierichetti,
         /// Lowenstein, VLDB 2015). Default: never.
+        ///
+        /// ```
+        /// let options = cachestore::LoadOptions::default().refresh_ahead(0.8);
+        /// ```
         pub fn refresh_ahead(mut $this, fraction: f64) -> Self {
             $shared.serving.ahead = Some(fraction);
             $this
@@ -65,6 +88,11 @@ macro_rules! setters {
 
         /// How long the loader may run, and how long this call waits for it or for another's: over zero.
         /// A loader that takes longer is dropped. Default: 30 s.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// let options = cachestore::LoadOptions::default().timeout(Duration::from_secs(5));
+        /// ```
         pub fn timeout(mut $this, timeout: Duration) -> Self {
             $shared.timeout = timeout;
             $this
@@ -73,6 +101,11 @@ macro_rules! setters {
         /// How long a call waits if a stale value is available: then it is served, and the load goes on.
         /// Other calls with a stale value that want the same load are then served it at once. Where nothing
         /// is stale, a call waits for [`timeout`](Self::timeout). Default: 1 s.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// let options = cachestore::LoadOptions::default().soft_timeout(Duration::from_millis(100));
+        /// ```
         pub fn soft_timeout(mut $this, timeout: Duration) -> Self {
             $shared.soft = timeout;
             $this
@@ -80,6 +113,10 @@ macro_rules! setters {
 
         /// Spreads the fresh times at random within ± this fraction, 0 to 1, so that what was
         /// loaded together does not expire together. Default: 0.
+        ///
+        /// ```
+        /// let options = cachestore::LoadOptions::default().jitter(0.1);
+        /// ```
         pub fn jitter(mut $this, fraction: f64) -> Self {
             $shared.jitter = fraction;
             $this
@@ -92,6 +129,11 @@ macro_rules! setters {
         ///
         /// It holds for calls through one store. The shorter of the call's own time and that of the load that
         /// failed counts.
+        ///
+        /// ```
+        /// use std::time::Duration;
+        /// let options = cachestore::LoadOptions::default().retry_after(Duration::from_secs(30));
+        /// ```
         pub fn retry_after(mut $this, pause: Duration) -> Self {
             $shared.retry_after = pause;
             $this
@@ -235,15 +277,39 @@ macro_rules! load_options {
             setters!(self, self.options.write.ttl, self.options.shared);
 
             /// Takes shared options in place of all that were set before: call it first.
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+            /// use std::time::Duration;
+            /// use cachestore::LoadOptions;
+            ///
+            /// let short = LoadOptions::default().ttl(Duration::from_secs(5));
+            /// let load = || async { Ok::<_, std::io::Error>(1) };
+            /// assert_eq!(store.get_or_load("k", load).options(&short).await?, 1);
+            /// # Ok(()) }
+            /// ```
             pub fn options(mut self, options: &LoadOptions) -> Self {
                 self.options.share(options);
                 self
             }
 
-            /// Gives each value a fresh time of its own, in place of [`ttl`](Self::ttl): so that a `None`,
-            /// say, can be kept for less long. It is called where the loader runs. A value whose time is zero
-            /// is given to those who wait for it, and not stored: what was stored before stays. A time over
-            /// 100 years makes the load fail with [`InvalidTtl`](crate::Error::InvalidTtl).
+            /// Gives each value a fresh time of its own, in place of [`ttl`](Self::ttl).
+            ///
+            /// Use it to keep a `None` for a shorter time. The closure runs where the loader runs. A value whose time
+            /// is zero is given to the callers that wait, and is not stored. The value that was stored before stays. A
+            /// time over 100 years makes the load fail with [`InvalidTtl`](crate::Error::InvalidTtl).
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+            /// use std::time::Duration;
+            ///
+            /// let load = || async { Ok::<Option<u32>, std::io::Error>(None) };
+            /// let seconds = |found: &Option<u32>| Duration::from_secs(if found.is_some() { 600 } else { 10 });
+            /// assert_eq!(store.get_or_load("k", load).ttl_for(seconds).await?, None);
+            /// # Ok(()) }
+            /// ```
             pub fn ttl_for(mut self, ttl: impl Fn(&T) -> Duration + Send + Sync + 'static) -> Self {
                 self.options.ttl_for = Some(Arc::new(ttl));
                 self
@@ -252,6 +318,15 @@ macro_rules! load_options {
             /// Ties what is loaded to other keys, one or many, which need not exist:
             /// [`invalidate`](crate::Store::invalidate) of any of them removes it, and while it is being
             /// loaded, any change to them keeps it from being stored. Further calls add to the names.
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+            /// let load = || async { Ok::<_, std::io::Error>(1) };
+            /// assert_eq!(store.get_or_load("k", load).depends_on(["user:1", "user:2"]).await?, 1);
+            /// assert_eq!(store.invalidate("user:2").await?, 1);
+            /// # Ok(()) }
+            /// ```
             pub fn depends_on<M>(mut self, names: impl crate::IntoNames<M>) -> Self {
                 self.options.write.depends_on(names);
                 self
@@ -263,6 +338,14 @@ macro_rules! load_options {
             /// `Box<dyn Error + Send + Sync>`, a [`std::io::Error`] or an [`Error`](crate::Error): the library
             /// cannot show the error of a type that it does not know. See also
             /// [`hide_errors`](Self::hide_errors).
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+            /// let load = || async { Ok::<_, std::net::AddrParseError>(1) };
+            /// assert_eq!(store.get_or_load("k", load).log_errors().await?, 1);
+            /// # Ok(()) }
+            /// ```
             pub fn log_errors<V, E, Fut>(mut self) -> Self
             where
                 $generic: $($loader)+ -> Fut,
@@ -275,6 +358,14 @@ macro_rules! load_options {
 
             /// Keeps the loader's errors out of the log, which then names the key only: for errors that tell
             /// secrets.
+            ///
+            /// ```
+            /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+            /// let load = || async { Ok::<_, std::io::Error>(1) };
+            /// assert_eq!(store.get_or_load("k", load).hide_errors().await?, 1);
+            /// # Ok(()) }
+            /// ```
             pub fn hide_errors(mut self) -> Self {
                 self.options.describe = hidden;
                 self
