@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// What a call may take past its deadline on a machine that is not late.
 const USUAL: Duration = Duration::from_millis(250);
