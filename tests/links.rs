@@ -115,11 +115,11 @@ fn links_in_markdown_lead_somewhere() {
                 "" => file.clone(),
                 path => file.parent().unwrap().join(path),
             };
-            if !to.exists() {
-                report(target);
-            } else if !anchor.is_empty()
-                && !anchors(&fs::read_to_string(&to).unwrap()).contains(&anchor.to_owned())
-            {
+            let is_found = match fs::read_to_string(&to) {
+                Ok(page) if !anchor.is_empty() => anchors(&page).contains(&anchor.to_owned()),
+                _ => to.exists(),
+            };
+            if !is_found {
                 report(target);
             }
         }
