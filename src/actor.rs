@@ -14,5 +14,5 @@ mod turn;
 
 pub(crate) use self::alarm::Alarm;
 pub(crate) use self::backoff::Backoff;
-pub(crate) use self::contain::contained;
+pub(crate) use self::contain::{Guarded, contained};
 pub(crate) use self::turn::{Step, Turns, poll_turn};

@@ -11,7 +11,7 @@ const LOG: usize = 10_000;
 /// The faults of the engines that were opened with it, and the log of what they were asked. Clones share both.
 ///
 /// A fault meets a request to the engine. Most calls of a [`Store`](crate::Store) are one request. A call about more than
-/// 512 keys is several, and a load asks for its key, for a lease, and to store its value. `stats` meets no faults and is
+/// 512 keys is several, and a load asks for its key, for a lease (often by the same request), and to store its value. `stats` meets no faults and is
 /// not logged.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<State>>);

@@ -2,9 +2,12 @@
 //! asked through its queue, whichever it is.
 
 mod coordinator;
+mod direct;
 mod flight;
 mod outcome;
 mod policy;
+mod refreshes;
+mod solo;
 mod work;
 
 use std::fmt;
@@ -12,16 +15,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime;
 use tokio::sync::oneshot;
 
 pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
+use self::direct::DirectLoads;
 use self::flight::{CallerId, LoadId, Wanted};
 pub use self::outcome::{LoadError, Loaded, Origin};
 pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
+use self::refreshes::Refreshes;
+pub(crate) use self::solo::{Claim, Place, Solo};
 pub(crate) use self::work::{Answer, AnyLoader, Failure, Fate, Form, Made, SharedError, Work};
 use crate::actor::inbox::{InboxReceiver, InboxSender, inbox};
+use crate::actor::queue::QueueSender;
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::request::Names;
 use crate::stats::Stats;
 
 /// What the coordinator is asked.
@@ -33,12 +42,34 @@ struct Command {
     work: Work,
 }
 
-/// A caller who does not wait any more. At most one for each.
-struct Left {
+/// What the coordinator is told. At most one for each caller who waits, and one for each direct load or read that may
+/// become one.
+enum Notice {
+    /// A caller does not wait any more.
+    Left {
+        key: Key,
+        caller: CallerId,
+        /// The caller was given something stale, and the load goes on as if the caller still waited.
+        load_goes_on: bool,
+    },
+    /// Nobody waits for the answer to a read any more that may have been given the lease.
+    Abandoned { load: LoadId, key: Key, names: Names },
+    /// A direct load of a key has succeeded that may have failed before.
+    Succeeded(Key),
+    /// A direct load has ended, and there is more to do than to answer its caller.
+    Landed(Box<Landed>),
+}
+
+/// A direct load that has ended.
+struct Landed {
+    load: LoadId,
     key: Key,
-    caller: CallerId,
-    /// The caller was given something stale, and the load goes on as if the caller still waited.
-    load_goes_on: bool,
+    names: Names,
+    retry_after: Duration,
+    made: std::result::Result<Made, Failure>,
+    /// What became of what it made; `None` if the engine was not asked to store it.
+    fate: Option<Fate>,
+    caller: oneshot::Sender<Answer>,
 }
 
 /// What is counted about loads.
@@ -81,16 +112,38 @@ fn count(counter: &AtomicU64) {
 /// What talks to the coordinator: part of every handle of a store.
 #[derive(Clone)]
 pub(crate) struct Handle {
-    inbox: InboxSender<Command, Left>,
-    numbers: Arc<AtomicU64>,
-    pub(crate) counters: Arc<Counters>,
+    shared: Arc<Shared>,
+}
+
+/// What the handles of a store share with its direct loads.
+struct Shared {
+    inbox: InboxSender<Command, Notice>,
+    engine: QueueSender,
+    /// The runtime that the store was opened on.
+    home: runtime::Handle,
+    direct: Arc<DirectLoads>,
+    refreshes: Arc<Refreshes>,
+    /// How many of the next reads are expected to find nothing.
+    expected: AtomicU64,
+    counters: Arc<Counters>,
 }
 
 /// The coordinator's end of what its handles hold.
 #[derive(Debug)]
 pub(crate) struct Ends {
-    inbox: InboxReceiver<Command, Left>,
+    inbox: InboxReceiver<Command, Notice>,
+    direct: Arc<DirectLoads>,
     counters: Arc<Counters>,
+}
+
+/// What a handle and its end are made with.
+pub(crate) struct Setup {
+    /// The most commands that wait, and for how long each.
+    pub(crate) length: usize,
+    pub(crate) patience: Duration,
+    pub(crate) bounds: Bounds,
+    pub(crate) engine: QueueSender,
+    pub(crate) home: runtime::Handle,
 }
 
 impl fmt::Debug for Handle {
@@ -99,25 +152,43 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A handle and its end: at most `length` commands wait, each for `patience` at most.
-pub(crate) fn channel(length: usize, patience: Duration) -> (Handle, Ends) {
-    let (sender, receiver) = inbox(length, patience);
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared")
+    }
+}
+
+/// A handle and its end.
+pub(crate) fn channel(setup: Setup) -> (Handle, Ends) {
+    let (sender, receiver) = inbox(setup.length, setup.patience);
     let counters = Arc::new(Counters::default());
-    let handle = Handle {
+    let direct = Arc::new(DirectLoads::new(setup.bounds));
+    let shared = Arc::new(Shared {
         inbox: sender,
-        numbers: Arc::new(AtomicU64::new(0)),
+        engine: setup.engine,
+        home: setup.home,
+        direct: direct.clone(),
+        refreshes: Refreshes::new(),
+        // A new store is empty.
+        expected: AtomicU64::new(1),
         counters: counters.clone(),
-    };
+    });
     let ends = Ends {
         inbox: receiver,
+        direct,
         counters,
     };
-    (handle, ends)
+    (Handle { shared }, ends)
 }
 
 impl Handle {
+    /// What is counted about loads.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
     fn number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+        self.shared.direct.number()
     }
 
     /// Asks for a load of `keys`, for each of which the caller waits, in their order.
@@ -144,6 +215,7 @@ impl Handle {
                 caller: Some(caller),
                 seen,
                 patience: has_candidate.then_some(retry_after),
+                mark: None,
             });
             callers.push(sender);
             waiting.push(Waiting {
@@ -154,19 +226,44 @@ impl Handle {
                 answer,
             });
         }
-        wanted.extend(refreshed.into_iter().map(|key| idle(key, retry_after)));
+        wanted.extend(self.idle(refreshed, retry_after));
         let command = self.command(wanted, callers, work);
         let line_up = || waiting.iter_mut().for_each(|waiting| waiting.in_line = true);
-        self.inbox.call(command, line_up).await?;
+        self.shared.inbox.call(command, line_up).await?;
         Ok(waiting)
+    }
+
+    /// Whether the coordinator has been told that a key is to be loaded anew, and has not done with it.
+    pub(crate) fn is_refreshing(&self, key: &Key) -> bool {
+        self.shared.refreshes.contains(key)
     }
 
     /// Asks for a load of `keys`, for which nobody waits. If there is no room for it now, another caller
     /// will ask.
     pub(crate) fn refresh(&self, keys: impl IntoIterator<Item = (Key, Seen)>, work: Work) {
-        let retry_after = work.retry_after;
-        let wanted = keys.into_iter().map(|key| idle(key, retry_after)).collect();
-        drop(self.inbox.try_call(self.command(wanted, Vec::new(), work)));
+        let wanted: Vec<Wanted> = self.idle(keys, work.retry_after).collect();
+        if !wanted.is_empty() {
+            drop(self.shared.inbox.try_call(self.command(wanted, Vec::new(), work)));
+        }
+    }
+
+    /// The wishes to load keys anew of which the coordinator has not been told.
+    fn idle(
+        &self,
+        keys: impl IntoIterator<Item = (Key, Seen)>,
+        retry_after: Duration,
+    ) -> impl Iterator<Item = Wanted> {
+        let marked = move |(key, seen): (Key, Seen)| {
+            let mark = self.shared.refreshes.mark(&key)?;
+            Some(Wanted {
+                key,
+                caller: None,
+                seen,
+                patience: Some(retry_after),
+                mark: Some(mark),
+            })
+        };
+        keys.into_iter().filter_map(marked)
     }
 
     fn command(&self, wanted: Vec<Wanted>, callers: Vec<oneshot::Sender<Answer>>, work: Work) -> Command {
@@ -176,15 +273,6 @@ impl Handle {
             callers,
             work,
         }
-    }
-}
-
-fn idle((key, seen): (Key, Seen), retry_after: Duration) -> Wanted {
-    Wanted {
-        key,
-        caller: None,
-        seen,
-        patience: Some(retry_after),
     }
 }
 
@@ -227,7 +315,7 @@ impl Waiting<'_> {
     }
 
     fn leave(&self, load_goes_on: bool) {
-        self.handle.inbox.notify(Left {
+        self.handle.shared.inbox.notify(Notice::Left {
             key: self.key.clone(),
             caller: self.caller,
             load_goes_on,

@@ -148,7 +148,17 @@ impl Store {
         let listeners = Arc::<Listeners>::default();
         let (locks, lock_ends) =
             locking::channel(settings.queue_length, settings.request_timeout, home.clone());
-        let (loads, load_ends) = loading::channel(settings.queue_length, settings.request_timeout);
+        let load_bounds = loading::Bounds {
+            loads: settings.max_loads,
+            callers: settings.max_load_waiters,
+        };
+        let (loads, load_ends) = loading::channel(loading::Setup {
+            length: settings.queue_length,
+            patience: settings.request_timeout,
+            bounds: load_bounds,
+            engine: queue.clone(),
+            home: home.clone(),
+        });
         let supervisor = Supervisor::spawn(Plan {
             config: config.clone(),
             queue: receiver,
@@ -164,10 +174,7 @@ impl Store {
                 all: settings.max_lock_waiters,
             },
             loads: load_ends,
-            load_bounds: loading::Bounds {
-                loads: settings.max_loads,
-                callers: settings.max_load_waiters,
-            },
+            load_bounds,
         });
         let inner = Inner {
             queue,
@@ -292,7 +299,7 @@ impl Store {
             stats.hits += stats.near_hits;
         }
         corrections.apply(&mut stats);
-        self.inner.loads.counters.report(&mut stats);
+        self.inner.loads.counters().report(&mut stats);
         Ok(stats)
     }
 

@@ -231,3 +231,30 @@ async fn over_redis_faults_are_the_same() {
     assert_eq!(load(&store).await.unwrap(), 7);
     store.close().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_asks_for_its_key_and_lease_in_one_request() {
+    let (store, faults) = open().await;
+    let seen = faults.log().len();
+    assert_eq!(load(&store).await.unwrap(), 7);
+    let names: Vec<String> = faults.log().drain(seen..).map(|call| call.name).collect();
+    assert_eq!(
+        names,
+        ["get_or_lease", "lease"],
+        "it reads, and stores what was loaded"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_grant_was_lost_is_given_back() {
+    let (store, faults) = open().await;
+    faults.lose_next_replies(1);
+    let began = Instant::now();
+    assert_eq!(load(&store).await.unwrap(), 7);
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "the load waits for no lease"
+    );
+    assert_eq!(store.get_model::<u32>("loaded").await.unwrap(), Some(7));
+    assert_eq!(store.stats().await.unwrap().loads, 1);
+}

@@ -182,6 +182,14 @@ impl QueueSender {
         }
     }
 
+    /// Begins a call, which ends by `request_timeout`, and by `limit` if the engine may have to wait.
+    pub(crate) fn call_until(&self, limit: Instant) -> Call<'_> {
+        Call {
+            queue: self,
+            deadline: self.stamp.has_deadlines().then(|| limit.min(self.limit())),
+        }
+    }
+
     /// Makes a call of one request: see [`Call::ask`].
     pub(crate) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Answer> {
         self.call().ask(operation).await

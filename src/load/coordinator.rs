@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Terms, Told};
 use super::policy::calls_for_load;
 use super::work::{Answer, AnyLoader, Failure, Form, Made, Work};
-use super::{Command, Ends, count};
+use super::{Command, Ends, Landed, Notice, count};
 use crate::actor::inbox::Received;
 use crate::actor::pending::PendingRequests;
 use crate::actor::queue::QueueSender;
@@ -31,7 +31,7 @@ use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::prehashed::Map;
 use crate::request::{
-    Lease, LeaseAction, LeaseAnswer, Names, Notification, Notifications, Subject, Subscription, Token, Write,
+    Lease, LeaseAction, LeaseAnswer, Names, Notification, Notifications, Subject, Subscription, Write,
 };
 
 /// The most loads, and the most who wait for them.
@@ -58,8 +58,6 @@ pub(crate) struct Coordinator {
     bounds: Bounds,
     flights: Flights,
     loads: Map<LoadId, Load>,
-    /// The loads by their tokens.
-    tokens: Map<Token, LoadId>,
     callers: Map<CallerId, oneshot::Sender<Answer>>,
     pending: PendingRequests<Asked, LeaseAnswer>,
     tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
@@ -72,7 +70,6 @@ pub(crate) struct Coordinator {
 
 /// A load and what it has made so far.
 struct Load {
-    token: Token,
     names: Names,
     timeout: Duration,
     /// Until it is called.
@@ -84,7 +81,7 @@ struct Load {
 
 /// What an answer is to.
 enum Asked {
-    Take(Key),
+    Take(LoadId, Key),
     Store(LoadId, Key),
     End,
 }
@@ -110,7 +107,6 @@ impl Actor for Coordinator {
             bounds: start.bounds,
             flights: Flights::default(),
             loads: Map::default(),
-            tokens: Map::default(),
             callers: Map::default(),
             pending: PendingRequests::new(start.engine),
             tasks: JoinSet::new(),
@@ -146,6 +142,9 @@ impl Actor for Coordinator {
     ) -> std::result::Result<(), Infallible> {
         drop(self.ends.inbox.close());
         self.tasks.abort_all();
+        for direct in self.ends.direct.close() {
+            self.end_lease(direct.load, direct.key, direct.names, Given::No);
+        }
         for (load, key) in self.flights.leases() {
             self.end(load, key, Given::No);
         }
@@ -189,7 +188,7 @@ impl Coordinator {
             return false;
         };
         match asked {
-            Asked::Take(key) => self.lease_answered(&key, answer),
+            Asked::Take(load, key) => self.lease_answered(load, &key, answer),
             Asked::Store(load, key) => self.store_answered(load, &key, answer),
             // A lease that could not be given back ends by itself.
             Asked::End => {}
@@ -242,16 +241,7 @@ impl Coordinator {
         }
         match self.ends.inbox.poll(cx) {
             Poll::Ready(Some(Received::Call(command))) => self.begin(command),
-            Poll::Ready(Some(Received::Notice(left))) => {
-                self.callers.remove(&left.caller);
-                self.change(|flights, _, effects| {
-                    if left.load_goes_on {
-                        flights.overdue(&left.key, left.caller);
-                    } else {
-                        flights.left(&left.key, left.caller, effects);
-                    }
-                });
-            }
+            Poll::Ready(Some(Received::Notice(notice))) => self.hear(notice),
             Poll::Ready(None) | Poll::Pending => return false,
         }
         true

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use self::failures::Failures;
 use super::policy::Seen;
+use super::refreshes::Mark;
 use crate::error::Error;
 use crate::key::Key;
 use crate::prehashed::{Map, Set};
@@ -40,6 +41,9 @@ pub(crate) enum Effect {
     Tell(CallerId, Told),
     /// Report that a load of the key failed, and whether the one before it had not.
     Failing(LoadId, Key, bool),
+    /// End the leases of the direct loads that are made from the key: a value of it was given out, and may not be
+    /// stored.
+    Disown(Key),
     /// Report that a load of the key succeeded, and that the one before it had failed.
     Recovered(Key),
     /// Be told when the lease of a key ends that another process holds.
@@ -139,6 +143,8 @@ struct Line {
     /// A caller has been given something stale because the load takes long. Callers who come now and have
     /// something stale too do not wait for it.
     overdue: bool,
+    /// Who is served what is stale need not tell of the key while this is held.
+    mark: Option<Mark>,
 }
 
 /// The engine has been asked and has not answered.
@@ -188,6 +194,8 @@ pub(crate) struct Wanted {
     pub(crate) seen: Seen,
     /// How long a failed load may keep it from being loaded: something stale is at hand. `None` if nothing is.
     pub(crate) patience: Option<Duration>,
+    /// Held until it is loaded, if nobody waits for it.
+    pub(crate) mark: Option<Mark>,
 }
 
 /// What all keys of a load have in common.
@@ -230,9 +238,14 @@ impl Flights {
                 continue;
             }
             let Wanted {
-                key, caller, seen, ..
+                key,
+                caller,
+                seen,
+                mark,
+                ..
             } = wanted;
             let line = self.lines.entry(key.clone()).or_default();
+            line.mark = line.mark.take().or(mark);
             let in_hand = line.asking.is_some() || line.flying.is_some() || line.retry.is_some();
             if caller.is_none() && in_hand {
                 self.decide(load, effects);
@@ -242,6 +255,32 @@ impl Flights {
             if line.asking.is_none() {
                 self.ask(&key, effects);
             }
+        }
+    }
+
+    /// Takes note of a direct load, which its caller has begun. Nobody waits for it yet.
+    pub(crate) fn adopt(&mut self, load: LoadId, key: &Key, terms: Terms, dead: bool) {
+        self.loads.insert(
+            load,
+            Load {
+                names: terms.names,
+                retry_after: terms.retry_after,
+                undecided: 0,
+                abroad: 0,
+                asks: 0,
+                started: true,
+                dead,
+                again: false,
+                taken: [(key.clone(), Vec::new())].into_iter().collect(),
+            },
+        );
+    }
+
+    /// Lets the caller of a direct load wait for its end.
+    pub(crate) fn embark(&mut self, load: LoadId, key: &Key, caller: CallerId) {
+        let load = self.loads.get_mut(&load);
+        if let Some(passengers) = load.and_then(|load| load.taken.get_mut(key)) {
+            passengers.push((caller, true));
         }
     }
 

@@ -11,11 +11,22 @@ use super::{Names, Write};
 use crate::key::Key;
 use crate::value::Value;
 
-/// What proves a lease one's own: 128 random bits, so that no two processes choose the same.
+/// Proves whose lease it is: the store, by 64 random bits, and the number of the load in that store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Token(u128);
 
 impl Token {
+    pub(crate) fn new(store: u64, load: u64) -> Self {
+        Self((u128::from(store) << 64) | u128::from(load))
+    }
+
+    /// The number of the load, if it is one of this store.
+    pub(crate) fn load_of(self, store: u64) -> Option<u64> {
+        // The lower half, cut off.
+        ((self.0 >> 64) as u64 == store).then_some(self.0 as u64)
+    }
+
+    #[cfg(test)]
     pub(crate) fn random() -> Self {
         Self(rand::random())
     }
@@ -104,6 +115,34 @@ pub(crate) enum LeaseAnswer {
     Stored(bool),
     /// To `End`.
     Ended,
+}
+
+/// The lease that a read asks for if it finds no value.
+#[derive(Debug)]
+pub(crate) struct LeaseTerms {
+    pub(crate) token: Token,
+    /// What the value of the key will depend on.
+    pub(crate) names: Names,
+    /// In whole milliseconds.
+    pub(crate) ttl: Duration,
+}
+
+impl LeaseTerms {
+    /// The bytes that the queue counts for it.
+    pub(super) fn bytes(&self) -> usize {
+        super::bytes_of(&self.names)
+    }
+}
+
+/// What a read finds that asks for a lease too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lookup {
+    /// The key holds a value. No lease is given.
+    Found(Aged),
+    /// The key holds none, and its lease is the caller's.
+    Leased,
+    /// The key holds none, and another has its lease.
+    Held,
 }
 
 /// How much of a value is needed to tell how old it is: the length of an envelope's head.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::change::KeyChange;
-use super::{Condition, LeaseAction, LockStep, Progress, Reply, Request, Write};
+use super::{Condition, LeaseAction, LeaseTerms, LockStep, Progress, Reply, Request, Write};
 use crate::key::Key;
 use crate::value::Value;
 
@@ -250,6 +250,12 @@ impl Field for Vec<Write> {
 }
 
 impl Field for LeaseAction {
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+}
+
+impl Field for LeaseTerms {
     fn bytes(&self) -> usize {
         self.bytes()
     }

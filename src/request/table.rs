@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::change::{KeyChange, Tells};
 use super::operation::{Asked, Effect, Field, Keyed, Keys, Operation, operations};
 use super::{
-    Aged, Condition, LeaseAction, LeaseAnswer, LockAnswer, LockStep, Page, Progress, RawAnswer, RawCommand,
-    Reply, Request, Write,
+    Aged, Condition, LeaseAction, LeaseAnswer, LeaseTerms, LockAnswer, LockStep, Lookup, Page, Progress,
+    RawAnswer, RawCommand, Reply, Request, Write,
 };
 use crate::key::Key;
 use crate::stats::EngineStats;
@@ -32,6 +32,9 @@ operations! {
 
     /// Reads values, each with the time that is left.
     GetManyAged { keys: Vec<Key> } -> Vec<Option<Aged>>: Question of keys;
+
+    /// Reads a value and the time that is left. Takes the lease of a key that holds none, unless another has it.
+    GetOrLease { key: Key, terms: Box<LeaseTerms> } -> Lookup: Aside of key;
 
     /// Whether a key holds a value. It is no use of the entry, and is not counted.
     Exists { key: Key } -> bool: Question of key;

@@ -1,12 +1,13 @@
 //! Loads: the builders, and what a call does with what it finds.
 //!
 //! `single` and `many` are the builders. `plan` checks a call's options, once, and tells what follows from them. `run` is
-//! the one algorithm, in front of which `future` serves a hit of one key.
+//! the one algorithm. In front of it, `future` serves a hit of one key, and `direct` loads a key that nobody else loads.
 
 // The documentation shows a load of one key before a load of many.
 mod single;
 
 mod asked;
+mod direct;
 mod found;
 mod future;
 mod loader;

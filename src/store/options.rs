@@ -61,12 +61,15 @@ impl<'a> Options<'a> {
 
     /// The names, each once. None if one of them was refused, which [`check`](Self::check) tells.
     pub(super) fn names(self) -> Names {
-        let mut names = self.names.unwrap_or_default();
-        if names.len() > 1 {
-            names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-            names.dedup();
+        each_once(self.names.unwrap_or_default())
+    }
+
+    /// As [`names`](Self::names), from a reference.
+    pub(super) fn to_names(&self) -> Names {
+        match &self.names {
+            Ok(names) if !names.is_empty() => each_once(names.clone()),
+            _ => Names::default(),
         }
-        Names::from(names)
     }
 
     /// The TTL in whole milliseconds, and the names, each once.
@@ -74,4 +77,12 @@ impl<'a> Options<'a> {
         let ttl = self.check()?;
         Ok((self.store, ttl, self.names()))
     }
+}
+
+fn each_once(mut names: Vec<Key>) -> Names {
+    if names.len() > 1 {
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+    }
+    Names::from(names)
 }

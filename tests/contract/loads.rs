@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use cachestore::{Error, LoadError, Loaded, Origin, Store, Ttl};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
@@ -113,6 +114,85 @@ pub(crate) async fn many_callers_share_one_load(store: Store) {
         led += u32::from(origin == Origin::Loaded);
     }
     assert_eq!((led, source.reads()), (1, 1));
+}
+
+pub(crate) async fn a_thousand_callers_of_a_cold_key_call_one_loader(store: Store) {
+    for round in 0..5 {
+        let source = Source::open();
+        let key = format!("k{round}");
+        let calls = (0..1000).map(|_| {
+            let (store, key, load) = (store.clone(), key.clone(), source.gives(round));
+            tokio::spawn(async move { store.get_or_load(key, load).outcome().await })
+        });
+        let mut led = 0;
+        for call in calls.collect::<Vec<_>>() {
+            let (value, origin) = seen(call.await.unwrap());
+            assert_eq!(value, round);
+            led += u32::from(origin == Origin::Loaded);
+        }
+        assert_eq!((led, source.reads()), (1, 1), "round {round}");
+    }
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.hits + stats.misses, stats.loads), (5000, 5));
+}
+
+/// Polls a call once, so that its first request is in the queue, and waits until the engine has answered it.
+async fn send_first_request<F: Future + Unpin>(store: &Store, call: &mut F) {
+    assert!(call.now_or_never().is_none());
+    store.get("behind it").await.unwrap();
+    store.ping().await.unwrap();
+}
+
+/// A call that is not polled holds up nobody, whatever the engine has granted it.
+pub(crate) async fn a_call_that_is_not_polled_holds_up_no_other(store: Store) {
+    let source = Source::open();
+    let mut idle = store.get_or_load("k", source.gives(1)).outcome().boxed();
+    send_first_request(&store, &mut idle).await;
+    let other = store.get_or_load("k", source.gives(2)).outcome();
+    let other = tokio::time::timeout(secs(5), other).await.unwrap();
+    assert_eq!(seen(other), (2, Origin::Loaded));
+    let (value, origin) = seen(idle.await);
+    assert_eq!(value, 2);
+    assert!(matches!(origin, Origin::Joined | Origin::Fresh), "{origin:?}");
+    assert_eq!(source.reads(), 1);
+}
+
+/// What was granted to a call that has gone is free for the next one.
+pub(crate) async fn a_call_that_has_gone_leaves_no_lease_behind(store: Store) {
+    let source = Source::open();
+    let mut gone = store.get_or_load("k", source.gives(1)).outcome().boxed();
+    send_first_request(&store, &mut gone).await;
+    drop(gone);
+    let next = store.get_or_load("k", source.gives(2)).outcome();
+    let next = tokio::time::timeout(secs(5), next).await.unwrap();
+    assert_eq!(seen(next), (2, Origin::Loaded));
+    assert_eq!(source.reads(), 1);
+}
+
+/// Who comes while a load runs that its caller began alone is given its value.
+pub(crate) async fn who_joins_a_load_shares_its_value(store: Store) {
+    let source = Source::closed();
+    let first = tokio::spawn({
+        let (store, load) = (store.clone(), source.gives(7));
+        async move { store.get_or_load("k", load).outcome().await }
+    });
+    source.read(1).await;
+    let later: Vec<_> = (0..20)
+        .map(|_| store.get_or_load("k", source.gives(8)).outcome().boxed())
+        .collect();
+    let let_go = async {
+        // All have found nothing by then.
+        while store.stats().await.unwrap().misses < 21 {
+            tokio::time::sleep(ms(1)).await;
+        }
+        source.let_go();
+    };
+    let (later, ()) = tokio::join!(join_all(later), let_go);
+    assert_eq!(seen(first.await.unwrap()), (7, Origin::Loaded));
+    for outcome in later {
+        assert_eq!(seen(outcome), (7, Origin::Joined));
+    }
+    assert_eq!(source.reads(), 1);
 }
 
 pub(crate) async fn a_loaded_value_has_its_ttl_and_windows(store: Store) {

@@ -182,6 +182,10 @@ macro_rules! everywhere {
                 a_wait_in_vain_holds_up_nobody;
             loads: a_value_is_loaded_once_and_then_read,
                 many_callers_share_one_load,
+                a_thousand_callers_of_a_cold_key_call_one_loader,
+                a_call_that_is_not_polled_holds_up_no_other,
+                a_call_that_has_gone_leaves_no_lease_behind,
+                who_joins_a_load_shares_its_value,
                 a_loaded_value_has_its_ttl_and_windows,
                 a_stale_value_is_served_while_a_new_one_is_loaded,
                 a_failure_is_told_and_not_kept,

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::request::{
     Aged, Condition, Delete, DeleteIf, DeleteMany, Exists, Expire, Get, GetAged, GetAndTouch, GetMany,
-    GetManyAged, GetTtl, Incr, Lease, LeaseAnswer, Lock, LockAnswer, Names, Operation, Page, Ping, Raw,
-    RawAnswer, Scan, Set, SetIf, SetMany, Swap, Take, Write,
+    GetManyAged, GetOrLease, GetTtl, Incr, Lease, LeaseAnswer, Lock, LockAnswer, Lookup, Names, Operation,
+    Page, Ping, Raw, RawAnswer, Scan, Set, SetIf, SetMany, Swap, Take, Write,
 };
 use crate::ttl::Ttl;
 use crate::value::Value;
@@ -58,6 +58,12 @@ impl Serve for GetManyAged {
     fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<Vec<Option<Aged>>> {
         let get = |key| table.get_aged(key, turn.now);
         Ok(self.keys.iter().map(get).collect())
+    }
+}
+
+impl Serve for GetOrLease {
+    fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<Lookup> {
+        Ok(table.get_or_lease(&self.key, &self.terms, turn.now))
     }
 }
 

@@ -4,6 +4,7 @@ mod engine;
 mod eviction;
 mod interleaving;
 mod leases;
+mod lookups;
 mod model;
 mod table;
 mod tombstones;

@@ -14,10 +14,12 @@ use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
 use super::script::{Script, random};
 use super::tally::Tally;
-use super::wire::{ARGUMENT, millis, refuse_errors, remaining, unexpected};
+use super::wire::{ARGUMENT, count_read, millis, refuse_errors, remaining, unexpected};
 use super::writes::scripted_set;
 use crate::key::Key;
-use crate::request::{Aged, Asked, KeyChange, Lease, LeaseAction, LeaseAnswer, PREFIX};
+use crate::request::{
+    Aged, Asked, GetOrLease, KeyChange, Lease, LeaseAction, LeaseAnswer, Lookup, Names, PREFIX, Token,
+};
 use crate::value::Value;
 
 impl Exchange for Lease {
@@ -36,14 +38,7 @@ impl Exchange for Lease {
                 token,
                 names,
                 ttl,
-            } => to.call(Script::LeaseTake, 1, |command, layout| {
-                command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
-                command.arg(random());
-                command.arg(token.to_string()).arg(millis(*ttl)).arg(PREFIX);
-                for name in names.iter() {
-                    command.arg(name.as_str());
-                }
-            }),
+            } => take(Script::LeaseTake, key, *token, *ttl, names, to),
             LeaseAction::End {
                 key,
                 token,
@@ -67,6 +62,63 @@ impl Exchange for Lease {
             tally.tell_of(asked.operation.step.key().as_str(), KeyChange::Written);
         }
         asked.answer(answer, tally)
+    }
+}
+
+/// A script on a value and its lease: it answers the value, or takes the lease.
+impl Exchange for GetOrLease {
+    fn way(&self) -> Way {
+        Way::Script
+    }
+
+    fn encode(&self, to: &mut Commands) {
+        let terms = &self.terms;
+        take(
+            Script::GetOrLease,
+            &self.key,
+            terms.token,
+            terms.ttl,
+            &terms.names,
+            to,
+        );
+    }
+
+    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
+        let got = refuse_errors(replies.take()).and_then(|got| lookup(got).ok_or_else(unexpected));
+        let found = match &got {
+            Ok(Lookup::Found(aged)) => Ok(Some(aged)),
+            Ok(Lookup::Leased | Lookup::Held) => Ok(None),
+            Err(error) => Err(error.clone()),
+        };
+        // An error counts as neither.
+        let _ = count_read(found, tally);
+        asked.answer(got, tally)
+    }
+}
+
+/// Adds the call of a script that takes a lease.
+fn take(script: Script, key: &Key, token: Token, ttl: Duration, names: &Names, to: &mut Commands) {
+    to.call(script, 1, |command, layout| {
+        command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+        command.arg(random());
+        command.arg(token.to_string()).arg(millis(ttl)).arg(PREFIX);
+        for name in names.iter() {
+            command.arg(name.as_str());
+        }
+    });
+}
+
+/// What `get_or_lease.lua` answers; `None` if that is none of its answers.
+fn lookup(got: Wire) -> Option<Lookup> {
+    let Wire::Array(parts) = got else { return None };
+    match <[Wire; 3]>::try_from(parts).ok()? {
+        [Wire::Int(2), Wire::Int(left), Wire::BulkString(value)] => Some(Lookup::Found(Aged {
+            value: Value::from(value),
+            remaining: remaining(left),
+        })),
+        [Wire::Int(1), Wire::Int(_), Wire::Nil] => Some(Lookup::Leased),
+        [Wire::Int(0), Wire::BulkString(_), Wire::Int(_)] => Some(Lookup::Held),
+        _ => None,
     }
 }
 

@@ -28,11 +28,12 @@ pub(super) enum Script {
     LockForce,
     LockInfo,
     LeaseTake,
+    GetOrLease,
     LeaseEnd,
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 20] = [
+    pub(super) const ALL: [Script; 21] = [
         Script::Write,
         Script::WriteMany,
         Script::Expire,
@@ -52,6 +53,7 @@ impl Script {
         Script::LockForce,
         Script::LockInfo,
         Script::LeaseTake,
+        Script::GetOrLease,
         Script::LeaseEnd,
     ];
 
@@ -131,6 +133,13 @@ impl Script {
             Script::LockForce => include_str!("scripts/lock_force.lua"),
             Script::LockInfo => include_str!("scripts/lock_info.lua"),
             Script::LeaseTake => concat!(
+                include_str!("scripts/depend.lua"),
+                include_str!("scripts/tidy.lua"),
+                include_str!("scripts/lease.lua"),
+                include_str!("scripts/lease_take.lua")
+            ),
+            Script::GetOrLease => concat!(
+                include_str!("scripts/get_or_lease.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/lease.lua"),

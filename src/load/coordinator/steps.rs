@@ -1,5 +1,6 @@
 //! What the coordinator does with what it is asked and answered, and what follows from its flights.
 
+use super::super::direct::{DirectLoad, Met};
 use super::*;
 
 impl Coordinator {
@@ -10,10 +11,12 @@ impl Coordinator {
             callers,
             work,
         } = command;
-        let waiting = self.callers.len() + callers.len();
+        let direct = self.ends.direct.running();
+        let waiting = self.callers.len() + self.ends.direct.waiting() + callers.len();
         // Who joins is no load more, nor is who waits for another process.
-        let is_new = wanted.iter().any(|wanted| !self.flights.knows(&wanted.key));
-        let full = is_new && self.flights.under_way() >= self.bounds.loads;
+        let is_known = |key| self.flights.knows(key) || self.ends.direct.knows(key);
+        let full = self.flights.under_way() + direct >= self.bounds.loads
+            && !wanted.iter().all(|wanted| is_known(&wanted.key));
         if full || waiting > self.bounds.callers {
             let busy = Error::Unavailable(Cause::new(TooMany));
             for caller in callers {
@@ -31,8 +34,6 @@ impl Coordinator {
         } = work;
         let ids = wanted.iter().filter_map(|wanted| wanted.caller);
         self.callers.extend(ids.zip(callers));
-        let token = Token::random();
-        self.tokens.insert(token, load);
         let terms = Terms {
             names: names.to_vec(),
             retry_after,
@@ -40,7 +41,6 @@ impl Coordinator {
         self.loads.insert(
             load,
             Load {
-                token,
                 names,
                 timeout,
                 loader: Some(loader),
@@ -52,14 +52,97 @@ impl Coordinator {
         self.change(|flights, now, effects| flights.begin(load, terms, wanted, now, effects));
     }
 
-    pub(super) fn lease_answered(&mut self, key: &Key, answer: Result<LeaseAnswer>) {
+    /// Takes note of a notice.
+    pub(super) fn hear(&mut self, notice: Notice) {
+        match notice {
+            Notice::Left {
+                key,
+                caller,
+                load_goes_on,
+            } => {
+                self.callers.remove(&caller);
+                self.change(|flights, _, effects| {
+                    if load_goes_on {
+                        flights.overdue(&key, caller);
+                    } else {
+                        flights.left(&key, caller, effects);
+                    }
+                });
+            }
+            Notice::Abandoned { load, key, names } => self.end_lease(load, key, names, Given::No),
+            Notice::Succeeded(key) => self.change(|flights, _, effects| flights.succeeded(&key, effects)),
+            Notice::Landed(landed) => self.landed(*landed),
+        }
+    }
+
+    /// Goes on with a direct load that has ended as with one of its own.
+    fn landed(&mut self, landed: Landed) {
+        let Landed {
+            load, key, caller, ..
+        } = landed;
+        let dead = self.ends.direct.remove(load, &key);
+        self.adopt(load, &key, landed.names, landed.retry_after, dead);
+        // A load and a caller never have the same number.
+        self.callers.insert(load, caller);
+        self.flights.embark(load, &key, load);
+        match (landed.made, landed.fate) {
+            (Ok(made), Some(fate)) => {
+                if let Some(load) = self.loads.get_mut(&load) {
+                    load.made.insert(key.clone(), made);
+                }
+                self.change(|flights, now, effects| {
+                    flights.succeeded(&key, effects);
+                    flights.stored(load, &key, fate, now, effects);
+                });
+            }
+            (made, _) => self.loaded(load, made.map(|made| vec![(key, made)])),
+        }
+    }
+
+    /// Makes a direct load known to the flights, so that callers can wait for it.
+    fn adopt(&mut self, load: LoadId, key: &Key, names: Names, retry_after: Duration, dead: bool) {
+        if self.loads.contains_key(&load) {
+            return;
+        }
+        let terms = Terms {
+            names: names.to_vec(),
+            retry_after,
+        };
+        self.flights.adopt(load, key, terms, dead);
+        let (unused, _) = oneshot::channel();
+        self.loads.insert(
+            load,
+            Load {
+                names,
+                timeout: Duration::ZERO,
+                loader: None,
+                unused,
+                made: Map::default(),
+                failure: None,
+            },
+        );
+    }
+
+    pub(super) fn lease_answered(&mut self, asking: LoadId, key: &Key, answer: Result<LeaseAnswer>) {
         let answer = match answer {
             Ok(LeaseAnswer::Taken { present }) => {
                 let needed = calls_for_load(self.flights.seen(key), present.as_ref());
                 flight::Answer::Taken { needed }
             }
-            Ok(LeaseAnswer::Held { token, remaining }) => match self.tokens.get(&token) {
-                Some(load) => flight::Answer::HeldHere(*load),
+            Ok(LeaseAnswer::Held { token, remaining }) => match self.ends.direct.load_of(token) {
+                Some(load) if self.loads.contains_key(&load) => flight::Answer::HeldHere(load),
+                Some(load) => match self.ends.direct.meet(load, key) {
+                    Met::Running { load: direct, dead } => {
+                        self.adopt(load, key, direct.names, direct.retry_after, dead);
+                        flight::Answer::HeldHere(load)
+                    }
+                    Met::Revoked(DirectLoad { names, .. }) => {
+                        self.end_lease(load, key.clone(), names, Given::No);
+                        return self.take(asking, key.clone());
+                    }
+                    // The flights do not know it any more either.
+                    Met::Ended => flight::Answer::HeldHere(load),
+                },
                 None => flight::Answer::HeldAbroad(remaining),
             },
             Ok(LeaseAnswer::Stored(_) | LeaseAnswer::Ended) => {
@@ -132,6 +215,8 @@ impl Coordinator {
         for effect in effects {
             self.carry_out(effect);
         }
+        let led = self.flights.under_way();
+        self.ends.direct.publish(led, self.callers.len());
     }
 
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -144,18 +229,23 @@ impl Coordinator {
                 let Some(load) = self.loads.remove(&load) else {
                     return;
                 };
-                self.tokens.remove(&load.token);
                 if let Some(loader) = load.loader {
                     hand(load.unused, loader);
                 }
             }
             Effect::Tell(caller, told) => self.tell(caller, told),
             Effect::Failing(load, key, is_first) => {
+                self.ends.direct.note_failure(&key);
                 let failure = self.loads.get(&load).and_then(|load| load.failure.as_ref());
                 match failure {
                     Some(failure) if is_first => tracing::warn!(?key, %failure, "a load failed"),
                     Some(failure) => tracing::debug!(?key, %failure, "a load failed again"),
                     None => {}
+                }
+            }
+            Effect::Disown(key) => {
+                for direct in self.ends.direct.disown(&key) {
+                    self.end_lease(direct.load, direct.key, direct.names, Given::Yes);
                 }
             }
             Effect::Recovered(key) => tracing::warn!(?key, "loads succeed again"),
@@ -172,15 +262,15 @@ impl Coordinator {
         }
     }
 
-    fn take(&mut self, load: LoadId, key: Key) {
-        let Some(load) = self.loads.get(&load) else { return };
+    fn take(&mut self, id: LoadId, key: Key) {
+        let Some(load) = self.loads.get(&id) else { return };
         let action = LeaseAction::Take {
             key: key.clone(),
-            token: load.token,
+            token: self.ends.direct.token(id),
             names: load.names.clone(),
             ttl: load.timeout,
         };
-        self.ask(Asked::Take(key), action);
+        self.ask(Asked::Take(id, key), action);
     }
 
     /// Runs a loader in a task of its own, so that whatever becomes of it nobody else notices.
@@ -208,16 +298,20 @@ impl Coordinator {
             ttl: made.ttl,
             depends_on: load.names.clone(),
         };
-        let token = load.token;
+        let token = self.ends.direct.token(id);
         self.ask(Asked::Store(id, key), LeaseAction::Fulfil { token, write });
     }
 
-    pub(super) fn end(&mut self, load: LoadId, key: Key, given: Given) {
-        let Some(load) = self.loads.get(&load) else { return };
+    pub(super) fn end(&mut self, id: LoadId, key: Key, given: Given) {
+        let Some(load) = self.loads.get(&id) else { return };
+        self.end_lease(id, key, load.names.clone(), given);
+    }
+
+    pub(super) fn end_lease(&mut self, load: LoadId, key: Key, names: Names, given: Given) {
         let action = LeaseAction::End {
             key,
-            token: load.token,
-            names: load.names.clone(),
+            token: self.ends.direct.token(load),
+            names,
             given: given == Given::Yes,
         };
         self.ask(Asked::End, action);

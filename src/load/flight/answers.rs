@@ -232,7 +232,7 @@ impl Flights {
     }
 
     /// The source of a key has given something.
-    fn succeeded(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+    pub(crate) fn succeeded(&mut self, key: &Key, effects: &mut Vec<Effect>) {
         if self.failures.remove(key) {
             effects.push(Effect::Recovered(key.clone()));
         }
@@ -274,6 +274,7 @@ impl Flights {
         {
             line.flying = None;
             line.overdue = false;
+            line.mark = None;
         }
         self.settle(load, effects);
         self.tidy(key, effects);
@@ -282,6 +283,7 @@ impl Flights {
     /// A value of `key` was given out, and nobody knows whether it was stored: an invalidation of what it
     /// was made from may not reach what is being made from it.
     fn disown(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Disown(key.clone()));
         for (id, load) in &mut self.loads {
             if load.started && !load.dead && load.names.contains(key) {
                 load.dead = true;

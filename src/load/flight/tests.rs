@@ -178,6 +178,7 @@ fn what_was_made_from_a_value_that_may_not_have_been_stored_is_not_stored() {
     let mut effects = Vec::new();
     for (load, at, names) in [(1, 0, vec![key(1)]), (2, 1, vec![])] {
         let wanted = Wanted {
+            mark: None,
             key: key(at),
             caller: Some(load),
             seen: Seen::Nothing,

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 
 use super::super::entry::Entry;
 use crate::codec::Codec;
-use crate::load::{Loaded, Origin, Seen, Serving, Verdict};
+use crate::key::Key;
+use crate::load::{Handle, Loaded, Origin, Seen, Serving, Verdict};
 
 /// What a key holds, for a call that loads it if need be.
 pub(super) struct Found<T> {
@@ -29,6 +30,21 @@ impl<T: DeserializeOwned> Found<T> {
 }
 
 impl<T> Found<T> {
+    /// What the call answers at once: a fresh value, or one whose refresh the coordinator has been told of.
+    pub(super) fn served(self, loads: &Handle, key: &Key) -> Result<Loaded<T>, Self> {
+        match self.value {
+            Some((value, Verdict::Fresh, times)) => Ok(times.of(value, Origin::Fresh)),
+            Some((value, Verdict::FreshButDue, times)) if loads.is_refreshing(key) => {
+                Ok(times.of(value, Origin::Fresh))
+            }
+            Some((value, Verdict::Stale, times)) if loads.is_refreshing(key) => {
+                loads.counters().served_stale();
+                Ok(times.of(value, Origin::Stale))
+            }
+            value => Err(Self { value, ..self }),
+        }
+    }
+
     /// Whether the key holds something that does not answer the call.
     pub(super) fn is_useless(&self) -> bool {
         let serves = matches!(

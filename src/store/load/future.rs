@@ -8,15 +8,16 @@ use tokio::task::coop::poll_proceed;
 
 use super::super::entry::Entry;
 use super::super::{One, Store};
+use super::direct::Outcome;
 use super::found::Found;
 use super::loader::{Loader, Model};
 use super::plan::Checked;
-use super::run::{Order, Values};
+use super::run::{Order, Values, told};
 use crate::actor::queue::{Answer, Call};
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::load::{LoadError, Loaded, Origin, Verdict};
-use crate::request::{self, Aged};
+use crate::load::{Claim, LoadError, Loaded};
+use crate::request::{self, Aged, Lookup};
 use crate::value::Value;
 
 /// The future of a [`Load`](crate::Load).
@@ -57,6 +58,7 @@ pub(super) struct LoadedFuture<'a, T, E, F> {
 enum State<'a, T, E> {
     New,
     Reading(Checked, Reading<'a>),
+    Direct(Outcome<T>),
     Slow(Slow<'a, T, E>),
 }
 
@@ -69,6 +71,19 @@ enum Reading<'a> {
     /// The engine's answer is on its way.
     Plain(Answer<'a, Option<Value>>),
     Aged(Answer<'a, Option<Aged>>),
+    /// The answer may be the lease of the key.
+    OrLease(Answer<'a, Lookup>, Option<Claim<'a>>),
+}
+
+/// What was read.
+enum Read<'a> {
+    Entry(Entry),
+    /// The key holds nothing, and its lease is this call's.
+    Leased(Claim<'a>),
+    /// The age of the value decides: the key is read again with it.
+    WithoutAge,
+    /// The answer was lost.
+    Lost,
 }
 
 impl<'a> Reading<'a> {
@@ -83,7 +98,20 @@ impl<'a> Reading<'a> {
     }
 
     /// Sends the request that reads the key. `None` if that has to wait for room, or needs a timer.
-    fn begin(call: &mut Call<'a>, key: Key, aged: bool) -> Option<Self> {
+    fn begin<T: Model, F>(
+        order: &Order<'a, T, F>,
+        call: &mut Call<'a>,
+        key: &Key,
+        aged: bool,
+    ) -> Option<Self> {
+        if let Some((claim, operation)) = order.claim(key) {
+            let Some(answer) = call.try_begin(operation) else {
+                claim.withdraw();
+                return None;
+            };
+            return Some(Reading::OrLease(answer, Some(claim)));
+        }
+        let key = key.clone();
         if aged {
             let answer = call.try_begin(request::GetAged { key });
             answer.map(Reading::Aged)
@@ -93,13 +121,36 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// What the key holds. `None` if it must be read again, with its age.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Entry>>> {
-        match self {
-            Reading::Near(entry) => Poll::Ready(Ok(entry.take())),
-            Reading::Plain(answer) => answer.poll(cx).map_ok(Entry::from_value),
-            Reading::Aged(answer) => answer.poll(cx).map_ok(|aged| Some(Entry::from_aged(aged))),
-        }
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read<'a>>> {
+        let entry = match self {
+            Reading::Near(entry) => entry.take(),
+            Reading::Plain(answer) => ready!(answer.poll(cx)).map(Entry::from_value)?,
+            Reading::Aged(answer) => Some(ready!(answer.poll(cx)).map(Entry::from_aged)?),
+            Reading::OrLease(answer, claim) => {
+                let answer = ready!(answer.poll(cx));
+                return Poll::Ready(Self::looked_up(answer, claim.take()));
+            }
+        };
+        Poll::Ready(Ok(entry.map_or(Read::WithoutAge, Read::Entry)))
+    }
+
+    fn looked_up(answer: Result<Lookup>, claim: Option<Claim<'a>>) -> Result<Read<'a>> {
+        let aged = match (answer, claim) {
+            (Ok(Lookup::Leased), Some(claim)) => return Ok(Read::Leased(claim)),
+            // A read is made again. The drop of the claim ends the lease that it may have been given.
+            (Err(Error::OutcomeUnknown(_)), _) => return Ok(Read::Lost),
+            (Err(error), _) => return Err(error),
+            (Ok(lookup), claim) => {
+                if let Some(claim) = claim {
+                    claim.withdraw();
+                }
+                match lookup {
+                    Lookup::Found(aged) => Some(aged),
+                    Lookup::Leased | Lookup::Held => None,
+                }
+            }
+        };
+        Ok(Read::Entry(Entry::from_aged(aged)))
     }
 }
 
@@ -136,13 +187,16 @@ where
                     let one = values?.pop().map(|(_, loaded)| loaded);
                     return Poll::Ready(one.ok_or(LoadError::Store(Error::Closed)));
                 }
+                State::Direct(outcome) => {
+                    return outcome.poll(cx).map_err(told);
+                }
                 State::New => {
                     let Some(order) = &this.order else { return ended() };
                     let checked = order.options.check()?;
                     let key = this.key.clone()?;
                     let aged = this.aged || order.options.serving().needs_age();
                     let near = ready!(Reading::look_near(order.options.store(), &key, cx));
-                    if let Some(reading) = near.or_else(|| Reading::begin(&mut this.call, key.clone(), aged))
+                    if let Some(reading) = near.or_else(|| Reading::begin(order, &mut this.call, &key, aged))
                     {
                         this.state = State::Reading(checked, reading);
                         continue;
@@ -153,27 +207,53 @@ where
                     Box::pin(order.read(checked, this.call.clone(), vec![key], this.aged))
                 }
                 State::Reading(checked, reading) => {
-                    let (checked, entry) = (*checked, ready!(reading.poll(cx))?);
+                    let is_near = matches!(reading, Reading::Near(_));
+                    let (checked, read) = (*checked, ready!(reading.poll(cx))?);
                     let Some(order) = &this.order else { return ended() };
                     let (store, serving) = (order.options.store(), order.options.serving());
+                    let entry = match read {
+                        Read::Entry(entry) => {
+                            if !is_near {
+                                store.inner.loads.note_read(!entry.is_absent());
+                            }
+                            Some(entry)
+                        }
+                        Read::Leased(claim) => {
+                            store.inner.loads.note_read(false);
+                            let Some(order) = this.order.take() else {
+                                return ended();
+                            };
+                            match order.load_under(claim, checked) {
+                                Ok(outcome) => {
+                                    this.state = State::Direct(outcome);
+                                    continue;
+                                }
+                                Err(order) => this.order = Some(*order),
+                            }
+                            Some(Entry::Absent)
+                        }
+                        Read::WithoutAge => {
+                            store.inner.reads.look_again(1);
+                            None
+                        }
+                        Read::Lost => None,
+                    };
                     let found = entry.map(|entry| Found::judge(&entry, &serving, store.codec()));
-                    if let Some(Found {
-                        value: Some((value, Verdict::Fresh, times)),
-                        ..
-                    }) = found
-                    {
-                        this.order = None;
-                        return Poll::Ready(Ok(times.of(value, Origin::Fresh)));
-                    }
+                    let Ok(key) = &this.key else { return ended() };
+                    let found = match found.map(|found| found.served(&store.inner.loads, key)) {
+                        Some(Ok(loaded)) => {
+                            this.order = None;
+                            return Poll::Ready(Ok(loaded));
+                        }
+                        Some(Err(found)) => Some(found),
+                        None => None,
+                    };
                     let (Some(order), Ok(key)) = (this.order.take(), this.key.clone()) else {
                         return ended();
                     };
                     match found {
                         Some(found) => Box::pin(order.go_on(checked, key, found)),
-                        None => {
-                            store.inner.reads.look_again(1);
-                            Box::pin(order.read(checked, this.call.clone(), vec![key], true))
-                        }
+                        None => Box::pin(order.read(checked, this.call.clone(), vec![key], true)),
                     }
                 }
             };

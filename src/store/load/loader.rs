@@ -11,6 +11,7 @@ use tracing::Instrument;
 use self::sealed::Values as _;
 use super::super::{Many, One};
 use super::asked::CallerNames;
+use super::options::Describe;
 use super::plan::Plan;
 use crate::actor::contained;
 use crate::key::Key;
@@ -116,8 +117,7 @@ pub(super) fn erased<M, T: Model, L: Loader<M, Value = T>>(
         let load = async move {
             let asked = keys.iter().map(|key| names.of(key).to_owned()).collect();
             let began = Instant::now();
-            let loaded = loader.load(asked).await;
-            let mut values = loaded.map_err(|error| Failure::Loader(SharedError::new(error, describe)))?;
+            let mut values = values_by(loader, asked, describe).await?;
             let cost = began.elapsed();
             let mut all = Vec::with_capacity(keys.len());
             let mut own = Map::with_capacity_and_hasher(keys.len(), Default::default());
@@ -135,4 +135,23 @@ pub(super) fn erased<M, T: Model, L: Loader<M, Value = T>>(
         load.instrument(span)
     });
     (loader, own)
+}
+
+/// The value that a loader of one key gives. It needs no name for it.
+pub(super) async fn loaded_by<T: Model, L: Loader<One, Value = T>>(
+    loader: L,
+    describe: Describe,
+) -> Result<T, Failure> {
+    let mut values = values_by(loader, Vec::new(), describe).await?;
+    // There always is one.
+    values.take("").ok_or(Failure::Panicked)
+}
+
+async fn values_by<M, T: Model, L: Loader<M, Value = T>>(
+    loader: L,
+    names: Vec<String>,
+    describe: Describe,
+) -> Result<L::Values, Failure> {
+    let loaded = loader.load(names).await;
+    loaded.map_err(|error| Failure::Loader(SharedError::new(error, describe)))
 }

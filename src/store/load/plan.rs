@@ -150,7 +150,7 @@ impl<T> Plan<'_, T> {
     }
 
     pub(super) fn stale(&self, value: T, times: Times) -> Loaded<T> {
-        self.store.inner.loads.counters.served_stale();
+        self.store.inner.loads.counters().served_stale();
         times.of(value, Origin::Stale)
     }
 }

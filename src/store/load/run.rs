@@ -187,15 +187,15 @@ impl<T> Findings<T> {
         let candidate = match found.value {
             Some((value, verdict @ (Verdict::Fresh | Verdict::FreshButDue), times)) => {
                 if origin == Origin::Joined {
-                    plan.store.inner.loads.counters.joined();
+                    plan.store.inner.loads.counters().joined();
                 }
                 if verdict == Verdict::FreshButDue {
-                    self.due.push((key.clone(), seen));
+                    self.add_due(plan, &key, seen);
                 }
                 return self.values.push((key, times.of(value, origin)));
             }
             Some((value, Verdict::Stale, times)) => {
-                self.due.push((key.clone(), seen));
+                self.add_due(plan, &key, seen);
                 return self.values.push((key, plan.stale(value, times)));
             }
             Some((value, Verdict::Candidate, times)) => Some((value, times)),
@@ -207,6 +207,13 @@ impl<T> Findings<T> {
             candidate,
             lost,
         });
+    }
+
+    /// Adds a key that is to be loaded anew, unless the coordinator has been told of it.
+    fn add_due(&mut self, plan: &Plan<'_, T>, key: &Key, seen: Seen) {
+        if !plan.store.inner.loads.is_refreshing(key) {
+            self.due.push((key.clone(), seen));
+        }
     }
 
     /// Waits for loads. Returns the keys that are to be looked at again.
@@ -324,14 +331,14 @@ impl<T> OwnValues<T> {
 }
 
 /// A value that is not stored is fresh for no other call.
-fn times_of(made: &Made, fate: Fate) -> Times {
+pub(super) fn times_of(made: &Made, fate: Fate) -> Times {
     Times::new(match fate {
         Fate::Stored => made.fresh,
         Fate::Superseded | Fate::NotStored => Some(Duration::ZERO),
     })
 }
 
-fn origin_of(fate: Fate, own: bool) -> Origin {
+pub(super) fn origin_of(fate: Fate, own: bool) -> Origin {
     match fate {
         Fate::Superseded => Origin::Superseded,
         Fate::Stored | Fate::NotStored if own => Origin::Loaded,
@@ -340,7 +347,7 @@ fn origin_of(fate: Fate, own: bool) -> Origin {
 }
 
 /// A failure as its caller is told it.
-fn told<E: Send + Sync + 'static>(failure: Failure) -> LoadError<E> {
+pub(super) fn told<E: Send + Sync + 'static>(failure: Failure) -> LoadError<E> {
     match failure {
         Failure::Loader(error) => match error.downcast() {
             Some(error) => LoadError::Loader(error),

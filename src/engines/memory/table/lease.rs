@@ -7,7 +7,7 @@ use super::super::expiry::Moment;
 use super::Table;
 use super::gate::Change;
 use crate::key::Key;
-use crate::request::{Aged, LeaseAction, LeaseAnswer, Token, Write};
+use crate::request::{Aged, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Token, Write};
 use crate::ttl::whole_millis;
 
 impl Table {
@@ -19,6 +19,17 @@ impl Table {
         let remaining = self.remaining(slot?, now);
         self.publish_read(slot);
         Some(Aged { value, remaining })
+    }
+
+    /// As [`get_aged`](Self::get_aged). Takes the lease of a key that holds no value, unless another has it.
+    pub(crate) fn get_or_lease(&mut self, key: &Key, terms: &LeaseTerms, now: Moment) -> Lookup {
+        if let Some(aged) = self.get_aged(key, now) {
+            return Lookup::Found(aged);
+        }
+        match self.take_lease(key, terms.token, &terms.names, terms.ttl, now) {
+            LeaseAnswer::Held { .. } => Lookup::Held,
+            _ => Lookup::Leased,
+        }
     }
 
     /// Carries out one step on a lease. While a name of it is being cleared nothing is stored under it: that may

@@ -3,7 +3,8 @@
 use super::loader::{self, LONG, Loader, RedisServer, kept, store};
 use super::*;
 use crate::request::{
-    Aged, CorrelatedReply, GetAged, GetManyAged, Lease, LeaseAction, LeaseAnswer, Names, Token,
+    Aged, CorrelatedReply, GetAged, GetManyAged, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms,
+    Lookup, Names, Token,
 };
 
 fn lease(action: LeaseAction) -> (Job, impl FnMut() -> Option<Result<LeaseAnswer>>) {
@@ -58,6 +59,48 @@ fn steps_are_scripts() {
         format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1 x y"),
     ];
     assert_eq!(lines(&batch(jobs.into())), wanted);
+}
+
+#[test]
+fn a_read_that_asks_for_a_lease_is_a_script_and_one_hit_or_one_miss() {
+    let token = Token::random();
+    let look = || GetOrLease {
+        key: key("k"),
+        terms: Box::new(LeaseTerms {
+            token,
+            names: names(&["x"]),
+            ttl: Duration::from_secs(30),
+        }),
+    };
+    let told = |got: Wire| {
+        let (reply, mut answer) = Reply::new();
+        let (stats, _) = settle(batch(vec![job_of(look(), reply)]).parts, vec![got]);
+        (answer.try_recv().unwrap(), (stats.hits, stats.misses))
+    };
+    let (reply, _) = Reply::new();
+    let wanted = format!("EVALSHA 1 k cachestore:depend:{{ }} # {token} 30000 34 x");
+    assert_eq!(lines(&batch(vec![job_of(look(), reply)])), [wanted]);
+    let found = |value: &str, remaining| {
+        let value = Value::from(value);
+        Lookup::Found(Aged { value, remaining })
+    };
+    let array = |parts: [Wire; 3]| Wire::Array(parts.into());
+    let (got, counts) = told(array([Wire::Int(2), Wire::Int(70), bulk("v")]));
+    assert_eq!(
+        (got.unwrap(), counts),
+        (found("v", Some(Duration::from_millis(70))), (1, 0))
+    );
+    let (got, counts) = told(array([Wire::Int(2), Wire::Int(-1), bulk("")]));
+    assert_eq!((got.unwrap(), counts), (found("", None), (1, 0)));
+    let (got, counts) = told(array([Wire::Int(1), Wire::Int(-2), Wire::Nil]));
+    assert_eq!((got.unwrap(), counts), (Lookup::Leased, (0, 1)));
+    let (got, counts) = told(array([Wire::Int(0), bulk(&token.to_string()), Wire::Int(9)]));
+    assert_eq!((got.unwrap(), counts), (Lookup::Held, (0, 1)));
+    for wrong in [Wire::Nil, array([Wire::Int(1), Wire::Int(70), bulk("v")])] {
+        let (got, counts) = told(wrong);
+        assert!(matches!(got, Err(Error::Rejected(_))), "{got:?}");
+        assert_eq!(counts, (0, 0));
+    }
 }
 
 #[test]

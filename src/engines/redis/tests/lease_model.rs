@@ -7,12 +7,14 @@ use proptest::test_runner::TestRunner;
 
 use super::loader::{LONG, Loader, RedisServer, Taken, kept, store};
 use crate::engines::redis::script::chosen;
-use crate::request::{LeaseAnswer, Token};
+use crate::request::{LeaseAnswer, Lookup, Token};
 use crate::store::Store;
 
 #[derive(Debug, Clone)]
 enum Step {
     Take(usize, Vec<usize>),
+    /// A read that takes the lease if it finds nothing.
+    Look(usize, Vec<usize>),
     /// The lease that was taken so many takes ago.
     Fulfil(usize),
     /// Whether something was given out.
@@ -26,6 +28,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (name.clone(), proptest::collection::hash_set(name.clone(), 0..3))
             .prop_map(|(key, names)| Step::Take(key, names.into_iter().collect())),
+        3 => (name.clone(), proptest::collection::hash_set(name.clone(), 0..3))
+            .prop_map(|(key, names)| Step::Look(key, names.into_iter().collect())),
         2 => ago.clone().prop_map(Step::Fulfil),
         2 => (ago, any::<bool>()).prop_map(|(ago, given)| Step::End(ago, given)),
         1 => name.clone().prop_map(Step::Delete),
@@ -177,6 +181,17 @@ async fn agree(server: &RedisServer, loader: &Loader, store: &Store, steps: &[St
                 let (lease, answer) = loader.try_take(NAMES[*key], &texts, LONG).await;
                 let given = matches!(answer.unwrap(), LeaseAnswer::Taken { .. });
                 assert_eq!(given, model.take(lease.token, *key, names), "{step:?}");
+                taken.push((lease, *key, names));
+            }
+            Step::Look(key, names) => {
+                let texts: Vec<&str> = names.iter().map(|name| NAMES[*name]).collect();
+                let (lease, found) = loader.look(NAMES[*key], &texts, LONG).await;
+                let expected = match &found {
+                    Lookup::Found(_) => model.values.contains(key),
+                    Lookup::Leased => !model.values.contains(key) && model.take(lease.token, *key, names),
+                    Lookup::Held => !model.values.contains(key) && !model.take(lease.token, *key, names),
+                };
+                assert!(expected, "{step:?}: {found:?}");
                 taken.push((lease, *key, names));
             }
             Step::Fulfil(ago) => {

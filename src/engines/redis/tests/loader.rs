@@ -14,7 +14,8 @@ use crate::engines::redis::engine::{RedisEngine, Setup};
 use crate::error::Result;
 use crate::key::Key;
 use crate::request::{
-    CorrelatedReply, Lease, LeaseAction, LeaseAnswer, Names, Operation, Reply, Token, Write,
+    CorrelatedReply, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Operation,
+    Reply, Token, Write,
 };
 use crate::store::Store;
 use crate::value::Value;
@@ -106,6 +107,26 @@ impl Loader {
         });
         let answer = answer.await;
         (taken, answer)
+    }
+
+    /// Reads a value, or tries to take its lease.
+    pub(super) async fn look(&self, name: &str, names: &[&str], ttl: Duration) -> (Taken, Lookup) {
+        let taken = Taken {
+            key: key(name),
+            token: Token::random(),
+            names: names.iter().map(|name| key(name)).collect(),
+        };
+        let terms = LeaseTerms {
+            token: taken.token,
+            names: Names::from(taken.names.clone()),
+            ttl,
+        };
+        let found = self.ask(GetOrLease {
+            key: taken.key.clone(),
+            terms: Box::new(terms),
+        });
+        let found = found.await.unwrap();
+        (taken, found)
     }
 
     /// Takes a lease that is free.

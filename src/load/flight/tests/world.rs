@@ -25,6 +25,8 @@ pub(super) enum Step {
     },
     /// A caller who has something stale does not wait any longer.
     Overdue(usize),
+    /// A caller's read is given the lease of a key, and its load begins past the flights.
+    Direct(usize),
     /// The engine serves the next request for a key. Its answer is under way from then on.
     Serve(usize),
     /// The next of its answers arrives.
@@ -53,6 +55,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         4 => (key.clone(), 1..=KEYS, proptest::bool::weighted(0.2), proptest::bool::weighted(0.3))
             .prop_map(|(first, keys, refresh, stale)| Step::Come { first, keys, refresh, stale }),
         1 => (0..16usize).prop_map(Step::Overdue),
+        2 => key.clone().prop_map(Step::Direct),
         6 => key.clone().prop_map(Step::Serve),
         6 => key.clone().prop_map(Step::Deliver),
         1 => key.clone().prop_map(Step::Refuse),
@@ -109,6 +112,8 @@ pub(super) struct World {
     pub(super) open: HashSet<LoadId>,
     pub(super) started: HashSet<LoadId>,
     pub(super) finished: HashSet<LoadId>,
+    /// Direct loads that have not ended, and whether callers have joined them.
+    pub(super) direct: HashMap<LoadId, bool>,
     /// Callers who wait: for which key, and the source's version when they came.
     pub(super) waiting: HashMap<CallerId, (usize, u64)>,
     /// Callers who have something stale, and how many of them were told to serve it.
@@ -125,6 +130,13 @@ pub(super) fn key(index: usize) -> Key {
 
 fn index(key: &Key) -> usize {
     key.as_str()[1..].parse().unwrap()
+}
+
+fn terms() -> Terms {
+    Terms {
+        names: Vec::new(),
+        retry_after: PAUSE,
+    }
 }
 
 impl World {
@@ -168,26 +180,81 @@ impl World {
                 }
                 if let Told::Loaded { load, key, fate, .. } = told {
                     assert_eq!(index(&key), at);
-                    let read = self.running[&load][&at];
-                    assert!(
-                        read >= version,
-                        "a value older than what was changed before the caller came"
-                    );
-                    assert!(
-                        fate != Fate::Stored || self.slots[at].stored.is_some() || read < self.source[at]
-                    );
+                    self.check_given(load, at, version, fate);
                 }
             }
             Effect::Failing(load, ..) => {
                 assert!(self.open.contains(&load), "it is told before it is forgotten")
             }
-            Effect::Recovered(_) | Effect::Subscribe(_) | Effect::Unsubscribe(_) => {}
+            Effect::Disown(_) | Effect::Recovered(_) | Effect::Subscribe(_) | Effect::Unsubscribe(_) => {}
         }
+    }
+
+    /// A caller who came at this version of the source is given what a load made.
+    fn check_given(&self, load: LoadId, at: usize, version: u64, fate: Fate) {
+        let read = self.running[&load][&at];
+        assert!(
+            read >= version,
+            "a value older than what was changed before the caller came"
+        );
+        assert!(fate != Fate::Stored || self.slots[at].stored.is_some() || read < self.source[at]);
+    }
+
+    /// A read finds nothing and is given the lease, if that is free.
+    fn begin_direct(&mut self, at: usize) {
+        let slot = &mut self.slots[at];
+        if slot.lease.is_some() || slot.stored.is_some() {
+            return;
+        }
+        self.numbers += 1;
+        let load = self.numbers;
+        slot.lease = Some(Holder::Load(load));
+        self.direct.insert(load, false);
+        self.running.insert(load, HashMap::from([(at, self.source[at])]));
+        // A load and a caller never have the same number.
+        self.waiting.insert(load, (at, self.source[at]));
+    }
+
+    /// Makes a direct load known to the flights, as the coordinator does.
+    fn adopt(&mut self, load: LoadId, at: usize) {
+        if self.direct.insert(load, true) == Some(false) {
+            self.open.insert(load);
+            self.started.insert(load);
+            self.flights.adopt(load, &key(at), terms(), false);
+        }
+    }
+
+    /// A direct load has ended. The flights go on with it if others have joined, or if it is not stored.
+    fn land(&mut self, load: LoadId, at: usize, fate: Option<Fate>) {
+        let joined = self.direct[&load];
+        if let (false, Some(fate @ (Fate::Stored | Fate::Superseded))) = (joined, fate) {
+            if let Some((at, version)) = self.waiting.remove(&load) {
+                self.check_given(load, at, version, fate);
+            }
+            self.direct.remove(&load);
+            self.running.remove(&load);
+            return;
+        }
+        self.adopt(load, at);
+        self.direct.remove(&load);
+        self.flights.embark(load, &key(at), load);
+        self.change(|flights, now, effects| match fate {
+            Some(fate) => flights.stored(load, &key(at), fate, now, effects),
+            None => flights.failed(load, now, effects),
+        });
     }
 
     pub(super) fn deliver(&mut self, at: usize) {
         let key = key(at);
         match self.slots[at].answers.pop_front() {
+            Some(Reply::Stored(load, fate)) if self.direct.contains_key(&load) => {
+                self.land(load, at, Some(fate));
+            }
+            Some(Reply::Asked(Answer::HeldHere(other))) if self.direct.contains_key(&other) => {
+                self.adopt(other, at);
+                let answer = Answer::HeldHere(other);
+                self.change(|flights, now, effects| flights.answered(&key, answer, now, effects));
+            }
             Some(Reply::Asked(answer)) => {
                 self.change(|flights, now, effects| flights.answered(&key, answer, now, effects));
             }
@@ -285,13 +352,10 @@ impl World {
                         caller,
                         seen,
                         patience: (stale || idle).then_some(PAUSE),
+                        mark: None,
                     });
                 }
-                let terms = Terms {
-                    names: Vec::new(),
-                    retry_after: PAUSE,
-                };
-                self.change(|flights, now, effects| flights.begin(load, terms, wanted, now, effects));
+                self.change(|flights, now, effects| flights.begin(load, terms(), wanted, now, effects));
             }
             Step::Overdue(which) => {
                 let mut waiting: Vec<CallerId> = self.waiting.keys().copied().collect();
@@ -304,6 +368,7 @@ impl World {
                     self.change(|flights, _, _| flights.overdue(&key(at), caller));
                 }
             }
+            Step::Direct(at) => self.begin_direct(at),
             Step::Serve(at) => self.serve(at),
             Step::Deliver(at) => self.deliver(at),
             Step::Refuse(at) => self.refuse(at),
@@ -325,7 +390,10 @@ impl World {
                 let Some(caller) = waiting.get(which % waiting.len().max(1)).copied() else {
                     return;
                 };
-                if let Some((at, _)) = self.waiting.remove(&caller) {
+                // The caller of a direct load just goes.
+                if let Some((at, _)) = self.waiting.remove(&caller)
+                    && !self.direct.contains_key(&caller)
+                {
                     self.change(|flights, _, effects| flights.left(&key(at), caller, effects));
                 }
             }
@@ -345,6 +413,15 @@ impl World {
     fn finish(&mut self, load: LoadId, all: bool, fails: bool) {
         // One whose values are being stored has ended already.
         if !self.finished.insert(load) {
+            return;
+        }
+        if self.direct.contains_key(&load) {
+            let at = *self.running[&load].keys().next().unwrap();
+            if fails {
+                self.land(load, at, None);
+            } else {
+                self.slots[at].requests.push_back(Request::Store(load));
+            }
             return;
         }
         self.change(|flights, now, effects| {
@@ -384,7 +461,7 @@ impl World {
                 .into_iter()
                 .for_each(|load| self.finish(load, true, false));
             self.wait(LONGEST_PAUSE);
-            let served = self.slots.iter().all(|slot| slot.requests.is_empty());
+            let served = self.slots.iter().all(|slot| slot.requests.is_empty()) && self.direct.is_empty();
             if served && self.open.is_empty() && self.flights.sizes() == (0, 0, 0) {
                 break;
             }

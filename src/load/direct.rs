@@ -1,0 +1,338 @@
+//! Direct loads: the loads that their callers run with the lease that their read was given, past the coordinator. Here the
+//! coordinator finds one when another caller wants to join it.
+//!
+//! The locks are held for a few instructions, never while a caller's code runs.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::coordinator::Bounds;
+use super::flight::LoadId;
+use crate::key::Key;
+use crate::prehashed::Map;
+use crate::request::{Names, Token};
+
+const SHARDS: usize = 64;
+
+/// The direct loads of one store, and the reads that may become one. A key's hash chooses the shard.
+#[derive(Debug)]
+pub(crate) struct DirectLoads {
+    /// What tells the tokens of this store from those of others.
+    store: u64,
+    numbers: AtomicU64,
+    bounds: Bounds,
+    shards: [Mutex<Shard>; SHARDS],
+    running: AtomicUsize,
+    /// The callers of direct loads that have not gone.
+    waiting: AtomicUsize,
+    /// What the coordinator has under way.
+    led: AtomicUsize,
+    callers: AtomicUsize,
+    /// Which keys have failed, by their hashes: a set bit may be that of another key.
+    failed: [AtomicU64; SHARDS],
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// At most one for each key, by the hash of the key.
+    loads: Map<u64, DirectLoad>,
+    /// The store has been closed.
+    closed: bool,
+}
+
+/// A direct load, or a read that may become one.
+#[derive(Debug, Clone)]
+pub(super) struct DirectLoad {
+    pub(super) load: LoadId,
+    pub(super) key: Key,
+    /// What its value will depend on.
+    pub(super) names: Names,
+    pub(super) retry_after: Duration,
+    state: State,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// The engine has been asked, and may have given the lease.
+    Asked,
+    /// The coordinator has ended the lease before the read's caller took note of it.
+    Revoked,
+    Running {
+        task: Option<AbortHandle>,
+        /// Other callers wait for it, so the coordinator is to be told of its end.
+        joined: bool,
+        /// Its lease has been ended.
+        dead: bool,
+    },
+}
+
+/// Why a read that was given a lease does not become a direct load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// There are too many loads or callers. The lease is to be ended.
+    Full,
+    /// The lease has been ended.
+    Revoked,
+}
+
+/// What the coordinator finds where the engine names a token of this store.
+#[derive(Debug)]
+pub(super) enum Met {
+    /// The load runs, and its end will be told.
+    Running { load: DirectLoad, dead: bool },
+    /// The caller has not taken note of the lease yet, and never will.
+    Revoked(DirectLoad),
+    /// The load has ended.
+    Ended,
+}
+
+impl Shard {
+    fn find(&mut self, load: LoadId, key: &Key) -> Option<&mut DirectLoad> {
+        let found = self.loads.get_mut(&key.hash());
+        found.filter(|found| found.load == load)
+    }
+
+    fn remove(&mut self, load: LoadId, key: &Key) -> Option<DirectLoad> {
+        self.find(load, key)?;
+        self.loads.remove(&key.hash())
+    }
+}
+
+impl DirectLoad {
+    fn runs(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+}
+
+impl DirectLoads {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            store: rand::random(),
+            numbers: AtomicU64::new(0),
+            bounds,
+            shards: std::array::from_fn(|_| Mutex::default()),
+            running: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            led: AtomicUsize::new(0),
+            callers: AtomicUsize::new(0),
+            failed: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// A number that no other load and no other caller of the store has.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The token of a load of this store.
+    pub(super) fn token(&self, load: LoadId) -> Token {
+        Token::new(self.store, load)
+    }
+
+    /// The load of this store that has a token.
+    pub(super) fn load_of(&self, token: Token) -> Option<LoadId> {
+        token.load_of(self.store)
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[key.hash() as usize % SHARDS])
+    }
+
+    /// Enters a read before the engine is asked. Returns `false` if there is another for the key already: whoever comes
+    /// then can only join that. Also returns `false` if the store has been closed.
+    pub(super) fn ask(&self, load: LoadId, key: &Key, names: &Names, retry_after: Duration) -> bool {
+        let asked = DirectLoad {
+            load,
+            key: key.clone(),
+            names: names.clone(),
+            retry_after,
+            state: State::Asked,
+        };
+        let mut shard = self.shard(key);
+        if shard.closed || shard.loads.contains_key(&key.hash()) {
+            return false;
+        }
+        shard.loads.insert(key.hash(), asked);
+        true
+    }
+
+    /// Takes a read out that does not become a load. Returns it unless the coordinator has ended its lease.
+    pub(super) fn withdraw(&self, load: LoadId, key: &Key) -> Option<DirectLoad> {
+        let withdrawn = self.shard(key).remove(load, key);
+        withdrawn.filter(|withdrawn| !matches!(withdrawn.state, State::Revoked))
+    }
+
+    /// Makes a load of a read that was given the lease. If that is denied, the read stays entered.
+    pub(super) fn begin(&self, load: LoadId, key: &Key) -> Result<(), Denied> {
+        let mut shard = self.shard(key);
+        let Some(asked) = shard.find(load, key) else {
+            return Err(Denied::Revoked);
+        };
+        if matches!(asked.state, State::Revoked) {
+            return Err(Denied::Revoked);
+        }
+        let running = self.running();
+        let loads = running + self.led.load(Ordering::Relaxed);
+        let callers = self.waiting() + self.callers.load(Ordering::Relaxed);
+        if loads >= self.bounds.loads || callers >= self.bounds.callers {
+            return Err(Denied::Full);
+        }
+        asked.state = State::Running {
+            task: None,
+            joined: false,
+            dead: false,
+        };
+        self.running.fetch_add(1, Ordering::Relaxed);
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The task that a load runs in: it is stopped when the store is closed.
+    pub(super) fn attach(&self, load: LoadId, key: &Key, handle: AbortHandle) {
+        let mut shard = self.shard(key);
+        match shard.find(load, key).map(|load| &mut load.state) {
+            Some(State::Running { task, .. }) => *task = Some(handle),
+            // The load has ended, or the store has been closed.
+            _ => {
+                drop(shard);
+                handle.abort();
+            }
+        }
+    }
+
+    /// Ends a load unless others wait for it. Returns `true` if it has ended.
+    pub(super) fn end(&self, load: LoadId, key: &Key) -> bool {
+        let mut shard = self.shard(key);
+        let found = shard.find(load, key).map(|load| &load.state);
+        if matches!(found, Some(State::Running { joined: true, .. })) {
+            return false;
+        }
+        self.take_out(&mut shard, load, key);
+        true
+    }
+
+    /// Takes out a load whose end the coordinator has been told.
+    pub(super) fn remove(&self, load: LoadId, key: &Key) -> bool {
+        self.take_out(&mut self.shard(key), load, key)
+    }
+
+    /// Returns whether the lease of the load has been ended.
+    fn take_out(&self, shard: &mut Shard, load: LoadId, key: &Key) -> bool {
+        match shard.remove(load, key).map(|load| load.state) {
+            Some(State::Running { dead, .. }) => {
+                self.running.fetch_sub(1, Ordering::Relaxed);
+                dead
+            }
+            _ => false,
+        }
+    }
+
+    /// Looks for the load that has the lease of a key, so that others can join it.
+    pub(super) fn meet(&self, load: LoadId, key: &Key) -> Met {
+        let mut shard = self.shard(key);
+        let Some(met) = shard.find(load, key) else {
+            return Met::Ended;
+        };
+        match &mut met.state {
+            State::Asked | State::Revoked => {
+                met.state = State::Revoked;
+                Met::Revoked(met.clone())
+            }
+            State::Running { joined, dead, .. } => {
+                *joined = true;
+                let dead = *dead;
+                let load = met.clone();
+                Met::Running { load, dead }
+            }
+        }
+    }
+
+    /// Whether a key has a direct load.
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        let shard = self.shard(key);
+        let found = shard.loads.get(&key.hash());
+        found.is_some_and(DirectLoad::runs)
+    }
+
+    /// Marks the loads from `key` that nobody has joined. Returns those whose leases are to be ended.
+    pub(super) fn disown(&self, key: &Key) -> Vec<DirectLoad> {
+        let mut disowned = Vec::new();
+        for shard in &self.shards {
+            for load in lock(shard).loads.values_mut() {
+                let is_made_from = load.names.contains(key);
+                if let State::Running {
+                    joined: false, dead, ..
+                } = &mut load.state
+                    && is_made_from
+                    && !std::mem::replace(dead, true)
+                {
+                    disowned.push(load.clone());
+                }
+            }
+        }
+        disowned
+    }
+
+    /// Stops all loads, and lets none begin. Returns those that may have leases.
+    pub(super) fn close(&self) -> Vec<DirectLoad> {
+        let mut stopped = Vec::new();
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            shard.closed = true;
+            stopped.extend(std::mem::take(&mut shard.loads).into_values());
+        }
+        for load in &stopped {
+            if let State::Running { task: Some(task), .. } = &load.state {
+                task.abort();
+            }
+        }
+        self.running.store(0, Ordering::Relaxed);
+        stopped
+    }
+
+    /// How many direct loads run.
+    pub(super) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// How many callers wait for their own direct loads.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// The caller of a direct load does not wait any more.
+    pub(super) fn leave(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes note of what the coordinator has under way, for the bounds that hold for both.
+    pub(super) fn publish(&self, led: usize, callers: usize) {
+        self.led.store(led, Ordering::Relaxed);
+        self.callers.store(callers, Ordering::Relaxed);
+    }
+
+    /// Takes note of a key whose load has failed.
+    pub(super) fn note_failure(&self, key: &Key) {
+        let (word, bit) = self.failure_of(key);
+        word.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    /// Whether a load of the key may have failed, so that the coordinator is to be told of a success.
+    pub(super) fn has_failed(&self, key: &Key) -> bool {
+        let (word, bit) = self.failure_of(key);
+        word.load(Ordering::Relaxed) & bit != 0
+    }
+
+    fn failure_of(&self, key: &Key) -> (&AtomicU64, u64) {
+        let hash = key.hash() as usize;
+        (&self.failed[hash % SHARDS], 1 << (hash / SHARDS % 64))
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // Nothing that could panic runs under the lock.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

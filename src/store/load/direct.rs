@@ -1,0 +1,115 @@
+//! A direct load: one that its caller begins with the lease that its first read was given.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
+
+use super::super::One;
+use super::found::Times;
+use super::loader::{Loader, Model, loaded_by};
+use super::options::Describe;
+use super::plan::Checked;
+use super::run::{Order, origin_of, times_of};
+use super::seal::Seal;
+use crate::actor::{Guarded, contained};
+use crate::error::Error;
+use crate::key::Key;
+use crate::load::{Answer, Claim, Failure, Loaded, Made, Place, Solo};
+use crate::request::{GetOrLease, Names};
+use crate::ttl::whole_millis;
+
+/// What a direct load gives its caller. The loader runs on if this is dropped.
+pub(super) struct Outcome<T> {
+    told: oneshot::Receiver<Result<Loaded<T>, Failure>>,
+    _place: Place,
+}
+
+impl<T> Outcome<T> {
+    /// The outcome. [`Error::Closed`] if the store has been closed, or its runtime has ended.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Loaded<T>, Failure>> {
+        let told = ready!(Pin::new(&mut self.told).poll(cx));
+        Poll::Ready(told.unwrap_or(Err(Failure::Store(Error::Closed))))
+    }
+}
+
+impl<'a, T: Model, L> Order<'a, T, L> {
+    /// A claim on the lease of the key, and the request that reads the key or takes the lease. `None` if a plain read is
+    /// better.
+    pub(super) fn claim(&self, key: &Key) -> Option<(Claim<'a>, GetOrLease)> {
+        let loads = &self.options.store().inner.loads;
+        if !loads.expects_miss() {
+            return None;
+        }
+        let shared = &self.options.shared;
+        loads.claim(
+            key,
+            self.options.write.to_names(),
+            whole_millis(shared.timeout),
+            shared.retry_after,
+        )
+    }
+
+    /// Begins the load under the lease that the read was given. Gives the order back if the coordinator is to be asked.
+    pub(super) fn load_under<E>(self, claim: Claim<'_>, checked: Checked) -> Result<Outcome<T>, Box<Self>>
+    where
+        L: Loader<One, Value = T, Error = E>,
+        E: Send + Sync + 'static,
+    {
+        let names: Names = self.options.write.to_names();
+        let Some((solo, place)) = claim.begin(names, self.options.shared.retry_after) else {
+            return Err(Box::new(self));
+        };
+        let within = whole_millis(self.options.shared.timeout);
+        let plan = self.options.plan(checked);
+        let (seal, describe) = (plan.seal(), plan.describe);
+        let (sender, receiver) = oneshot::channel();
+        let loader = self.loader;
+        let span = tracing::Span::current();
+        solo.spawn(move |solo| async move {
+            let told = run(solo, loader, seal, describe, within, span).await;
+            // The caller may have gone, and the drop of a value is the user's code.
+            contained(|| drop(sender.send(told)));
+        });
+        Ok(Outcome {
+            told: receiver,
+            _place: place,
+        })
+    }
+}
+
+async fn run<T: Model, L: Loader<One, Value = T>>(
+    solo: Solo,
+    loader: L,
+    seal: Seal<T>,
+    describe: Describe,
+    within: Duration,
+    span: tracing::Span,
+) -> Result<Loaded<T>, Failure> {
+    let began = Instant::now();
+    let limit = began + within;
+    let key = solo.key().clone();
+    let load = async move {
+        let value = loaded_by(loader, describe).await?;
+        seal.seal(&key, value, began.elapsed())
+    };
+    let ended = timeout_at(limit, Guarded::new(load.instrument(span))).await;
+    let (made, value): (Result<Made, Failure>, Option<T>) = match ended {
+        Ok(Some(Ok((made, value)))) => (Ok(made), Some(value)),
+        Ok(Some(Err(failure))) => (Err(failure), None),
+        Ok(None) => (Err(Failure::Panicked), None),
+        Err(_) => (Err(Failure::Timeout), None),
+    };
+    match (solo.finish(made, limit).await, value) {
+        (Answer::Loaded { made, fate, .. }, Some(value)) => {
+            let times: Times = times_of(&made, fate);
+            Ok(times.of(value, origin_of(fate, true)))
+        }
+        (Answer::Failed(failure), _) => Err(failure),
+        // No other answer is given to the caller of a load.
+        _ => Err(Failure::Store(Error::Closed)),
+    }
+}
