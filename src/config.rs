@@ -285,8 +285,8 @@ impl Config {
         self
     }
 
-    /// The near cache, which the memory engine has by default. A configuration of Redis with a near cache is refused
-    /// when it is opened.
+    /// The near cache. The memory engine has one by default, Redis has none: see
+    /// [`RedisConfig::near_cache`](crate::RedisConfig::near_cache).
     ///
     /// ```
     /// use cachestore::{Config, NearCache};
@@ -299,7 +299,7 @@ impl Config {
         match &mut self.engine {
             EngineConfig::Memory(options) => options.near_cache = near_cache,
             #[cfg(feature = "redis")]
-            EngineConfig::Redis(options) => options.near_cache = near_cache != NearCache::off(),
+            EngineConfig::Redis(options) => options.near_cache = near_cache,
         }
         self
     }

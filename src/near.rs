@@ -9,10 +9,14 @@
 //!
 //! So the engine may publish a value while a later write of the same key waits in the queue: that write has closed
 //! the gate, and the engine removes the value when it serves the write.
+//!
+//! An engine whose entries a server can change tells a [`Horizon`] too: until when what it published is good. If it
+//! hears nothing of the server, readers find nothing from then on.
 
 mod counter;
 mod entry;
 mod gates;
+mod horizon;
 mod map;
 #[cfg(test)]
 mod tests;
@@ -28,6 +32,7 @@ use self::counter::Counter;
 pub(crate) use self::entry::NearEntry;
 pub(crate) use self::gates::Ticket;
 use self::gates::{Gates, Place};
+use self::horizon::Horizon;
 use self::map::Map;
 pub(crate) use self::writer::NearWriter;
 use crate::key::Key;
@@ -39,6 +44,7 @@ use crate::value::Value;
 pub(crate) struct Near {
     gates: Gates,
     map: Map,
+    horizon: Horizon,
     hits: Counter,
     /// Raised after an entry was removed and before the table changes. So entries that were found while it stood still
     /// were all there at one time.
@@ -50,6 +56,7 @@ pub(crate) fn near(capacity: usize) -> (Arc<Near>, NearWriter) {
     let near = Arc::new(Near {
         gates: Gates::new(),
         map: Map::new(),
+        horizon: Horizon::none(),
         hits: Counter::new(),
         version: AtomicU64::new(0),
     });
@@ -126,6 +133,9 @@ impl Near {
     fn look<T>(&self, key: &Key, see: impl FnOnce(&NearEntry, Option<Duration>) -> T) -> Option<T> {
         // The gate comes first. A value that is found behind an open gate is no older than the last complete write.
         if !self.gates.are_open(key.hash()) {
+            return None;
+        }
+        if self.horizon.is_passed() {
             return None;
         }
         self.map.find(key, |entry| {

@@ -74,7 +74,8 @@ pub struct Stats {
     pub near_entries: u64,
     /// Bytes that the near cache takes now. On the memory engine they count in `bytes` too.
     pub near_bytes: u64,
-    /// Times that the near cache lost all its entries at once: on the memory engine, to a fault of the engine.
+    /// Times that the near cache lost all its entries at once: on the memory engine, to a fault of the engine;
+    /// over Redis, to a lost connection or a message that all keys may have changed.
     pub near_flushes: u64,
     /// Entries held now; expired ones count until they are reclaimed. `None` on Redis.
     pub entries: Option<u64>,

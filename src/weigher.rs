@@ -46,6 +46,9 @@ pub(crate) const NAME: usize = 56;
 const NEAR_PLACE: usize = 24;
 /// The shared part of an entry in the near cache: reference counts, key, value, deadline, use count, seat.
 const NEAR_ENTRY: usize = 88;
+/// One entry's place in an index by key, which is between half full and full: key, entry, connection.
+#[cfg(feature = "redis")]
+const NEAR_INDEX: usize = 80;
 /// The two reference counts before a value's bytes.
 const COUNTS: usize = 16;
 
@@ -66,6 +69,12 @@ pub(crate) fn payload(key: &Key, value_len: usize) -> usize {
 /// The bytes that an entry takes in the near cache, beside the entry itself. Both share the value.
 pub(crate) fn near(key: &Key) -> usize {
     NEAR_PLACE + block(NEAR_ENTRY) + block(key.heap_bytes())
+}
+
+/// What an entry takes whose value the near cache alone holds, with a place in the engine's own index by key.
+#[cfg(feature = "redis")]
+pub(crate) fn near_alone(key: &Key, value_len: usize) -> usize {
+    near(key) + NEAR_INDEX + payload(key, value_len)
 }
 
 /// The most that an entry can add: with a deadline, and all names new.

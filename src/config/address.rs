@@ -18,7 +18,8 @@ pub(crate) struct Address {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) db: i64,
-    pub(crate) resp3: bool,
+    /// Whether the URL asks for RESP3. `None` if it names no protocol.
+    pub(crate) resp3: Option<bool>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub(super) fn read(url: &str) -> Result<(Address, Parameters)> {
             return refuse(format!("{name} is given twice"));
         }
     }
+    let names_protocol = given.iter().any(|(name, _)| name == "protocol");
     // The crate reads these.
     given.retain(|(name, _)| !reserved.contains(&name.as_str()));
     let tls = url.scheme() == "rediss";
@@ -91,7 +93,7 @@ pub(super) fn read(url: &str) -> Result<(Address, Parameters)> {
         username: settings.username().map(str::to_owned),
         password: settings.password().map(str::to_owned),
         db: settings.db(),
-        resp3: settings.protocol() == ProtocolVersion::RESP3,
+        resp3: names_protocol.then(|| settings.protocol() == ProtocolVersion::RESP3),
     };
     Ok((address, given))
 }
@@ -113,7 +115,7 @@ mod tests {
             (full.username.as_deref(), full.password.as_deref()),
             (Some("us@er"), Some("p:w"))
         );
-        assert!(full.resp3 && !full.tls);
+        assert!(full.resp3 == Some(true) && !full.tls);
         assert_eq!(full.db, 3);
         let bare = address("redis://:pw@[::1]");
         assert_eq!(bare.place, Place::Tcp("::1".into(), 6379));

@@ -5,10 +5,14 @@ use std::time::Duration;
 use super::refuse;
 use crate::error::Result;
 
+#[cfg(feature = "redis")]
+const MAX_AGE: Duration = Duration::from_secs(1);
+
 /// The near cache of a store: entries that are read often are answered in the caller's task, without a request to the
 /// engine.
 ///
-/// The memory engine has one unless it is switched off, and it answers as the engine would: a read that begins after
+/// Redis has none unless it is asked for one: see [`RedisConfig::near_cache`](crate::RedisConfig::near_cache) for what
+/// it promises there. The memory engine has one unless it is switched off, and it answers as the engine would: a read that begins after
 /// a write was acknowledged sees it, and no entry is served past its TTL. It serves
 /// [`get`](crate::Store::get), [`get_string`](crate::Store::get_string), [`get_model`](crate::Store::get_model),
 /// [`get_many`](crate::Store::get_many), [`get_models`](crate::Store::get_models), [`exists`](crate::Store::exists),
@@ -54,18 +58,21 @@ impl NearCache {
     }
 
     /// How many bytes it may take, over zero. Default: a part in 64 of what the memory engine's capacity
-    /// has over 4 MiB, and at least a part in 256 of that capacity.
+    /// has over 4 MiB, and at least a part in 256 of that capacity; 64 MiB over
+    /// Redis.
     ///
     /// On the memory engine its entries share their values with the engine's. So it takes some 120 bytes for each,
     /// and a copy of a key that is longer than 24 bytes. They count in
-    /// [`MemoryConfig::capacity_bytes`](crate::MemoryConfig::capacity_bytes).
+    /// [`MemoryConfig::capacity_bytes`](crate::MemoryConfig::capacity_bytes). Over Redis it takes the values too.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.capacity_bytes = Some(bytes);
         self
     }
 
-    /// How long a value may be served after the server was last heard of, over zero. The memory engine never serves
-    /// an old value, and takes no notice of this.
+    /// Over Redis, how long a value may be served after the last request that the server answered was sent, over
+    /// zero. So this is the greatest age of what another client has replaced. An idle connection asks for a sign of
+    /// life twice in this time, but at most every 5 ms. Default: 1 s. The memory engine never serves an old value, and
+    /// takes no notice of this.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
@@ -74,6 +81,12 @@ impl NearCache {
     /// The most bytes, `share` unless they are set. `None` if it is off.
     pub(crate) fn bytes_of(self, share: usize) -> Option<usize> {
         self.on.then(|| self.capacity_bytes.unwrap_or(share))
+    }
+
+    /// The greatest age of a value that the server may have replaced.
+    #[cfg(feature = "redis")]
+    pub(crate) fn greatest_age(self) -> Duration {
+        self.max_age.unwrap_or(MAX_AGE)
     }
 
     /// The bytes that are set: `Some(None)` if it is off.

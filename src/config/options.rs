@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::address::Address;
 use super::setting::{self, Field, GRAIN, Kind, Setting, Text, field};
-use super::{MIB, refuse};
+use super::{MIB, NearCache, refuse};
 use crate::error::Result;
 use crate::ttl::LONGEST;
 
@@ -21,6 +21,9 @@ const SHORTEST_AGE: Duration = Duration::from_millis(10);
 const MOST_CONNECTIONS: usize = 64;
 /// More pipelines than this on one connection are a mistake.
 const MOST_IN_FLIGHT: usize = 65_536;
+
+/// The most bytes of a near cache, unless they are set.
+const NEAR_BYTES: usize = 64 * MIB;
 
 type Row = Setting<RedisOptions>;
 
@@ -83,6 +86,17 @@ pub(super) static REDIS: &[Row] = &[
             field!(client_name?),
         ),
     ),
+    Row::new(
+        "near_cache",
+        Kind::SizeOrOff(
+            1..=usize::MAX,
+            Field {
+                get: |options| options.near_cache.given(),
+                set: |options, bytes| options.near_cache.set(bytes),
+            },
+        ),
+    )
+    .or("near"),
 ];
 
 /// What the engine itself needs.
@@ -105,8 +119,7 @@ pub(crate) struct RedisOptions {
     pub(crate) max_connection_age: Option<Duration>,
     /// Whether a capacity was set, which is for the memory engine. `validate` refuses it.
     pub(super) capacity_bytes: bool,
-    /// A near cache was asked for, which this engine does not have.
-    pub(super) near_cache: bool,
+    pub(crate) near_cache: NearCache,
 }
 
 /// What to connect to.
@@ -200,7 +213,7 @@ impl RedisOptions {
             connections: 1,
             max_connection_age: None,
             capacity_bytes: false,
-            near_cache: false,
+            near_cache: NearCache::off(),
         }
     }
 
@@ -213,14 +226,24 @@ impl RedisOptions {
         }
     }
 
+    /// The most bytes of the near cache. `None` if there is none.
+    pub(crate) fn near_bytes(&self) -> Option<usize> {
+        self.near_cache.bytes_of(NEAR_BYTES)
+    }
+
     /// A longer time than [`LONGEST`] counts as that: the clock cannot reckon with any.
     pub(super) fn set_max_connection_age(&mut self, age: Duration) {
         self.max_connection_age = Some(age.min(LONGEST));
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        if self.near_cache {
-            return refuse("near_cache is a setting of the memory engine".to_owned());
+        self.near_cache.validate()?;
+        if self.near_bytes().is_some() && !matches!(self.target, Target::Address(_)) {
+            return refuse(
+                "near_cache is for URLs: over an existing client or connection, the engine does not see in time what \
+                 the server invalidates"
+                    .to_owned(),
+            );
         }
         if self.capacity_bytes {
             return refuse(

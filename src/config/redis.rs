@@ -10,7 +10,7 @@ use super::address::{self, Address};
 use super::options::ClientCertificate;
 use super::options::{REDIS, RedisOptions, Target};
 use super::setting::apply;
-use super::{Parameters, Settings};
+use super::{NearCache, Parameters, Settings};
 use crate::error::Result;
 
 /// The Redis engine's configuration: [`RedisConfig::new`], then the setters.
@@ -50,7 +50,7 @@ impl RedisConfig {
     /// * `rediss://…`, with TLS, which needs the Cargo feature `tls` (on by default). The server's certificate and name are always verified.
     /// * `unix:///path/to/socket?db=1&user=…&pass=…`.
     ///
-    /// Each takes `protocol=resp3` or `resp2` (the default), and the settings as parameters, which
+    /// Each takes `protocol=resp3` or `resp2` (the default without a near cache), and the settings as parameters, which
     /// [`Config::from_url`](crate::Config::from_url) lists:
     /// `redis://host?connections=4&response_timeout=500ms`. Percent-encode everything but letters and
     /// digits in a user, a password or a parameter.
@@ -185,6 +185,34 @@ impl RedisConfig {
     #[must_use]
     pub fn max_connection_age(mut self, age: Duration) -> Self {
         self.options.set_max_connection_age(age);
+        self
+    }
+
+    /// The near cache: entries that are read often are answered in the caller's task, without a request to the
+    /// server. Off by default.
+    ///
+    /// The clones of one store see every write of theirs that was acknowledged, and never an older value after a
+    /// newer one. A change by another client is seen as soon as the server's message about it is read, and in any
+    /// case within [`max_age`](NearCache::max_age), also if the connection hangs. No value is served past its TTL.
+    /// A lost connection drops what was read over it.
+    ///
+    /// The engine's connections speak RESP3 then, unless the URL says `protocol=resp2`, and each asks the server to
+    /// track what it reads (`CLIENT TRACKING`). If the server refuses, every read asks it as without a near cache,
+    /// and a `tracing` warning says so once. The user needs the rights to `CLIENT`, `MULTI` and `EXEC`.
+    ///
+    /// It is for URLs alone: [`Store::open`](crate::Store::open) refuses it over an existing client or connection.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachestore::{NearCache, RedisConfig};
+    ///
+    /// let near = NearCache::default().capacity_bytes(64 << 20).max_age(Duration::from_secs(1));
+    /// let config = RedisConfig::new("redis://localhost")?.near_cache(near);
+    /// # Ok::<(), cachestore::Error>(())
+    /// ```
+    #[must_use]
+    pub fn near_cache(mut self, near_cache: NearCache) -> Self {
+        self.options.near_cache = near_cache;
         self
     }
 

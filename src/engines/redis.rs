@@ -18,6 +18,7 @@ mod doubt;
 mod engine;
 mod exchange;
 mod fault;
+mod fetch;
 mod generation;
 mod gets;
 mod job;
@@ -39,6 +40,8 @@ mod tally;
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
+mod tracker;
+mod tracking;
 mod values;
 mod walk;
 mod wire;

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[cfg(feature = "redis")]
+use super::Ticket;
 use super::{Near, NearEntry};
 use crate::key::Key;
+#[cfg(feature = "redis")]
+use crate::request::Keys;
 use crate::value::Value;
 use crate::weigher;
 
@@ -26,6 +30,8 @@ pub(crate) struct NearWriter {
     flushes: u64,
     /// Where the engine's time begins.
     origin: Instant,
+    /// Whether it alone holds the values, whose bytes count then.
+    holds_values: bool,
     /// The hits that [`new_hits`](Self::new_hits) has told.
     hits_told: u64,
 }
@@ -40,6 +46,7 @@ impl NearWriter {
             capacity,
             flushes: 0,
             origin: Instant::now(),
+            holds_values: false,
             hits_told: 0,
         }
     }
@@ -51,20 +58,65 @@ impl NearWriter {
         writer
     }
 
-    /// Whether an entry may be near at all.
-    pub(crate) fn takes(&self, key: &Key, value: &Value) -> bool {
-        value.len() <= LONGEST && weigher::near(key) <= self.capacity
+    /// For an engine that keeps no values itself: the writer alone holds them and what finds them by their keys.
+    #[cfg(feature = "redis")]
+    pub(crate) fn holding_values(self) -> Self {
+        let mut writer = self;
+        writer.holds_values = true;
+        writer
     }
 
-    pub(crate) fn has_room_for(&self, key: &Key) -> bool {
-        self.bytes + weigher::near(key) <= self.capacity
+    /// Whether an entry may be near at all.
+    pub(crate) fn takes(&self, key: &Key, value: &Value) -> bool {
+        value.len() <= LONGEST && self.cost(key, value) <= self.capacity
+    }
+
+    pub(crate) fn has_room_for(&self, key: &Key, value: &Value) -> bool {
+        self.bytes + self.cost(key, value) <= self.capacity
+    }
+
+    fn cost(&self, key: &Key, value: &Value) -> usize {
+        if self.holds_values {
+            weigher::near_alone(key, value.len())
+        } else {
+            weigher::near(key)
+        }
+    }
+
+    /// Readers find nothing from `at` on, until this is told anew. The engine calls it as long as it knows that what
+    /// it has published is good.
+    #[cfg(feature = "redis")]
+    pub(crate) fn serve_until(&self, at: Instant) {
+        self.near.horizon.set(at);
+    }
+
+    /// Closes the gates of all keys until the ticket is dropped.
+    #[cfg(feature = "redis")]
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.near.ticket(Keys::None)
+    }
+
+    /// Counts that all entries of one origin were lost at once.
+    #[cfg(feature = "redis")]
+    pub(crate) fn count_flush(&mut self) {
+        self.flushes += 1;
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Lets readers find an entry that they did not find, until it is `due` by the engine's time.
     pub(crate) fn publish(&mut self, key: Key, value: Value, due: Option<Duration>) -> Arc<NearEntry> {
         // A time that the clock does not reach is none.
         let due = due.and_then(|due| self.origin.checked_add(due));
-        self.bytes += weigher::near(&key);
+        self.publish_until(key, value, due)
+    }
+
+    /// The same, until a time of the clock.
+    pub(crate) fn publish_until(&mut self, key: Key, value: Value, due: Option<Instant>) -> Arc<NearEntry> {
+        self.bytes += self.cost(&key, &value);
         // There are far fewer entries than that: each takes over a hundred bytes.
         let seat = self.entries.len() as u32;
         let entry = Arc::new(NearEntry::new(key, value, due, seat));
@@ -76,7 +128,7 @@ impl NearWriter {
     /// Readers that begin from now on do not find the entry.
     pub(crate) fn retract(&mut self, entry: &Arc<NearEntry>) {
         self.near.remove(entry);
-        self.bytes -= weigher::near(entry.key());
+        self.bytes -= self.cost(entry.key(), entry.value());
         let seat = entry.seat();
         self.entries.swap_remove(seat);
         if let Some(moved) = self.entries.get(seat) {

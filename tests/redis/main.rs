@@ -21,6 +21,8 @@ mod loads;
 mod log;
 mod logging;
 mod long_work;
+mod near;
+mod near_scripted;
 mod opening;
 mod order;
 mod replica;

@@ -2,13 +2,16 @@
 //! of its replies.
 
 use redis::Pipeline;
+use tokio::time::Instant;
 
 use super::exchange::{Commands, Exchange, Way};
+use super::fetch::{self, Fetch};
 use super::gets::{self, Getter};
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::lease::Invalidated;
 use super::sets::{Sets, Setter};
+use super::tracker::TrackedConnection;
 use super::wire::{ARGUMENT, FRAME};
 use crate::key::Key;
 use crate::request::{EntryRequest, Keys};
@@ -18,21 +21,30 @@ use crate::request::{EntryRequest, Keys};
 pub(super) enum Part {
     /// One reply, for which nobody waits: leases were invalidated.
     Leases,
+    /// One reply, for which nobody waits: a sign of life.
+    Ping,
     /// One reply: a value, or as many as there are callers. A caller who has been answered already is
     /// `None`.
     Gets(Vec<Option<Getter>>),
+    /// The replies of a transaction that fetches keys for the near cache, each for one caller.
+    Fetches(Vec<Key>, Vec<Option<Getter>>),
     /// One reply: an answer for each of these writes.
     Sets(Sets),
     /// As many replies as the request has commands. One that has been answered already is `None`.
-    Other { job: Option<Job>, replies: usize },
+    Other {
+        job: Option<Job>,
+        replies: usize,
+        /// How its keys are fetched for the near cache, if they are.
+        fetch: Option<Fetch>,
+    },
 }
 
 impl Part {
     /// Calls `see` with each key of those who still wait.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
         match self {
-            Part::Leases => {}
-            Part::Gets(getters) => getters
+            Part::Leases | Part::Ping => {}
+            Part::Gets(getters) | Part::Fetches(_, getters) => getters
                 .iter()
                 .flatten()
                 .for_each(|getter| see(&getter.asked.operation.key)),
@@ -56,6 +68,8 @@ pub(super) struct Batch {
     pub(super) busy: Vec<u64>,
     /// The neighbouring `GET`s that are being gathered.
     gets: Vec<Option<Getter>>,
+    /// Those among them whose keys are to be fetched for the near cache.
+    fetches: Vec<Option<Getter>>,
     /// The neighbouring `SET`s with dependencies that are being gathered.
     sets: Option<Sets>,
     leases: Invalidated,
@@ -72,12 +86,22 @@ impl Batch {
             parts: Vec::new(),
             busy: Vec::new(),
             gets: Vec::new(),
+            fetches: Vec::new(),
             sets: None,
             leases: Invalidated::default(),
             commands: Commands::new(layout),
             length: 0,
             values: 0,
         }
+    }
+
+    /// A batch that asks for a sign of life.
+    pub(super) fn ping(layout: Layout) -> Self {
+        let mut batch = Self::new(layout);
+        batch.commands.add(redis::cmd("PING"));
+        batch.parts.push(Part::Ping);
+        batch.finish(0);
+        batch
     }
 
     /// Requests taken, those that write several entries counted by them.
@@ -114,7 +138,8 @@ impl Batch {
         }
     }
 
-    pub(super) fn push(&mut self, mut job: Job) {
+    /// Adds a job. Keys that are worth it are fetched for the near cache, if this is sent over a tracked connection.
+    pub(super) fn push(&mut self, mut job: Job, tracked: Option<&TrackedConnection>, now: Instant) {
         job.room = None;
         self.values += job.task.values();
         match job.task {
@@ -123,7 +148,14 @@ impl Batch {
                 self.length += 1;
                 self.commands.bytes += FRAME + 2 * ARGUMENT + asked.operation.key.as_str().len();
                 let deadline = job.deadline;
-                return self.gets.push(Some(Getter { asked, deadline }));
+                let is_fetched =
+                    tracked.is_some_and(|tracked| tracked.begin_fetch(&asked.operation.key, now));
+                let getter = Some(Getter { asked, deadline });
+                return if is_fetched {
+                    self.fetches.push(getter);
+                } else {
+                    self.gets.push(getter);
+                };
             }
             Task::Request(EntryRequest::Set(asked)) if asked.operation.way() == Way::Script => {
                 self.end_gets();
@@ -141,6 +173,7 @@ impl Batch {
         self.end_sets();
         self.commands.by = job.by;
         let before = self.commands.sent.len();
+        let fetch = tracked.and_then(|tracked| Fetch::begin(&job, tracked, now));
         let written = match &mut job.task {
             Task::Walk(walk) => {
                 let command = walk.command(self.commands.layout, job.by);
@@ -154,7 +187,13 @@ impl Batch {
                     .for_each(|command| self.commands.add(command));
                 0
             }
-            Task::Request(request) => self.push_request(request),
+            Task::Request(request) => match &fetch {
+                Some(fetch) => {
+                    fetch::encode(&fetch.keys, &mut self.commands);
+                    0
+                }
+                None => self.push_request(request),
+            },
         };
         let replies = self.commands.sent.len() - before;
         // One command for many writes is as much work for the server.
@@ -162,6 +201,7 @@ impl Batch {
         self.parts.push(Part::Other {
             job: Some(job),
             replies,
+            fetch,
         });
     }
 
@@ -202,6 +242,16 @@ impl Batch {
         if !gets.is_empty() {
             self.commands.sent.push(gets::command(&gets));
             self.parts.push(Part::Gets(gets));
+        }
+        let fetches = std::mem::take(&mut self.fetches);
+        if !fetches.is_empty() {
+            let keys: Vec<Key> = fetches
+                .iter()
+                .flatten()
+                .map(|getter| getter.asked.operation.key.clone())
+                .collect();
+            fetch::encode(&keys, &mut self.commands);
+            self.parts.push(Part::Fetches(keys, fetches));
         }
     }
 }

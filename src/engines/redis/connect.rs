@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError, Value as Wire,
+    AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
+    Value as Wire,
 };
 use tokio::time::Instant;
 
@@ -17,6 +18,7 @@ use super::fault::{self, Refusal};
 use super::scanner::Bounds;
 use super::script::Script;
 use super::stream::{Pulse, Stream};
+use super::tracker::{TrackedConnection, Tracker};
 use crate::config::{Address, RedisOptions, Target};
 use crate::error::{Cause, Error, Phase, Result};
 
@@ -37,6 +39,8 @@ pub(super) struct Connected {
     driver: Option<Driver>,
     /// The signs of life of its socket. None for connections that others opened.
     pulse: Option<Pulse>,
+    /// The near cache's view of it, if the server tracks what it reads.
+    pub(super) tracked: Option<TrackedConnection>,
     ended: bool,
 }
 
@@ -67,6 +71,7 @@ impl Connected {
             scripts_loaded: false,
             driver: None,
             pulse: None,
+            tracked: None,
             ended: false,
         }
     }
@@ -124,9 +129,14 @@ impl Connected {
     }
 }
 
-/// Connects, introduces itself, and waits for a first answer, within `connect_timeout`.
-pub(super) async fn connect(options: Arc<RedisOptions>, bounds: Bounds) -> Result<Connected> {
-    in_time(&options, open(&options, bounds)).await
+/// Connects, introduces itself, and waits for a first answer, within `connect_timeout`. What is read over it can be
+/// near if the server tracks it for `tracker`.
+pub(super) async fn connect(
+    options: Arc<RedisOptions>,
+    bounds: Bounds,
+    tracker: Option<Tracker>,
+) -> Result<Connected> {
+    in_time(&options, open(&options, bounds, tracker.as_ref())).await
 }
 
 /// Waits for a connection, for `connect_timeout` at most. An error names the server.
@@ -140,21 +150,18 @@ pub(super) async fn in_time<T>(options: &RedisOptions, open: impl Future<Output 
     }
 }
 
-async fn open(options: &RedisOptions, bounds: Bounds) -> Result<Connected> {
-    let config = AsyncConnectionConfig::new()
+async fn open(options: &RedisOptions, bounds: Bounds, tracker: Option<&Tracker>) -> Result<Connected> {
+    let tracked = tracker.map(Tracker::open);
+    let mut config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
-        .set_pipeline_buffer_size(options.max_in_flight.max(1));
+        // One more than there are pipelines: a sign of life may be asked for beside them.
+        .set_pipeline_buffer_size(options.max_in_flight.max(1) + 1);
+    if let Some(tracked) = &tracked {
+        config = config.set_push_sender(tracked.receiver());
+    }
     let mut connected = match &options.target {
-        Target::Address(address) => {
-            let stream = Stream::open(address, options, bounds).await?;
-            let pulse = stream.pulse();
-            let (connection, driver) =
-                MultiplexedConnection::new_with_config(&introduction(address), stream, config)
-                    .await
-                    .map_err(|error| unopened(&error, &pulse))?;
-            Connected::own(connection, Box::pin(driver), pulse)
-        }
+        Target::Address(address) => open_address(address, options, bounds, config, tracker).await?,
         Target::Client(client) => {
             let connection = client
                 .get_multiplexed_async_connection_with_config(&config)
@@ -170,11 +177,62 @@ async fn open(options: &RedisOptions, bounds: Bounds) -> Result<Connected> {
     };
     let connection = connected.connection.clone();
     let greeted = connected.wait_for(greet(connection, options)).await;
+    if let Some(tracked) = tracked {
+        match connected.wait_for(track(connected.connection.clone())).await {
+            Ok(()) => connected.tracked = Some(tracked),
+            Err(error) => tracked.tracker().refused(&error),
+        }
+    }
     connected.scripts_loaded = match connected.refusal() {
         Some(refusal) => return Err(Error::Unavailable(Cause::new(refusal))),
         None => greeted?,
     };
     Ok(connected)
+}
+
+async fn open_address(
+    address: &Address,
+    options: &RedisOptions,
+    bounds: Bounds,
+    config: AsyncConnectionConfig,
+    tracker: Option<&Tracker>,
+) -> Result<Connected> {
+    let mut speaks_resp3 = address.resp3.unwrap_or(tracker.is_some());
+    loop {
+        let stream = Stream::open(address, options, bounds).await?;
+        let pulse = stream.pulse();
+        let introduction = introduction(address, speaks_resp3);
+        match MultiplexedConnection::new_with_config(&introduction, stream, config.clone()).await {
+            Ok((connection, driver)) => return Ok(Connected::own(connection, Box::pin(driver), pulse)),
+            // A server that is too old for the near cache serves all the rest.
+            Err(error)
+                if speaks_resp3
+                    && address.resp3.is_none()
+                    && error.kind() == ErrorKind::RESP3NotSupported =>
+            {
+                speaks_resp3 = false;
+            }
+            Err(error) => return Err(unopened(&error, &pulse)),
+        }
+    }
+}
+
+/// Asks the server to track what is read after `CLIENT CACHING YES`, and makes sure of the rights that a fetch needs.
+async fn track(mut connection: MultiplexedConnection) -> Result<()> {
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
+    pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
+    pipeline.cmd("MULTI");
+    pipeline.cmd("EXEC");
+    let replies = connection
+        .send_packed_commands(&pipeline, 0, pipeline.len())
+        .await
+        .map_err(|error| fault::unopened(&error))?;
+    let refusal = replies.iter().find_map(|reply| match reply {
+        Wire::ServerError(error) => Some(fault::answered(error)),
+        _ => None,
+    });
+    refusal.map_or(Ok(()), Err)
 }
 
 /// What a connection that could not be opened means. Its reader does not pass on why a reply was refused.
@@ -185,8 +243,8 @@ pub(super) fn unopened(error: &RedisError, pulse: &Pulse) -> Error {
     }
 }
 
-pub(super) fn introduction(address: &Address) -> RedisConnectionInfo {
-    let protocol = if address.resp3 {
+pub(super) fn introduction(address: &Address, speaks_resp3: bool) -> RedisConnectionInfo {
+    let protocol = if speaks_resp3 {
         ProtocolVersion::RESP3
     } else {
         ProtocolVersion::RESP2

@@ -21,6 +21,7 @@ use super::link::Link;
 use super::scanner::Bounds;
 use super::stripe::Stripe;
 use super::tally::Tally;
+use super::tracker::Tracker;
 use super::walk::{Caller, Walk};
 use crate::actor::queue::{QueueReceiver, Queued};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
@@ -46,6 +47,8 @@ pub(super) struct Setup {
     pub(super) max_value_bytes: usize,
     pub(super) go_compatible: bool,
     pub(super) listeners: Arc<Listeners>,
+    /// Writes the near cache, if there is one.
+    pub(super) tracker: Option<Tracker>,
 }
 
 /// Owns the connections, alone.
@@ -56,6 +59,7 @@ pub(super) struct RedisEngine {
     generation: Generation,
     clearings: Clearings,
     tally: Tally,
+    tracker: Option<Tracker>,
     /// No later than the earliest deadline of a request under way.
     due: Option<Instant>,
     alarm: Alarm,
@@ -78,7 +82,17 @@ impl Actor for RedisEngine {
         let layout = Layout::new(setup.go_compatible);
         let options = Arc::new(*setup.options);
         let bounds = Bounds::for_values(setup.max_value_bytes);
-        let link = || Link::new(options.clone(), layout, bounds, setup.generation.clone(), now);
+        let tracker = setup.tracker;
+        let link = || {
+            Link::new(
+                options.clone(),
+                layout,
+                bounds,
+                setup.generation.clone(),
+                tracker.clone(),
+                now,
+            )
+        };
         let stripes = (0..options.connections)
             .map(|_| Stripe::new(link().heard_by(setup.listeners.clone()), link()))
             .collect();
@@ -89,6 +103,7 @@ impl Actor for RedisEngine {
             generation: setup.generation,
             clearings: Clearings::default(),
             tally: Tally::new(setup.listeners),
+            tracker,
             due: None,
             alarm: Alarm::new(),
         })
@@ -109,6 +124,9 @@ impl Actor for RedisEngine {
         panic: PanicError,
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
         tracing::error!(%panic, "the Redis engine panicked: it goes on over new connections");
+        if let Some(tracker) = &self.tracker {
+            tracker.reset();
+        }
         let now = Instant::now();
         self.stripes.iter_mut().for_each(|stripe| stripe.reset(now));
         Ok(ControlFlow::Continue(()))
@@ -116,6 +134,10 @@ impl Actor for RedisEngine {
 
     /// Serves what had entered the queue, as long as the server answers, then refuses the rest.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, reason: ActorStopReason) -> Result<(), Infallible> {
+        // First, so that nobody finds a value after another was told that the store is closed.
+        if let Some(tracker) = &self.tracker {
+            tracker.close();
+        }
         self.queue.close();
         poll_fn(|cx| poll_turn(self, None, cx)).await;
         self.clearings.abandon();
@@ -188,7 +210,14 @@ impl RedisEngine {
         let deadline = queued.deadline().unwrap_or(now);
         let Queued { request, room, .. } = queued;
         let (link, task) = match request {
-            Request::Entry(request) => (self.link_of(&request), Task::Request(request)),
+            Request::Entry(request) => {
+                if let Some(tracker) = &self.tracker
+                    && request.changes_entries()
+                {
+                    tracker.changes(request.keys());
+                }
+                (self.link_of(&request), Task::Request(request))
+            }
             Request::Engine(EngineRequest::Invalidate(Asked { operation, reply })) => {
                 if operation.names.is_empty() {
                     return reply.send(Ok(0));
@@ -212,10 +241,14 @@ impl RedisEngine {
                 let queue_depth = self.queue.depth()
                     + self.clearings.waiting()
                     + self.stripes.iter().map(Stripe::waiting).sum::<usize>();
-                return reply.send(Ok(Stats {
+                let mut stats = Stats {
                     queue_depth: queue_depth as u64,
                     ..self.tally.stats
-                }));
+                };
+                if let Some(tracker) = &self.tracker {
+                    tracker.report(&mut stats);
+                }
+                return reply.send(Ok(stats));
             }
             #[cfg(test)]
             Request::Engine(EngineRequest::Panic(_)) => return,

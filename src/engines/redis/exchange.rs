@@ -11,7 +11,7 @@ use super::script::{By, Script};
 use super::tally::Tally;
 use super::wire::{FRAME, bytes, refuse_errors};
 use crate::error::Result;
-use crate::request::{Asked, Effect, EntryRequest, Operation, Ping, on_entry};
+use crate::request::{Asked, Effect, EntryRequest, LockAction, Operation, Ping, on_entry};
 
 /// An operation as the server knows it.
 pub(super) trait Exchange: Operation {
@@ -125,6 +125,21 @@ impl EntryRequest {
     /// Whether this changes values by plain commands, which end no leases.
     pub(super) fn changes_plainly(&self) -> bool {
         self.effect() == Effect::Change && self.way() == Way::Plain
+    }
+
+    /// Whether this may change what its keys hold, or their TTLs.
+    pub(super) fn changes_entries(&self) -> bool {
+        self.effect() != Effect::Question && self.way() != Way::LockScript
+    }
+
+    /// Whether this may change keys that it does not name, or lets its caller go on after another who did. The near
+    /// cache is not read then until it is known what has happened before.
+    pub(super) fn needs_barrier(&self) -> bool {
+        match self {
+            EntryRequest::Raw(_) => true,
+            EntryRequest::Lock(asked) => matches!(asked.operation.step.action, LockAction::Acquire { .. }),
+            _ => false,
+        }
     }
 
     pub(super) fn encode(&self, to: &mut Commands) {

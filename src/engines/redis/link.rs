@@ -25,9 +25,10 @@ use super::fault;
 use super::generation::Generation;
 use super::job::{Busy, Job, Task};
 use super::layout::Layout;
-use super::reply::{self, Outcome};
+use super::reply::{self, Origin, Outcome};
 use super::scanner::Bounds;
 use super::tally::Tally;
+use super::tracker::{TrackedConnection, Tracker};
 use crate::config::RedisOptions;
 use crate::error::{Cause, Error, Phase, Result};
 use crate::events::Listeners;
@@ -69,6 +70,8 @@ pub(super) struct Link {
     /// When it is to be replaced, because a new generation has begun.
     replace_at: Option<Instant>,
     generation: Generation,
+    /// Writes the near cache, if there is one.
+    tracker: Option<Tracker>,
     /// The generation of the connection that is open or being opened.
     born: u64,
     /// Whether the log has told that leases cannot be invalidated. It tells so once.
@@ -83,6 +86,16 @@ enum State {
     Up(Connected),
 }
 
+impl State {
+    /// The near cache's view of the open connection, if the server tracks what it reads.
+    fn tracked(&self) -> Option<&TrackedConnection> {
+        match self {
+            State::Up(connected) => connected.tracked.as_ref(),
+            State::Down { .. } | State::Connecting(_) => None,
+        }
+    }
+}
+
 /// One pipeline under way.
 struct Flight {
     replies: Boxed<RedisResult<Vec<Wire>>>,
@@ -93,6 +106,8 @@ struct Flight {
     /// How many replies it has.
     count: u64,
     sent: Instant,
+    /// The number of its launch, if the near cache is fed by this connection.
+    launch: Option<u64>,
 }
 
 impl Link {
@@ -101,6 +116,7 @@ impl Link {
         layout: Layout,
         bounds: Bounds,
         generation: Generation,
+        tracker: Option<Tracker>,
         now: Instant,
     ) -> Self {
         let log = ConnectionLog::new("requests", &options.target);
@@ -126,6 +142,7 @@ impl Link {
             replace_at: None,
             born: generation.current(),
             generation,
+            tracker,
             not_invalidated: false,
             replied: 0,
         }
@@ -184,6 +201,7 @@ impl Link {
         let mut progress = self.poll_state(cx, now);
         progress |= self.poll_flights(cx, now, tally);
         progress |= self.send(cx, now);
+        self.keep_near(cx, now);
         progress
     }
 
@@ -207,7 +225,15 @@ impl Link {
                     self.busy.end(&flight.busy);
                     self.heard(now);
                     let mut outcome = Outcome::default();
-                    reply::settle(flight.parts, replies, tally, &mut outcome);
+                    let tracked = self.state.tracked();
+                    if let (Some(tracked), Some(launch)) = (tracked, flight.launch) {
+                        tracked.answered(launch, flight.sent);
+                    }
+                    let near = tracked.map(|connection| Origin {
+                        connection,
+                        sent: flight.sent,
+                    });
+                    reply::settle(flight.parts, replies, near, tally, &mut outcome);
                     for job in outcome.again.into_iter().rev() {
                         self.waiting.push_front(job);
                     }
@@ -299,7 +325,7 @@ impl Link {
                 task => {
                     room = room.saturating_sub(task.values());
                     self.busy.begin(&job, &mut batch.busy);
-                    batch.push(job);
+                    batch.push(job, self.state.tracked(), now);
                 }
             }
         }
@@ -324,6 +350,7 @@ impl Link {
             busy,
             ..
         } = batch;
+        let launch = connected.tracked.as_ref().map(|tracked| tracked.launched(now));
         let mut connection = connected.connection.clone();
         let count = pipeline.len() as u64;
         // Unconstrained: at the end of its budget it would not be sent, and a later one would be before it.
@@ -349,7 +376,28 @@ impl Link {
             values,
             count,
             sent: now,
+            launch,
         });
+    }
+
+    /// Asks the server for a sign of life if the near cache needs one: what is read from it is good only as long as the
+    /// server is heard of.
+    fn keep_near(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if self.ping_at(now).is_some_and(|at| at <= now) {
+            self.launch(Batch::ping(self.layout), cx, now);
+            if let State::Up(connected) = &mut self.state {
+                connected.drive(cx);
+            }
+        }
+    }
+
+    /// When the near cache needs a sign of life from the server.
+    fn ping_at(&self, now: Instant) -> Option<Instant> {
+        if self.retiring || self.flights.len() > self.options.pipelines() {
+            return None;
+        }
+        let tracked = self.state.tracked()?;
+        tracked.ping_at(self.flights.is_empty(), now)
     }
 
     /// Answers those whose time is over. The earliest deadline among the others.

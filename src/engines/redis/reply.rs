@@ -7,12 +7,14 @@ use tokio::time::Instant;
 
 pub(super) use self::lost::{at, expire, fail, is_awaited, lose, no_answer, refuse};
 use super::batch::Part;
-use super::exchange::{Replies, Settled};
+use super::exchange::{Replies, Settled, Way};
 use super::fault;
+use super::fetch;
 use super::gets;
 use super::job::{Job, Task};
 use super::script::By;
 use super::tally::Tally;
+use super::tracker::TrackedConnection;
 use super::walk::Walk;
 use super::wire::{forgotten, refuse_errors, unexpected};
 use crate::error::{Cause, Error};
@@ -43,11 +45,64 @@ impl Outcome {
     }
 }
 
+/// The connection that replies come over, and when their requests were sent: for the near cache.
+#[derive(Debug)]
+pub(super) struct Origin<'a> {
+    pub(super) connection: &'a TrackedConnection,
+    pub(super) sent: Instant,
+}
+
+impl Origin<'_> {
+    /// Takes in what the server has done, before those who asked for it are answered.
+    fn learn(&self, part: &Part) {
+        let changes = match part {
+            Part::Other { job: Some(job), .. } => match &job.task {
+                Task::Request(request) => {
+                    if request.needs_barrier() {
+                        self.connection.raise_barrier();
+                    }
+                    if request.way() == Way::LockScript {
+                        return;
+                    }
+                    request.changes_entries()
+                }
+                Task::Doubt(_) | Task::Walk(_) => false,
+            },
+            Part::Sets(_) => true,
+            Part::Other { job: None, .. } | Part::Gets(_) | Part::Fetches(..) | Part::Leases | Part::Ping => {
+                false
+            }
+        };
+        part.each_key(&mut |key| {
+            if changes {
+                self.connection.changed(key);
+            } else {
+                self.connection.read(key);
+            }
+        });
+    }
+}
+
 /// Hands out the replies of one pipeline.
-pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, tally: &mut Tally, outcome: &mut Outcome) {
+pub(super) fn settle(
+    parts: Vec<Part>,
+    replies: Vec<Wire>,
+    near: Option<Origin<'_>>,
+    tally: &mut Tally,
+    outcome: &mut Outcome,
+) {
     let mut replies = replies.into_iter();
     for part in parts {
+        if let Some(near) = &near {
+            near.learn(&part);
+        }
         match part {
+            Part::Ping => drop(replies.next()),
+            Part::Fetches(keys, getters) => {
+                let own = replies.by_ref().take(fetch::replies(keys.len())).collect();
+                let found = fetch::found(&keys, own, near.as_ref());
+                fetch::decode_gets(found, getters, tally, &mut outcome.again);
+            }
             Part::Gets(getters) => gets::decode(getters, replies.next(), tally, &mut outcome.again),
             Part::Sets(sets) => {
                 let reply = replies.next().unwrap_or_default();
@@ -60,18 +115,38 @@ pub(super) fn settle(parts: Vec<Part>, replies: Vec<Wire>, tally: &mut Tally, ou
                     outcome.not_invalidated = Some(fault::answered(&error));
                 }
             }
-            Part::Other { job, replies: count } => {
-                let own: Vec<Wire> = replies.by_ref().take(count).collect();
+            Part::Other {
+                job,
+                replies: count,
+                fetch,
+            } => {
+                let mut own: Vec<Wire> = replies.by_ref().take(count).collect();
                 own.iter().for_each(|reply| outcome.learn(reply));
+                if let Some(fetch) = fetch {
+                    match fetch::found(&fetch.keys, own, near.as_ref()) {
+                        Some(found) => own = fetch.as_asked(found),
+                        None => {
+                            // Without a transaction the server tells what is wrong.
+                            outcome.again.extend(job.map(|job| Job { alone: true, ..job }));
+                            continue;
+                        }
+                    }
+                }
                 if let Some(job) = job {
-                    settle_job(job, own, tally, outcome);
+                    settle_job(job, own, near.as_ref(), tally, outcome);
                 }
             }
         }
     }
 }
 
-fn settle_job(job: Job, mut replies: Vec<Wire>, tally: &mut Tally, outcome: &mut Outcome) {
+fn settle_job(
+    job: Job,
+    mut replies: Vec<Wire>,
+    near: Option<&Origin<'_>>,
+    tally: &mut Tally,
+    outcome: &mut Outcome,
+) {
     let Job {
         task,
         deadline,
@@ -110,6 +185,10 @@ fn settle_job(job: Job, mut replies: Vec<Wire>, tally: &mut Tally, outcome: &mut
         }
         Task::Walk(walk) => {
             let reply = replies.pop().unwrap_or_default();
+            // What the script has removed is told after its reply.
+            if let Some(near) = near {
+                near.connection.raise_barrier();
+            }
             settle_walk(walk, reply, deadline, tally, outcome);
         }
     }

@@ -8,6 +8,7 @@ use super::engine::{RedisEngine, Setup};
 use super::generation::Generation;
 use super::lock::MAY_NOT_PUBLISH;
 use super::subscriber::{Subscriber, SubscriberStart};
+use super::tracker::Tracker;
 use crate::actor::queue::Stamp;
 use crate::config::{EngineKind, RedisOptions};
 use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
@@ -38,18 +39,22 @@ impl Engine for Redis {
             stamp: Stamp::All,
             capacity_bytes: None,
             keeps_locks: true,
-            near_bytes: None,
+            near_bytes: self.options.near_bytes(),
         }
     }
 
     async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
         let generation = Generation::first();
+        let max_age = self.options.near_cache.greatest_age();
         let engine = RedisEngine::spawn(Setup {
             queue: start.queue,
             options: self.options.clone(),
             generation: generation.clone(),
             max_value_bytes: start.max_value_bytes,
             go_compatible: start.go_compatible,
+            tracker: start
+                .near
+                .map(|writer| Tracker::new(writer, max_age, start.listeners.clone())),
             listeners: start.listeners,
         });
         crew.add("Redis engine", engine).await;

@@ -74,7 +74,8 @@ fn set(write: Write) -> Job {
 
 fn batch(jobs: Vec<Job>) -> Batch {
     let mut batch = Batch::new(Layout::new(false));
-    jobs.into_iter().for_each(|job| batch.push(job));
+    jobs.into_iter()
+        .for_each(|job| batch.push(job, None, Instant::now()));
     batch.finish(0);
     batch
 }
@@ -108,7 +109,7 @@ fn server_error(line: &str) -> Wire {
 
 fn settle(parts: Vec<Part>, replies: Vec<Wire>) -> (Stats, Outcome) {
     let (mut tally, mut outcome) = (Tally::default(), Outcome::default());
-    reply::settle(parts, replies, &mut tally, &mut outcome);
+    reply::settle(parts, replies, None, &mut tally, &mut outcome);
     (tally.stats, outcome)
 }
 

@@ -59,7 +59,7 @@ impl Table {
             if !near.takes(key, value) {
                 return false;
             }
-            if near.has_room_for(key) {
+            if near.has_room_for(key, value) {
                 return true;
             }
             let Some(next) = near.next_in_turn() else {
@@ -71,7 +71,9 @@ impl Table {
                 self.retract(slot);
             }
         }
-        self.near.as_ref().is_some_and(|near| near.has_room_for(key))
+        self.near
+            .as_ref()
+            .is_some_and(|near| near.has_room_for(key, value))
     }
 
     /// Takes an entry back from the near cache: before every change of it, so that no reader finds what was there

@@ -25,7 +25,11 @@ impl Link {
             State::Down { .. } if rests => false,
             State::Down { until } if *until <= now => {
                 self.born = self.generation.current();
-                self.state = State::Connecting(Box::pin(connect(self.options.clone(), self.bounds)));
+                self.state = State::Connecting(Box::pin(connect(
+                    self.options.clone(),
+                    self.bounds,
+                    self.tracker.clone(),
+                )));
                 true
             }
             State::Down { .. } => false,
@@ -159,13 +163,13 @@ impl Link {
             State::Connecting(_) => return None,
             State::Up(connected) => (connected.since, connected.pulse(), connected.incoming()),
         };
-        let mut next = None;
+        let mut next = self.ping_at(now);
         if let Some(age) = self.options.max_connection_age {
             let end = since + age;
             if end <= now {
                 self.generation.end(self.born);
             } else {
-                next = Some(end);
+                next = Some(next.map_or(end, |next| next.min(end)));
             }
         }
         if self.is_outdated() && self.replace_at.is_none() && !self.retiring {

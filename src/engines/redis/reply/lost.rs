@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use crate::engines::redis::batch::Part;
 use crate::engines::redis::fault::{self, Refusal};
+use crate::engines::redis::fetch;
 use crate::engines::redis::gets::alone;
 use crate::engines::redis::job::{Job, Task};
 use crate::error::{Cause, Error, Phase};
@@ -14,7 +15,9 @@ use crate::request::Effect;
 pub(in crate::engines::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
     for part in parts {
         match part {
-            Part::Gets(getters) => again.extend(getters.into_iter().flatten().map(Job::from)),
+            Part::Gets(getters) | Part::Fetches(_, getters) => {
+                again.extend(getters.into_iter().flatten().map(Job::from));
+            }
             Part::Sets(sets) => {
                 for setter in sets.setters.into_iter().flatten() {
                     setter.asked.reply.send(Err(Error::OutcomeUnknown(cause.clone())));
@@ -27,7 +30,7 @@ pub(in crate::engines::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &m
                     fail(job.task, &Error::OutcomeUnknown(cause.clone()));
                 }
             }
-            Part::Other { job: None, .. } | Part::Leases => {}
+            Part::Other { job: None, .. } | Part::Leases | Part::Ping => {}
         }
     }
 }
@@ -37,7 +40,8 @@ pub(in crate::engines::redis) fn at(parts: &[Part], reply: u64) -> Option<usize>
     let mut end = 0;
     parts.iter().position(|part| {
         end += match part {
-            Part::Leases | Part::Gets(_) | Part::Sets(_) => 1,
+            Part::Leases | Part::Ping | Part::Gets(_) | Part::Sets(_) => 1,
+            Part::Fetches(keys, _) => fetch::replies(keys.len()) as u64,
             Part::Other { replies, .. } => *replies as u64,
         };
         end > reply
@@ -54,13 +58,15 @@ pub(in crate::engines::redis) fn refuse(
 ) {
     let Some(at) = at(parts, reply) else { return };
     match &mut parts[at] {
-        Part::Leases | Part::Sets(_) => {}
-        Part::Gets(getters) if getters.len() == 1 => {
+        Part::Leases | Part::Ping | Part::Sets(_) => {}
+        Part::Gets(getters) | Part::Fetches(_, getters) if getters.len() == 1 => {
             if let Some(getter) = getters.pop().flatten() {
                 getter.asked.reply.send(Err(refusal.for_caller()));
             }
         }
-        Part::Gets(getters) => again.extend(getters.drain(..).flatten().map(alone)),
+        Part::Gets(getters) | Part::Fetches(_, getters) => {
+            again.extend(getters.drain(..).flatten().map(alone));
+        }
         Part::Other { job, .. } => {
             if let Some(asked) = job.take_if(|job| is_question(&job.task)) {
                 fail(asked.task, &refusal.for_caller());
@@ -72,8 +78,8 @@ pub(in crate::engines::redis) fn refuse(
 /// Whether somebody waits for a reply of these. Walks without a caller count if they are to go on.
 pub(in crate::engines::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool {
     parts.iter().any(|part| match part {
-        Part::Leases => false,
-        Part::Gets(getters) => getters
+        Part::Leases | Part::Ping => false,
+        Part::Gets(getters) | Part::Fetches(_, getters) => getters
             .iter()
             .flatten()
             .any(|getter| !getter.asked.is_pointless()),
@@ -104,8 +110,8 @@ pub(in crate::engines::redis) fn expire(parts: &mut [Part], now: Instant) -> Opt
     };
     for part in parts {
         match part {
-            Part::Leases => {}
-            Part::Gets(getters) => {
+            Part::Leases | Part::Ping => {}
+            Part::Gets(getters) | Part::Fetches(_, getters) => {
                 for place in getters {
                     match place {
                         Some(getter) if getter.deadline <= now => {

@@ -65,7 +65,7 @@ pub(super) async fn open_line(options: Arc<RedisOptions>) -> crate::Result<Opene
             Target::Address(address) => {
                 let stream = Stream::open(address, &options, Bounds::for_notifications()).await?;
                 let pulse = stream.pulse();
-                match PubSub::new(&introduction(address), stream).await {
+                match PubSub::new(&introduction(address, address.resp3 == Some(true)), stream).await {
                     Ok(pubsub) => Ok((pubsub, pulse)),
                     Err(error) => Err(unopened(&error, &pulse)),
                 }

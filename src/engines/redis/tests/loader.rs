@@ -68,6 +68,7 @@ impl Loader {
             max_value_bytes: 1 << 20,
             go_compatible,
             listeners: Default::default(),
+            tracker: None,
         });
         Self {
             queue,

@@ -1,0 +1,163 @@
+//! Reads that the near cache may keep: `CLIENT CACHING YES`, and a transaction of `PTTL`s and one `MGET`, so that the
+//! server tracks the keys, and times and values belong together.
+
+use std::time::Duration;
+
+use redis::Value as Wire;
+use tokio::time::Instant;
+
+use super::exchange::Commands;
+use super::gets::{Getter, alone};
+use super::job::{Job, Task};
+use super::reply::Origin;
+use super::tally::Tally;
+use super::tracker::TrackedConnection;
+use super::wire::{ABSENT, count_read, keyed, number, remaining, value};
+use crate::key::Key;
+use crate::request::EntryRequest;
+use crate::value::Value;
+
+/// The commands beside one `PTTL` for each key: `CLIENT CACHING`, `MULTI`, `MGET`, `EXEC`.
+const FRAME: usize = 4;
+
+/// One request whose keys are fetched.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    /// All its keys, also those that are not to be near.
+    pub(super) keys: Vec<Key>,
+    shape: Shape,
+}
+
+/// Which replies the request has without a transaction.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// One array of values.
+    Values,
+    /// The time that is left, and the value.
+    AgedValue,
+    /// The times that are left, and one array of values.
+    AgedValues,
+}
+
+impl Fetch {
+    /// Whether a request is to be sent so: if at least one of its keys is to be near.
+    pub(super) fn begin(job: &Job, tracked: &TrackedConnection, now: Instant) -> Option<Self> {
+        let Task::Request(request) = &job.task else {
+            return None;
+        };
+        let (keys, shape) = match request {
+            _ if job.alone => return None,
+            EntryRequest::GetMany(asked) if !asked.operation.peek => (&*asked.operation.keys, Shape::Values),
+            EntryRequest::GetAged(asked) => (std::slice::from_ref(&asked.operation.key), Shape::AgedValue),
+            EntryRequest::GetManyAged(asked) => (&*asked.operation.keys, Shape::AgedValues),
+            _ => return None,
+        };
+        let mut is_any = false;
+        for key in keys {
+            is_any |= tracked.begin_fetch(key, now);
+        }
+        is_any.then(|| Self {
+            keys: keys.to_vec(),
+            shape,
+        })
+    }
+
+    /// What was found, as replies to what the request is without a transaction.
+    pub(super) fn as_asked(&self, found: Found) -> Vec<Wire> {
+        let Found {
+            mut times,
+            mut values,
+        } = found;
+        match self.shape {
+            Shape::Values => vec![Wire::Array(values)],
+            Shape::AgedValue => {
+                times.append(&mut values);
+                times
+            }
+            Shape::AgedValues => {
+                times.push(Wire::Array(values));
+                times
+            }
+        }
+    }
+}
+
+/// How many replies a fetch of so many keys has.
+pub(super) fn replies(keys: usize) -> usize {
+    keys + FRAME
+}
+
+pub(super) fn encode(keys: &[Key], to: &mut Commands) {
+    let mut caching = redis::cmd("CLIENT");
+    caching.arg("CACHING").arg("YES");
+    to.add(caching);
+    to.add(redis::cmd("MULTI"));
+    for key in keys {
+        to.add(keyed("PTTL", [key]));
+    }
+    to.add(keyed("MGET", keys));
+    to.add(redis::cmd("EXEC"));
+}
+
+/// The times that are left of keys, and their values, in the order of the keys.
+#[derive(Debug)]
+pub(super) struct Found {
+    times: Vec<Wire>,
+    values: Vec<Wire>,
+}
+
+/// What the replies tell, which the near cache keeps as far as it may. `None` if the server refused.
+pub(super) fn found(keys: &[Key], mut replies: Vec<Wire>, near: Option<&Origin<'_>>) -> Option<Found> {
+    let found = match replies.pop() {
+        Some(Wire::Array(mut both)) if both.len() == keys.len() + 1 => match both.pop() {
+            Some(Wire::Array(values)) if values.len() == keys.len() => Some(Found { times: both, values }),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(Origin { connection, sent }) = near {
+        for (at, key) in keys.iter().enumerate() {
+            let kept = found.as_ref().and_then(|found| found.entry(at));
+            let kept = kept.as_ref().map(|(value, left)| (value, *left));
+            connection.fetched(key, kept, *sent);
+        }
+    }
+    found
+}
+
+impl Found {
+    /// A key's value and the time that is left of it. `None` if it is absent, or gone within the transaction.
+    fn entry(&self, at: usize) -> Option<(Value, Option<Duration>)> {
+        let left = match self.times.get(at)? {
+            Wire::Int(ABSENT) => return None,
+            Wire::Int(left) => remaining(*left),
+            _ => return None,
+        };
+        match self.values.get(at)? {
+            Wire::BulkString(bytes) => Some((Value::from(bytes.clone()), left)),
+            _ => None,
+        }
+    }
+}
+
+/// Answers callers who asked for one value each. What must be sent again is pushed to `again`.
+pub(super) fn decode_gets(
+    found: Option<Found>,
+    getters: Vec<Option<Getter>>,
+    tally: &mut Tally,
+    again: &mut Vec<Job>,
+) {
+    let Some(Found { times, values }) = found else {
+        again.extend(getters.into_iter().flatten().map(alone));
+        return;
+    };
+    for (getter, (left, got)) in getters.into_iter().zip(times.into_iter().zip(values)) {
+        let Some(getter) = getter else { continue };
+        // An `MGET` shows a key of another type as absent.
+        if got == Wire::Nil && number(left).is_ok_and(|left| left != ABSENT) {
+            again.push(alone(getter));
+        } else {
+            getter.asked.reply.send(count_read(value(got), tally));
+        }
+    }
+}

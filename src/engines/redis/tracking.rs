@@ -1,0 +1,415 @@
+//! What the near cache holds over Redis, and when it must not be served. Pure: times are arguments.
+//!
+//! The server tracks what a connection reads after `CLIENT CACHING YES`, and sends an invalidation when it changes.
+//! These rules keep readers from what is older than they may see:
+//!
+//! * **A fetch is published only if its key was not changed since the fetch was launched.** The invalidation may come
+//!   before the reply.
+//! * **An own write removes its key** when it is accepted, and again before it is answered.
+//! * **A read over another connection removes what it does not come from.** Invalidations of two connections have no
+//!   order among each other, so a later look could find what is older.
+//! * **A script that changes keys which it does not name raises a barrier** before it is answered. Its own
+//!   invalidations come after its reply, but before the reply to a request that is sent later. Until each connection
+//!   with entries has answered such a request, readers find nothing.
+//! * **A lost connection takes its entries with it**, and a null invalidation too.
+//! * **Readers find nothing once a connection with entries is silent**: each answer is good for `max_age` from the time
+//!   at which its request was sent.
+
+mod popularity;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use tokio::time::Instant;
+
+use self::popularity::Popularity;
+use crate::key::Key;
+use crate::near::{NearEntry, NearWriter, Ticket};
+use crate::prehashed::Map;
+use crate::value::Value;
+
+/// The server rounds the time that is left up to a millisecond.
+const ROUNDING: Duration = Duration::from_millis(1);
+/// Idle connections are not asked for signs of life more often than this.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// How many entries one new entry may displace or spare.
+const STEPS: usize = 8;
+/// The bytes of an entry, for a cache that has none yet.
+const USUAL: usize = 256;
+
+/// A connection, by the number of its opening.
+pub(super) type ConnectionId = u64;
+
+/// Writes the near cache from what connections read.
+#[derive(Debug)]
+pub(super) struct Tracking {
+    writer: NearWriter,
+    max_age: Duration,
+    /// What is near, by key.
+    entries: HashMap<CompactString, Tracked>,
+    /// What is being fetched, by key.
+    fetches: HashMap<CompactString, Fetch>,
+    connections: Map<ConnectionId, Connection>,
+    /// Connections opened so far.
+    opened: ConnectionId,
+    /// Counts launches and barriers.
+    steps: u64,
+    barrier: Option<Barrier>,
+    popularity: Popularity,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    entry: Arc<NearEntry>,
+    over: ConnectionId,
+    due: Option<Instant>,
+}
+
+/// A read under way whose reply may be published.
+#[derive(Debug)]
+struct Fetch {
+    over: ConnectionId,
+    /// The key was changed, or read over another connection, since this was launched.
+    spoiled: bool,
+}
+
+/// What is known of an open connection.
+#[derive(Debug)]
+struct Connection {
+    entries: usize,
+    fetches: usize,
+    /// The step of the last request that was launched.
+    launched: u64,
+    /// The step of the last request that was answered.
+    answered: u64,
+    last_launch: Instant,
+    /// Until when its entries are good.
+    good_until: Instant,
+}
+
+impl Connection {
+    fn is_used(&self) -> bool {
+        self.entries > 0 || self.fetches > 0
+    }
+}
+
+/// Keeps readers away until each connection in use has answered a request that was launched later.
+#[derive(Debug)]
+struct Barrier {
+    step: u64,
+    _ticket: Ticket,
+}
+
+impl Tracking {
+    pub(super) fn new(writer: NearWriter, max_age: Duration) -> Self {
+        let popularity = Popularity::for_bytes(writer.capacity());
+        Self {
+            writer: writer.holding_values(),
+            max_age,
+            entries: HashMap::new(),
+            fetches: HashMap::new(),
+            connections: Map::default(),
+            opened: 0,
+            steps: 0,
+            barrier: None,
+            popularity,
+        }
+    }
+
+    /// A connection was opened whose reads the server tracks.
+    pub(super) fn open(&mut self, now: Instant) -> ConnectionId {
+        self.opened += 1;
+        let connection = Connection {
+            entries: 0,
+            fetches: 0,
+            launched: 0,
+            answered: 0,
+            last_launch: now,
+            good_until: now,
+        };
+        self.connections.insert(self.opened, connection);
+        self.opened
+    }
+
+    /// A connection is no more: nothing tells of changes to what was read over it.
+    pub(super) fn lost(&mut self, connection: ConnectionId) {
+        self.drop_all_of(connection);
+        self.connections.remove(&connection);
+        self.lower_barrier();
+        self.tell_horizon();
+    }
+
+    /// All that the server holds was changed.
+    pub(super) fn flushed(&mut self, connection: ConnectionId) {
+        for fetch in self.fetches.values_mut().filter(|fetch| fetch.over == connection) {
+            fetch.spoiled = true;
+        }
+        self.drop_entries_of(connection);
+    }
+
+    /// The server's message that a key was changed.
+    pub(super) fn invalidated(&mut self, key: &str) {
+        self.retract(key);
+        self.spoil(key);
+    }
+
+    /// A write of this store changes a key, or has changed it.
+    pub(super) fn changed(&mut self, key: &Key) {
+        self.invalidated(key.as_str());
+    }
+
+    /// The server has answered a read of a key over this connection. What came over another one may be older.
+    pub(super) fn read_over(&mut self, connection: ConnectionId, key: &Key) {
+        let key = key.as_str();
+        if self
+            .entries
+            .get(key)
+            .is_some_and(|tracked| tracked.over != connection)
+        {
+            self.retract(key);
+        }
+        if self
+            .fetches
+            .get(key)
+            .is_some_and(|fetch| fetch.over != connection)
+        {
+            self.spoil(key);
+        }
+    }
+
+    /// Counts a read of a key that the near cache did not answer. Whether it is to be fetched: this is then noted, and
+    /// [`fetched`](Self::fetched) or the loss of the connection ends it.
+    pub(super) fn begin_fetch(&mut self, connection: ConnectionId, key: &Key, now: Instant) -> bool {
+        self.popularity.add(key.hash(), 1);
+        let is_near = self
+            .entries
+            .get(key.as_str())
+            .is_some_and(|tracked| tracked.due.is_none_or(|due| due > now));
+        if is_near || self.fetches.contains_key(key.as_str()) || !self.is_wanted(key) {
+            return false;
+        }
+        let Some(over) = self.connections.get_mut(&connection) else {
+            return false;
+        };
+        over.fetches += 1;
+        let fetch = Fetch {
+            over: connection,
+            spoiled: false,
+        };
+        self.fetches.insert(key.text().clone(), fetch);
+        true
+    }
+
+    /// Whether a key was read before, and more often than what it would displace.
+    fn is_wanted(&mut self, key: &Key) -> bool {
+        let reads = self.popularity.of(key.hash());
+        if reads < 2 {
+            return false;
+        }
+        let usual = (self.writer.bytes().checked_div(self.writer.len())).unwrap_or(USUAL);
+        if self.writer.bytes() + usual <= self.writer.capacity() {
+            return true;
+        }
+        self.next_victim().is_some_and(|(_, uses)| uses < reads)
+    }
+
+    /// The entry that is to go next, and how often it was read lately.
+    fn next_victim(&mut self) -> Option<(Arc<NearEntry>, u8)> {
+        self.popularity.count(self.writer.new_hits());
+        let entry = self.writer.next_in_turn()?;
+        let hash = entry.key().hash();
+        self.popularity.add(hash, entry.take_uses());
+        let reads = self.popularity.of(hash);
+        Some((entry, reads))
+    }
+
+    /// The reply to a fetch that was sent at `sent`: the value, and the time that was left of it. `None` for a key that
+    /// is absent or could not be read. Keys that no fetch was begun for are passed over.
+    pub(super) fn fetched(
+        &mut self,
+        connection: ConnectionId,
+        key: &Key,
+        found: Option<(&Value, Option<Duration>)>,
+        sent: Instant,
+        now: Instant,
+    ) {
+        let is_its = self
+            .fetches
+            .get(key.as_str())
+            .is_some_and(|fetch| fetch.over == connection);
+        if !is_its {
+            return;
+        }
+        let spoiled = self.end_fetch(key.as_str());
+        let Some((value, left)) = found else { return };
+        // Counted from before it was sent, so that it ends here no later than there.
+        let due = left.map(|left| sent + left.saturating_sub(ROUNDING));
+        if spoiled || due.is_some_and(|due| due <= now) || !self.writer.takes(key, value) {
+            return;
+        }
+        self.retract(key.as_str());
+        if self.make_room(key, value) {
+            self.publish(connection, key, value, due);
+        }
+    }
+
+    fn publish(&mut self, connection: ConnectionId, key: &Key, value: &Value, due: Option<Instant>) {
+        let Some(over) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        over.entries += 1;
+        let entry = self.writer.publish_until(key.clone(), value.clone(), due);
+        let tracked = Tracked {
+            entry,
+            over: connection,
+            due,
+        };
+        self.entries.insert(key.text().clone(), tracked);
+        self.tell_horizon();
+    }
+
+    fn make_room(&mut self, key: &Key, value: &Value) -> bool {
+        let reads = self.popularity.of(key.hash());
+        for _ in 0..STEPS {
+            if self.writer.has_room_for(key, value) {
+                return true;
+            }
+            match self.next_victim() {
+                Some((victim, uses)) if uses < reads => self.retract(victim.key().as_str()),
+                Some(_) => {}
+                None => return false,
+            }
+        }
+        self.writer.has_room_for(key, value)
+    }
+
+    fn retract(&mut self, key: &str) {
+        let Some(tracked) = self.entries.remove(key) else {
+            return;
+        };
+        self.writer.retract(&tracked.entry);
+        if let Some(over) = self.connections.get_mut(&tracked.over) {
+            over.entries -= 1;
+        }
+        if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+    }
+
+    fn spoil(&mut self, key: &str) {
+        if let Some(fetch) = self.fetches.get_mut(key) {
+            fetch.spoiled = true;
+        }
+    }
+
+    /// Whether the fetch was spoiled.
+    fn end_fetch(&mut self, key: &str) -> bool {
+        let Some(fetch) = self.fetches.remove(key) else {
+            return true;
+        };
+        if let Some(over) = self.connections.get_mut(&fetch.over) {
+            over.fetches -= 1;
+        }
+        fetch.spoiled
+    }
+
+    fn drop_all_of(&mut self, connection: ConnectionId) {
+        self.fetches.retain(|_, fetch| fetch.over != connection);
+        self.drop_entries_of(connection);
+    }
+
+    fn drop_entries_of(&mut self, connection: ConnectionId) {
+        let of_it = self
+            .entries
+            .iter()
+            .filter(|(_, tracked)| tracked.over == connection);
+        let keys: Vec<CompactString> = of_it.map(|(key, _)| key.clone()).collect();
+        if !keys.is_empty() {
+            self.writer.count_flush();
+        }
+        keys.iter().for_each(|key| self.retract(key));
+    }
+
+    /// A request is sent over a connection: the number of its launch.
+    pub(super) fn launched(&mut self, connection: ConnectionId, now: Instant) -> u64 {
+        self.steps += 1;
+        if let Some(over) = self.connections.get_mut(&connection) {
+            over.launched = self.steps;
+            over.last_launch = now;
+        }
+        self.steps
+    }
+
+    /// A request with this number, sent at `sent`, was answered, and all that came before its answer was taken in.
+    pub(super) fn answered(&mut self, connection: ConnectionId, launch: u64, sent: Instant) {
+        if let Some(over) = self.connections.get_mut(&connection) {
+            over.answered = over.answered.max(launch);
+            over.good_until = over.good_until.max(sent + self.max_age);
+        }
+        self.lower_barrier();
+        self.tell_horizon();
+    }
+
+    /// Keeps readers away until what has happened on the server so far is known here.
+    pub(super) fn raise_barrier(&mut self) {
+        self.steps += 1;
+        let _ticket = self.writer.ticket();
+        self.barrier = Some(Barrier {
+            step: self.steps,
+            _ticket,
+        });
+        self.lower_barrier();
+    }
+
+    fn lower_barrier(&mut self) {
+        let Some(barrier) = &self.barrier else { return };
+        let knows = |connection: &Connection| !connection.is_used() || connection.answered > barrier.step;
+        if self.connections.values().all(knows) {
+            self.barrier = None;
+        }
+    }
+
+    fn tell_horizon(&self) {
+        let used = self
+            .connections
+            .values()
+            .filter(|connection| connection.entries > 0);
+        if let Some(until) = used.map(|connection| connection.good_until).min() {
+            self.writer.serve_until(until);
+        }
+    }
+
+    /// When a connection is to be asked for a sign of life. `is_idle` tells that it owes no answer.
+    pub(super) fn ping_at(&self, connection: ConnectionId, is_idle: bool, now: Instant) -> Option<Instant> {
+        let over = self.connections.get(&connection).filter(|over| over.is_used())?;
+        let is_behind = |barrier: &Barrier| over.launched < barrier.step;
+        if self.barrier.as_ref().is_some_and(is_behind) {
+            return Some(now);
+        }
+        is_idle.then(|| over.last_launch + (self.max_age / 2).max(SHORTEST_PAUSE))
+    }
+
+    /// Drops everything after a fault of the engine. The connections are lost one by one.
+    pub(super) fn reset(&mut self) {
+        self.writer.flush();
+        self.entries = HashMap::new();
+        self.fetches = HashMap::new();
+        for connection in self.connections.values_mut() {
+            (connection.entries, connection.fetches) = (0, 0);
+        }
+        self.barrier = None;
+    }
+
+    /// From now on readers find nothing.
+    pub(super) fn close(&self) {
+        self.writer.close();
+    }
+
+    pub(super) fn writer(&self) -> &NearWriter {
+        &self.writer
+    }
+}
