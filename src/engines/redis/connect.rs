@@ -151,17 +151,14 @@ pub(super) async fn in_time<T>(options: &RedisOptions, open: impl Future<Output 
 }
 
 async fn open(options: &RedisOptions, bounds: Bounds, tracker: Option<&Tracker>) -> Result<Connected> {
-    let tracked = tracker.map(Tracker::open);
-    let mut config = AsyncConnectionConfig::new()
+    let mut tracked = tracker.map(Tracker::open);
+    let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
         .set_response_timeout(None)
         // One more than there are pipelines: a sign of life may be asked for beside them.
         .set_pipeline_buffer_size(options.max_in_flight.max(1) + 1);
-    if let Some(tracked) = &tracked {
-        config = config.set_push_sender(tracked.receiver());
-    }
     let mut connected = match &options.target {
-        Target::Address(address) => open_address(address, options, bounds, config, tracker).await?,
+        Target::Address(address) => open_address(address, options, bounds, config, &mut tracked).await?,
         Target::Client(client) => {
             let connection = client
                 .get_multiplexed_async_connection_with_config(&config)
@@ -195,14 +192,22 @@ async fn open_address(
     options: &RedisOptions,
     bounds: Bounds,
     config: AsyncConnectionConfig,
-    tracker: Option<&Tracker>,
+    tracked: &mut Option<TrackedConnection>,
 ) -> Result<Connected> {
-    let mut speaks_resp3 = address.resp3.unwrap_or(tracker.is_some());
+    let mut speaks_resp3 = address.resp3.unwrap_or(tracked.is_some());
     loop {
         let stream = Stream::open(address, options, bounds).await?;
         let pulse = stream.pulse();
         let introduction = introduction(address, speaks_resp3);
-        match MultiplexedConnection::new_with_config(&introduction, stream, config.clone()).await {
+        let mut config = config.clone();
+        // Over RESP2 a server agrees to track and then tells nothing.
+        if !speaks_resp3 && let Some(tracked) = tracked.take() {
+            tracked.tracker().refused(&"the connection speaks RESP2");
+        }
+        if let Some(tracked) = tracked {
+            config = config.set_push_sender(tracked.receiver());
+        }
+        match MultiplexedConnection::new_with_config(&introduction, stream, config).await {
             Ok((connection, driver)) => return Ok(Connected::own(connection, Box::pin(driver), pulse)),
             // A server that is too old for the near cache serves all the rest.
             Err(error)
