@@ -24,6 +24,7 @@ fn stripe(now: Instant) -> Stripe {
             Layout::new(false),
             bounds,
             generation.clone(),
+            None,
             now,
         )
     };
