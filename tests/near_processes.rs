@@ -3,6 +3,10 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "processes share no other clock than the machine's"
+)]
 
 #[path = "support/redis/mod.rs"]
 mod harness;

@@ -83,7 +83,7 @@ impl World {
     }
 
     fn step(&mut self, actor: usize) {
-        let is_first = self.taken[actor] % 2 == 0;
+        let is_first = self.taken[actor].is_multiple_of(2);
         self.taken[actor] += 1;
         match ACTORS[actor] {
             Actor::Writer => self.write(actor, is_first),

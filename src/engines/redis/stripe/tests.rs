@@ -12,7 +12,7 @@ use crate::key::{KeyMaker, Namespace};
 use crate::request::{Delete, Get, Operation, Reply, Request};
 
 fn stripe(now: Instant) -> Stripe {
-    let config = Config::from(Config::redis("redis://localhost:1").unwrap());
+    let config = Config::redis("redis://localhost:1").unwrap();
     let EngineConfig::Redis(options) = config.engine else {
         panic!("it is a configuration of Redis");
     };
