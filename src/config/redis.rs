@@ -67,8 +67,8 @@ impl RedisConfig {
 
     /// The server that a [`redis::Client`] knows, with all its own settings, TLS included. The engine
     /// opens connections of its own by it. Set `TCP_NODELAY` on it: the `redis` crate does not. The bounds that
-    /// this library has for replies do not hold on connections of a client: prefer a URL for a server that you do
-    /// not trust.
+    /// this library has for replies do not hold on connections of a client, because the `redis` crate reads their
+    /// sockets: prefer a URL for a server that you do not trust.
     #[must_use]
     pub fn from_client(client: redis::Client) -> Self {
         Self::of(Target::Client(Arc::new(client)))
@@ -79,7 +79,8 @@ impl RedisConfig {
     /// The engine does not open it again: once it is lost, every call is
     /// [`Unavailable`](crate::Error::Unavailable). Of its own settings the response timeout does not
     /// hold here: this configuration's does. Waiters for locks poll every 25 to 50 ms, because a connection for
-    /// notifications cannot be opened. Prefer [`from_client`](Self::from_client).
+    /// notifications cannot be opened. The bounds that this library has for replies do not hold, because the `redis`
+    /// crate reads the socket: a server that never ends a reply fills the memory. Prefer a URL, or [`from_client`](Self::from_client).
     #[must_use]
     pub fn from_connection(connection: MultiplexedConnection) -> Self {
         Self::of(Target::Connection(Arc::new(connection)))

@@ -22,7 +22,7 @@ fn members(server: &RedisServer, go: bool) -> i64 {
 
 /// What is kept for dependencies, with how much each has in it.
 fn kept(server: &RedisServer) -> i64 {
-    let keys = server.command(&["KEYS", "cachestore:*"]).sorted();
+    let keys = server.keys("cachestore:*");
     let size = |key: &String| match server.command(&["TYPE", key]).text().as_str() {
         "set" => server.command(&["SCARD", key]).int(),
         "hash" => server.command(&["HLEN", key]).int(),

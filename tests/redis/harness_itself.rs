@@ -45,7 +45,7 @@ async fn a_server_of_its_own_answers_and_is_gone_with_its_handle() {
     );
     assert_eq!(server.connections(), Vec::<String>::new());
     server.flush();
-    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+    assert_eq!(server.size(), 0);
     let (address, folder, process) = (server.address(), server.folder().to_owned(), server.process());
     assert!(TcpStream::connect(&address).await.is_ok());
     drop(server);

@@ -200,7 +200,7 @@ async fn in_go_mode_too() {
             "{:.40}",
             key.escape_debug()
         );
-        assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:.40}", key.escape_debug());
+        assert_eq!(server.size(), 0, "{:.40}", key.escape_debug());
     }
 }
 
@@ -244,7 +244,7 @@ async fn clear_and_scan_walk_and_never_flush() {
             .iter()
             .any(|name| name.starts_with("FLUSH") || name == "KEYS")
     );
-    let kept = server.command(&["KEYS", "cachestore:[lf]*"]).sorted();
+    let kept = server.keys("cachestore:[lf]*");
     assert_eq!(
         kept,
         ["cachestore:fence:{a}", "cachestore:lock:{a}"],

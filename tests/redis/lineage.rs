@@ -113,7 +113,7 @@ impl Two {
 
     /// What the server keeps beside values.
     fn kept(&self) -> Vec<String> {
-        self.server.command(&["KEYS", "cachestore:*"]).sorted()
+        self.server.keys("cachestore:*")
     }
 
     /// The time that is left to a set: -1 for ever, -2 if there is none.
@@ -297,7 +297,7 @@ async fn a_part_that_is_cleared_late() {
             async move { store.clear().await.unwrap() }
         });
         // The loads that ran before have ended: now values are removed.
-        let begun = || two.server.command(&["DBSIZE"]).int() < 50_000;
+        let begun = || two.server.size() < 50_000;
         assert!(eventually(BUSY, begun).await);
         let load = two.page_if_any(read(&two.one), async { assert!(clear.await.unwrap() > 0) });
         if let Some(origin) = load.await {

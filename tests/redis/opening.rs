@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cachestore::{Config, EngineKind, Error, Phase, RedisConfig, Store};
+use futures_util::TryStreamExt;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -51,7 +52,8 @@ async fn the_database_is_the_one_that_was_named() {
     ] {
         server.flush();
         open(config(&url)).await.set("k", "v").await.unwrap();
-        assert_eq!(server.info("db7").split(',').next(), Some("keys=1"), "{url}");
+        // The key, and the layout's version.
+        assert_eq!(server.info("db7").split(',').next(), Some("keys=2"), "{url}");
     }
     let error = Store::open(config(&format!("{}/99", server.url())))
         .await
@@ -309,6 +311,86 @@ async fn a_callers_own_command() {
     let memory = Store::open(Config::memory()).await.unwrap();
     let answer = memory.redis_command::<String>(redis::cmd("PING")).await;
     assert!(matches!(answer, Err(Error::Unsupported { .. })));
+}
+
+const LAYOUT: &str = "cachestore:layout";
+
+/// Whether an error names the version of the layout that a database has, and the version that is built.
+fn names_both(error: &Error) -> bool {
+    matches!(error, Error::InvalidConfig { reason } if reason.contains("version 2,") && reason.contains("has 1:"))
+}
+
+#[tokio::test]
+async fn another_version_of_the_layout_is_refused_when_a_store_opens() {
+    for mode in [false, true] {
+        let server = RedisServer::start().await;
+        server.command(&["SET", LAYOUT, "2"]);
+        let mut config = config(&server.url());
+        if mode {
+            config = config.go_compatible();
+        }
+        let error = Store::open(config.clone()).await.unwrap_err();
+        assert!(names_both(&error), "{error:?}");
+        assert_eq!(server.command(&["GET", LAYOUT]).text(), "2");
+        let client = cachestore::redis::Client::open(server.url()).unwrap();
+        let connection = client.get_multiplexed_async_connection().await.unwrap();
+        for options in [
+            RedisConfig::from_client(client),
+            RedisConfig::from_connection(connection),
+        ] {
+            let error = Store::open(options).await.unwrap_err();
+            assert!(names_both(&error), "{error:?}");
+        }
+        server.flush();
+        works(&Store::open(config).await.unwrap()).await;
+        assert_eq!(server.command(&["EXISTS", LAYOUT]).int(), i64::from(!mode));
+    }
+}
+
+#[tokio::test]
+async fn another_version_of_the_layout_is_refused_by_a_store_that_connects_again() {
+    let (server, store) = plain().await;
+    works(&store).await;
+    server.command(&["SET", LAYOUT, "2"]);
+    server.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    let began = Instant::now();
+    loop {
+        match store.set("k", "v").await {
+            Err(error) if names_both(&error) => break,
+            other => assert!(began.elapsed() < ms(5000), "{other:?}"),
+        }
+    }
+    server.command(&["SET", LAYOUT, "1"]);
+    let began = Instant::now();
+    while store.set("k", "v").await.is_err() {
+        assert!(began.elapsed() < ms(5000));
+    }
+}
+
+#[tokio::test]
+async fn the_version_of_the_layout_stays_and_is_not_shown() {
+    let (server, store) = plain().await;
+    works(&store).await;
+    store.clear().await.unwrap();
+    assert_eq!(server.command(&["GET", LAYOUT]).text(), "1");
+    let scanned = store.scan("").try_collect::<Vec<_>>().await.unwrap();
+    assert!(scanned.is_empty(), "{scanned:?}");
+    // A server that was emptied gets it again from the next connection.
+    server.flush();
+    let _other = open(config(&server.url())).await;
+    assert_eq!(server.command(&["GET", LAYOUT]).text(), "1");
+}
+
+/// They may not learn of the version, or not note it.
+#[tokio::test]
+async fn users_with_few_rights_open_without_the_version_of_the_layout() {
+    for rights in ["+ping +get", "+ping +set", "+ping +get ~other", "+ping"] {
+        let line = format!("user few on >secret ~cache* {rights}");
+        let server = RedisServer::options().user(&line).start().await;
+        let url = format!("redis://few:secret@{}", server.address());
+        let store = open(config(&url)).await;
+        assert!(store.ping().await.is_ok(), "{rights}");
+    }
 }
 
 #[tokio::test]

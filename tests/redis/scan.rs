@@ -87,7 +87,7 @@ async fn in_go_mode_a_scan_leaves_out_what_would_be_trimmed() {
         ["k", "longer"]
     );
     assert_eq!(store.delete_many(&keys).await.unwrap(), 2);
-    assert_eq!(server.command(&["DBSIZE"]).int(), 3);
+    assert_eq!(server.size(), 3);
 }
 
 #[tokio::test]

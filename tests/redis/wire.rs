@@ -29,7 +29,7 @@ fn members(server: &RedisServer, set: &str) -> Vec<String> {
 
 /// All keys but the library's own.
 fn keys(server: &RedisServer) -> Vec<String> {
-    let mut keys = server.command(&["KEYS", "*"]).sorted();
+    let mut keys = server.keys("*");
     keys.retain(|key| !key.starts_with("cachestore:"));
     keys
 }
@@ -146,7 +146,7 @@ async fn names_of_dependencies_are_sent_as_they_are() {
         .depends_on([" d ", "D", "d\r\n", "{d}", "d:e"])
         .await
         .unwrap();
-    let sets: Vec<String> = server.command(&["KEYS", "depend:*"]).sorted();
+    let sets: Vec<String> = server.keys("depend:*");
     assert_eq!(
         sets,
         [
@@ -254,7 +254,7 @@ async fn what_go_made_depend_on_a_name_is_invalidated() {
     }
     server.command(&["SADD", "depend:d1", "a", "b", "long gone"]);
     assert_eq!(store.invalidate(["d1"]).await.unwrap(), 3, "a, b and d1 itself");
-    assert_eq!(server.command(&["DBSIZE"]).int(), 0, "and the set");
+    assert_eq!(server.size(), 0, "and the set");
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use redis::{
 use tokio::time::Instant;
 
 use super::fault::{self, Refusal};
+use super::layout::Layout;
 use super::scanner::Bounds;
 use super::script::Script;
 use super::stream::{Pulse, Stream};
@@ -134,9 +135,10 @@ impl Connected {
 pub(super) async fn connect(
     options: Arc<RedisOptions>,
     bounds: Bounds,
+    layout: Layout,
     tracker: Option<Tracker>,
 ) -> Result<Connected> {
-    in_time(&options, open(&options, bounds, tracker.as_ref())).await
+    in_time(&options, open(&options, bounds, layout, tracker.as_ref())).await
 }
 
 /// Waits for a connection, for `connect_timeout` at most. An error names the server.
@@ -150,7 +152,12 @@ pub(super) async fn in_time<T>(options: &RedisOptions, open: impl Future<Output 
     }
 }
 
-async fn open(options: &RedisOptions, bounds: Bounds, tracker: Option<&Tracker>) -> Result<Connected> {
+async fn open(
+    options: &RedisOptions,
+    bounds: Bounds,
+    layout: Layout,
+    tracker: Option<&Tracker>,
+) -> Result<Connected> {
     let mut tracked = tracker.map(Tracker::open);
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(None)
@@ -173,7 +180,7 @@ async fn open(options: &RedisOptions, bounds: Bounds, tracker: Option<&Tracker>)
         }
     };
     let connection = connected.connection.clone();
-    let greeted = connected.wait_for(greet(connection, options)).await;
+    let greeted = connected.wait_for(greet(connection, options, layout)).await;
     if let Some(tracked) = tracked {
         match connected.wait_for(track(connected.connection.clone())).await {
             Ok(()) => connected.tracked = Some(tracked),
@@ -267,15 +274,22 @@ pub(super) fn introduction(address: &Address, speaks_resp3: bool) -> RedisConnec
     info
 }
 
-/// Names the connection, loads the scripts, and waits for a first answer. Returns `true` if the server took all
-/// scripts. One that did not is sent a script whole when it misses it.
-async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) -> Result<bool> {
+/// Names the connection, loads the scripts, checks the layout's version, and waits for a first answer. Returns `true`
+/// if the server took all scripts. One that did not is sent a script whole when it misses it.
+async fn greet(
+    mut connection: MultiplexedConnection,
+    options: &RedisOptions,
+    layout: Layout,
+) -> Result<bool> {
     let mut pipeline = Pipeline::new();
     if let Some(name) = &options.client_name {
         pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
     }
     for script in Script::ALL {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+    }
+    for command in layout.ask_version() {
+        pipeline.add_command(command);
     }
     pipeline.cmd("PING");
     let replies = connection
@@ -291,7 +305,10 @@ async fn greet(mut connection: MultiplexedConnection, options: &RedisOptions) ->
     if let Some(Wire::ServerError(error)) = replies.last() {
         return Err(fault::answered(error));
     }
+    if let [.., version, _] = &replies[..] {
+        Layout::check_version(version)?;
+    }
     let named = usize::from(options.client_name.is_some());
-    let mut loaded = replies.iter().skip(named);
+    let mut loaded = replies.iter().skip(named).take(Script::ALL.len());
     Ok(loaded.all(|reply| !matches!(reply, Wire::ServerError(_))))
 }

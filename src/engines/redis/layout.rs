@@ -1,7 +1,15 @@
 //! How things are named on the server: values by their physical keys, and what is kept beside them.
 
+use redis::Value as Wire;
+
+use crate::error::{Error, Result};
 use crate::key::RESERVED_PREFIX;
 use crate::request::Subject;
+
+/// Holds the version of the layout that a database's keys have.
+const VERSION_KEY: &str = "cachestore:layout";
+/// The version that this layout has. A change that another version would misread takes the next number.
+const VERSION: &str = "1";
 
 /// What the name of a set of tombstones begins with; see `scripts/drain.lua`.
 const TOMBSTONES: &str = "cachestore:tombstones:{";
@@ -60,6 +68,43 @@ impl Layout {
                 lock: (LOCK, "}"),
             }
         }
+    }
+
+    /// Commands that note the layout's version where the database has none, and read it, last. A store that shares
+    /// its keys with go-cachestore only reads it.
+    pub(super) fn ask_version(self) -> Vec<redis::Cmd> {
+        let mut note = redis::cmd("SET");
+        note.arg(VERSION_KEY).arg(VERSION).arg("NX");
+        let mut ask = redis::cmd("GET");
+        ask.arg(VERSION_KEY);
+        if self.close.is_empty() {
+            vec![ask]
+        } else {
+            vec![note, ask]
+        }
+    }
+
+    /// Refuses a database whose layout has another version. A server that does not tell it, or that has none because it
+    /// takes no writes, is not refused.
+    pub(super) fn check_version(reply: &Wire) -> Result<()> {
+        let Wire::BulkString(found) = reply else {
+            return Ok(());
+        };
+        if found == VERSION.as_bytes() {
+            return Ok(());
+        }
+        // Somebody else may have written it.
+        let is_number = (1..=9).contains(&found.len()) && found.iter().all(u8::is_ascii_digit);
+        let found = match std::str::from_utf8(found) {
+            Ok(number) if is_number => number,
+            _ => "of an unknown form",
+        };
+        Err(Error::InvalidConfig {
+            reason: format!(
+                "the database's keys have layout version {found}, this version of cachestore has {VERSION}: \
+                 use another database, or the same version in all processes"
+            ),
+        })
     }
 
     pub(super) fn lock(self, key: &str) -> String {
@@ -145,6 +190,24 @@ mod tests {
         assert_eq!(pattern("a:"), "a:*");
         assert_eq!(pattern(r"*?[x]^\"), r"\*\?\[x\]\^\\*");
         assert_eq!(pattern(""), "*");
+    }
+
+    #[test]
+    fn only_another_version_is_refused() {
+        let bulk = |text: &str| Wire::BulkString(text.as_bytes().to_vec());
+        for reply in [Wire::Nil, Wire::Okay, bulk(VERSION)] {
+            assert!(Layout::check_version(&reply).is_ok());
+        }
+        for (reply, named) in [
+            ("2", "version 2,"),
+            ("secret", "unknown form"),
+            ("", "unknown form"),
+        ] {
+            let Err(Error::InvalidConfig { reason }) = Layout::check_version(&bulk(reply)) else {
+                panic!("{reply} is taken");
+            };
+            assert!(reason.contains(named) && reason.contains("has 1:"), "{reason}");
+        }
     }
 
     #[test]

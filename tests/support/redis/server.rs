@@ -21,6 +21,9 @@ const STARTUP: Duration = Duration::from_secs(20);
 /// How often another port is tried when a chosen one was taken in the meantime.
 const ATTEMPTS: usize = 5;
 
+/// Holds the version of the layout, from the time when the first store is opened over a database.
+const LAYOUT: &str = "cachestore:layout";
+
 /// The user by which the harness enters a server with users of its own.
 const HARNESS: &str = "harness";
 
@@ -296,6 +299,18 @@ impl RedisServer {
         }
     }
 
+    /// The keys that match a pattern, sorted, without the one that each database has from its first store on.
+    pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
+        let mut keys = self.command(&["KEYS", pattern]).sorted();
+        keys.retain(|key| key != LAYOUT);
+        keys
+    }
+
+    /// How many keys the first database has, counted as [`keys`](Self::keys) does.
+    pub(crate) fn size(&self) -> i64 {
+        self.command(&["DBSIZE"]).int() - self.command(&["EXISTS", LAYOUT]).int()
+    }
+
     /// Empties every database.
     pub(crate) fn flush(&self) {
         self.command(&["FLUSHALL"]);
@@ -432,7 +447,13 @@ impl Monitor {
             "HELLO", "CLIENT", "PING", "AUTH", "SELECT", "ECHO", "COMMAND", "INFO",
         ];
         let mut seen = self.take();
-        seen.retain(|command| !house.contains(&command.name().as_str()));
+        seen.retain(|command| {
+            let names_layout = command
+                .arguments
+                .get(1)
+                .is_some_and(|key| key == LAYOUT.as_bytes());
+            !house.contains(&command.name().as_str()) && !names_layout
+        });
         seen
     }
 

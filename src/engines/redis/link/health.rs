@@ -28,6 +28,7 @@ impl Link {
                 self.state = State::Connecting(Box::pin(connect(
                     self.options.clone(),
                     self.bounds,
+                    self.layout,
                     self.tracker.clone(),
                 )));
                 true

@@ -56,7 +56,7 @@ impl<'l> Clearing<'l> {
 
 /// What the server keeps beside values.
 fn beside(server: &RedisServer) -> Vec<String> {
-    server.command(&["KEYS", "cachestore:*"]).sorted()
+    server.keys("cachestore:*")
 }
 
 /// How many of the keys hold something.
@@ -167,7 +167,7 @@ async fn nothing_is_left() {
             store.delete("k7").await.unwrap();
             let mut clearing = Clearing::new(&loader, prefix, go);
             assert_eq!(clearing.end().await, 601);
-            assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
+            assert_eq!(server.size(), 0, "{:?}", beside(&server));
         }
     }
 }
@@ -186,10 +186,10 @@ async fn what_leads_out_of_the_namespace_stays() {
         let mut clearing = Clearing::new(&loader, "t:", go);
         assert_eq!(clearing.end().await, 603);
         let depend = if go { "depend:t:" } else { "cachestore:depend:{t:" };
-        let sets = server.command(&["KEYS", &format!("{depend}*")]).sorted();
+        let sets = server.keys(&format!("{depend}*"));
         assert_eq!(sets.len(), 3, "of table, row and part: {sets:?}");
         assert_eq!(root.invalidate(["t:table"]).await.unwrap(), 1);
-        assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+        assert_eq!(server.size(), 0);
     }
 }
 
@@ -211,7 +211,7 @@ async fn one_that_never_ends_is_over_in_time() {
     other.steps(1).await;
     assert_eq!(server.command(&["HLEN", marks]).int(), 1, "and is forgotten");
     other.end().await;
-    assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
+    assert_eq!(server.size(), 0, "{:?}", beside(&server));
 }
 
 #[tokio::test]
@@ -220,14 +220,14 @@ async fn one_that_is_held_up_until_its_mark_has_gone_begins_anew() {
     let (loader, store) = (Loader::new(&server, false), store(&server, false).await);
     fill(&store).await;
     let mut clearing = Clearing::new(&loader, "", false);
-    while server.command(&["DBSIZE"]).int() > 400 {
+    while server.size() > 400 {
         clearing.steps(1).await;
     }
     server.command(&["DEL", "cachestore:clearing"]);
     let behind_its_back = (0..100).map(|number| (format!("more{number}"), "v"));
     store.set_many(behind_its_back).depends_on(["all"]).await.unwrap();
     assert_eq!(clearing.end().await, 700);
-    assert_eq!(server.command(&["DBSIZE"]).int(), 0);
+    assert_eq!(server.size(), 0);
 }
 
 #[tokio::test]
@@ -325,9 +325,9 @@ async fn large_sets_go_too() {
             let members = |set: &str| server.command(&["SMEMBERS", set]).sorted();
             assert_eq!(members("cachestore:depend:{t:one}"), ["page"]);
             assert_eq!(members("cachestore:depend:{t:row}"), ["t:one"]);
-            assert_eq!(server.command(&["DBSIZE"]).int(), 4, "{:?}", beside(&server));
+            assert_eq!(server.size(), 4, "{:?}", beside(&server));
         } else {
-            assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
+            assert_eq!(server.size(), 0, "{:?}", beside(&server));
         }
     }
 }
@@ -351,7 +351,7 @@ async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
     );
     assert_eq!(Clearing::new(&loader, "t:", false).end().await, 0);
     assert_eq!(root.invalidate(["t:row"]).await.unwrap(), 1, "the page");
-    assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
+    assert_eq!(server.size(), 0, "{:?}", beside(&server));
 }
 
 #[tokio::test]
@@ -376,5 +376,5 @@ async fn a_set_too_large_for_a_step_leaves_its_room_to_small_ones() {
         steps += 1;
     }
     assert!(steps < 30, "{steps} steps");
-    assert_eq!(server.command(&["DBSIZE"]).int(), 0, "{:?}", beside(&server));
+    assert_eq!(server.size(), 0, "{:?}", beside(&server));
 }

@@ -6,15 +6,13 @@ use super::*;
 /// The sets of a server, each with its members, and from which keys there is a way back.
 fn sets(server: &RedisServer) -> Vec<String> {
     let sets = ["*depend:*", "cachestore:tombstones:*"];
-    let names = sets
-        .iter()
-        .flat_map(|names| server.command(&["KEYS", names]).sorted());
+    let names = sets.iter().flat_map(|names| server.keys(names));
     let with_members = |name: String| {
         let members = server.command(&["SMEMBERS", &name]).sorted().join(" ");
         format!("{name} {members}")
     };
     let mut sets: Vec<_> = names.map(with_members).collect();
-    let parents = server.command(&["KEYS", "cachestore:parents:*"]).sorted();
+    let parents = server.keys("cachestore:parents:*");
     let keys = parents
         .iter()
         .map(|parents| server.command(&["HKEYS", parents]).sorted());

@@ -198,7 +198,7 @@ pub(super) async fn store(server: &RedisServer, go_compatible: bool) -> Store {
 
 /// The names of what is kept for leases.
 pub(super) fn kept(server: &RedisServer) -> Vec<String> {
-    server.command(&["KEYS", "cachestore:lease*"]).sorted()
+    server.keys("cachestore:lease*")
 }
 
 /// The names that leases have.
