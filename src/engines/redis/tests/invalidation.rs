@@ -96,6 +96,68 @@ async fn what_a_crash_left_is_found_however_long_it_lives() {
     assert_eq!(server.keys("cachestore:*"), [""; 0]);
 }
 
+/// An invalidation that ends must leave what others have yet to remove.
+#[tokio::test]
+async fn an_invalidation_leaves_the_tombstones_of_one_that_crashed_beside_it() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let store = store(&server, false).await;
+    let chain = async |middle: &str, leaf: &str| {
+        store.set(middle, "v").depends_on(["name"]).await.unwrap();
+        store.set(leaf, "v").depends_on([middle]).await.unwrap();
+    };
+    chain("middle1", "leaf1").await;
+    let mut paused = Invalidation::new(&loader, "name");
+    assert!(!paused.step().await && !paused.step().await);
+    chain("middle2", "leaf2").await;
+    let mut crashed = Invalidation::new(&loader, "name");
+    assert!(!crashed.step().await && !crashed.step().await);
+    paused.end().await;
+    assert!(!store.exists("leaf1").await.unwrap());
+    assert!(store.exists("leaf2").await.unwrap(), "it has come later");
+    store.invalidate(["name"]).await.unwrap();
+    assert!(!store.exists("leaf2").await.unwrap());
+    assert_eq!(server.keys("cachestore:*"), [""; 0]);
+}
+
+/// Each of the two has the other as a tombstone.
+#[tokio::test]
+async fn the_tombstones_of_a_cycle_stay_while_it_leads_to_something() {
+    let server = RedisServer::start().await;
+    let loader = Loader::new(&server, false);
+    let store = store(&server, false).await;
+    store.set("a", "v").depends_on(["b"]).await.unwrap();
+    store.set("b", "v").depends_on(["a"]).await.unwrap();
+    let mut paused = Invalidation::new(&loader, "a");
+    for _ in 0..3 {
+        assert!(!paused.step().await);
+    }
+    store.set("middle", "v").depends_on(["b"]).await.unwrap();
+    store.set("leaf", "v").depends_on(["middle"]).await.unwrap();
+    let mut crashed = Invalidation::new(&loader, "b");
+    assert!(!crashed.step().await && !crashed.step().await);
+    paused.end().await;
+    store.invalidate(["a"]).await.unwrap();
+    assert!(!store.exists("leaf").await.unwrap());
+    assert_eq!(server.keys("cachestore:*"), [""; 0]);
+}
+
+/// More tombstones than one step looks at.
+#[tokio::test]
+async fn many_tombstones_go_step_by_step() {
+    let server = RedisServer::start().await;
+    let store = store(&server, false).await;
+    let names: Vec<String> = (0..3000).map(|n| format!("middle{n}")).collect();
+    let entries = names.iter().map(|key| (key.as_str(), "v"));
+    store.set_many(entries).depends_on(["all"]).await.unwrap();
+    for name in &names {
+        let leaf = format!("leaf of {name}");
+        store.set(&leaf, "v").depends_on([name.as_str()]).await.unwrap();
+    }
+    store.invalidate(["all"]).await.unwrap();
+    assert_eq!(server.keys("*"), [""; 0]);
+}
+
 /// Leaves the tombstones of an invalidation that crashed half way, with nothing below them any more.
 async fn crash_above_nothing(server: &RedisServer, loader: &Loader, store: &crate::store::Store) {
     let leaves = two_levels(store).await;

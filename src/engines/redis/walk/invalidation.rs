@@ -16,6 +16,8 @@ const CHUNK: usize = 250;
 const NAMES: usize = 500;
 /// The most bytes of names that one step takes, but for a name that is longer by itself.
 const BYTES: usize = 256 * 1024;
+/// The most tombstones that one step at the end looks at.
+const TOMBSTONES: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(super) struct Invalidation {
@@ -29,8 +31,12 @@ pub(super) struct Invalidation {
     seen: HashSet<CompactString>,
     /// Names whose tombstones did not fit into one chunk, and the cursor to go on from.
     unread: Vec<(CompactString, u64)>,
-    /// Names that have tombstones, which go when all else is done.
+    /// Names that have tombstones, which go when all else is done: a name before those below it.
     marked: Vec<CompactString>,
+    /// The cursor to go on from in the tombstones of the last of them.
+    cursor: u64,
+    /// Whether a step has removed tombstones.
+    sweeps: bool,
     step: Step,
     /// Whether the keys of what is removed are asked for.
     tells: bool,
@@ -104,7 +110,11 @@ impl Invalidation {
             Step::Drained => {
                 let mut command = Script::Drained.call(by, 0);
                 command.arg(layout.depend).arg(layout.close);
-                last_of(&self.marked).iter().for_each(|name| {
+                let names = last_of(&self.marked);
+                let are_all = !self.sweeps && names.len() == self.marked.len();
+                command.arg(TOMBSTONES).arg(self.cursor).arg(u8::from(are_all));
+                // Bottom-up: tombstones stay while they lead to others.
+                names.iter().rev().for_each(|name| {
                     command.arg(name.as_bytes());
                 });
                 command
@@ -132,7 +142,7 @@ impl Invalidation {
                 0
             }
             Step::Drained => {
-                take_last(&mut self.marked);
+                self.swept(answer)?;
                 0
             }
         };
@@ -158,6 +168,20 @@ impl Invalidation {
         }
         self.add(texts(below)?);
         count(&removed)
+    }
+
+    /// Takes in the answer to a step that removed tombstones.
+    fn swept(&mut self, answer: Wire) -> Result<(), Unexpected> {
+        let [taken, cursor] = parts(answer)?;
+        let taken = usize::try_from(count(&taken)?).map_err(|_| Unexpected)?;
+        self.cursor = number(&cursor)?;
+        self.sweeps = true;
+        let is_stuck = taken == 0 && self.cursor == 0;
+        if is_stuck || taken > last_of(&self.marked).len() {
+            return Err(Unexpected);
+        }
+        self.marked.truncate(self.marked.len() - taken);
+        Ok(())
     }
 
     fn add(&mut self, names: Vec<CompactString>) {

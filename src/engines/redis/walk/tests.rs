@@ -79,6 +79,14 @@ impl Drained<'_> {
     }
 }
 
+/// What a step answers that is done with the tombstones of so many names.
+fn swept(names: i64, cursor: &str) -> Wire {
+    Wire::Array(vec![
+        Wire::Int(names),
+        Wire::BulkString(cursor.as_bytes().to_vec()),
+    ])
+}
+
 /// What a step answers that removed so many of the names' own entries.
 fn invalidated(removed: i64) -> Wire {
     Wire::Array(vec![Wire::Int(removed), bulk(&[])])
@@ -116,8 +124,8 @@ fn a_cycle_is_gone_around_once_and_its_tombstones_go_last() {
     assert_eq!(walk.advance(around(&["a"], &["b"]).wire()), Ok(false));
     assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 b");
     assert_eq!(walk.advance(around(&["b"], &["a"]).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  a b");
-    assert_eq!(walk.advance(Wire::Int(2)), Ok(true));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 1 b a", "those below first");
+    assert_eq!(walk.advance(swept(2, "0")), Ok(true));
     assert_eq!(walk.removed, 3);
 }
 
@@ -141,8 +149,10 @@ fn what_a_crash_left_behind_is_found_again() {
     }
     assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 b c");
     assert_eq!(walk.advance(Drained::new(2, 2).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  a");
-    assert_eq!(walk.advance(Wire::Int(1)), Ok(true));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 1 a");
+    assert_eq!(walk.advance(swept(0, "7")), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 7 0 a");
+    assert_eq!(walk.advance(swept(1, "0")), Ok(true));
 }
 
 #[test]
