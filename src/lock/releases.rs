@@ -65,6 +65,8 @@ pub(super) enum Next {
 #[derive(Default)]
 pub(super) struct Releases {
     all: Map<u64, Releasing>,
+    /// The releases of each lock.
+    of_lock: Map<Name, Vec<u64>>,
     numbers: u64,
     deadlines: BTreeSet<(Instant, Due)>,
     by_secret: usize,
@@ -154,6 +156,8 @@ impl Releases {
     pub(super) fn begin(&mut self, release: Releasing) -> u64 {
         self.numbers += 1;
         self.by_secret += usize::from(release.by_secret);
+        let ids = self.of_lock.entry(release.name.clone()).or_default();
+        ids.push(self.numbers);
         self.all.insert(self.numbers, release);
         self.numbers
     }
@@ -162,6 +166,12 @@ impl Releases {
     pub(super) fn end(&mut self, id: u64) -> Option<Releasing> {
         let release = self.all.remove(&id)?;
         self.by_secret -= usize::from(release.by_secret);
+        if let Some(ids) = self.of_lock.get_mut(&release.name) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.of_lock.remove(&release.name);
+            }
+        }
         if let Some(again) = release.again {
             self.deadlines.remove(&(again, Due::Again(id)));
         }
@@ -258,13 +268,14 @@ impl Releases {
 
     /// The secret takes the lock again: an older release of it is not made again.
     pub(super) fn stop(&mut self, name: &Name, secret: &Secret, now: Instant) {
-        let same = |release: &Releasing| release.name == *name && release.secret == *secret;
-        let ids = self.all.iter().filter(|(_, release)| same(release));
-        let ids: Vec<u64> = ids.map(|(id, _)| *id).collect();
-        for id in ids {
+        let Some(ids) = self.of_lock.get(name) else { return };
+        for id in ids.clone() {
             let Some(release) = self.all.get_mut(&id) else {
                 continue;
             };
+            if release.secret != *secret {
+                continue;
+            }
             // One that is under way ends with its answer.
             release.until = now;
             if release.again.is_some()
