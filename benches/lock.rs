@@ -1,7 +1,7 @@
 //! Locks beside what they are made of: hand-off between waiters against tokio's `Mutex`, a bare task with a
 //! queue, a poller of 10 ms and `rslock`, commands an acquisition, and lock and release without contention.
 //!
-//! `cargo bench --bench lock`; `-- quick` for a short run, `-- memory` or `-- redis` for one engine. The last
+//! `cargo bench -p cachestore-benches --bench lock`; `-- quick` for a short run, `-- memory` or `-- redis` for one engine. The last
 //! lines are a table.
 #![allow(
     clippy::unwrap_used,
