@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::refuse;
 use crate::error::Result;
+#[cfg(feature = "redis")]
+use crate::ttl::LONGEST;
 
 #[cfg(feature = "redis")]
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -72,7 +74,7 @@ impl NearCache {
     /// Over Redis, how long a value may be served after the last request that the server answered was sent, over
     /// zero. So this is the greatest age of what another client has replaced. An idle connection asks for a sign of
     /// life twice in this time, but at most every 5 ms. Default: 1 s. The memory engine never serves an old value, and
-    /// takes no notice of this.
+    /// takes no notice of this. A time over 100 years counts as 100 years.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
@@ -86,7 +88,8 @@ impl NearCache {
     /// The greatest age of a value that the server may have replaced.
     #[cfg(feature = "redis")]
     pub(crate) fn greatest_age(self) -> Duration {
-        self.max_age.unwrap_or(MAX_AGE)
+        // The engine adds it to times of the clock, which ends somewhere.
+        self.max_age.unwrap_or(MAX_AGE).min(LONGEST)
     }
 
     /// The bytes that are set: `Some(None)` if it is off.

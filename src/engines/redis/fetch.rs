@@ -108,6 +108,8 @@ pub(super) struct Found {
 
 /// What the replies tell, which the near cache keeps as far as it may. `None` if the server refused.
 pub(super) fn found(keys: &[Key], mut replies: Vec<Wire>, near: Option<&Origin<'_>>) -> Option<Found> {
+    // Without it the server runs the transaction all the same, and tells of no change later.
+    let is_tracked = replies.first() == Some(&Wire::Okay);
     let found = match replies.pop() {
         Some(Wire::Array(mut both)) if both.len() == keys.len() + 1 => match both.pop() {
             Some(Wire::Array(values)) if values.len() == keys.len() => Some(Found { times: both, values }),
@@ -117,7 +119,8 @@ pub(super) fn found(keys: &[Key], mut replies: Vec<Wire>, near: Option<&Origin<'
     };
     if let Some(Origin { connection, sent }) = near {
         for (at, key) in keys.iter().enumerate() {
-            let kept = found.as_ref().and_then(|found| found.entry(at));
+            let kept = found.as_ref().filter(|_| is_tracked);
+            let kept = kept.and_then(|found| found.entry(at));
             let kept = kept.as_ref().map(|(value, left)| (value, *left));
             connection.fetched(key, kept, *sent);
         }
@@ -161,3 +164,6 @@ pub(super) fn decode_gets(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
