@@ -24,6 +24,7 @@ contract!(redis_as_a_user: open_redis_user);
 contract!(redis_in_another_database: open_redis_database);
 contract!(redis_on_two_connections: open_redis_two);
 contract!(redis_with_resp3: open_redis_resp3);
+contract!(redis_with_a_near_cache: open_redis_near);
 #[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
 
@@ -50,6 +51,12 @@ fn config(url: &str) -> RedisConfig {
 pub(crate) async fn open_redis_plain(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::start().await;
     let config = config(&server.url());
+    open(server, None, config, settings).await
+}
+
+pub(crate) async fn open_redis_near(settings: fn(Config) -> Config) -> Store {
+    let server = RedisServer::start().await;
+    let config = config(&format!("{}?near=16MiB", server.url()));
     open(server, None, config, settings).await
 }
 
