@@ -2,6 +2,8 @@
 
 mod backlog;
 mod listeners;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -204,6 +206,8 @@ impl Stream for Events {
 impl Drop for Events {
     fn drop(&mut self) {
         self.listeners.remove(&self.backlog);
+        // An engine that tells listeners right now may drop the backlog later than this.
+        self.backlog.leave();
     }
 }
 

@@ -62,6 +62,13 @@ impl Backlog {
         state.wake_unlocked();
     }
 
+    /// The listener has gone: nobody is woken any more.
+    pub(super) fn leave(&self) {
+        // The lock is released before the waker is dropped, which may be a user's code.
+        let waker = self.state().waker.take();
+        drop(waker);
+    }
+
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         let mut state = self.state();
         match state.pop() {
