@@ -67,7 +67,8 @@ impl ConnectionLog {
         });
     }
 
-    /// An attempt to open it has failed. The first one after it was up is told at the level of a loss.
+    /// An attempt to open it has failed. The first one after it was up is logged at the level of a loss. Listeners are
+    /// told of it only if they were told of no loss.
     pub(super) fn not_opened(&mut self, cause: &dyn fmt::Display, now: Instant) {
         let Self {
             purpose,
@@ -75,6 +76,7 @@ impl ConnectionLog {
             down,
             ..
         } = self;
+        let is_news = down.is_none();
         let down = down.get_or_insert(Down {
             since: now,
             failures: 0,
@@ -82,10 +84,12 @@ impl ConnectionLog {
         down.failures = down.failures.saturating_add(1);
         if down.failures == 1 {
             tracing::warn!(%server, purpose, %cause, "the connection to Redis cannot be opened");
-            self.tell_of_loss(cause);
         } else {
             let failures = down.failures;
             tracing::debug!(%server, purpose, %cause, failures, "the connection to Redis cannot be opened");
+        }
+        if is_news {
+            self.tell_of_loss(cause);
         }
     }
 
@@ -116,3 +120,6 @@ pub(super) fn why(error: &Error) -> &dyn fmt::Display {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests;
