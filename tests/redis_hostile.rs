@@ -372,6 +372,29 @@ async fn neighbours_of_what_is_refused_are_answered() {
     }
 }
 
+/// Writes travel together in one script. One reply that is none of its answers stands for all of them.
+#[tokio::test]
+async fn a_large_reply_to_neighbouring_writes_is_held_once() {
+    let _alone = ALONE.lock().await;
+    let server = Hostile::start(|_| Answer::text("+OK\r\n"));
+    let store = open(config(&server.url()).request_timeout(ms(5000))).await;
+    let large = format!("${}\r\n{}\r\n", 2 * MIB, "x".repeat(2 * MIB));
+    server.turn(move |words| match words[0].as_str() {
+        "EVALSHA" => Answer::text(&large),
+        _ => Answer::text("+OK\r\n"),
+    });
+    let writes = (0..128).map(|n| {
+        let store = store.clone();
+        async move { store.set(format!("k{n}"), "v").depends_on(format!("n{n}")).await }
+    });
+    let before = heap::held();
+    let watch = Watch::begin();
+    let answers = futures_util::future::join_all(writes).await;
+    let grown = watch.end().saturating_sub(before);
+    assert!(answers.iter().all(Result::is_err), "{answers:?}");
+    assert!(grown < 64 * MIB, "{} MiB of heap", grown / MIB);
+}
+
 /// A server that is garbage from the first byte is not opened, and the error says so.
 #[tokio::test]
 async fn what_does_not_speak_the_protocol_is_not_opened() {

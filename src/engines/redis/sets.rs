@@ -9,6 +9,7 @@ use super::script::By;
 use super::tally::Tally;
 use super::wire::{flag, forgotten};
 use super::writes::{MERGED, TIED, write_many};
+use crate::error::Result;
 use crate::key::Key;
 use crate::prehashed::Map;
 use crate::request::{Asked, EntryRequest, Set, Write};
@@ -100,21 +101,25 @@ impl Sets {
 
     /// Answers the callers. What must be sent again is pushed to `again`.
     pub(super) fn decode(self, reply: Wire, tally: &mut Tally, again: &mut Vec<Job>) {
-        let answers = match reply {
-            Wire::Array(answers) if answers.len() == self.groups.len() => answers,
-            reply => vec![reply; self.groups.len()],
+        // Each reply is judged first, because one may stand for all groups, and a hostile server's may be large. A
+        // group whose script the server has forgotten has no answer.
+        let judge = |reply| (!forgotten(&reply, self.by)).then(|| flag(reply));
+        let answers: Vec<Option<Result<bool>>> = match reply {
+            Wire::Array(replies) if replies.len() == self.groups.len() => {
+                replies.into_iter().map(judge).collect()
+            }
+            reply => vec![judge(reply); self.groups.len()],
         };
         for (setter, group) in self.setters.into_iter().zip(self.group_of) {
             let Some(setter) = setter else { continue };
-            let answer = answers.get(group).cloned().unwrap_or_default();
-            if forgotten(&answer, self.by) {
+            let Some(answer) = answers.get(group).cloned().flatten() else {
                 again.push(Job {
                     by: By::Source,
                     ..Job::from(setter)
                 });
                 continue;
-            }
-            let answer = flag(answer).map(|_| tally.stats.sets += 1);
+            };
+            let answer = answer.map(|_| tally.stats.sets += 1);
             setter.asked.answer(answer, tally);
         }
     }
