@@ -42,7 +42,7 @@ pub(crate) async fn a_change_is_told_once_and_in_order(store: Store) {
     store.delete("b").await.unwrap();
     store.delete("b").await.unwrap();
     store.set_many([("c", "1"), ("d", "1")]).await.unwrap();
-    store.delete_many(["c", "d"]).await.unwrap();
+    store.delete_many(["c", "absent", "d", "c"]).await.unwrap();
     let expected = [
         written("a"),
         written("b"),

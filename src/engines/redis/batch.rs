@@ -95,6 +95,12 @@ impl Batch {
         }
     }
 
+    /// Whether the replies are to tell what happened to each key.
+    pub(super) fn telling(mut self, tells: bool) -> Self {
+        self.commands.tells = tells;
+        self
+    }
+
     /// A batch that asks for a sign of life.
     pub(super) fn ping(layout: Layout) -> Self {
         let mut batch = Self::new(layout);

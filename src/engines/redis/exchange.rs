@@ -85,6 +85,8 @@ pub(super) struct Commands {
     pub(super) bytes: usize,
     /// The scripts among the commands.
     pub(super) scripts: usize,
+    /// Whether the replies are to tell what happened to each key, because somebody listens.
+    pub(super) tells: bool,
 }
 
 impl Commands {
@@ -95,6 +97,7 @@ impl Commands {
             sent: Vec::new(),
             bytes: 0,
             scripts: 0,
+            tells: false,
         }
     }
 

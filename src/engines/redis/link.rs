@@ -200,7 +200,7 @@ impl Link {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
         let mut progress = self.poll_state(cx, now);
         progress |= self.poll_flights(cx, now, tally);
-        progress |= self.send(cx, now);
+        progress |= self.send(cx, now, tally.is_heard());
         self.keep_near(cx, now);
         progress
     }
@@ -262,12 +262,12 @@ impl Link {
         progress
     }
 
-    /// Whether there is more room than before for what waits.
-    fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Whether there is more room than before for what waits. `tells` says that somebody listens to what changes.
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant, tells: bool) -> bool {
         let waiting = self.waiting.len();
         while self.may_send() {
             let before = self.waiting.len();
-            let batch = self.batch(now);
+            let batch = self.batch(now, tells);
             if batch.parts.is_empty() {
                 if self.waiting.len() == before {
                     // The first of them waits for what is under way.
@@ -294,8 +294,8 @@ impl Link {
     }
 
     /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
-    fn batch(&mut self, now: Instant) -> Batch {
-        let mut batch = Batch::new(self.layout);
+    fn batch(&mut self, now: Instant, tells: bool) -> Batch {
+        let mut batch = Batch::new(self.layout).telling(tells);
         let mut commands = self.options.batch_commands;
         if self.flights.is_empty() && self.options.pipelines() > 1 {
             // The server works on the first half while the second is made.

@@ -179,18 +179,40 @@ impl Exchange for DeleteMany {
         Way::Plain
     }
 
+    /// One command for each key if somebody listens, because one for all tells only how many there were.
     fn encode(&self, to: &mut Commands) {
-        to.add(keyed("DEL", &self.keys));
+        if to.tells {
+            self.keys.iter().for_each(|key| to.add(keyed("DEL", [key])));
+        } else {
+            to.add(keyed("DEL", &self.keys));
+        }
     }
 
     fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
-        let answer = number(replies.take()).map(|count| u64::try_from(count).unwrap_or(0));
-        // A server may answer any number.
-        tally.stats.deletes = tally
-            .stats
-            .deletes
-            .saturating_add(answer.as_ref().map_or(0, |count| *count));
-        asked.answer(answer, tally)
+        let Asked { operation, reply } = asked;
+        let all = replies.len();
+        let tells = all == operation.keys.len();
+        let (mut deleted, mut failure) = (0_u64, None);
+        for (got, key) in replies.take_many(all).zip(&operation.keys) {
+            match number(got) {
+                Ok(count) => {
+                    let count = u64::try_from(count).unwrap_or(0);
+                    // A server may answer any number.
+                    deleted = deleted.saturating_add(count);
+                    if tells && count > 0 {
+                        tally.tell_of(key.as_str(), KeyChange::Deleted);
+                    }
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        tally.stats.deletes = tally.stats.deletes.saturating_add(deleted);
+        reply.send(match failure {
+            None => Ok(deleted),
+            Some(error) if deleted == 0 => Err(error),
+            Some(error) => Err(Error::OutcomeUnknown(Cause::new(error))),
+        });
+        Settled::Answered
     }
 }
 
