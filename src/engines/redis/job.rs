@@ -123,6 +123,8 @@ pub(super) struct Job {
     /// Keys that must each have a command of their own: one for many of them does not say enough.
     pub(super) alone: bool,
     pub(super) by: By,
+    /// The link beside its own may have jobs of its keys, which come first.
+    pub(super) crossing: bool,
     /// Its room in the queue, kept until it is sent.
     pub(super) room: Option<Room>,
 }
@@ -134,6 +136,7 @@ impl Job {
             deadline,
             alone: false,
             by: By::Digest,
+            crossing: false,
             room: None,
         }
     }

@@ -196,11 +196,18 @@ impl Link {
         matches!(self.state, State::Up(_))
     }
 
-    /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
+    /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done. `beside` is the link
+    /// whose jobs [`crossing`](Job::crossing) ones wait for.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        tally: &mut Tally,
+        beside: Option<&Link>,
+    ) -> bool {
         let mut progress = self.poll_state(cx, now);
         progress |= self.poll_flights(cx, now, tally);
-        progress |= self.send(cx, now, tally.is_heard());
+        progress |= self.send(cx, now, tally.is_heard(), beside);
         self.keep_near(cx, now);
         progress
     }
@@ -263,11 +270,11 @@ impl Link {
     }
 
     /// Whether there is more room than before for what waits. `tells` says that somebody listens to what changes.
-    fn send(&mut self, cx: &mut Context<'_>, now: Instant, tells: bool) -> bool {
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant, tells: bool, beside: Option<&Link>) -> bool {
         let waiting = self.waiting.len();
         while self.may_send() {
             let before = self.waiting.len();
-            let batch = self.batch(now, tells);
+            let batch = self.batch(now, tells, beside);
             if batch.parts.is_empty() {
                 if self.waiting.len() == before {
                     // The first of them waits for what is under way.
@@ -294,7 +301,7 @@ impl Link {
     }
 
     /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
-    fn batch(&mut self, now: Instant, tells: bool) -> Batch {
+    fn batch(&mut self, now: Instant, tells: bool, beside: Option<&Link>) -> Batch {
         let mut batch = Batch::new(self.layout).telling(tells);
         let mut commands = self.options.batch_commands;
         if self.flights.is_empty() && self.options.pipelines() > 1 {
@@ -313,7 +320,7 @@ impl Link {
                     let error = self.why_late(true);
                     reply::fail(job.task, &error);
                 }
-                _ if self.busy.holds(&job) => {
+                _ if self.busy.holds(&job) || order::must_wait(&job, beside) => {
                     self.waiting.push_front(job);
                     break;
                 }

@@ -70,12 +70,14 @@ impl Stripe {
         }
     }
 
-    pub(super) fn push(&mut self, job: Job, now: Instant) {
+    pub(super) fn push(&mut self, mut job: Job, now: Instant) {
         self.patience = job.deadline.saturating_duration_since(now);
         if self.goes_beside(&job, now) {
             job.task.keys().for_each(|key| {
                 self.beside.insert(key.hash());
             });
+            // It follows one of its keys, and another may be on the main link.
+            job.crossing = job.task.keys().len() > 1 && self.main.touches(job.task.keys());
             self.side.push(job);
         } else {
             self.main.push(job);
@@ -104,9 +106,9 @@ impl Stripe {
 
     /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
-        let mut progress = self.main.poll(cx, now, tally);
+        let mut progress = self.main.poll(cx, now, tally, None);
         if self.late.is_some() {
-            progress |= self.side.poll(cx, now, tally);
+            progress |= self.side.poll(cx, now, tally, Some(&self.main));
             if self.side.is_idle() {
                 self.beside.clear();
             }

@@ -1,6 +1,7 @@
 //! The keys of what a connection has to do, so that order is kept for each of them where there are two.
 
 use super::{Link, State};
+use crate::engines::redis::job::Job;
 use crate::engines::redis::reply;
 use crate::key::Key;
 use crate::prehashed::Set;
@@ -48,7 +49,7 @@ impl Link {
                 keys.insert(key.hash());
             });
         }
-        for job in std::mem::take(&mut self.waiting) {
+        for mut job in std::mem::take(&mut self.waiting) {
             let mut follows = false;
             job.task
                 .keys()
@@ -57,10 +58,22 @@ impl Link {
                 job.task.keys().for_each(|key| {
                     keys.insert(key.hash());
                 });
+                job.crossing = job.task.keys().len() > 1 && other.touches(job.task.keys());
                 self.waiting.push_back(job);
             } else {
                 other.waiting.push_back(job);
             }
         }
     }
+
+    /// Takes what could be sent now out of what waits.
+    #[cfg(test)]
+    pub(in crate::engines::redis) fn take_batch(&mut self, now: tokio::time::Instant, beside: &Link) {
+        drop(self.batch(now, false, Some(beside)));
+    }
+}
+
+/// Whether the link beside has other jobs of the same keys, which come first.
+pub(super) fn must_wait(job: &Job, beside: Option<&Link>) -> bool {
+    job.crossing && beside.is_some_and(|link| link.touches(job.task.keys()))
 }

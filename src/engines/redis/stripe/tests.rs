@@ -9,7 +9,7 @@ use crate::engines::redis::job::Task;
 use crate::engines::redis::layout::Layout;
 use crate::engines::redis::scanner::Bounds;
 use crate::key::{KeyMaker, Namespace};
-use crate::request::{Delete, Get, Operation, Reply, Request};
+use crate::request::{Delete, DeleteMany, Get, Operation, Reply, Request};
 
 fn stripe(now: Instant) -> Stripe {
     let config = Config::redis("redis://localhost:1").unwrap();
@@ -56,4 +56,27 @@ fn a_job_follows_its_key_to_the_connection_beside() {
     assert_eq!(waiting(&stripe), (0, 2), "the order of its jobs is kept");
     stripe.push(job(Get { key: key("small") }, now), now);
     assert_eq!(waiting(&stripe), (1, 2));
+}
+
+#[test]
+fn a_job_of_keys_on_both_connections_waits_for_the_other() {
+    let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
+    let key = |text: &str| maker.key(&root, text).unwrap();
+    let mut stripe = stripe(now);
+    stripe.late = Some(now);
+    stripe.large.insert(key("large").hash());
+    stripe.push(job(Get { key: key("large") }, now), now);
+    stripe.push(job(Delete { key: key("small") }, now), now);
+    let keys = vec![key("large"), key("small")];
+    stripe.push(job(DeleteMany { keys }, now), now);
+    assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (1, 2));
+    let last = job(Delete { key: key("small") }, now);
+    stripe.push(last, now);
+    assert_eq!(stripe.side.waiting(), 3, "it follows");
+
+    stripe.side.take_batch(now, &stripe.main);
+    assert_eq!(stripe.side.waiting(), 2, "the main link has yet to delete");
+    stripe.main.abandon();
+    stripe.side.take_batch(now, &stripe.main);
+    assert_eq!(stripe.side.waiting(), 0);
 }
