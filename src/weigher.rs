@@ -47,7 +47,6 @@ const NEAR_PLACE: usize = 24;
 /// The shared part of an entry in the near cache: reference counts, key, value, deadline, use count, seat.
 const NEAR_ENTRY: usize = 88;
 /// One entry's place in an index by key, which is between half full and full: key, entry, connection.
-#[cfg(feature = "redis")]
 const NEAR_INDEX: usize = 80;
 /// The two reference counts before a value's bytes.
 const COUNTS: usize = 16;
@@ -72,7 +71,6 @@ pub(crate) fn near(key: &Key) -> usize {
 }
 
 /// What an entry takes whose value the near cache alone holds, with a place in the engine's own index by key.
-#[cfg(feature = "redis")]
 pub(crate) fn near_alone(key: &Key, value_len: usize) -> usize {
     near(key) + NEAR_INDEX + payload(key, value_len)
 }
