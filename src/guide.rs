@@ -34,6 +34,7 @@ macro_rules! pages {
         #[doc = "[settings]: crate::guide::settings"]
         #[doc = "[errors]: crate::guide::errors"]
         #[doc = "[costs]: crate::guide::costs"]
+        #[doc = "[value-age]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/value-age.svg"]
         #[doc = "[reporting]: https://docs.rs/crate/cachestore/latest/source/SECURITY.md"]
         ///
         $(#[$picture])*
