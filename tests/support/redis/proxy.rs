@@ -177,6 +177,7 @@ impl Proxy {
         self.shared.plan.send_modify(|plan| plan.closed = false);
         // It is the listener that proves it; the proxy forgets a connection that says nothing.
         while TcpStream::connect(self.address).await.is_err() {
+            assert!(!self.task.is_finished(), "the proxy has ended");
             tokio::task::yield_now().await;
         }
     }
@@ -222,13 +223,19 @@ enum Door {
 }
 
 impl Door {
-    fn moved(self, closed: bool, address: SocketAddr) -> Self {
+    async fn moved(self, closed: bool, address: SocketAddr) -> Self {
         match (self, closed) {
             (Door::Open(listener), true) => {
                 drop(listener);
                 let socket = TcpSocket::new_v4().expect("a socket");
                 socket.set_reuseaddr(true).expect("a socket takes it");
-                socket.bind(address).expect("the port was the proxy's until now");
+                // A server that another test starts at this moment has the listener too, until it is executed.
+                let mut tries = 0;
+                while let Err(error) = socket.bind(address) {
+                    assert!(tries < 1000, "the port was the proxy's until now: {error}");
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 Door::Closed(socket)
             }
             (Door::Closed(socket), false) => Door::Open(socket.listen(1024).expect("a bound socket listens")),
@@ -244,7 +251,7 @@ async fn run(shared: Arc<Shared>, listener: TcpListener, address: SocketAddr) {
     let mut plan = shared.plan.subscribe();
     loop {
         let closed = plan.borrow_and_update().closed;
-        door = door.moved(closed, address);
+        door = door.moved(closed, address).await;
         let accept = async {
             match &door {
                 Door::Open(listener) => listener.accept().await,
