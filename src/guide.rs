@@ -34,6 +34,8 @@ macro_rules! pages {
         #[doc = "[settings]: crate::guide::settings"]
         #[doc = "[errors]: crate::guide::errors"]
         #[doc = "[costs]: crate::guide::costs"]
+        #[doc = "[hit-ratio]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/hit-ratio.svg"]
+        #[doc = "[lock-hand-off]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/lock-hand-off.svg"]
         #[doc = "[value-age]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/value-age.svg"]
         #[doc = "[reporting]: https://docs.rs/crate/cachestore/latest/source/SECURITY.md"]
         ///
