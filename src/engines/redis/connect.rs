@@ -182,9 +182,9 @@ async fn open(
     let connection = connected.connection.clone();
     let greeted = connected.wait_for(greet(connection, options, layout)).await;
     if let Some(tracked) = tracked {
-        match connected.wait_for(track(connected.connection.clone())).await {
-            Ok(()) => connected.tracked = Some(tracked),
-            Err(error) => tracked.tracker().refused(&error),
+        match connected.wait_for(track(connected.connection.clone())).await? {
+            None => connected.tracked = Some(tracked),
+            Some(refusal) => tracked.tracker().refused(&refusal),
         }
     }
     connected.scripts_loaded = match connected.refusal() {
@@ -230,7 +230,8 @@ async fn open_address(
 }
 
 /// Asks the server to track what is read after `CLIENT CACHING YES`, and makes sure of the rights that a fetch needs.
-async fn track(mut connection: MultiplexedConnection) -> Result<()> {
+/// Returns why the server refuses.
+async fn track(mut connection: MultiplexedConnection) -> Result<Option<Error>> {
     let mut pipeline = Pipeline::new();
     pipeline.cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
     pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
@@ -240,11 +241,10 @@ async fn track(mut connection: MultiplexedConnection) -> Result<()> {
         .send_packed_commands(&pipeline, 0, pipeline.len())
         .await
         .map_err(|error| fault::unopened(&error))?;
-    let refusal = replies.iter().find_map(|reply| match reply {
+    Ok(replies.iter().find_map(|reply| match reply {
         Wire::ServerError(error) => Some(fault::answered(error)),
         _ => None,
-    });
-    refusal.map_or(Ok(()), Err)
+    }))
 }
 
 /// What a connection that could not be opened means. Its reader does not pass on why a reply was refused.

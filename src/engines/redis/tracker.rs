@@ -69,8 +69,9 @@ impl Tracker {
         }
     }
 
-    /// Says once that the server does not track what is read.
+    /// Turns the near cache off, because the server does not track what is read over a connection. Says so once.
     pub(super) fn refused(&self, why: &dyn fmt::Display) {
+        self.change(Tracking::turn_off);
         if !self.0.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %why,

@@ -60,6 +60,8 @@ pub(super) struct Tracking {
     steps: u64,
     barrier: Option<Barrier>,
     popularity: Popularity,
+    /// The server refuses to track a connection: what is written over that is not heard of.
+    off: bool,
 }
 
 #[derive(Debug)]
@@ -117,6 +119,7 @@ impl Tracking {
             steps: 0,
             barrier: None,
             popularity,
+            off: false,
         }
     }
 
@@ -184,6 +187,9 @@ impl Tracking {
     /// Counts a read of a key that the near cache did not answer. Whether it is to be fetched: this is then noted, and
     /// [`fetched`](Self::fetched) or the loss of the connection ends it.
     pub(super) fn begin_fetch(&mut self, connection: ConnectionId, key: &Key, now: Instant) -> bool {
+        if self.off {
+            return false;
+        }
         self.popularity.add(key.hash(), 1);
         let is_near = self
             .entries
@@ -402,6 +408,13 @@ impl Tracking {
             (connection.entries, connection.fetches) = (0, 0);
         }
         self.barrier = None;
+    }
+
+    /// The server refuses to track a connection. From now on readers find nothing, whatever is read over others.
+    pub(super) fn turn_off(&mut self) {
+        self.off = true;
+        self.writer.close();
+        self.reset();
     }
 
     /// From now on readers find nothing.

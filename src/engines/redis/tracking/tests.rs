@@ -313,3 +313,20 @@ async fn after_a_fault_nothing_is_left_and_it_goes_on() {
     world.tracking.close();
     assert_eq!(world.seen("a"), None);
 }
+
+/// What is written over a connection that is not tracked is not heard of, so that others cannot serve either.
+#[test]
+fn a_refused_connection_turns_the_near_cache_off() {
+    let mut world = World::new(1 << 20);
+    let over = world.open();
+    world.fetch(over, "k", "1");
+    assert_eq!(world.seen("k").as_deref(), Some("1"));
+    let key = world.key("late");
+    let (launch, sent) = world.begin(over, "late");
+    world.tracking.turn_off();
+    assert_eq!(world.seen("k"), None);
+    world.end(over, "late", "2", (launch, sent));
+    assert_eq!(world.seen("late"), None, "what was under way is not published");
+    assert!((0..3).all(|_| !world.tracking.begin_fetch(over, &key, world.now)));
+    assert_eq!(world.tracking.writer().len(), 0);
+}
