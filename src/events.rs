@@ -1,4 +1,4 @@
-//! Events: what happens in a store, told to those who listen.
+//! Events: what happens in a store, sent to its listeners.
 
 mod backlog;
 mod listeners;
@@ -110,8 +110,7 @@ impl Events {
 
     /// How many events may wait to be read: at least 1. Default: 1,024.
     ///
-    /// An event that finds no room is lost. The listener is told by one [`Event::Missed`] in its place, which counts all
-    /// that were lost there.
+    /// If that many events wait, the next ones are lost. One [`Event::Missed`] stands in their place and counts them.
     pub fn capacity(self, events: usize) -> Self {
         self.backlog.set_capacity(events.max(1));
         self

@@ -141,8 +141,8 @@ impl DirectLoads {
         lock(&self.shards[key.hash() as usize % SHARDS])
     }
 
-    /// Enters a read before the engine is asked. Returns `false` if there is another for the key already: whoever comes
-    /// then can only join that. Also returns `false` if the store has been closed.
+    /// Enters a read before the engine is asked. Returns `false` if there is another for the key already: a later
+    /// caller can only join that one. Also returns `false` if the store has been closed.
     pub(super) fn ask(&self, load: LoadId, key: &Key, names: &Names, retry_after: Duration) -> bool {
         let asked = DirectLoad {
             load,
@@ -193,14 +193,13 @@ impl DirectLoads {
     /// The task that a load runs in: it is stopped when the store is closed.
     pub(super) fn attach(&self, load: LoadId, key: &Key, handle: AbortHandle) {
         let mut shard = self.shard(key);
-        match shard.find(load, key).map(|load| &mut load.state) {
-            Some(State::Running { task, .. }) => *task = Some(handle),
-            // The load has ended, or the store has been closed.
-            _ => {
-                drop(shard);
-                handle.abort();
-            }
+        if let Some(State::Running { task, .. }) = shard.find(load, key).map(|load| &mut load.state) {
+            *task = Some(handle);
+        } else if shard.closed {
+            drop(shard);
+            handle.abort();
         }
+        // Else the load has ended already. Its task may still wait for the coordinator's answer to its caller.
     }
 
     /// Ends a load unless others wait for it. Returns `true` if it has ended.
@@ -335,4 +334,55 @@ impl DirectLoads {
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     // Nothing that could panic runs under the lock.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::key::{KeyMaker, Namespace};
+
+    fn running() -> (DirectLoads, LoadId, Key) {
+        let direct = DirectLoads::new(Bounds { loads: 1, callers: 1 });
+        let key = KeyMaker::new(10, false).key(&Namespace::default(), "k").unwrap();
+        let load = direct.number();
+        assert!(direct.ask(load, &key, &Names::default(), Duration::ZERO));
+        direct.begin(load, &key).unwrap();
+        (direct, load, key)
+    }
+
+    fn task() -> (oneshot::Sender<()>, JoinHandle<()>) {
+        let (answer, told) = oneshot::channel();
+        (answer, tokio::spawn(async move { told.await.unwrap() }))
+    }
+
+    /// The load of another thread may end before its task is noted.
+    #[tokio::test]
+    async fn a_task_that_waits_for_the_coordinator_is_not_stopped() {
+        let (direct, load, key) = running();
+        let (answer, task) = task();
+        direct.remove(load, &key);
+        direct.attach(load, &key, task.abort_handle());
+        tokio::task::yield_now().await;
+        answer.send(()).unwrap();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_is_stopped_with_the_store() {
+        for is_noted in [true, false] {
+            let (direct, load, key) = running();
+            let (_answer, task) = task();
+            if is_noted {
+                direct.attach(load, &key, task.abort_handle());
+                assert_eq!(direct.close().len(), 1);
+            } else {
+                direct.close();
+                direct.attach(load, &key, task.abort_handle());
+            }
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
+    }
 }

@@ -60,7 +60,7 @@ pub(super) struct Tracking {
     steps: u64,
     barrier: Option<Barrier>,
     popularity: Popularity,
-    /// The server refuses to track a connection: what is written over that is not heard of.
+    /// The server refuses to track a connection. It would tell nobody of writes over that connection.
     off: bool,
 }
 
@@ -138,7 +138,7 @@ impl Tracking {
         self.opened
     }
 
-    /// A connection is no more: nothing tells of changes to what was read over it.
+    /// A connection has ended. The server tells nobody any more of changes to values that were read over it.
     pub(super) fn lost(&mut self, connection: ConnectionId) {
         self.drop_all_of(connection);
         self.connections.remove(&connection);

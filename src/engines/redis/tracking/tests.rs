@@ -314,7 +314,7 @@ async fn after_a_fault_nothing_is_left_and_it_goes_on() {
     assert_eq!(world.seen("a"), None);
 }
 
-/// What is written over a connection that is not tracked is not heard of, so that others cannot serve either.
+/// The server tells nobody of writes over a connection that it does not track. So no connection may serve near values.
 #[test]
 fn a_refused_connection_turns_the_near_cache_off() {
     let mut world = World::new(1 << 20);
