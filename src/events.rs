@@ -16,7 +16,7 @@ use kameo::actor::Recipient;
 use tokio::runtime::Handle;
 
 use self::backlog::Backlog;
-pub(crate) use self::listeners::{Listeners, Speaker};
+pub(crate) use self::listeners::{EndOfEvents, Listeners};
 use crate::key::Namespace;
 
 /// Something that happened in a store: see [`Store::events`](crate::Store::events).

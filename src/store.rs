@@ -308,9 +308,10 @@ impl Store {
     /// The root hears of all keys, and a namespace of its own keys, without those of nested namespaces. What concerns the
     /// whole store, such as [`Event::Reset`](crate::Event::Reset), is told to every listener.
     ///
-    /// Events of one key come in the order of the changes, and a change is told before its call is answered. The engine
-    /// never waits for a listener: at most [`capacity`](Events::capacity) events wait to be read. The listener is told by
-    /// [`Event::Missed`](crate::Event::Missed) how many more there were. A store without listeners pays nothing for events.
+    /// Events of one key come in the order of the changes, and the engine tells a change before it answers the call. (On the
+    /// memory engine, `set` does not wait for that answer.) The engine never waits for a listener: at most
+    /// [`capacity`](Events::capacity) events wait to be read. [`Event::Missed`](crate::Event::Missed) tells how many more
+    /// there were. Without a listener, a change costs one look at a flag.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

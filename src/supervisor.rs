@@ -12,7 +12,7 @@ use crate::actor::queue::{QueueReceiver, QueueSender};
 use crate::config::Config;
 use crate::engine::{Crew, Member, Start};
 use crate::engines;
-use crate::events::{Listeners, Speaker};
+use crate::events::{EndOfEvents, Listeners};
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 use crate::near::NearWriter;
@@ -47,7 +47,7 @@ pub(crate) struct Supervisor {
     /// Dropped when every actor has ended, with the runtime at the latest. `close` waits for that.
     _ended: watch::Sender<()>,
     /// Ends what is told to listeners, after all who tell have ended.
-    _speaker: Speaker,
+    _end_of_events: EndOfEvents,
 }
 
 impl Actor for Supervisor {
@@ -82,7 +82,7 @@ impl Actor for Supervisor {
             crew: crew.into_members(),
             stopped: false,
             _ended: plan.ended,
-            _speaker: Speaker(plan.listeners),
+            _end_of_events: EndOfEvents(plan.listeners),
         })
     }
 

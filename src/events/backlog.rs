@@ -70,20 +70,28 @@ impl Backlog {
     }
 
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        let mut state = self.state();
-        match state.pop() {
-            Some(event) => Poll::Ready(Some(event)),
-            None if state.closed => Poll::Ready(None),
-            None => {
-                let waker = cx.waker();
-                if !state.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                    // The old one is dropped without the lock: that may be a user's code.
-                    let old = state.waker.replace(waker.clone());
-                    drop(state);
-                    drop(old);
-                }
-                Poll::Pending
+        let mut own = None;
+        loop {
+            let mut state = self.state();
+            if let Some(event) = state.pop() {
+                return Poll::Ready(Some(event));
             }
+            if state.closed {
+                return Poll::Ready(None);
+            }
+            let known = state.waker.as_ref();
+            if known.is_some_and(|known| known.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            // A waker is cloned and dropped without the lock: that may be a user's code.
+            if let Some(own) = own.take() {
+                let old = state.waker.replace(own);
+                drop(state);
+                drop(old);
+                return Poll::Pending;
+            }
+            drop(state);
+            own = Some(cx.waker().clone());
         }
     }
 

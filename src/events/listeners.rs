@@ -129,9 +129,9 @@ impl fmt::Debug for Listeners {
 
 /// Ends the streams of all listeners when it is dropped: its owner outlives the actors of a store.
 #[derive(Debug)]
-pub(crate) struct Speaker(pub(crate) Arc<Listeners>);
+pub(crate) struct EndOfEvents(pub(crate) Arc<Listeners>);
 
-impl Drop for Speaker {
+impl Drop for EndOfEvents {
     fn drop(&mut self) {
         self.0.close();
     }

@@ -4,7 +4,7 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::config::{Config, EngineConfig};
-use crate::events::{Events, Speaker};
+use crate::events::{EndOfEvents, Events};
 use crate::key::Namespace;
 
 /// What listeners are told: `true` for a connection that is open again.
@@ -17,7 +17,7 @@ async fn told(change: impl FnOnce(&mut ConnectionLog)) -> Vec<bool> {
     let mut log = ConnectionLog::new("requests", &options.target);
     log.heard_by(listeners.clone());
     change(&mut log);
-    drop(Speaker(listeners));
+    drop(EndOfEvents(listeners));
     let mut told = Vec::new();
     while let Some(event) = events.recv().await {
         told.push(matches!(event, Event::Connected { .. }));
