@@ -35,12 +35,11 @@ mod sweep;
 mod write;
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kameo::actor::{ActorRef, Spawn};
+use kameo::actor::ActorRef;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -54,19 +53,18 @@ pub use self::scan::{Scan, ScanEntries};
 pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
 pub use self::write::{Set, SetFuture, SetIf, SetMany, Swap};
-use crate::actor::queue::{Bounds, QueueSender, request_queue, until};
+use crate::actor::queue::{QueueSender, until};
 use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
-use crate::engines;
-use crate::error::{Error, Phase, Result};
+use crate::error::{Phase, Result};
 use crate::events::{Events, Listeners};
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::load as loading;
 use crate::lock as locking;
-use crate::near::{Near, near};
+use crate::near::Near;
 use crate::request;
 use crate::stats::Stats;
-use crate::supervisor::{Plan, Supervisor};
+use crate::supervisor::Supervisor;
 use crate::weigher::Limits;
 
 /// A cache store: a cheap handle to an engine.
@@ -119,95 +117,6 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens a store. A trait object, so that the actors are compiled with this crate and not with each caller's.
-    fn opening(config: Config) -> Pin<Box<dyn Future<Output = Result<Self>> + Send>> {
-        Box::pin(Self::open_with(config))
-    }
-
-    async fn open_with(config: Config) -> Result<Self> {
-        config.validate()?;
-        let Ok(home) = Handle::try_current() else {
-            return Err(unfit("a store must be opened within a Tokio runtime"));
-        };
-        let settings = config.settings();
-        let namespace = match &settings.namespace {
-            Some(name) => Namespace::default().nested(name)?,
-            None => Namespace::default(),
-        };
-        let profile = engines::profile(&config);
-        let bounds = Bounds {
-            length: settings.queue_length,
-            bytes: settings.queue_bytes,
-            patience: settings.request_timeout,
-        };
-        let (queue, receiver) = request_queue(&bounds, profile.stamp, &home);
-        let (near, near_writer) = profile.near_bytes.map(near).unzip();
-        let queue = queue.beside(near.clone());
-        let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
-        let (running, ended) = watch::channel(());
-        let listeners = Arc::<Listeners>::default();
-        let (locks, lock_ends) =
-            locking::channel(settings.queue_length, settings.request_timeout, home.clone());
-        let load_bounds = loading::Bounds {
-            loads: settings.max_loads,
-            callers: settings.max_load_waiters,
-        };
-        let (loads, load_ends) = loading::channel(loading::Setup {
-            length: settings.queue_length,
-            patience: settings.request_timeout,
-            bounds: load_bounds,
-            engine: queue.clone(),
-            home: home.clone(),
-        });
-        let supervisor = Supervisor::spawn(Plan {
-            config: config.clone(),
-            queue: receiver,
-            ended: running,
-            max_value_bytes: settings.max_value_bytes,
-            near: near_writer,
-            listeners: listeners.clone(),
-            sender: queue.clone(),
-            engine_keeps_locks: profile.keeps_locks,
-            locks: lock_ends,
-            lock_bounds: locking::Bounds {
-                each: settings.max_lock_waiters_per_key,
-                all: settings.max_lock_waiters,
-            },
-            loads: load_ends,
-            load_bounds,
-        });
-        let inner = Inner {
-            queue,
-            keys,
-            config,
-            profile,
-            near,
-            listeners,
-            home,
-            refused: AtomicU64::new(0),
-            reads: Reads::default(),
-            supervisor,
-            ended,
-            locks,
-            loads,
-        };
-        let store = Self {
-            inner: Arc::new(inner),
-            namespace,
-            looks_near: true,
-        };
-        match store.ping().await {
-            Err(Error::Closed) => Err(unfit("the Tokio runtime needs its timer: `enable_time`")),
-            Err(error) => {
-                let server = store.config().server();
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(server, %error, cause, "the store could not be opened");
-                Err(error)
-            }
-            Ok(_) => Ok(store),
-        }
-    }
-
     /// A handle to the namespace `name` inside this one: 1 to 64 of `A-Z a-z 0-9 . _ -`, but not
     /// `cachestore`. It sees its own keys only, and other namespaces cannot reach them; the root sees
     /// all, as `name:key`.
@@ -415,9 +324,4 @@ impl fmt::Debug for Store {
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
     }
-}
-
-fn unfit(reason: &str) -> Error {
-    let reason = reason.to_owned();
-    Error::InvalidConfig { reason }
 }
