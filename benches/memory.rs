@@ -8,9 +8,11 @@
 
 mod support;
 
+#[path = "support/caches.rs"]
+mod caches;
+
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cachestore::{MemoryConfig, Store};
@@ -18,21 +20,35 @@ use compact_str::CompactString;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, oneshot};
 
-use support::{Flavor, KEYS, Samples, Table, VALUE, in_turn, key, nanos_of, sized, zipf};
+use caches::{Contestant, Moka, QuickCache, Share, count, moka, quick_cache};
+use support::{Flavor, KEYS, Samples, SplitMix, Table, VALUE, in_turn, key, nanos_of, sized, zipf};
 
 /// Keys in one call of the many.
 const MANY: usize = 100;
 const TASKS: [usize; 2] = [1, 64];
+/// One in so many calls of the mix writes.
+const READS: usize = 10;
 
 fn main() {
     let workload = Workload::new();
     let mut table = Table::of_ratios();
-    let all: [(&str, Measure); 3] = [("get", gets), ("set", sets), ("many", many)];
+    let all: [(&str, Measure); 5] = [
+        ("get", gets),
+        ("uniform", uniform),
+        ("set", sets),
+        ("mix", mixes),
+        ("many", many),
+    ];
     for (_, measure) in all.into_iter().filter(|(name, _)| support::is_wanted(name)) {
         for flavor in Flavor::BOTH {
             for tasks in TASKS {
                 measure(&workload, flavor, tasks, &mut table);
             }
+        }
+    }
+    if support::is_wanted("main") {
+        for flavor in Flavor::BOTH {
+            in_main(&workload, flavor, &mut table);
         }
     }
     println!(
@@ -63,6 +79,27 @@ impl Workload {
         }
     }
 
+    /// The same keys, each as often as any other.
+    fn uniform(&self) -> Self {
+        let mut random = SplitMix(1);
+        let order = (0..self.order.len()).map(|_| random.below(KEYS) as u32);
+        Self {
+            keys: self.keys.clone(),
+            order: order.collect(),
+            rounds: self.rounds,
+            calls: self.calls,
+        }
+    }
+
+    fn share(&self, task: usize, tasks: usize) -> Share {
+        Share {
+            keys: self.keys.clone(),
+            order: self.order.clone(),
+            begin: task * self.order.len() / tasks,
+            calls: self.calls / tasks / MANY * MANY,
+        }
+    }
+
     /// Runs `run` on as many tasks, each with its share of the keys: the time a key.
     async fn time<C: Contestant, F: Future<Output = ()> + Send + 'static>(
         &self,
@@ -70,60 +107,18 @@ impl Workload {
         contestant: &C,
         run: fn(C, Share) -> F,
     ) -> f64 {
-        let calls = self.calls / tasks / MANY * MANY;
+        let shares: Vec<Share> = (0..tasks).map(|task| self.share(task, tasks)).collect();
+        let calls: usize = shares.iter().map(|share| share.calls).sum();
         let began = flavor.now();
-        let running: Vec<_> = (0..tasks)
-            .map(|task| {
-                let begin = task * self.order.len() / tasks;
-                let share = Share {
-                    keys: self.keys.clone(),
-                    order: self.order.clone(),
-                    begin,
-                    calls,
-                };
-                tokio::spawn(run(contestant.clone(), share))
-            })
+        let running: Vec<_> = shares
+            .into_iter()
+            .map(|share| tokio::spawn(run(contestant.clone(), share)))
             .collect();
         for task in running {
             task.await.unwrap();
         }
         contestant.settled().await;
-        nanos_of(flavor.now() - began) / (calls * tasks) as f64
-    }
-}
-
-/// One task's part of the workload.
-struct Share {
-    keys: Arc<[String]>,
-    order: Arc<[u32]>,
-    begin: usize,
-    calls: usize,
-}
-
-impl Share {
-    fn keys(&self) -> impl Iterator<Item = &str> {
-        let order = self.order[self.begin..].iter().chain(self.order.iter().cycle());
-        order
-            .take(self.calls)
-            .map(|number| self.keys[*number as usize].as_str())
-    }
-}
-
-/// A cache that holds all keys.
-trait Contestant: Clone + Send + Sync + 'static {
-    /// Whether the key was found: always.
-    fn get(&self, key: &str) -> impl Future<Output = bool> + Send;
-    fn set(&self, key: &str) -> impl Future<Output = ()> + Send;
-
-    /// Waits until all writes have been carried out.
-    async fn settled(&self) {}
-
-    async fn filled(self) -> Self {
-        for number in 0..KEYS {
-            self.set(&key(number)).await;
-        }
-        self.settled().await;
-        self
+        nanos_of(flavor.now() - began) / calls as f64
     }
 }
 
@@ -136,6 +131,17 @@ async fn get<C: Contestant>(contestant: C, share: Share) {
 async fn set<C: Contestant>(contestant: C, share: Share) {
     for key in share.keys() {
         contestant.set(key).await;
+    }
+}
+
+/// One call in [`READS`] writes.
+async fn mix<C: Contestant>(contestant: C, share: Share) {
+    for (call, key) in share.keys().enumerate() {
+        if call % READS == 0 {
+            contestant.set(key).await;
+        } else {
+            assert!(contestant.get(key).await);
+        }
     }
 }
 
@@ -161,52 +167,6 @@ async fn store() -> Store {
     Store::open(MemoryConfig::default().capacity_bytes(1 << 30))
         .await
         .unwrap()
-}
-
-impl Contestant for Store {
-    async fn get(&self, key: &str) -> bool {
-        Store::get(self, key).await.unwrap().is_some()
-    }
-
-    async fn set(&self, key: &str) {
-        Store::set(self, key, VALUE).await.unwrap();
-    }
-
-    /// A write is complete when it is in the queue; a question behind it is answered after it.
-    async fn settled(&self) {
-        self.ping().await.unwrap();
-    }
-}
-
-type Moka = moka::future::Cache<String, Arc<[u8]>>;
-
-fn moka() -> Moka {
-    Moka::builder()
-        .max_capacity(2 * KEYS as u64)
-        .time_to_live(Duration::from_secs(3600))
-        .build()
-}
-
-impl Contestant for Moka {
-    async fn get(&self, key: &str) -> bool {
-        moka::future::Cache::get(self, key).await.is_some()
-    }
-
-    async fn set(&self, key: &str) {
-        self.insert(key.to_owned(), Arc::from(VALUE.as_slice())).await;
-    }
-}
-
-type QuickCache = Arc<quick_cache::sync::Cache<String, Arc<[u8]>>>;
-
-impl Contestant for QuickCache {
-    async fn get(&self, key: &str) -> bool {
-        quick_cache::sync::Cache::get(self, key).is_some()
-    }
-
-    async fn set(&self, key: &str) {
-        self.insert(key.to_owned(), Arc::from(VALUE.as_slice()));
-    }
 }
 
 /// What any store behind a channel costs: a message with a key of its own and a place for the
@@ -272,68 +232,121 @@ impl Contestant for Floor {
     }
 }
 
-fn count(tasks: usize) -> String {
-    if tasks == 1 {
-        "1 task".to_owned()
-    } else {
-        format!("{tasks} tasks")
-    }
-}
-
 fn gets(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
+    let what = format!("get, {}, {}", count(tasks), flavor.name());
     let runtime = flavor.runtime().unwrap();
-    let (store, floor, moka) = runtime.block_on(async {
-        (
-            store().await.filled().await,
-            Floor::open().await.filled().await,
-            moka().filled().await,
-        )
-    });
+    let (store, floor, moka, quick) = runtime.block_on(filled());
     let how = (flavor, tasks);
-    let [ours, floor, moka]: [Samples; 3] = in_turn(workload.rounds, |contestant| {
+    let [ours, floor, moka, quick]: [Samples; 4] = in_turn(workload.rounds, |contestant| {
         runtime.block_on(async {
             match contestant {
                 0 => workload.time(how, &store, get).await,
                 1 => workload.time(how, &floor, get).await,
-                _ => workload.time(how, &moka, get).await,
+                2 => workload.time(how, &moka, get).await,
+                _ => workload.time(how, &quick, get).await,
             }
         })
     });
-    let what = format!("get, {}, {}", count(tasks), flavor.name());
     table.times(format!("{what}: floor"), &ours, &floor);
     table.times(format!("{what}: moka"), &ours, &moka);
+    table.times(format!("{what}: quick_cache"), &ours, &quick);
 }
 
 fn sets(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
+    let what = format!("set, {}, {}", count(tasks), flavor.name());
     let runtime = flavor.runtime().unwrap();
-    let (store, floor, moka) = runtime.block_on(async {
-        (
-            store().await.filled().await,
-            Floor::open().await.filled().await,
-            moka().filled().await,
-        )
-    });
+    let (store, floor, moka, quick) = runtime.block_on(filled());
     let how = (flavor, tasks);
-    let [ours, floor, moka]: [Samples; 3] = in_turn(workload.rounds, |contestant| {
+    let [ours, floor, moka, quick]: [Samples; 4] = in_turn(workload.rounds, |contestant| {
         runtime.block_on(async {
             match contestant {
                 0 => workload.time(how, &store, set).await,
                 1 => workload.time(how, &floor, set).await,
-                _ => workload.time(how, &moka, set).await,
+                2 => workload.time(how, &moka, set).await,
+                _ => workload.time(how, &quick, set).await,
             }
         })
     });
-    let what = format!("set, {}, {}", count(tasks), flavor.name());
     table.times(format!("{what}: floor"), &ours, &floor);
     table.times(format!("{what}: moka"), &ours, &moka);
+    table.times(format!("{what}: quick_cache"), &ours, &quick);
+}
+
+/// All caches, with all keys in them.
+async fn filled() -> (Store, Floor, Moka, QuickCache) {
+    (
+        store().await.filled().await,
+        Floor::open().await.filled().await,
+        moka().filled().await,
+        quick_cache().filled().await,
+    )
+}
+
+fn uniform(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
+    let what = format!("uniform get, {}, {}: moka", count(tasks), flavor.name());
+    beside_moka(&workload.uniform(), &what, (flavor, tasks), table, get, get);
+}
+
+fn mixes(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
+    let what = format!(
+        "a set in {READS} calls, {}, {}: moka",
+        count(tasks),
+        flavor.name()
+    );
+    beside_moka(workload, &what, (flavor, tasks), table, mix, mix);
+}
+
+fn beside_moka<F, G>(
+    workload: &Workload,
+    what: &str,
+    how: (Flavor, usize),
+    table: &mut Table,
+    run: fn(Store, Share) -> F,
+    run_moka: fn(Moka, Share) -> G,
+) where
+    F: Future<Output = ()> + Send + 'static,
+    G: Future<Output = ()> + Send + 'static,
+{
+    let runtime = how.0.runtime().unwrap();
+    let (store, moka) = runtime.block_on(async { (store().await.filled().await, moka().filled().await) });
+    let [ours, moka]: [Samples; 2] = in_turn(workload.rounds, |contestant| {
+        runtime.block_on(async {
+            match contestant {
+                0 => workload.time(how, &store, run).await,
+                _ => workload.time(how, &moka, run_moka).await,
+            }
+        })
+    });
+    table.times(what.to_owned(), &ours, &moka);
+}
+
+/// In the body of `#[tokio::main]`, which is no task of the runtime's.
+fn in_main(workload: &Workload, flavor: Flavor, table: &mut Table) {
+    let runtime = flavor.runtime().unwrap();
+    let (store, moka) = runtime.block_on(async { (store().await.filled().await, moka().filled().await) });
+    let [ours, moka]: [Samples; 2] = in_turn(workload.rounds, |contestant| {
+        runtime.block_on(async {
+            let share = workload.share(0, 1);
+            let calls = share.calls;
+            let began = flavor.now();
+            match contestant {
+                0 => get(store.clone(), share).await,
+                _ => get(moka.clone(), share).await,
+            }
+            nanos_of(flavor.now() - began) / calls as f64
+        })
+    });
+    table.times(
+        format!("get in the body of main, {}: moka", flavor.name()),
+        &ours,
+        &moka,
+    );
 }
 
 fn many(workload: &Workload, flavor: Flavor, tasks: usize, table: &mut Table) {
     let runtime = flavor.runtime().unwrap();
-    let (store, quick) = runtime.block_on(async {
-        let quick = QuickCache::new(quick_cache::sync::Cache::new(2 * KEYS));
-        (store().await.filled().await, quick.filled().await)
-    });
+    let (store, quick) =
+        runtime.block_on(async { (store().await.filled().await, quick_cache().filled().await) });
     let how = (flavor, tasks);
     let [our_gets, their_gets, our_sets, their_sets]: [Samples; 4] = in_turn(workload.rounds, |contestant| {
         runtime.block_on(async {
