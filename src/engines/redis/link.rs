@@ -1,5 +1,6 @@
 //! One connection and what waits for it.
 
+mod flights;
 mod health;
 mod order;
 mod vitals;
@@ -15,10 +16,11 @@ use redis::{RedisResult, Value as Wire};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
+use self::flights::{Flight, Flights};
 use self::vitals::Vitals;
 use self::window::Window;
 use super::backoff::Backoff;
-use super::batch::{Batch, Part};
+use super::batch::Batch;
 use super::connect::Connected;
 use super::connection_log::ConnectionLog;
 use super::fault;
@@ -47,10 +49,7 @@ pub(super) struct Link {
     /// Not yet sent.
     waiting: VecDeque<Job>,
     /// Sent and not yet answered, in the order in which the server answers.
-    flights: VecDeque<Flight>,
-    flying_bytes: usize,
-    /// Keys that are read or written by what is under way, and other commands.
-    flying_values: usize,
+    flights: Flights,
     window: Window,
     /// The bytes of replies that have been handed out.
     received: u64,
@@ -96,20 +95,6 @@ impl State {
     }
 }
 
-/// One pipeline under way.
-struct Flight {
-    replies: Boxed<RedisResult<Vec<Wire>>>,
-    parts: Vec<Part>,
-    busy: Vec<u64>,
-    bytes: usize,
-    values: usize,
-    /// How many replies it has.
-    count: u64,
-    sent: Instant,
-    /// The number of its launch, if the near cache is fed by this connection.
-    launch: Option<u64>,
-}
-
 impl Link {
     pub(super) fn new(
         options: Arc<RedisOptions>,
@@ -126,9 +111,7 @@ impl Link {
             bounds,
             state: State::Down { until: now },
             waiting: VecDeque::new(),
-            flights: VecDeque::new(),
-            flying_bytes: 0,
-            flying_values: 0,
+            flights: Flights::default(),
             window: Window::new(now),
             received: 0,
             busy: Busy::default(),
@@ -182,9 +165,10 @@ impl Link {
         self.waiting.is_empty() && self.flights.is_empty()
     }
 
-    /// When the pipeline was sent that is answered next.
-    pub(super) fn sent_first(&self) -> Option<Instant> {
-        self.flights.front().map(|flight| flight.sent)
+    /// When the pipeline was sent that is answered next, and since when it has been the next.
+    pub(super) fn first(&self) -> Option<(Instant, Instant)> {
+        let flight = self.flights.first()?;
+        Some((flight.sent, self.vitals.owes_since()))
     }
 
     /// Whether it has a connection only while it has something to do.
@@ -215,19 +199,17 @@ impl Link {
     /// Replies come in the order of the flights: only the first is to be looked at.
     fn poll_flights(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
         let mut progress = false;
-        while let Some(flight) = self.flights.front_mut() {
+        while let Some(flight) = self.flights.first_mut() {
             let Poll::Ready(replies) = flight.replies.as_mut().poll(cx) else {
                 break;
             };
             progress = true;
             match replies {
                 Ok(replies) => {
-                    let Some(flight) = self.flights.pop_front() else {
+                    let Some(flight) = self.flights.pop() else {
                         break;
                     };
-                    self.flying_bytes -= flight.bytes;
                     self.replied += flight.count;
-                    self.flying_values -= flight.values;
                     self.widen(flight.values, now);
                     self.busy.end(&flight.busy);
                     self.heard(now);
@@ -294,21 +276,27 @@ impl Link {
         !self.waiting.is_empty()
             && !self.retiring
             && matches!(&self.state, State::Up(connected) if !connected.has_ended())
-            && self.flights.len() < self.options.pipelines()
+            && self.flights.len() < self.pipelines()
             && (self.flights.is_empty()
-                || (self.flying_bytes < self.options.max_in_flight_bytes
-                    && self.window.room(self.flying_values) > 0))
+                || (self.flights.bytes() < self.options.max_in_flight_bytes
+                    && self.window.room(self.flights.values()) > 0))
+    }
+
+    /// How many pipelines may be under way. On the link beside another the first one is slow: what would be sent behind
+    /// it would be answered after it, and would have an unknown outcome if nobody waits for the first one any more.
+    fn pipelines(&self) -> usize {
+        if self.rests { 1 } else { self.options.pipelines() }
     }
 
     /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
     fn batch(&mut self, now: Instant, tells: bool, beside: Option<&Link>) -> Batch {
         let mut batch = Batch::new(self.layout).telling(tells);
         let mut commands = self.options.batch_commands;
-        if self.flights.is_empty() && self.options.pipelines() > 1 {
+        if self.flights.is_empty() && self.pipelines() > 1 {
             // The server works on the first half while the second is made.
             commands = commands.min(self.waiting.len().div_ceil(2).max(SMALL));
         }
-        let mut room = self.window.room(self.flying_values);
+        let mut room = self.window.room(self.flights.values());
         while batch.length() < commands && batch.bytes() < self.options.batch_bytes {
             let Some(job) = self.waiting.pop_front() else {
                 break;
@@ -336,7 +324,7 @@ impl Link {
                 }
             }
         }
-        batch.finish(self.flying_bytes);
+        batch.finish(self.flights.bytes());
         batch
     }
 
@@ -373,9 +361,7 @@ impl Link {
         if let Poll::Ready(early) = early {
             replies = Box::pin(std::future::ready(early));
         }
-        self.flying_bytes += bytes;
-        self.flying_values += values;
-        self.flights.push_back(Flight {
+        self.flights.push(Flight {
             replies,
             parts,
             busy,
@@ -384,6 +370,7 @@ impl Link {
             count,
             sent: now,
             launch,
+            left: Vec::new(),
         });
     }
 
@@ -438,11 +425,7 @@ impl Link {
                 keep(job.deadline);
             }
         }
-        for flight in &mut self.flights {
-            if let Some(deadline) = reply::expire(&mut flight.parts, now) {
-                keep(deadline);
-            }
-        }
+        self.flights.expire(now).into_iter().for_each(keep);
         next
     }
 
@@ -464,7 +447,7 @@ impl Link {
         }
         let cause = Cause::new(fault::Lost("the store was closed".to_owned()));
         let mut again = Vec::new();
-        for flight in self.flights.drain(..) {
+        for flight in self.flights.take() {
             reply::lose(flight.parts, &cause, &mut again);
         }
         for job in again {

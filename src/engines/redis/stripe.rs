@@ -16,9 +16,13 @@ use super::link::Link;
 use super::tally::Tally;
 use crate::prehashed::Set;
 
-/// The part of a call's time after which an answer is late.
+/// The part of a call's time after which an answer is late, from when it was sent.
 const LATE: u32 = 2;
-/// The same once an answer was late, for a while: the link is slow.
+/// The same from when all answers before it were there: it alone takes so long.
+const LATE_ALONE: u32 = 32;
+/// An answer is not late before this on a link that is not known to be slow.
+const SOON: Duration = Duration::from_millis(50);
+/// The same as [`LATE_ALONE`] once an answer was late, for a while: the link is slow.
 const LATE_AGAIN: u32 = 100;
 /// How long that is remembered.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -118,8 +122,13 @@ impl Stripe {
 
     /// Makes way for what is asked next if an answer is late. When to look again.
     fn make_way(&mut self, now: Instant) -> Option<Instant> {
-        let part = if self.is_slow(now) { LATE_AGAIN } else { LATE };
-        let due = self.main.sent_first()? + self.patience / part;
+        let (sent, first_since) = self.main.first()?;
+        let alone = if self.is_slow(now) {
+            self.patience / LATE_AGAIN
+        } else {
+            (self.patience / LATE_ALONE).max(SOON)
+        };
+        let due = (sent + self.patience / LATE).min(first_since + alone);
         if due > now {
             return Some(due);
         }

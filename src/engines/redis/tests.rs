@@ -460,7 +460,10 @@ fn late_callers_are_answered_and_their_places_kept() {
     let now = late.deadline;
     patient.deadline = now + Duration::from_secs(1);
     let mut parts = batch(vec![late, patient]).parts;
-    assert_eq!(reply::expire(&mut parts, now), Some(now + Duration::from_secs(1)));
+    assert_eq!(
+        reply::expire(&mut parts, now, &mut Vec::new()),
+        Some(now + Duration::from_secs(1))
+    );
     assert!(matches!(of_late.try_recv().unwrap(), Err(Error::Timeout { .. })));
     settle(parts, vec![Wire::Array(vec![bulk("1"), bulk("2")])]);
     assert_eq!(of_patient.try_recv().unwrap().unwrap(), Some(Value::from("2")));

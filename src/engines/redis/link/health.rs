@@ -114,23 +114,22 @@ impl Link {
             && let Some(refusal) = connected.refusal()
         {
             cause = Cause::new(refusal);
-            if let Some(flight) = self.flights.front_mut() {
+            if let Some(flight) = self.flights.first_mut() {
                 let reply = connected.replies().saturating_sub(self.replied);
                 reply::refuse(&mut flight.parts, reply, refusal, &mut again);
             }
         }
         self.log.lost(&cause, now);
-        self.window.cut(self.flying_values, now);
+        self.window.cut(self.flights.values(), now);
         self.generation.end(self.born);
         self.close(&cause, again, now);
     }
 
     /// Closes the connection, and has another opened. What is under way is asked `again` where that is safe.
     fn close(&mut self, cause: &Cause, mut again: Vec<Job>, now: Instant) {
-        for flight in self.flights.drain(..) {
+        for flight in self.flights.take() {
             reply::lose(flight.parts, cause, &mut again);
         }
-        (self.flying_bytes, self.flying_values) = (0, 0);
         self.busy = Busy::default();
         for job in again.into_iter().rev() {
             self.waiting.push_front(job);
@@ -184,11 +183,13 @@ impl Link {
             }
             next = Some(next.map_or(at, |next: Instant| next.min(at)));
         }
-        let Some(owed) = self.flights.front() else {
+        let Some(owed) = self.flights.first() else {
             return next;
         };
         let patience = self.options.response_timeout;
-        let (overdue, bytes) = (owed.sent + patience, owed.bytes);
+        // The link beside another is there for what is slow, and is opened anew without harm.
+        let unwanted_after = if self.rests { FLOWING } else { patience };
+        let (overdue, bytes) = (owed.sent + unwanted_after, owed.bytes);
         match self.vitals.look(now, patience, bytes, pulse) {
             Verdict::Silent => {
                 let silent = "the server was silent three times in a row".to_owned();

@@ -3,7 +3,6 @@
 use super::{Link, State};
 use crate::engines::redis::job::Job;
 use crate::engines::redis::reply;
-use crate::key::Key;
 use crate::prehashed::Set;
 use crate::request::Keys;
 
@@ -15,20 +14,17 @@ impl Link {
             asked.insert(key.hash());
         });
         let mut touches = false;
-        let mut see = |key: &Key| touches |= asked.contains(&key.hash());
-        self.flights
-            .iter()
-            .flat_map(|flight| &flight.parts)
-            .for_each(|part| part.each_key(&mut see));
+        let mut see = |key: u64| touches |= asked.contains(&key);
+        self.flights.each_key(&mut see);
         self.waiting
             .iter()
-            .for_each(|job| job.task.keys().for_each(&mut see));
+            .for_each(|job| job.task.keys().for_each(|key| see(key.hash())));
         touches
     }
 
     /// Adds the keys whose answer is received now.
     pub(in crate::engines::redis) fn late_keys(&self, keys: &mut Set<u64>) {
-        let (State::Up(connected), Some(flight)) = (&self.state, self.flights.front()) else {
+        let (State::Up(connected), Some(flight)) = (&self.state, self.flights.first()) else {
             return;
         };
         let reply = connected.replies().saturating_sub(self.replied);
@@ -44,11 +40,9 @@ impl Link {
     pub(in crate::engines::redis) fn hand_over(&mut self, other: &mut Link, keys: &mut Set<u64>) {
         // The server is known: what waits there does not fail at once if no connection can be opened.
         other.proven |= self.proven;
-        for part in self.flights.iter().flat_map(|flight| &flight.parts) {
-            part.each_key(&mut |key| {
-                keys.insert(key.hash());
-            });
-        }
+        self.flights.each_key(|key| {
+            keys.insert(key);
+        });
         for mut job in std::mem::take(&mut self.waiting) {
             let mut follows = false;
             job.task
@@ -70,6 +64,24 @@ impl Link {
     #[cfg(test)]
     pub(in crate::engines::redis) fn take_batch(&mut self, now: tokio::time::Instant, beside: &Link) {
         drop(self.batch(now, false, Some(beside)));
+    }
+
+    /// Counts what could be sent now as sent, to a server that never answers.
+    #[cfg(test)]
+    pub(in crate::engines::redis) fn send_in_vain(&mut self, now: tokio::time::Instant) {
+        let batch = self.batch(now, false, None);
+        let (bytes, values) = (batch.bytes(), batch.values());
+        self.flights.push(super::Flight {
+            replies: Box::pin(std::future::pending()),
+            bytes,
+            values,
+            count: batch.pipeline.len() as u64,
+            parts: batch.parts,
+            busy: batch.busy,
+            sent: now,
+            launch: None,
+            left: Vec::new(),
+        });
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) struct Vitals {
     strikes: u32,
     /// The signs of life of the socket that are part of `heard`.
     pulse: u64,
+    /// When the server last answered or owed nothing, and the signs of life by then.
+    owes: (Instant, u64),
 }
 
 /// What a look at the vitals found.
@@ -34,6 +36,7 @@ impl Vitals {
             heard: now,
             strikes: 0,
             pulse: 0,
+            owes: (now, 0),
         }
     }
 
@@ -43,15 +46,26 @@ impl Vitals {
             heard: now,
             strikes: 0,
             pulse,
+            owes: (now, pulse),
         };
     }
 
-    /// Whether there was a sign of life within `time`, as far as `pulse` tells.
-    pub(super) fn is_flowing(&mut self, now: Instant, time: Duration, pulse: u64) -> bool {
+    /// Takes in the socket's signs of life.
+    fn feel(&mut self, now: Instant, pulse: u64) {
         if pulse != self.pulse {
-            self.heard(now, pulse);
+            (self.heard, self.strikes, self.pulse) = (now, 0, pulse);
         }
-        self.heard_within(time, now)
+    }
+
+    /// Since when the server owes the answer that is next.
+    pub(super) fn owes_since(&self) -> Instant {
+        self.owes.0
+    }
+
+    /// Whether there was a sign of life within `time`, and since the server owes the answer that is next.
+    pub(super) fn is_flowing(&mut self, now: Instant, time: Duration, pulse: u64) -> bool {
+        self.feel(now, pulse);
+        pulse != self.owes.1 && self.heard_within(time, now)
     }
 
     /// Whether the last sign of life is younger than `patience`.
@@ -62,9 +76,7 @@ impl Vitals {
     /// Looks at a server that owes an answer to a pipeline of `sent` bytes. It is silent after `patience`, and
     /// once more after each half of it; bytes that flow are life.
     pub(super) fn look(&mut self, now: Instant, patience: Duration, sent: usize, pulse: u64) -> Verdict {
-        if pulse != self.pulse {
-            self.heard(now, pulse);
-        }
+        self.feel(now, pulse);
         let upload = Duration::from_secs_f64(sent as f64 / f64::from(SLOWEST_UPLOAD));
         let due = self.heard + upload + patience + patience / 2 * self.strikes;
         if due > now {
@@ -109,6 +121,24 @@ mod tests {
     #[test]
     fn a_server_whose_bytes_flow_is_never_given_up() {
         assert_eq!(given_up_after(0, |after| after.as_millis() as u64), None);
+    }
+
+    #[test]
+    fn bytes_flow_only_after_the_first_of_the_answer_that_is_owed() {
+        let began = Instant::now();
+        let mut vitals = Vitals::new(began);
+        vitals.heard(began, 7);
+        let soon = began + PATIENCE / 10;
+        assert!(
+            !vitals.is_flowing(soon, PATIENCE, 7),
+            "only the server's last answer"
+        );
+        assert!(vitals.is_flowing(soon, PATIENCE, 8));
+        assert_eq!(vitals.owes_since(), began, "it is not answered yet");
+        assert!(
+            !vitals.is_flowing(soon + PATIENCE, PATIENCE, 8),
+            "they flow no more"
+        );
     }
 
     #[test]

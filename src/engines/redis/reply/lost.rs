@@ -101,9 +101,13 @@ fn is_question(task: &Task) -> bool {
     }
 }
 
-/// Answers what was sent and whose time is over; the places of its replies are kept. The earliest
-/// deadline among the others.
-pub(in crate::engines::redis) fn expire(parts: &mut [Part], now: Instant) -> Option<Instant> {
+/// Answers callers whose time is over, and keeps the places of their replies. Adds the keys of their changes, by their
+/// hashes, to `left`. Returns the earliest deadline of the others.
+pub(in crate::engines::redis) fn expire(
+    parts: &mut [Part],
+    now: Instant,
+    left: &mut Vec<u64>,
+) -> Option<Instant> {
     let mut next = None;
     let mut keep = |deadline: Instant| {
         next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
@@ -131,6 +135,7 @@ pub(in crate::engines::redis) fn expire(parts: &mut [Part], now: Instant) -> Opt
                 for place in &mut sets.setters {
                     match place.take_if(|setter| setter.deadline <= now) {
                         Some(setter) => {
+                            left.push(setter.asked.operation.write.key.hash());
                             let unknown = Error::OutcomeUnknown(no_answer());
                             setter.asked.reply.send(Err(unknown));
                         }
@@ -151,6 +156,9 @@ pub(in crate::engines::redis) fn expire(parts: &mut [Part], now: Instant) -> Opt
                 }
                 Some(job) if job.deadline <= now => {
                     if let Some(job) = place.take() {
+                        if !is_question(&job.task) {
+                            job.task.keys().for_each(|key| left.push(key.hash()));
+                        }
                         fail_sent(job.task);
                     }
                 }

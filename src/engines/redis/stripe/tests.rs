@@ -8,8 +8,10 @@ use crate::engines::redis::generation::Generation;
 use crate::engines::redis::job::Task;
 use crate::engines::redis::layout::Layout;
 use crate::engines::redis::scanner::Bounds;
-use crate::key::{KeyMaker, Namespace};
-use crate::request::{Delete, DeleteMany, Get, Operation, Reply, Request};
+use crate::key::{Key, KeyMaker, Namespace};
+use crate::prehashed::Set as HashSet;
+use crate::request::{Delete, DeleteMany, Get, Operation, Reply, Request, Set, Write};
+use crate::value::Value;
 
 fn stripe(now: Instant) -> Stripe {
     let config = Config::redis("redis://localhost:1").unwrap();
@@ -79,4 +81,47 @@ fn a_job_of_keys_on_both_connections_waits_for_the_other() {
     stripe.main.abandon();
     stripe.side.take_batch(now, &stripe.main);
     assert_eq!(stripe.side.waiting(), 0);
+}
+
+fn write(key: Key, depends_on: &[Key]) -> Set {
+    Set {
+        write: Write {
+            key,
+            value: Value::from("v"),
+            ttl: None,
+            depends_on: depends_on.iter().cloned().collect(),
+        },
+    }
+}
+
+/// The server may make a change after its caller has left. No later change may overtake it on the other connection.
+#[test]
+fn a_change_keeps_its_place_after_its_caller_has_left() {
+    let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
+    let key = |text: &str| maker.key(&root, text).unwrap();
+    let mut stripe = stripe(now);
+    stripe.push(job(Delete { key: key("deleted") }, now), now);
+    stripe.push(job(write(key("plain"), &[]), now), now);
+    stripe.push(job(write(key("scripted"), &[key("name")]), now), now);
+    stripe.main.send_in_vain(now);
+    assert_eq!(stripe.main.waiting(), 0);
+    assert_eq!(
+        stripe.expire(now + Duration::from_secs(6)),
+        None,
+        "all callers left"
+    );
+
+    stripe.late = Some(now);
+    let changed = ["deleted", "plain", "scripted"];
+    for text in changed.into_iter().chain(["other"]) {
+        stripe.large.insert(key(text).hash());
+        stripe.push(job(Delete { key: key(text) }, now), now);
+    }
+    assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (3, 1));
+
+    // The same for what waits when the connections change places.
+    let (mut other, mut beside) = (stripe.side, HashSet::default());
+    other.abandon();
+    stripe.main.hand_over(&mut other, &mut beside);
+    assert_eq!((stripe.main.waiting(), other.waiting()), (3, 0));
 }
