@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use cachestore::{Error, MemoryConfig, Store};
+use cachestore::{Config, Error, MemoryConfig, NearCache, Store};
 use flate2::read::GzDecoder;
 use tokio::runtime::Builder;
 
@@ -39,23 +39,34 @@ fn main() {
     let mut head = vec!["trace", "capacity"];
     head.extend(CONTESTANTS);
     let mut detail = Table::new(&head);
+    let mut near = Table::new(&["trace", "capacity", "near", "without", "difference"]);
     let mut summary = Summary::default();
     for name in TRACES {
         let trace = runtime.block_on(Trace::read(&folder.join(format!("{name}.txt.gz"))));
         for percent in PERCENT {
             let capacity = trace.distinct_bytes * percent / 100;
+            let with_near = runtime.block_on(ours(&trace, capacity, NearCache::default()));
+            let without = runtime.block_on(ours(&trace, capacity, NearCache::off()));
             let hits = [
-                runtime.block_on(ours(&trace, capacity)),
+                with_near,
                 moka(&trace, capacity),
                 quick_cache(&trace, capacity),
                 lru(&trace, capacity),
             ];
-            let ratios = hits.map(|hits| 100.0 * hits as f64 / trace.accesses.len() as f64);
+            let percents = |hits: usize| 100.0 * hits as f64 / trace.accesses.len() as f64;
+            let ratios = hits.map(percents);
             detail.row(
                 [name.to_owned(), format!("{percent} %")]
                     .into_iter()
                     .chain(ratios.map(points)),
             );
+            near.row([
+                name.to_owned(),
+                format!("{percent} %"),
+                points(ratios[0]),
+                points(percents(without)),
+                format!("{:+.2}", ratios[0] - percents(without)),
+            ]);
             summary.add(format!("{name} {percent} %"), ratios);
         }
     }
@@ -63,6 +74,8 @@ fn main() {
     detail.print();
     println!();
     summary.print();
+    println!("\nours with the near cache and without\n");
+    near.print();
 }
 
 fn points(ratio: f64) -> String {
@@ -136,8 +149,9 @@ async fn weights(largest: usize) -> Vec<u32> {
 }
 
 /// Through the whole store, as an application would: a read, and after a miss a write.
-async fn ours(trace: &Trace, capacity: u64) -> usize {
-    let config = MemoryConfig::default().capacity_bytes(usize::try_from(capacity).unwrap());
+async fn ours(trace: &Trace, capacity: u64, near: NearCache) -> usize {
+    let capacity_bytes = usize::try_from(capacity).unwrap();
+    let config = Config::memory().capacity_bytes(capacity_bytes).near_cache(near);
     let store = Store::open(config).await.unwrap();
     let mut hits = 0;
     for access in &trace.accesses {
