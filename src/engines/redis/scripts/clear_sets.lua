@@ -5,17 +5,26 @@ local large, sets = {}, {}
 for _, key in ipairs(page[2]) do
   local kind, name = subject_of(key)
   if kind == 'parents' or (kind and place_of(name)) then
-    local size = kind == 'parents' and redis.pcall('HLEN', key) or redis.pcall('SCARD', key)
-    if type(size) == 'table' then
-      -- A value of that name.
-    elseif size > left then
-      large[#large + 1] = key
-    else
-      left = left - size
-      if kind == 'parents' then
-        thin_out_parents(key, redis.call('HRANDFIELD', key, most))
+    if kind == 'parents' then
+      local size = redis.pcall('HLEN', key)
+      if type(size) == 'table' then
+        -- A value of that name.
+      elseif size > left then
+        large[#large + 1] = key
       else
-        sets[#sets + 1] = { name = name, key = key, members = redis.call('SMEMBERS', key) }
+        left = left - size
+        thin_out_parents(key, redis.call('HRANDFIELD', key, most))
+      end
+    else
+      -- All members, unless there are more.
+      local members = redis.pcall('SRANDMEMBER', key, left + 1)
+      if members.err then
+        -- A value of that name.
+      elseif #members > left then
+        large[#large + 1] = key
+      else
+        left = left - #members
+        sets[#sets + 1] = { name = name, key = key, members = members }
       end
     end
   end
