@@ -2,12 +2,18 @@
 
 #[cfg(feature = "redis")]
 mod address;
+#[cfg(feature = "redis")]
+mod address_map;
+#[cfg(feature = "redis")]
+mod credentials;
 mod near;
 #[cfg(feature = "redis")]
 mod options;
 mod query;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "redis")]
+mod sentinel;
 mod setting;
 mod settings;
 #[cfg(test)]
@@ -24,7 +30,9 @@ use crate::codec::Codec;
 use crate::error::Result;
 
 #[cfg(feature = "redis")]
-pub(crate) use self::address::{Address, Place};
+pub(crate) use self::address::{Access, Address, Place};
+#[cfg(feature = "redis")]
+pub use self::credentials::{Credentials, IntoCredentials};
 pub use self::near::NearCache;
 #[cfg(feature = "tls")]
 pub(crate) use self::options::Tls;
@@ -32,6 +40,8 @@ pub(crate) use self::options::Tls;
 pub(crate) use self::options::{RedisOptions, Target};
 #[cfg(feature = "redis")]
 pub use self::redis::RedisConfig;
+#[cfg(feature = "redis")]
+pub(crate) use self::sentinel::Sentinels;
 use self::setting::{Field, Kind, Setting};
 pub use self::settings::Settings;
 use self::settings::{SHARED, refuse, shared_settings};
@@ -197,7 +207,7 @@ impl Config {
 
     #[cfg(feature = "redis")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-    /// A Redis or Valkey server by its URL, with the defaults of [`RedisConfig`]; see
+    /// A Redis or Valkey server by its URL, or by the URL of its Sentinels, with the defaults of [`RedisConfig`]; see
     /// [`RedisConfig::new`] for the URLs.
     ///
     /// ```no_run

@@ -74,6 +74,11 @@ pub enum Event {
         /// Why, in one line.
         cause: String,
     },
+    /// Sentinel names another server as the primary. All connections to the one before are closed.
+    SwitchedPrimary {
+        /// The new primary, as `host:port`.
+        node: String,
+    },
     /// The engine lost all its entries to a fault of its own.
     Reset,
     /// The near cache lost all its entries at once. The engine still has them.

@@ -187,10 +187,10 @@ pub use kameo;
 pub use redis;
 
 pub use codec::{Codec, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, MAX_DEPTH};
+pub use config::{Config, EngineKind, MemoryConfig, NearCache, Settings};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use config::RedisConfig;
-pub use config::{Config, EngineKind, MemoryConfig, NearCache, Settings};
+pub use config::{Credentials, IntoCredentials, RedisConfig};
 pub use error::{Cause, Error, Phase, Result};
 pub use events::{Event, Events};
 pub use load::{LoadError, Loaded, Origin};

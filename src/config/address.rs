@@ -10,10 +10,16 @@ use super::query::{REDIS_SCHEMES, parameters};
 use super::{Parameters, refuse};
 use crate::error::{Error, Result};
 
-/// Where a server is, and who wants to be let in.
+/// Where a server is, and how it is entered.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) place: Place,
+    pub(crate) access: Access,
+}
+
+/// How a server is entered, wherever it is.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Access {
     pub(crate) tls: bool,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
@@ -38,9 +44,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads a Redis URL. The `redis` crate does the reading; its messages may quote the URL, so they are
-/// not passed on.
-pub(super) fn read(url: &str) -> Result<(Address, Parameters)> {
+/// The port of a server whose URL names none.
+pub(super) const SERVER_PORT: u16 = 6379;
+
+/// Reads the URL of a server, or of a Sentinel, whose port is another if the URL names none. The `redis` crate does the
+/// reading. Its messages may quote the URL, so they are not passed on.
+pub(super) fn read(url: &str, default_port: u16) -> Result<(Address, Parameters)> {
     let invalid = || Error::InvalidConfig {
         reason: "a Redis URL looks like redis://user:password@host:6379/0, rediss:// with TLS, or \
                  unix:///path?db=0"
@@ -76,10 +85,11 @@ pub(super) fn read(url: &str) -> Result<(Address, Parameters)> {
         // The engine brings its own TLS: the crate's is off, and it would refuse the scheme.
         url.set_scheme("redis").map_err(|()| invalid())?;
     }
+    let port = url.port().unwrap_or(default_port);
     let info = url.into_connection_info().map_err(|_| invalid())?;
     let place = match info.addr() {
-        ConnectionAddr::Tcp(_, 0) => return refuse("a server has no port 0".to_owned()),
-        ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
+        ConnectionAddr::Tcp(..) if port == 0 => return refuse("a server has no port 0".to_owned()),
+        ConnectionAddr::Tcp(host, _) => Place::Tcp(host.clone(), port),
         ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
         _ => return Err(invalid()),
     };
@@ -87,15 +97,14 @@ pub(super) fn read(url: &str) -> Result<(Address, Parameters)> {
     if settings.db() < 0 {
         return Err(invalid());
     }
-    let address = Address {
-        place,
+    let access = Access {
         tls,
         username: settings.username().map(str::to_owned),
         password: settings.password().map(str::to_owned),
         db: settings.db(),
         resp3: names_protocol.then(|| settings.protocol() == ProtocolVersion::RESP3),
     };
-    Ok((address, given))
+    Ok((Address { place, access }, given))
 }
 
 #[cfg(test)]
@@ -104,13 +113,19 @@ mod tests {
     use super::*;
 
     fn address(url: &str) -> Address {
-        read(url).unwrap().0
+        read(url, SERVER_PORT).unwrap().0
+    }
+
+    #[cfg(feature = "tls")]
+    fn access(url: &str) -> Access {
+        address(url).access
     }
 
     #[test]
     fn redis_urls() {
         let full = address("redis://us%40er:p%3Aw@host:7000/3?protocol=resp3");
         assert_eq!(full.place, Place::Tcp("host".into(), 7000));
+        let full = full.access;
         assert_eq!(
             (full.username.as_deref(), full.password.as_deref()),
             (Some("us@er"), Some("p:w"))
@@ -119,6 +134,7 @@ mod tests {
         assert_eq!(full.db, 3);
         let bare = address("redis://:pw@[::1]");
         assert_eq!(bare.place, Place::Tcp("::1".into(), 6379));
+        let bare = bare.access;
         assert_eq!(
             (bare.username, bare.password.as_deref(), bare.db),
             (None, Some("pw"), 0)
@@ -152,7 +168,7 @@ mod tests {
     #[cfg(feature = "tls")]
     #[test]
     fn rediss_is_with_tls() {
-        assert!(address("rediss://host").tls && address("REDISS://host").tls);
+        assert!(access("rediss://host").tls && access("REDISS://host").tls);
     }
 
     #[cfg(not(feature = "tls"))]

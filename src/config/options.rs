@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::address::Address;
+use super::address::{Access, Address};
+use super::address_map::AddressMap;
+use super::credentials::CredentialsSource;
+use super::sentinel::Sentinels;
 use super::setting::{self, Field, GRAIN, Kind, Setting, Text, field};
 use super::{MIB, NearCache, refuse};
 use crate::error::Result;
@@ -40,6 +43,10 @@ pub(super) static REDIS: &[Row] = &[
     Row::new(
         "response_timeout",
         Kind::Time(GRAIN..=DAY, field!(response_timeout)),
+    ),
+    Row::new(
+        "sentinel_timeout",
+        Kind::Time(GRAIN..=DAY, field!(sentinel_timeout)),
     ),
     Row::new(
         "keep_alive",
@@ -105,6 +112,16 @@ pub(crate) struct RedisOptions {
     pub(crate) target: Target,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
+    /// TLS with Sentinels, where it differs from that with servers.
+    #[cfg(feature = "tls")]
+    pub(crate) sentinel_tls: Option<Tls>,
+    /// Asked for the user and the password at each connect.
+    pub(crate) credentials: Option<CredentialsSource>,
+    /// Where the addresses that Sentinels name are reached from here.
+    pub(crate) address_map: AddressMap,
+    pub(crate) sentinel_timeout: Duration,
+    /// Whether the access to a server was set that brings its own. `validate` refuses it.
+    pub(super) foreign_access: bool,
     pub(crate) client_name: Option<String>,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
@@ -126,6 +143,8 @@ pub(crate) struct RedisOptions {
 #[derive(Clone)]
 pub(crate) enum Target {
     Address(Address),
+    /// The primary that Sentinels name.
+    Sentinel(Sentinels),
     Client(Arc<redis::Client>),
     Connection(Arc<MultiplexedConnection>),
 }
@@ -150,6 +169,7 @@ impl PartialEq for Target {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Target::Address(a), Target::Address(b)) => a == b,
+            (Target::Sentinel(a), Target::Sentinel(b)) => a == b,
             (Target::Client(a), Target::Client(b)) => Arc::ptr_eq(a, b),
             (Target::Connection(a), Target::Connection(b)) => Arc::ptr_eq(a, b),
             _ => false,
@@ -162,6 +182,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Address(address) => fmt::Display::fmt(&address.place, f),
+            Target::Sentinel(sentinels) => fmt::Display::fmt(sentinels, f),
             Target::Client(client) => fmt::Display::fmt(client.get_connection_info().addr(), f),
             Target::Connection(_) => f.write_str("the connection that was handed in"),
         }
@@ -172,11 +193,12 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Address(address) => {
-                write!(
-                    f,
-                    "{:?}, tls {}, database {}",
-                    address.place, address.tls, address.db
-                )
+                let Access { tls, db, .. } = address.access;
+                write!(f, "{:?}, tls {tls}, database {db}", address.place)
+            }
+            Target::Sentinel(sentinels) => {
+                let Access { tls, db, .. } = sentinels.access;
+                write!(f, "{sentinels}, tls {tls}, database {db}")
             }
             Target::Client(_) => f.write_str("an existing client"),
             Target::Connection(_) => f.write_str("the connection that was handed in"),
@@ -200,6 +222,12 @@ impl RedisOptions {
             target,
             #[cfg(feature = "tls")]
             tls: Tls::default(),
+            #[cfg(feature = "tls")]
+            sentinel_tls: None,
+            credentials: None,
+            address_map: AddressMap::default(),
+            sentinel_timeout: Duration::from_millis(500),
+            foreign_access: false,
             client_name: None,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(1),
@@ -226,6 +254,20 @@ impl RedisOptions {
         }
     }
 
+    /// Changes how the servers are entered.
+    pub(super) fn change_access(&mut self, change: impl FnOnce(&mut Access)) {
+        match &mut self.target {
+            Target::Address(address) => change(&mut address.access),
+            Target::Sentinel(sentinels) => change(&mut sentinels.access),
+            Target::Client(_) | Target::Connection(_) => self.foreign_access = true,
+        }
+    }
+
+    /// Whether an application opened, or opens, the connections in its own way.
+    fn is_foreign(&self) -> bool {
+        matches!(self.target, Target::Client(_) | Target::Connection(_))
+    }
+
     /// The most bytes of the near cache. `None` if there is none.
     pub(crate) fn near_bytes(&self) -> Option<usize> {
         self.near_cache.bytes_of(NEAR_BYTES)
@@ -238,12 +280,26 @@ impl RedisOptions {
 
     pub(super) fn validate(&self) -> Result<()> {
         self.near_cache.validate()?;
-        if self.near_bytes().is_some() && !matches!(self.target, Target::Address(_)) {
+        if self.near_bytes().is_some() && self.is_foreign() {
             return refuse(
                 "near_cache is for URLs: over an existing client or connection, the engine does not see in time what \
                  the server invalidates"
                     .to_owned(),
             );
+        }
+        if self.is_foreign() && (self.foreign_access || self.credentials.is_some()) {
+            return refuse(
+                "username, password, credentials, database and tls are for URLs: an existing client or connection \
+                 brings its own"
+                    .to_owned(),
+            );
+        }
+        match &self.target {
+            Target::Sentinel(sentinels) => sentinels.validate()?,
+            _ if self.address_map.is_set() => {
+                return refuse("map_address is for the addresses that Sentinels name".to_owned());
+            }
+            _ => {}
         }
         if self.capacity_bytes {
             return refuse(
@@ -264,10 +320,21 @@ impl RedisOptions {
 
     #[cfg(feature = "tls")]
     fn validate_tls(&self) -> Result<()> {
+        if let Target::Sentinel(sentinels) = &self.target {
+            let (to_servers, to_sentinels) = (sentinels.access.tls, sentinels.speak_tls());
+            let is_of_use = self.sentinel_tls.is_none() || to_sentinels;
+            if !is_of_use || (self.tls != Tls::default() && !to_servers && !to_sentinels) {
+                return refuse("a certificate is given for TLS, and TLS is not spoken there".to_owned());
+            }
+            return Ok(());
+        }
+        if self.sentinel_tls.is_some() {
+            return refuse("sentinel_tls_ca_pem and sentinel_tls_client_pem are for Sentinels".to_owned());
+        }
         match &self.target {
             _ if self.tls == Tls::default() => Ok(()),
-            Target::Address(address) if address.tls => Ok(()),
-            Target::Address(_) => refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned()),
+            Target::Address(address) if address.access.tls => Ok(()),
+            Target::Address(_) | Target::Sentinel(_) => refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned()),
             Target::Client(_) | Target::Connection(_) => refuse(
                 "tls_ca_pem and tls_client_pem are for URLs: an existing client or connection brings its own TLS \
                  settings"

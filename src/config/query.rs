@@ -2,8 +2,11 @@
 
 use super::Parameters;
 
-/// The schemes of Redis URLs.
+/// The schemes of URLs of one Redis server.
 pub(super) const REDIS_SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
+/// The schemes of URLs of Sentinels, each with that of the servers behind it.
+pub(super) const SENTINEL_SCHEMES: [(&str, &str); 2] =
+    [("redis-sentinel", "redis"), ("rediss-sentinel", "rediss")];
 
 /// The parameters of a URL's query, decoded as forms are: `+` is a space, `%2B` a plus.
 pub(super) fn parameters(query: &str) -> Parameters {

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::address::{self, Address};
 #[cfg(feature = "tls")]
 use super::options::ClientCertificate;
 use super::options::{REDIS, RedisOptions, Target};
 use super::setting::apply;
-use super::{NearCache, Parameters, Settings};
+use super::{NearCache, Parameters, Settings, url};
 use crate::error::Result;
 
 /// The Redis engine's configuration: [`RedisConfig::new`], then the setters.
@@ -49,6 +48,9 @@ impl RedisConfig {
     ///   password is the default user's: `redis://:password@host`.
     /// * `rediss://…`, with TLS, which needs the Cargo feature `tls` (on by default). The server's certificate and name are always verified.
     /// * `unix:///path/to/socket?db=1&user=…&pass=…`.
+    /// * `redis-sentinel://[user:password@]s1[:port][/database]?node=s2:26379&sentinelServiceName=main`: the primary of
+    ///   the service `main`, which the Sentinels `s1` and `s2` know. [`sentinel`](Self::sentinel) explains the parameters.
+    ///   With `rediss-sentinel://…`, both the Sentinels and the servers speak TLS.
     ///
     /// Each takes `protocol=resp3` or `resp2` (the default without a near cache), and the settings as parameters, which
     /// [`Config::from_url`](crate::Config::from_url) lists:
@@ -61,8 +63,8 @@ impl RedisConfig {
     /// given twice, or out of its bounds. The message names the setting, and repeats no other part of the
     /// URL.
     pub fn new(url: &str) -> Result<Self> {
-        let (address, given) = address::read(url)?;
-        Self::named(address, &given)
+        let (target, given) = url::target(url)?;
+        Self::named(target, &given)
     }
 
     /// The server that a [`redis::Client`] knows, with all its own settings, TLS included. The engine
@@ -86,14 +88,14 @@ impl RedisConfig {
         Self::of(Target::Connection(Arc::new(connection)))
     }
 
-    /// A server, and the settings that a URL or a map gives.
-    pub(super) fn named(address: Address, given: &Parameters) -> Result<Self> {
-        let mut config = Self::of(Target::Address(address));
+    /// What to connect to, and the settings that a URL or a map gives.
+    pub(super) fn named(target: Target, given: &Parameters) -> Result<Self> {
+        let mut config = Self::of(target);
         apply(given, &mut config.settings, &mut config.options, REDIS)?;
         Ok(config)
     }
 
-    fn of(target: Target) -> Self {
+    pub(super) fn of(target: Target) -> Self {
         Self {
             settings: Settings::default(),
             options: RedisOptions::new(target),

@@ -20,7 +20,7 @@ impl Config {
         given.extend(more);
         match engine {
             #[cfg(feature = "redis")]
-            Engine::Redis(address) => RedisConfig::named(address, &given).map(Self::from),
+            Engine::Redis(target) => RedisConfig::named(target, &given).map(Self::from),
             Engine::Memory => {
                 let mut config = MemoryConfig::default();
                 apply(&given, &mut config.settings, &mut config.options, MEMORY)?;

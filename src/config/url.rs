@@ -1,16 +1,18 @@
 //! Reading a store's URL. The URL may hold a password: no error here repeats any part of it.
 
 #[cfg(feature = "redis")]
-use super::address::{self, Address};
-use super::query::{REDIS_SCHEMES, parameters};
+use super::options::Target;
+use super::query::{REDIS_SCHEMES, SENTINEL_SCHEMES, parameters};
 use super::{Parameters, refuse};
+#[cfg(feature = "redis")]
+use super::{address, sentinel};
 use crate::error::Result;
 
 /// Which engine a store's URL names.
 pub(super) enum Engine {
     Memory,
     #[cfg(feature = "redis")]
-    Redis(Address),
+    Redis(Target),
 }
 
 /// The engine that a URL names, and its parameters that are settings.
@@ -21,19 +23,33 @@ pub(super) fn parse(url: &str) -> Result<(Engine, Parameters)> {
     if scheme.eq_ignore_ascii_case("memory") {
         return Ok((Engine::Memory, memory(rest)?));
     }
-    if REDIS_SCHEMES
+    let mut redis_schemes = REDIS_SCHEMES
         .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
+        .chain(SENTINEL_SCHEMES.iter().map(|(scheme, _)| scheme));
+    if redis_schemes.any(|known| scheme.eq_ignore_ascii_case(known)) {
         return redis(url);
     }
-    refuse("the URL's scheme names no engine: memory://, redis://, rediss:// and unix:// do".to_owned())
+    refuse(
+        "the URL's scheme names no engine: memory://, redis://, rediss://, unix://, redis-sentinel:// and \
+         rediss-sentinel:// do"
+            .to_owned(),
+    )
 }
 
 #[cfg(feature = "redis")]
 fn redis(url: &str) -> Result<(Engine, Parameters)> {
-    let (address, given) = address::read(url)?;
-    Ok((Engine::Redis(address), given))
+    let (target, given) = target(url)?;
+    Ok((Engine::Redis(target), given))
+}
+
+/// What a URL of Redis leads to, and its parameters that are settings.
+#[cfg(feature = "redis")]
+pub(super) fn target(url: &str) -> Result<(Target, Parameters)> {
+    if let Some((sentinels, given)) = sentinel::read(url)? {
+        return Ok((Target::Sentinel(sentinels), given));
+    }
+    let (address, given) = address::read(url, address::SERVER_PORT)?;
+    Ok((Target::Address(address), given))
 }
 
 #[cfg(not(feature = "redis"))]

@@ -8,6 +8,9 @@
 //! writes in `writes`, steps of leases and locks in `lease` and `lock`, raw commands in `raw`. Work of many steps is in
 //! `walk`. All of them stand on `wire` (what commands and replies are made of), `layout` (names on the server) and
 //! `script` (the Lua scripts).
+//!
+//! `connect` opens a connection to the address that `resolver` gives: the one that was configured, or that of the primary
+//! which Sentinels name (`sentinel`).
 
 mod backoff;
 mod batch;
@@ -21,6 +24,7 @@ mod fault;
 mod fetch;
 mod generation;
 mod gets;
+mod greeting;
 mod job;
 mod layout;
 mod lease;
@@ -28,8 +32,10 @@ mod link;
 mod lock;
 mod raw;
 mod reply;
+mod resolver;
 mod scanner;
 mod script;
+mod sentinel;
 mod sets;
 mod start;
 mod stream;

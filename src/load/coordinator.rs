@@ -228,7 +228,8 @@ impl Coordinator {
                 }
             }
             // It asks again by itself.
-            Notification::Lost => {}
+            // The leases of running loads were ended at the new primary, and their ends are told there.
+            Notification::Lost | Notification::Switched => {}
             Notification::Missed { .. } => self.change(|flights, _, effects| flights.hear(None, effects)),
         }
         true

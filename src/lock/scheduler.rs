@@ -1,6 +1,7 @@
 //! The lock scheduler: the actor between callers and the lock backend.
 
 mod answers;
+mod checks;
 mod holds;
 mod notifications;
 mod release;
@@ -24,6 +25,7 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
+use self::checks::Checks;
 use self::notifications::Seen;
 use self::waiting::{Asked, Grant, Holders, Waiting};
 use super::backend::Backend;
@@ -68,6 +70,7 @@ pub(crate) struct Scheduler {
     holders: Map<Name, Holders>,
     renewals: BTreeSet<(Instant, u64)>,
     releases: Releases,
+    checks: Checks,
     /// What was last seen of each lock that somebody waits for or asks for, where others may hold it.
     seen: Map<Name, Seen>,
     /// The same locks by their keys, which notifications name. Those of a lingering channel may come before the first
@@ -112,6 +115,7 @@ impl Actor for Scheduler {
             holders: Map::default(),
             renewals: BTreeSet::new(),
             releases: Releases::default(),
+            checks: Checks::default(),
             seen: Map::default(),
             tokens: Tokens::default(),
             known: HashMap::new(),
@@ -248,7 +252,7 @@ impl Scheduler {
         }
     }
 
-    /// Renews holds, makes releases again and refuses waiters whose time has come. Returns `true` if a deadline was due.
+    /// Renews and checks holds, makes releases again and refuses waiters whose time has come. Returns `true` if a deadline was due.
     fn keep_deadlines(&mut self) -> bool {
         let now = self.now;
         if self.next_deadline().is_none_or(|at| at > now) {
@@ -256,6 +260,7 @@ impl Scheduler {
         }
         self.renew_due(now);
         self.make_due_releases(now);
+        self.check_due(now);
         self.with_queues(Queues::tick);
         true
     }
@@ -263,7 +268,7 @@ impl Scheduler {
     fn next_deadline(&self) -> Option<Instant> {
         let waiters = self.queues.next_due().map(|due| self.origin + due);
         let renewal = self.renewals.first().map(|(at, _)| *at);
-        let all = [waiters, renewal, self.releases.next_due()];
+        let all = [waiters, renewal, self.releases.next_due(), self.checks.next_due()];
         all.into_iter().flatten().min()
     }
 

@@ -39,8 +39,10 @@ pub(crate) enum Notification {
     /// The connection is lost. Nothing is told about any key until [`Notification::Subscribed`] comes for it.
     Lost,
     /// Notifications may have been missed, [`Notification::Subscribed`] among them: all who wait ask once more.
-    /// `lost` says whether the connection is lost now.
-    Missed { lost: bool },
+    /// `lost` says whether the connection is lost now, and `switched` whether [`Notification::Switched`] was missed.
+    Missed { lost: bool, switched: bool },
+    /// Another server is the primary now. It may not know what the one before had granted.
+    Switched,
 }
 
 /// How an actor learns of what other processes hold.

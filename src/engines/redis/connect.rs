@@ -15,12 +15,13 @@ use redis::{
 use tokio::time::Instant;
 
 use super::fault::{self, Refusal};
+use super::greeting::Greeting;
 use super::layout::Layout;
+use super::resolver::{Resolver, Route};
 use super::scanner::Bounds;
-use super::script::Script;
 use super::stream::{Pulse, Stream};
 use super::tracker::{TrackedConnection, Tracker};
-use crate::config::{Address, RedisOptions, Target};
+use crate::config::{Access, Address, RedisOptions, Target};
 use crate::error::{Cause, Error, Phase, Result};
 
 /// A response timeout that never comes: the engine keeps its own.
@@ -42,6 +43,8 @@ pub(super) struct Connected {
     pulse: Option<Pulse>,
     /// The near cache's view of it, if the server tracks what it reads.
     pub(super) tracked: Option<TrackedConnection>,
+    /// Where it leads to, and the generation that it belongs to. `None` for connections that others opened.
+    pub(super) route: Option<Box<Route>>,
     ended: bool,
 }
 
@@ -56,7 +59,7 @@ impl fmt::Debug for Connected {
 
 impl Connected {
     /// A connection that its owner reads and writes.
-    fn own(connection: MultiplexedConnection, driver: Driver, pulse: Pulse) -> Self {
+    pub(super) fn own(connection: MultiplexedConnection, driver: Driver, pulse: Pulse) -> Self {
         Self {
             driver: Some(driver),
             pulse: Some(pulse),
@@ -73,6 +76,7 @@ impl Connected {
             driver: None,
             pulse: None,
             tracked: None,
+            route: None,
             ended: false,
         }
     }
@@ -120,7 +124,7 @@ impl Connected {
     }
 
     /// Waits for `answer`, which comes over this connection.
-    async fn wait_for<T>(&mut self, answer: impl Future<Output = T>) -> T {
+    pub(super) async fn wait_for<T>(&mut self, answer: impl Future<Output = T>) -> T {
         let mut answer = pin!(answer);
         poll_fn(|cx| {
             self.drive(cx);
@@ -137,14 +141,46 @@ pub(super) async fn connect(
     bounds: Bounds,
     layout: Layout,
     tracker: Option<Tracker>,
+    resolver: Resolver,
 ) -> Result<Connected> {
-    in_time(&options, open(&options, bounds, layout, tracker.as_ref())).await
+    let (options, tracker) = (&*options, tracker.as_ref());
+    let connection = match &options.target {
+        Target::Address(_) | Target::Sentinel(_) => {
+            let open = |route| open(route, options, bounds, layout, tracker);
+            let connected = resolver.open(options, open).await?;
+            if let Some(route) = &connected.route {
+                resolver.opened(route);
+            }
+            return Ok(connected);
+        }
+        Target::Client(client) => {
+            let config = connection_config(options);
+            let open = async {
+                let opened = client.get_multiplexed_async_connection_with_config(&config);
+                opened.await.map_err(|error| fault::unopened(&error))
+            };
+            in_time(options, &options.target, open).await?
+        }
+        Target::Connection(connection) => {
+            let mut connection = MultiplexedConnection::clone(connection);
+            connection.set_response_timeout(NEVER);
+            connection
+        }
+    };
+    let mut connected = Connected::foreign(connection);
+    let greeted = greeted(&mut connected, Greeting::of(options, layout));
+    in_time(options, &options.target, greeted).await?;
+    Ok(connected)
 }
 
-/// Waits for a connection, for `connect_timeout` at most. An error names the server.
-pub(super) async fn in_time<T>(options: &RedisOptions, open: impl Future<Output = Result<T>>) -> Result<T> {
+/// Waits for a connection, for `connect_timeout` at most. An error names the `server`.
+pub(super) async fn in_time<T>(
+    options: &RedisOptions,
+    server: &impl fmt::Display,
+    open: impl Future<Output = Result<T>>,
+) -> Result<T> {
     match tokio::time::timeout(options.connect_timeout, open).await {
-        Ok(Err(Error::Unavailable(cause))) => Err(fault::unreachable(&options.target, &cause)),
+        Ok(Err(Error::Unavailable(cause))) => Err(fault::unreachable(server, &cause)),
         Ok(opened) => opened,
         Err(_) => Err(Error::Timeout {
             phase: Phase::Connect,
@@ -152,46 +188,51 @@ pub(super) async fn in_time<T>(options: &RedisOptions, open: impl Future<Output 
     }
 }
 
+fn connection_config(options: &RedisOptions) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+        // One more than there are pipelines: a sign of life may be asked for beside them.
+        .set_pipeline_buffer_size(options.max_in_flight.max(1) + 1)
+}
+
 async fn open(
+    route: Route,
     options: &RedisOptions,
     bounds: Bounds,
     layout: Layout,
     tracker: Option<&Tracker>,
 ) -> Result<Connected> {
     let mut tracked = tracker.map(Tracker::open);
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None)
-        // One more than there are pipelines: a sign of life may be asked for beside them.
-        .set_pipeline_buffer_size(options.max_in_flight.max(1) + 1);
-    let mut connected = match &options.target {
-        Target::Address(address) => open_address(address, options, bounds, config, &mut tracked).await?,
-        Target::Client(client) => {
-            let connection = client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await
-                .map_err(|error| fault::unopened(&error))?;
-            Connected::foreign(connection)
-        }
-        Target::Connection(connection) => {
-            let mut connection = MultiplexedConnection::clone(connection);
-            connection.set_response_timeout(NEVER);
-            Connected::foreign(connection)
-        }
-    };
-    let connection = connected.connection.clone();
-    let greeted = connected.wait_for(greet(connection, options, layout)).await;
+    let config = connection_config(options);
+    let mut connected = open_address(&route.address, options, bounds, config, &mut tracked).await?;
+    let mut greeting = Greeting::of(options, layout);
+    greeting.is_primary = matches!(options.target, Target::Sentinel(_));
+    greeting.ends_leases = route.ends_leases;
+    let ended_leases = greeted(&mut connected, greeting).await?;
     if let Some(tracked) = tracked {
         match connected.wait_for(track(connected.connection.clone())).await? {
             None => connected.tracked = Some(tracked),
             Some(refusal) => tracked.tracker().refused(&refusal),
         }
     }
-    connected.scripts_loaded = match connected.refusal() {
+    connected.route = Some(Box::new(Route {
+        ends_leases: route.ends_leases && !ended_leases,
+        ..route
+    }));
+    Ok(connected)
+}
+
+/// Greets the server. Returns `true` if it ended the leases.
+async fn greeted(connected: &mut Connected, greeting: Greeting<'_>) -> Result<bool> {
+    let connection = connected.connection.clone();
+    let greeted = connected.wait_for(greeting.send(connection)).await;
+    let told = match connected.refusal() {
         Some(refusal) => return Err(Error::Unavailable(Cause::new(refusal))),
         None => greeted?,
     };
-    Ok(connected)
+    connected.scripts_loaded = told.scripts_loaded;
+    Ok(told.ended_leases)
 }
 
 async fn open_address(
@@ -201,11 +242,11 @@ async fn open_address(
     config: AsyncConnectionConfig,
     tracked: &mut Option<TrackedConnection>,
 ) -> Result<Connected> {
-    let mut speaks_resp3 = address.resp3.unwrap_or(tracked.is_some());
+    let mut speaks_resp3 = address.access.resp3.unwrap_or(tracked.is_some());
     loop {
         let stream = Stream::open(address, options, bounds).await?;
         let pulse = stream.pulse();
-        let introduction = introduction(address, speaks_resp3);
+        let introduction = introduction(&address.access, speaks_resp3);
         let mut config = config.clone();
         // Over RESP2 a server agrees to track and then tells nothing.
         if !speaks_resp3 && let Some(tracked) = tracked.take() {
@@ -219,7 +260,7 @@ async fn open_address(
             // A server that is too old for the near cache serves all the rest.
             Err(error)
                 if speaks_resp3
-                    && address.resp3.is_none()
+                    && address.access.resp3.is_none()
                     && error.kind() == ErrorKind::RESP3NotSupported =>
             {
                 speaks_resp3 = false;
@@ -255,60 +296,21 @@ pub(super) fn unopened(error: &RedisError, pulse: &Pulse) -> Error {
     }
 }
 
-pub(super) fn introduction(address: &Address, speaks_resp3: bool) -> RedisConnectionInfo {
+pub(super) fn introduction(access: &Access, speaks_resp3: bool) -> RedisConnectionInfo {
     let protocol = if speaks_resp3 {
         ProtocolVersion::RESP3
     } else {
         ProtocolVersion::RESP2
     };
     let mut info = RedisConnectionInfo::default()
-        .set_db(address.db)
+        .set_db(access.db)
         .set_protocol(protocol)
         .set_skip_set_lib_name();
-    if let Some(username) = &address.username {
+    if let Some(username) = &access.username {
         info = info.set_username(username);
     }
-    if let Some(password) = &address.password {
+    if let Some(password) = &access.password {
         info = info.set_password(password);
     }
     info
-}
-
-/// Names the connection, loads the scripts, checks the layout's version, and waits for a first answer. Returns `true`
-/// if the server took all scripts. One that did not is sent a script whole when it misses it.
-async fn greet(
-    mut connection: MultiplexedConnection,
-    options: &RedisOptions,
-    layout: Layout,
-) -> Result<bool> {
-    let mut pipeline = Pipeline::new();
-    if let Some(name) = &options.client_name {
-        pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
-    }
-    for script in Script::ALL {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
-    }
-    for command in layout.ask_version() {
-        pipeline.add_command(command);
-    }
-    pipeline.cmd("PING");
-    let replies = connection
-        .send_packed_commands(&pipeline, 0, pipeline.len())
-        .await
-        .map_err(|error| fault::unopened(&error))?;
-    if options.client_name.is_some()
-        && let Some(Wire::ServerError(error)) = replies.first()
-    {
-        let error = fault::answered(error);
-        tracing::debug!(%error, "the server refused the connection's name");
-    }
-    if let Some(Wire::ServerError(error)) = replies.last() {
-        return Err(fault::answered(error));
-    }
-    if let [.., version, _] = &replies[..] {
-        Layout::check_version(version)?;
-    }
-    let named = usize::from(options.client_name.is_some());
-    let mut loaded = replies.iter().skip(named).take(Script::ALL.len());
-    Ok(loaded.all(|reply| !matches!(reply, Wire::ServerError(_))))
 }

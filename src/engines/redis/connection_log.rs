@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::config::Target;
+use crate::config::{Place, Target};
 use crate::error::Error;
 use crate::events::{Event, Listeners};
 
@@ -41,6 +41,11 @@ impl ConnectionLog {
     /// Tells listeners too from now on.
     pub(super) fn heard_by(&mut self, listeners: Arc<Listeners>) {
         self.listeners = Some(listeners);
+    }
+
+    /// What it is opened to, where that may change.
+    pub(super) fn leads_to(&mut self, place: &Place) {
+        self.server = place.to_string();
     }
 
     fn tell(&self, event: impl FnOnce(String) -> Event) {

@@ -18,6 +18,7 @@ use super::generation::Generation;
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
+use super::resolver::Resolver;
 use super::scanner::Bounds;
 use super::stripe::Stripe;
 use super::tally::Tally;
@@ -42,7 +43,7 @@ const TICK: Duration = Duration::from_millis(2);
 pub(super) struct Setup {
     pub(super) queue: QueueReceiver,
     pub(super) options: Box<RedisOptions>,
-    pub(super) generation: Generation,
+    pub(super) resolver: Resolver,
     /// The most bytes of a value.
     pub(super) max_value_bytes: usize,
     pub(super) go_compatible: bool,
@@ -88,7 +89,7 @@ impl Actor for RedisEngine {
                 options.clone(),
                 layout,
                 bounds,
-                setup.generation.clone(),
+                setup.resolver.clone(),
                 tracker.clone(),
                 now,
             )
@@ -100,7 +101,7 @@ impl Actor for RedisEngine {
             queue: setup.queue,
             queue_ended: false,
             stripes,
-            generation: setup.generation,
+            generation: setup.resolver.generation().clone(),
             clearings: Clearings::default(),
             tally: Tally::new(setup.listeners),
             tracker,

@@ -1,11 +1,11 @@
 //! What a failure means to a caller. The server's own words may quote arguments, values among them:
 //! only their first, the code, is passed on.
 
+use std::fmt;
 use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, ServerError};
 
-use crate::config::Target;
 use crate::error::{Cause, Error};
 
 /// What the server said, as far as it may be told.
@@ -122,7 +122,7 @@ pub(super) fn lost(error: &RedisError) -> Cause {
 }
 
 /// The cause of a connection that could not be opened, with the server's name before it.
-pub(super) fn unreachable(server: &Target, cause: &Cause) -> Error {
+pub(super) fn unreachable(server: &impl fmt::Display, cause: &Cause) -> Error {
     Error::Unavailable(Cause::new(Lost(format!("cannot connect to {server}: {cause}"))))
 }
 

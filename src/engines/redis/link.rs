@@ -28,6 +28,7 @@ use super::generation::Generation;
 use super::job::{Busy, Job, Task};
 use super::layout::Layout;
 use super::reply::{self, Origin, Outcome};
+use super::resolver::Resolver;
 use super::scanner::Bounds;
 use super::tally::Tally;
 use super::tracker::{TrackedConnection, Tracker};
@@ -69,6 +70,7 @@ pub(super) struct Link {
     /// When it is to be replaced, because a new generation has begun.
     replace_at: Option<Instant>,
     generation: Generation,
+    resolver: Resolver,
     /// Writes the near cache, if there is one.
     tracker: Option<Tracker>,
     /// The generation of the connection that is open or being opened.
@@ -100,7 +102,7 @@ impl Link {
         options: Arc<RedisOptions>,
         layout: Layout,
         bounds: Bounds,
-        generation: Generation,
+        resolver: Resolver,
         tracker: Option<Tracker>,
         now: Instant,
     ) -> Self {
@@ -123,8 +125,9 @@ impl Link {
             vitals: Vitals::new(now),
             retiring: false,
             replace_at: None,
-            born: generation.current(),
-            generation,
+            born: resolver.generation().current(),
+            generation: resolver.generation().clone(),
+            resolver,
             tracker,
             not_invalidated: false,
             replied: 0,
@@ -275,6 +278,7 @@ impl Link {
     fn may_send(&self) -> bool {
         !self.waiting.is_empty()
             && !self.retiring
+            && !self.generation.is_cut(self.born)
             && matches!(&self.state, State::Up(connected) if !connected.has_ended())
             && self.flights.len() < self.pipelines()
             && (self.flights.is_empty()

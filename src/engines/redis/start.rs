@@ -1,5 +1,7 @@
 //! What the Redis engine is to a store.
 
+use std::sync::Arc;
+
 use kameo::Actor;
 use kameo::actor::Spawn;
 use tokio::sync::mpsc;
@@ -7,6 +9,8 @@ use tokio::sync::mpsc;
 use super::engine::{RedisEngine, Setup};
 use super::generation::Generation;
 use super::lock::MAY_NOT_PUBLISH;
+use super::resolver::Resolver;
+use super::sentinel::{Discovery, Watcher, WatcherStart};
 use super::subscriber::{Subscriber, SubscriberStart};
 use super::tracker::Tracker;
 use crate::actor::queue::Stamp;
@@ -45,11 +49,17 @@ impl Engine for Redis {
 
     async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
         let generation = Generation::first();
+        let discovery =
+            Discovery::new(&self.options, generation.clone(), start.listeners.clone()).map(Arc::new);
+        let resolver = match &discovery {
+            Some(discovery) => Resolver::sentinel(generation, discovery.clone()),
+            None => Resolver::fixed(generation),
+        };
         let max_age = self.options.near_cache.greatest_age();
         let engine = RedisEngine::spawn(Setup {
             queue: start.queue,
             options: self.options.clone(),
-            generation: generation.clone(),
+            resolver: resolver.clone(),
             max_value_bytes: start.max_value_bytes,
             go_compatible: start.go_compatible,
             tracker: start
@@ -63,12 +73,16 @@ impl Engine for Redis {
         let (leases, lease_notifications) = mpsc::channel(NOTIFICATIONS);
         let subscriber = Subscriber::spawn(SubscriberStart {
             options: self.options,
-            generation,
+            resolver,
             subscriptions,
             locks,
             leases,
         });
         crew.add("Redis subscriber", subscriber).await;
+        if let Some(discovery) = discovery {
+            let watcher = Watcher::spawn(WatcherStart { discovery });
+            crew.add("Redis watcher", watcher).await;
+        }
         tracing::debug!("the Redis engine has started");
         EngineNotifications {
             locks: Some(Notifications {

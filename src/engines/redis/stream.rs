@@ -118,7 +118,7 @@ impl Socket {
     async fn open(address: &Address, options: &RedisOptions) -> Result<Self> {
         match &address.place {
             #[cfg(feature = "tls")]
-            Place::Tcp(host, port) if address.tls => {
+            Place::Tcp(host, port) if address.access.tls => {
                 let connector = tls::connector(&options.tls)?;
                 let name = tls::name(host)?;
                 let stream = tcp(host, *port, options).await.map_err(unavailable)?;

@@ -30,6 +30,7 @@ use super::backoff::Backoff;
 use super::connection_log::{ConnectionLog, why};
 use super::generation::Generation;
 use super::layout::Layout;
+use super::resolver::Resolver;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::RedisOptions;
 use crate::request::{Notification, Subject, Subscription};
@@ -44,7 +45,7 @@ const FORBIDDEN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct SubscriberStart {
     pub(super) options: Box<RedisOptions>,
-    pub(super) generation: Generation,
+    pub(super) resolver: Resolver,
     pub(super) subscriptions: mpsc::UnboundedReceiver<Subscription>,
     /// Who is told of locks.
     pub(super) locks: mpsc::Sender<Notification>,
@@ -61,6 +62,7 @@ pub(super) struct Subscriber {
     channels: Channels,
     line: Line,
     generation: Generation,
+    resolver: Resolver,
     /// The generation of the connection that is open or being opened.
     born: u64,
     backoff: Backoff,
@@ -101,8 +103,9 @@ impl Actor for Subscriber {
             leases: NotificationSender::new(start.leases),
             channels: Channels::default(),
             line: Line::Down { retry: now },
-            born: start.generation.current(),
-            generation: start.generation,
+            born: start.resolver.generation().current(),
+            generation: start.resolver.generation().clone(),
+            resolver: start.resolver,
             backoff: Backoff::default(),
             warned: false,
             alarm: Alarm::new(),
@@ -170,12 +173,17 @@ impl Subscriber {
     /// Goes on with the connection. Returns `true` if anything has happened.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
+        if self.generation.is_cut(self.born) {
+            self.cut_off(now);
+            return true;
+        }
         match &mut self.line {
             Line::Down { retry } => {
                 let open = *retry <= now && self.channels.are_wanted();
                 if open {
                     self.born = self.generation.current();
-                    self.line = Line::Opening(Box::pin(open_line(self.options.clone())));
+                    self.line =
+                        Line::Opening(Box::pin(open_line(self.options.clone(), self.resolver.clone())));
                 }
                 open
             }
@@ -184,7 +192,13 @@ impl Subscriber {
                     return false;
                 };
                 match opened {
-                    Ok(Opened { sink, stream, pulse }) => {
+                    Ok(Opened {
+                        sink,
+                        stream,
+                        pulse,
+                        generation,
+                    }) => {
+                        self.born = generation.unwrap_or(self.born);
                         self.line = Line::Up(Session {
                             sink,
                             stream,
@@ -316,6 +330,16 @@ impl Subscriber {
             );
         }
         self.close(now + FORBIDDEN);
+    }
+
+    /// Another server is the primary now: this connection is closed, and one to that server is opened at once. One that
+    /// is being opened looks after that itself.
+    fn cut_off(&mut self, now: Instant) {
+        self.born = self.generation.current();
+        if !matches!(self.line, Line::Opening(_)) {
+            self.close(now);
+        }
+        self.locks.tell(Notification::Switched);
     }
 
     /// Closes the connection. It is opened again at `retry`, if somebody waits then.

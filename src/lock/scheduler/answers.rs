@@ -25,11 +25,12 @@ impl Scheduler {
                 sent,
                 reply,
             } => {
-                let extended = self.extend_answered(hold, sent + ttl, answer);
+                let extended = self.extend_answered(hold, sent, ttl, answer);
                 if let Some(reply) = reply {
                     let _ = reply.send(extended);
                 }
             }
+            Asked::Check(hold) => self.check_answered(hold, answer),
             Asked::Release(id) => self.release_answered(id, answer),
             Asked::Step { name, frees, reply } => {
                 if frees && matches!(answer, Ok(LockAnswer::Done)) {

@@ -80,9 +80,12 @@ impl Scheduler {
     pub(super) fn extend_answered(
         &mut self,
         id: u64,
-        deadline: Instant,
+        sent: Instant,
+        ttl: Duration,
         answer: Result<LockAnswer>,
     ) -> Result<()> {
+        let deadline = sent + ttl;
+        let has_switched = self.checks.has_switched_since(sent);
         let Some(hold) = self.holds.get_mut(&id) else {
             return Err(Error::LockMismatch);
         };
@@ -96,6 +99,11 @@ impl Scheduler {
                 let name = hold.name.clone();
                 self.may_end_sooner(&name);
                 Ok(())
+            }
+            // Another primary may not know the lock yet.
+            Ok(LockAnswer::NotHeld) if has_switched => {
+                self.check(id);
+                Err(checks::unknown())
             }
             Ok(_) => {
                 hold.lose();

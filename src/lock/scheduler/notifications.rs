@@ -38,10 +38,14 @@ impl Scheduler {
                     queues.hasten(|| now + pace(PACE, lines));
                 });
             }
-            Notification::Missed { lost } => {
+            Notification::Missed { lost, switched } => {
                 self.set_heard(!lost);
                 self.with_queues(Queues::wake_all);
+                if switched {
+                    self.check_all();
+                }
             }
+            Notification::Switched => self.check_all(),
             Notification::Released { key, token } => {
                 if let Some(name) = self.known.get(&key).cloned() {
                     self.released(&name, token);

@@ -49,7 +49,12 @@ async fn a_head_refused_after_the_subscription_began_does_not_ask_again() {
     let since = Instant::now();
     world.tell(Notification::Subscribed { key, since }).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
-    world.tell(Notification::Missed { lost: false }).await;
+    world
+        .tell(Notification::Missed {
+            lost: false,
+            switched: false,
+        })
+        .await;
     timeout(MS, world.asked()).await.unwrap().reply.send(busy(7));
     world.tell(released(7)).await;
     timeout(MS, world.asked()).await.unwrap().reply.send(granted(8));
@@ -215,9 +220,19 @@ async fn a_head_polls_unless_it_would_hear_of_the_release() {
         "the holder is silent"
     );
     // An overflow hides which of both was told last.
-    world.tell(Notification::Missed { lost: false }).await;
+    world
+        .tell(Notification::Missed {
+            lost: false,
+            switched: false,
+        })
+        .await;
     assert!((1..=2).contains(&questions(&mut world, true).await));
-    world.tell(Notification::Missed { lost: true }).await;
+    world
+        .tell(Notification::Missed {
+            lost: true,
+            switched: false,
+        })
+        .await;
     assert!((20..=41).contains(&questions(&mut world, true).await));
     waiter.abort();
 }

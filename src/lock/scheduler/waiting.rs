@@ -66,6 +66,8 @@ pub(super) enum Asked {
         sent: Instant,
         reply: Option<oneshot::Sender<Result<()>>>,
     },
+    /// By the number of the hold that another primary may not know.
+    Check(u64),
     /// By the number of the release.
     Release(u64),
     Step {

@@ -14,6 +14,7 @@ pub(crate) mod register;
 pub(crate) mod resp;
 #[path = "../seeded.rs"]
 pub(crate) mod seeded;
+pub(crate) mod sentinel;
 pub(crate) mod server;
 pub(crate) mod tls;
 
@@ -21,4 +22,5 @@ pub(crate) use hostile::{Answer, Hostile};
 pub(crate) use proxy::{Direction, Proxy, Toxic};
 pub(crate) use resp::{Client, Reply};
 pub(crate) use seeded::Seeded;
+pub(crate) use sentinel::{SERVICE, Sentinel, Service};
 pub(crate) use server::{Monitor, RedisServer};

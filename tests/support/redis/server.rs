@@ -284,6 +284,13 @@ impl RedisServer {
         self.client().try_command(arguments).expect("a reply")
     }
 
+    /// The same where the server may close the connection meanwhile.
+    pub(crate) fn try_command<A: AsRef<[u8]>>(&self, arguments: &[A]) -> io::Result<Reply> {
+        let mut client = Client::connect(&self.socket())?;
+        self.enter(&mut client)?;
+        client.try_command(arguments)
+    }
+
     /// Everything the server executes from now on.
     pub(crate) fn monitor(&self) -> Monitor {
         let marker = self.client();
@@ -378,7 +385,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }

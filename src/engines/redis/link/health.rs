@@ -20,6 +20,10 @@ const FLOWING: Duration = Duration::from_millis(200);
 
 impl Link {
     pub(super) fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.generation.is_cut(self.born) {
+            self.cut_off(now);
+            return true;
+        }
         let rests = self.rests && self.is_idle();
         match &mut self.state {
             State::Down { .. } if rests => false,
@@ -30,6 +34,7 @@ impl Link {
                     self.bounds,
                     self.layout,
                     self.tracker.clone(),
+                    self.resolver.clone(),
                 )));
                 true
             }
@@ -79,7 +84,27 @@ impl Link {
         }
     }
 
+    /// Another server is the primary now: this connection is closed, and one to that server is opened at once.
+    fn cut_off(&mut self, now: Instant) {
+        if self.is_up() {
+            let moved = "another server is the primary now".to_owned();
+            self.lose(Cause::new(fault::Lost(moved)), now);
+        }
+        self.born = self.generation.current();
+        if let State::Down { until } = &mut self.state {
+            *until = now;
+        }
+    }
+
     fn opened(&mut self, connected: Connected, now: Instant) {
+        if let Some(route) = &connected.route {
+            self.born = route.generation;
+            self.log.leads_to(&route.address.place);
+            if route.ends_leases {
+                // The server takes no writes now, and is asked again over another connection.
+                self.demoted();
+            }
+        }
         self.log.opened(now);
         self.busy = Busy::new(connected.scripts_loaded);
         self.replied = connected.replies();

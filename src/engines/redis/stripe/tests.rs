@@ -7,6 +7,7 @@ use crate::config::{Config, EngineConfig};
 use crate::engines::redis::generation::Generation;
 use crate::engines::redis::job::Task;
 use crate::engines::redis::layout::Layout;
+use crate::engines::redis::resolver::Resolver;
 use crate::engines::redis::scanner::Bounds;
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::prehashed::Set as HashSet;
@@ -25,7 +26,7 @@ fn stripe(now: Instant) -> Stripe {
             options.clone(),
             Layout::new(false),
             bounds,
-            generation.clone(),
+            Resolver::fixed(generation.clone()),
             None,
             now,
         )

@@ -21,6 +21,8 @@ pub(super) struct NotificationSender {
     room: Option<Room>,
     /// Whether nothing is heard now, as far as the actor was to be told.
     lost: bool,
+    /// Whether a switch of the primary has to be told.
+    switched: bool,
 }
 
 impl NotificationSender {
@@ -29,6 +31,7 @@ impl NotificationSender {
             notifications,
             room: None,
             lost: false,
+            switched: false,
         }
     }
 
@@ -36,13 +39,16 @@ impl NotificationSender {
         match notification {
             Notification::Lost => self.lost = true,
             Notification::Subscribed { .. } => self.lost = false,
-            Notification::Released { .. } | Notification::Missed { .. } => {}
+            Notification::Released { .. } | Notification::Missed { .. } | Notification::Switched => {}
         }
+        let is_switch = notification == Notification::Switched;
         if self.room.is_some() {
+            self.switched |= is_switch;
             return;
         }
         // An actor that has gone needs none.
         if let Err(TrySendError::Full(_)) = self.notifications.try_send(notification) {
+            self.switched = is_switch;
             let notifications = self.notifications.clone();
             self.room = Some(Box::pin(async move { notifications.reserve_owned().await.ok() }));
         }
@@ -56,7 +62,10 @@ impl NotificationSender {
         };
         self.room = None;
         if let Some(room) = room {
-            room.send(Notification::Missed { lost: self.lost });
+            room.send(Notification::Missed {
+                lost: self.lost,
+                switched: std::mem::take(&mut self.switched),
+            });
         }
         true
     }
@@ -105,7 +114,13 @@ mod tests {
         })
         .await;
         assert_eq!(notifications.try_recv(), Ok(released("b")));
-        assert_eq!(notifications.try_recv(), Ok(Notification::Missed { lost: true }));
+        assert_eq!(
+            notifications.try_recv(),
+            Ok(Notification::Missed {
+                lost: true,
+                switched: false
+            })
+        );
         sender.tell(released("f"));
         assert_eq!(notifications.try_recv(), Ok(released("f")));
         assert!(notifications.try_recv().is_err());

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::super::connect::{in_time, introduction, unopened};
 use super::super::fault;
 use super::super::layout::Layout;
+use super::super::resolver::{Resolver, Route};
 use super::super::scanner::Bounds;
 use super::super::stream::{Pulse, Stream};
 use super::channels::Change;
-use crate::config::{RedisOptions, Target};
+use crate::config::{Address, RedisOptions, Target};
 use crate::request::Subject;
 
 /// An open connection.
@@ -22,6 +23,8 @@ pub(super) struct Opened {
     pub(super) sink: PubSubSink,
     pub(super) stream: PubSubStream,
     pub(super) pulse: Pulse,
+    /// The generation that it belongs to. `None` if another opened it.
+    pub(super) generation: Option<u64>,
 }
 
 pub(super) type Opening = Pin<Box<dyn Future<Output = crate::Result<Opened>> + Send>>;
@@ -51,7 +54,7 @@ pub(super) struct Command {
 }
 
 /// Opens the connection, within `connect_timeout`.
-pub(super) async fn open_line(options: Arc<RedisOptions>) -> crate::Result<Opened> {
+pub(super) async fn open_line(options: Arc<RedisOptions>, resolver: Resolver) -> crate::Result<Opened> {
     if matches!(options.target, Target::Connection(_)) {
         // It is shared with others, and there is no way to open another.
         tracing::warn!(
@@ -60,26 +63,37 @@ pub(super) async fn open_line(options: Arc<RedisOptions>) -> crate::Result<Opene
         );
         return pending().await;
     }
-    let open = async {
-        match &options.target {
-            Target::Address(address) => {
-                let stream = Stream::open(address, &options, Bounds::for_notifications()).await?;
-                let pulse = stream.pulse();
-                match PubSub::new(&introduction(address, address.resp3 == Some(true)), stream).await {
-                    Ok(pubsub) => Ok((pubsub, pulse)),
-                    Err(error) => Err(unopened(&error, &pulse)),
-                }
-            }
-            Target::Client(client) => match client.get_async_pubsub().await {
-                Ok(pubsub) => Ok((pubsub, Pulse::default())),
-                Err(error) => Err(fault::unopened(&error)),
-            },
-            Target::Connection(_) => pending().await,
+    let (pubsub, pulse, generation) = match &options.target {
+        Target::Client(client) => {
+            let open = async {
+                let opened = client.get_async_pubsub().await;
+                opened.map_err(|error| fault::unopened(&error))
+            };
+            let pubsub = in_time(&options, &options.target, open).await?;
+            (pubsub, Pulse::default(), None)
+        }
+        _ => {
+            let open = |route| open_route(route, &options);
+            resolver.open(&options, open).await?
         }
     };
-    let (pubsub, pulse) = in_time(&options, open).await?;
     let (sink, stream) = pubsub.split();
-    Ok(Opened { sink, stream, pulse })
+    Ok(Opened {
+        sink,
+        stream,
+        pulse,
+        generation,
+    })
+}
+
+async fn open_route(route: Route, options: &RedisOptions) -> crate::Result<(PubSub, Pulse, Option<u64>)> {
+    let Address { access, .. } = &route.address;
+    let stream = Stream::open(&route.address, options, Bounds::for_notifications()).await?;
+    let pulse = stream.pulse();
+    match PubSub::new(&introduction(access, access.resp3 == Some(true)), stream).await {
+        Ok(pubsub) => Ok((pubsub, pulse, Some(route.generation))),
+        Err(error) => Err(unopened(&error, &pulse)),
+    }
 }
 
 pub(super) fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {

@@ -11,6 +11,8 @@ use super::key;
 use crate::actor::queue::{Bounds, QueueSender, Stamp, request_queue};
 use crate::config::{Config, EngineConfig, RedisConfig};
 use crate::engines::redis::engine::{RedisEngine, Setup};
+use crate::engines::redis::generation::Generation;
+use crate::engines::redis::resolver::Resolver;
 use crate::error::Result;
 use crate::key::Key;
 use crate::request::{
@@ -64,7 +66,7 @@ impl Loader {
         let engine = RedisEngine::spawn(Setup {
             queue: receiver,
             options,
-            generation: crate::engines::redis::generation::Generation::first(),
+            resolver: Resolver::fixed(Generation::first()),
             max_value_bytes: 1 << 20,
             go_compatible,
             listeners: Default::default(),

@@ -1,0 +1,140 @@
+//! The first pipeline of a connection.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, Value as Wire};
+
+use super::fault::{self, Lost};
+use super::layout::Layout;
+use super::script::Script;
+use crate::config::RedisOptions;
+use crate::error::{Cause, Error, Result};
+
+/// What a connection says first: it takes a name, loads the scripts, checks the layout's version, and waits for a first
+/// answer.
+#[derive(Debug)]
+pub(super) struct Greeting<'a> {
+    options: &'a RedisOptions,
+    layout: Layout,
+    /// Whether the server has to call itself the primary.
+    pub(super) is_primary: bool,
+    /// Whether all leases on the server end.
+    pub(super) ends_leases: bool,
+}
+
+/// What a server answered to a greeting.
+#[derive(Debug)]
+pub(super) struct Greeted {
+    /// Whether it took all scripts. One that did not is sent a script whole when it misses it.
+    pub(super) scripts_loaded: bool,
+    /// Whether it ended the leases, if it was asked to.
+    pub(super) ended_leases: bool,
+}
+
+impl<'a> Greeting<'a> {
+    pub(super) fn of(options: &'a RedisOptions, layout: Layout) -> Self {
+        Self {
+            options,
+            layout,
+            is_primary: false,
+            ends_leases: false,
+        }
+    }
+
+    fn pipeline(&self) -> Pipeline {
+        let mut pipeline = Pipeline::new();
+        if let Some(name) = &self.options.client_name {
+            pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
+        }
+        for script in Script::ALL {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+        }
+        if self.is_primary {
+            pipeline.cmd("ROLE");
+        }
+        if self.ends_leases {
+            pipeline.cmd("UNLINK").arg(Layout::LEASES);
+        }
+        for command in self.layout.ask_version() {
+            pipeline.add_command(command);
+        }
+        pipeline.cmd("PING");
+        pipeline
+    }
+
+    /// Sends it, and takes in what the server answers.
+    pub(super) async fn send(self, mut connection: MultiplexedConnection) -> Result<Greeted> {
+        let pipeline = self.pipeline();
+        let replies = connection
+            .send_packed_commands(&pipeline, 0, pipeline.len())
+            .await
+            .map_err(|error| fault::unopened(&error))?;
+        if let Some(Wire::ServerError(error)) = replies.last() {
+            return Err(fault::answered(error));
+        }
+        let mut replies = replies.into_iter();
+        if self.options.client_name.is_some()
+            && let Some(Wire::ServerError(error)) = replies.next()
+        {
+            let error = fault::answered(&error);
+            tracing::debug!(%error, "the server refused the connection's name");
+        }
+        let is_refused = |reply: &Wire| matches!(reply, Wire::ServerError(_));
+        let mut loaded = 0;
+        for reply in replies.by_ref().take(Script::ALL.len()) {
+            loaded += usize::from(!is_refused(&reply));
+        }
+        if self.is_primary {
+            check_role(replies.next())?;
+        }
+        let ended_leases = self.ends_leases && replies.next().is_some_and(|reply| !is_refused(&reply));
+        // The last is the answer to `PING`.
+        if let Some(version) = replies.rev().nth(1) {
+            Layout::check_version(&version)?;
+        }
+        Ok(Greeted {
+            scripts_loaded: loaded == Script::ALL.len(),
+            ended_leases,
+        })
+    }
+}
+
+/// Refuses a server that does not call itself the primary.
+fn check_role(reply: Option<Wire>) -> Result<()> {
+    let role = match reply {
+        Some(Wire::Array(parts)) => parts.into_iter().next(),
+        Some(Wire::ServerError(error)) => return Err(fault::answered(&error)),
+        _ => None,
+    };
+    match role {
+        Some(Wire::BulkString(role)) if role == b"master" => Ok(()),
+        _ => {
+            let not_primary = "Sentinel names it as the primary, and it does not call itself so";
+            Err(Error::Unavailable(Cause::new(Lost(not_primary.to_owned()))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_primary_is_one() {
+        let role = |name: &str| {
+            Some(Wire::Array(vec![
+                Wire::BulkString(name.as_bytes().to_vec()),
+                Wire::Int(0),
+            ]))
+        };
+        assert!(check_role(role("master")).is_ok());
+        for reply in [
+            role("slave"),
+            role("sentinel"),
+            Some(Wire::Nil),
+            Some(Wire::Array(Vec::new())),
+            None,
+        ] {
+            assert!(matches!(check_role(reply), Err(Error::Unavailable(_))));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Where a connection is opened to.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::connect::in_time;
+use super::fault::Lost;
+use super::generation::Generation;
+use super::sentinel::Discovery;
+use crate::config::{Access, Address, Place, RedisOptions, Target};
+use crate::error::{Cause, Error, Result};
+
+/// Where one connection leads to.
+#[derive(Clone)]
+pub(super) struct Route {
+    pub(super) address: Address,
+    /// The generation that the connection belongs to.
+    pub(super) generation: u64,
+    /// Whether all leases on the server end first, because the store has come from another primary.
+    pub(super) ends_leases: bool,
+}
+
+/// Who is asked for an address at each connect. Clones share what they learn.
+#[derive(Debug, Clone)]
+pub(super) struct Resolver {
+    generation: Generation,
+    way: Way,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    /// The address does not change, or others open the connections.
+    Fixed,
+    /// The primary that Sentinels name.
+    Sentinel(Arc<Discovery>),
+}
+
+impl Resolver {
+    pub(super) fn fixed(generation: Generation) -> Self {
+        let way = Way::Fixed;
+        Self { generation, way }
+    }
+
+    pub(super) fn sentinel(generation: Generation, discovery: Arc<Discovery>) -> Self {
+        let way = Way::Sentinel(discovery);
+        Self { generation, way }
+    }
+
+    /// Which connections of the store belong together.
+    pub(super) fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Opens a connection of the library's own by `open`, each attempt within `connect_timeout`. It begins anew if another
+    /// server becomes the primary meanwhile, and goes on to another Sentinel if that names another server.
+    pub(super) async fn open<T, F>(&self, options: &RedisOptions, open: impl Fn(Route) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let mut failed: Vec<(Place, Error)> = Vec::new();
+        loop {
+            let route = match (self.route(options).await, failed.pop()) {
+                (Ok(route), Some((place, error))) if route.address.place == place => return Err(error),
+                (Ok(route), before) => {
+                    failed.extend(before);
+                    route
+                }
+                (Err(_), Some((_, error))) | (Err(error), None) => return Err(error),
+            };
+            let place = route.address.place.clone();
+            let generation = route.generation;
+            let attempt = in_time(options, &place, enter(options, route, &open));
+            let opened = tokio::select! {
+                biased;
+                () = self.generation.after_cut(generation) => continue,
+                opened = attempt => opened,
+            };
+            let Way::Sentinel(discovery) = &self.way else {
+                return opened;
+            };
+            match opened {
+                Ok(opened) => {
+                    discovery.trust();
+                    return Ok(opened);
+                }
+                Err(error) => {
+                    discovery.doubt();
+                    failed.push((place, error));
+                }
+            }
+            if failed.len() >= discovery.count() {
+                let (_, error) = failed.swap_remove(0);
+                return Err(error);
+            }
+        }
+    }
+
+    async fn route(&self, options: &RedisOptions) -> Result<Route> {
+        // Before the address is known: if it changes meanwhile, this generation is cut.
+        let generation = self.generation.current();
+        let (address, ends_leases) = match (&self.way, &options.target) {
+            (Way::Sentinel(discovery), Target::Sentinel(sentinels)) => {
+                let place = discovery.primary().await?;
+                let access = sentinels.access.clone();
+                (Address { place, access }, discovery.owes_leases())
+            }
+            (_, Target::Address(address)) => (address.clone(), false),
+            _ => {
+                let foreign = "others open the connections of this store".to_owned();
+                return Err(Error::Unavailable(Cause::new(Lost(foreign))));
+            }
+        };
+        Ok(Route {
+            address,
+            generation,
+            ends_leases,
+        })
+    }
+
+    /// A connection is open, and its greeting was answered.
+    pub(super) fn opened(&self, route: &Route) {
+        if let Way::Sentinel(discovery) = &self.way
+            && !route.ends_leases
+        {
+            discovery.ended_leases(route.generation);
+        }
+    }
+}
+
+/// Opens a connection by `open`, with what the server is shown now.
+async fn enter<T, F>(options: &RedisOptions, route: Route, open: &impl Fn(Route) -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let Address { place, access } = route.address;
+    let access = shown(options, access).await?;
+    let address = Address { place, access };
+    open(Route { address, ..route }).await
+}
+
+/// How the server is entered: as configured, with what the application's callback answers now.
+async fn shown(options: &RedisOptions, mut access: Access) -> Result<Access> {
+    if let Some(source) = options.credentials.clone() {
+        // The application's code runs in a task of its own, which ends with this attempt.
+        let mut task = JoinSet::new();
+        task.spawn(async move { source.ask().await });
+        let Some(Ok(Some(credentials))) = task.join_next().await else {
+            let none = "the callback for credentials returned none".to_owned();
+            return Err(Error::Unavailable(Cause::new(Lost(none))));
+        };
+        access.username = credentials.username;
+        access.password = Some(credentials.password);
+    }
+    Ok(access)
+}

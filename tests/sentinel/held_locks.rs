@@ -1,0 +1,128 @@
+//! Locks that are held when another server becomes the primary, and the tokens of those that follow.
+
+use std::time::Duration;
+
+use cachestore::{LockGuard, Release, Store};
+use tokio::time::{sleep, timeout};
+
+use crate::harness::Service;
+use crate::harness::opening::{config, eventually, ms, open};
+
+const TTL: Duration = Duration::from_secs(60);
+const LOCK: &str = "cachestore:lock:{k}";
+const FENCE: &str = "cachestore:fence:{k}";
+
+/// A store that holds the lock while the replica, which is changed by `commands` before, becomes the primary.
+async fn switched(commands: &[&[&str]], go: bool) -> (Service, Store, LockGuard) {
+    let mut service = Service::start(1).await;
+    let config = config(&service.url());
+    let store = open(if go { config.go_compatible() } else { config }).await;
+    let guard = store.lock("k").ttl(TTL).await.unwrap();
+    service.diverge(commands).await;
+    service.fail_over().await;
+    let back = async { while store.set("back", "v").await.is_err() {} };
+    timeout(Duration::from_secs(20), back).await.unwrap();
+    (service, store, guard)
+}
+
+/// Takes the lock, also while the store's connection is being replaced.
+async fn token(store: &Store) -> u64 {
+    for _ in 0..200 {
+        if let Ok(guard) = store.lock("k").ttl(TTL).wait(TTL).await {
+            let token = guard.fencing_token();
+            if guard.release().await.is_ok() {
+                return token;
+            }
+        }
+        sleep(ms(10)).await;
+    }
+    panic!("no lock");
+}
+
+#[tokio::test]
+async fn a_lock_that_the_new_primary_knows_goes_on() {
+    let (service, store, guard) = switched(&[], false).await;
+    sleep(ms(300)).await;
+    assert!(guard.remaining() > TTL / 2);
+    assert_eq!(service.servers[1].command(&["EXISTS", LOCK]).int(), 1);
+    assert!(store.lock("k").ttl(TTL).await.is_err(), "it is held");
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+#[tokio::test]
+async fn a_lock_that_the_new_primary_does_not_know_is_taken_anew() {
+    for go in [false, true] {
+        let lock = if go { "k" } else { LOCK };
+        let (service, store, guard) = switched(&[&["DEL", lock, FENCE]], go).await;
+        let taken = || service.servers[1].command(&["EXISTS", lock]).int() == 1;
+        assert!(eventually(ms(5000), taken).await, "Go: {go}");
+        let left = service.servers[1].command(&["PTTL", lock]).int();
+        assert!(left > 0 && left as u128 <= TTL.as_millis(), "{left}");
+        assert!(guard.remaining() > TTL / 2 && guard.remaining() < TTL);
+        let before = guard.fencing_token();
+        assert_eq!(guard.release().await.unwrap(), Release::Released);
+        assert!(token(&store).await > before);
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_another_holds_at_the_new_primary_is_lost() {
+    let (service, _store, guard) = switched(&[&["SET", LOCK, "another", "PX", "60000"]], false).await;
+    timeout(Duration::from_secs(5), guard.lost())
+        .await
+        .expect("it is told");
+    assert_eq!(service.servers[1].command(&["GET", LOCK]).text(), "another");
+    assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
+}
+
+/// Its renewals, which wait for the connection, meet a server that does not know the lock.
+#[tokio::test]
+async fn a_renewal_does_not_lose_what_the_check_takes_anew() {
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url())).await;
+    let ttl = Duration::from_secs(9);
+    let guard = store.lock("k").ttl(ttl).renew(TTL).await.unwrap();
+    service.diverge(&[&["DEL", LOCK, FENCE]]).await;
+    service.fail_over().await;
+    let taken = || service.servers[1].command(&["EXISTS", LOCK]).int() == 1;
+    assert!(eventually(ms(8000), taken).await);
+    sleep(ms(4000)).await;
+    assert!(
+        guard.remaining() > ttl / 3,
+        "it is renewed: {:?}",
+        guard.remaining()
+    );
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+/// A guard that was dropped before the switch leaves nothing behind.
+#[tokio::test]
+async fn a_lock_that_was_released_is_not_taken_anew() {
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url())).await;
+    drop(store.lock("k").ttl(TTL).await.unwrap());
+    let guard = store.lock("other").ttl(TTL).await.unwrap();
+    service.replicated().await;
+    service.fail_over().await;
+    let back = async { while store.set("back", "v").await.is_err() {} };
+    timeout(Duration::from_secs(20), back).await.unwrap();
+    guard.release().await.unwrap();
+    assert_eq!(service.servers[1].command(&["EXISTS", LOCK]).int(), 0);
+}
+
+/// The new primary's clock is an hour behind the old one's, and it has missed the last token.
+#[tokio::test]
+async fn tokens_grow_at_a_primary_whose_clock_is_slow() {
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url())).await;
+    let time = service.servers[0].command(&["TIME"]);
+    let seconds: u64 = time.array()[0].text().parse().unwrap();
+    let ahead = (seconds + 3600) * 1_000_000;
+    service.servers[0].command(&["SET", FENCE, &ahead.to_string()]);
+    let before = token(&store).await;
+    assert!(before > ahead);
+    service.diverge(&[&["DEL", FENCE]]).await;
+    service.fail_over().await;
+    let after = token(&store).await;
+    assert!(after > before, "{before}, then {after}");
+}

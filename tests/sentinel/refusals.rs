@@ -1,0 +1,139 @@
+//! Sentinels that are down, know no such service, lie, or disagree.
+
+use std::time::Duration;
+
+use cachestore::{Error, RedisConfig, Store};
+use tokio::time::Instant;
+
+use crate::harness::opening::{config, eventually, ms, open, told};
+use crate::harness::{RedisServer, SERVICE, Sentinel, Service};
+
+fn url(sentinels: &[&Sentinel]) -> RedisConfig {
+    let all = sentinels.iter().map(|sentinel| sentinel.address());
+    RedisConfig::sentinel(SERVICE, all).unwrap()
+}
+
+#[tokio::test]
+async fn sentinels_that_are_down_are_named() {
+    let sentinels = [Sentinel::start(None).await, Sentinel::start(None).await];
+    let [mut one, other] = sentinels;
+    one.kill9();
+    other.signal("STOP");
+    let began = Instant::now();
+    let error = Store::open(url(&[&one, &other]).sentinel_timeout(ms(200)))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(4));
+    let said = told(&error);
+    for named in [
+        &one.address(),
+        &other.address(),
+        "refused",
+        "did not answer in time",
+        SERVICE,
+    ] {
+        assert!(said.contains(named), "{named}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_service_is_a_configuration_that_names_the_sentinels() {
+    let sentinel = Sentinel::start(None).await;
+    let error = Store::open(url(&[&sentinel])).await.unwrap_err();
+    let Error::InvalidConfig { reason } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        reason.contains(SERVICE) && reason.contains(&sentinel.address()),
+        "{reason}"
+    );
+}
+
+/// It is asked after one that is down, and first from then on.
+#[tokio::test]
+async fn the_sentinel_that_answers_is_asked_first() {
+    let service = Service::start(1).await;
+    let mut down = Sentinel::start(None).await;
+    down.kill9();
+    let store = open(url(&[&down, &service.sentinels[0]])).await;
+    store.set("k", "v").await.unwrap();
+    assert_eq!(service.servers[0].keys("k").len(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_sentinel_is_told() {
+    let server = RedisServer::start().await;
+    let config = RedisConfig::sentinel(SERVICE, [server.url()]).unwrap();
+    let error = Store::open(config).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    assert!(told(&error).contains(&server.address()), "{error:?}");
+}
+
+/// A Sentinel names a replica. It is refused, whatever the Sentinel says.
+#[tokio::test]
+async fn a_server_that_is_no_primary_is_refused() {
+    let service = Service::start(1).await;
+    let liar = Sentinel::start(None).await;
+    // It would find out by itself within some seconds, but for its name: nobody talks to it.
+    liar.watch(&service.servers[1], 1, None);
+    liar.command(&["SENTINEL", "SET", SERVICE, "down-after-milliseconds", "600000"]);
+    let error = Store::open(url(&[&liar])).await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+    let said = told(&error);
+    assert!(
+        said.contains(&service.servers[1].address()) && said.contains("primary"),
+        "{said}"
+    );
+}
+
+/// One names a replica, the other the primary: the store finds the primary.
+#[tokio::test]
+async fn of_sentinels_that_disagree_the_one_that_names_a_primary_counts() {
+    let service = Service::start(1).await;
+    let liar = Sentinel::start(None).await;
+    liar.watch(&service.servers[1], 1, None);
+    liar.command(&["SENTINEL", "SET", SERVICE, "down-after-milliseconds", "600000"]);
+    let mut store = None;
+    for _ in 0..10 {
+        store = Store::open(url(&[&liar, &service.sentinels[0]])).await.ok();
+        if store.is_some() {
+            break;
+        }
+    }
+    let store = store.expect("the store opens");
+    store.set("k", "v").await.unwrap();
+    assert_eq!(service.servers[0].keys("k").len(), 1);
+}
+
+/// One Sentinel stands still during a failover, and still names the old primary afterwards. It is not believed.
+#[tokio::test]
+async fn a_sentinel_that_missed_the_switch_is_not_believed() {
+    let service = Service::start(3).await;
+    let store = open(config(&service.url()).request_timeout(ms(1000))).await;
+    store.set("k", "v").await.unwrap();
+    service.sentinels[0].signal("STOP");
+    service.servers[0].stop();
+    service.promotion().await;
+    let port = Some(service.servers[1].port());
+    let followed = || {
+        service.sentinels[1..]
+            .iter()
+            .all(|sentinel| sentinel.primary() == port)
+    };
+    assert!(eventually(ms(30_000), followed).await);
+    let moved = async { while store.set("moved", "v").await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), moved)
+        .await
+        .unwrap();
+    assert_eq!(service.servers[1].keys("moved").len(), 1);
+    // Both go on, and the Sentinel says what it knows until the others tell it.
+    service.servers[0].cont();
+    service.sentinels[0].signal("CONT");
+    for n in 0..50 {
+        let key = format!("after-{n}");
+        if store.set(&key, "v").await.is_ok() {
+            assert_eq!(service.servers[1].keys(&key).len(), 1, "{key}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The primary fails, and the store follows the replica that is promoted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use cachestore::{Error, Event, Store};
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::harness::opening::{config, eventually, ms, open};
+use crate::harness::{Service, lateness};
+
+/// How soon calls succeed after the promotion.
+const BACK: Duration = Duration::from_secs(2);
+
+/// Calls until one succeeds. Returns when.
+async fn back(store: &Store) -> Instant {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match store.set("back", "v").await {
+            Ok(()) => return Instant::now(),
+            Err(Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::Timeout { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(Instant::now() < end, "the store does not come back");
+        sleep(ms(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_primary_is_followed() {
+    for sentinels in [1, 3] {
+        let mut service = Service::start(sentinels).await;
+        let store = open(config(&service.url())).await;
+        let mut events = store.events();
+        store.set("k", "v").await.unwrap();
+        let followed = eventually(ms(5000), || service.servers[1].keys("k").len() == 1).await;
+        assert!(followed);
+        service.servers[0].kill9();
+        let (promoted, back) = tokio::join!(service.promotion(), back(&store));
+        let after = back.saturating_duration_since(promoted);
+        println!("sentinel: {sentinels}: back {after:?} after the promotion");
+        assert!(after < BACK + lateness::late(), "{after:?}");
+        assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
+        assert_eq!(service.servers[1].keys("back").len(), 1);
+        let node = service.servers[1].address();
+        let told = async {
+            while let Some(event) = events.next().await {
+                if event == (Event::SwitchedPrimary { node: node.clone() }) {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(timeout(ms(5000), told).await.unwrap());
+    }
+}
+
+/// The watcher cuts the connections to a primary that stands still, and nothing goes there when it goes on.
+#[tokio::test]
+async fn a_primary_that_stands_still_gets_no_write_after_the_switch() {
+    let service = Service::start(3).await;
+    let store = open(config(&service.url()).request_timeout(ms(1000))).await;
+    let mut events = store.events();
+    store.set("k", "v").await.unwrap();
+    let going = Arc::new(AtomicBool::new(true));
+    let begun = Arc::new(AtomicU64::new(0));
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let (store, going, begun) = (store.clone(), going.clone(), begun.clone());
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for n in 0.. {
+                    if !going.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    let key = format!("w{writer}-{n}");
+                    match store.set(&key, "v").await {
+                        Ok(()) => acknowledged.push((Instant::now(), key)),
+                        Err(_) => sleep(ms(2)).await,
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    sleep(ms(300)).await;
+    service.servers[0].stop();
+    let switched = async {
+        while let Some(event) = events.next().await {
+            if matches!(event, Event::SwitchedPrimary { .. }) {
+                return Instant::now();
+            }
+        }
+        panic!("no switch is told");
+    };
+    let switched = timeout(Duration::from_secs(30), switched).await.unwrap();
+    // What was sent to the old primary before is not its business here.
+    service.servers[0].cont();
+    let back = back(&store).await;
+    println!(
+        "sentinel: back {:?} after the switch",
+        back.saturating_duration_since(switched)
+    );
+    sleep(ms(1500)).await;
+    going.store(false, Ordering::Relaxed);
+    let mut after = Vec::new();
+    for writer in writers {
+        after.extend(writer.await.unwrap().into_iter().filter(|(at, _)| *at > switched));
+    }
+    println!("sentinel: {} writes acknowledged after the switch", after.len());
+    assert!(after.len() > 10);
+    let mut client = service.servers[1].client();
+    for (_, key) in &after {
+        let there = client.try_command(&["EXISTS", key.as_str()]).unwrap().int();
+        assert_eq!(there, 1, "{key} was acknowledged by the old primary");
+    }
+}
+
+/// Without anybody who calls, too: the near cache is emptied, and an idle store is with the new primary.
+#[tokio::test]
+async fn an_idle_store_follows_and_its_near_cache_is_emptied() {
+    let mut service = Service::start(1).await;
+    let store = open(config(&format!("{}&near=1MiB", service.url()))).await;
+    let mut events = store.events();
+    store.set("k", "v").await.unwrap();
+    for _ in 0..20 {
+        store.get("k").await.unwrap();
+    }
+    assert!(store.stats().await.unwrap().near_hits > 0);
+    // The replica hears of nothing that comes now, and is told another value when it is promoted.
+    service.servers[0].kill9();
+    service.promotion().await;
+    service.servers[1].command(&["SET", "k", "other"]);
+    let flushed = async {
+        while let Some(event) = events.next().await {
+            if event == Event::NearCacheFlushed {
+                return;
+            }
+        }
+    };
+    timeout(Duration::from_secs(5), flushed).await.unwrap();
+    let there = || {
+        !service.servers[1]
+            .connections()
+            .iter()
+            .all(|line| line.contains("cmd=") && line.contains(" name=sentinel"))
+    };
+    assert!(eventually(ms(5000), there).await);
+    back(&store).await;
+    assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("other"));
+}
