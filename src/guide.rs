@@ -3,7 +3,7 @@
 //! | to learn | read |
 //! |---|---|
 //! | the first ten minutes | [`getting_started`] |
-//! | memory or Redis | [`engines`], [`near_cache`] |
+//! | memory or Redis | [`engines`], [`topologies`], [`near_cache`] |
 //! | to cache what a source answers | [`loads`], [`ageing`] |
 //! | to remove what has changed | [`dependencies`] |
 //! | to let one do it at a time | [`locks`] |
@@ -23,6 +23,7 @@ macro_rules! pages {
         ///
         #[doc = "[getting-started]: crate::guide::getting_started"]
         #[doc = "[engines]: crate::guide::engines"]
+        #[doc = "[topologies]: crate::guide::topologies"]
         #[doc = "[near-cache]: crate::guide::near_cache"]
         #[doc = "[loads]: crate::guide::loads"]
         #[doc = "[ageing]: crate::guide::ageing"]
@@ -48,6 +49,7 @@ macro_rules! pages {
 pages! {
     getting_started: "getting-started.md",
     engines: "engines.md",
+    topologies: "topologies.md",
     near_cache: "near-cache.md",
     loads: "loads.md",
     ageing: "ageing.md",
