@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use cachestore::{Config, LockGuard, RedisConfig, Result, Store};
+use cachestore::{LockGuard, RedisConfig, Result, Store};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::harness::opening::{config, open};
 use crate::harness::{Proxy, RedisServer};
 
 const MS: Duration = Duration::from_millis(1);
@@ -24,11 +25,8 @@ impl Moving {
     async fn start(settings: impl Fn(RedisConfig) -> RedisConfig) -> Self {
         let servers = [RedisServer::start().await, RedisServer::start().await];
         let name = Proxy::start(servers[0].address(), 5).await;
-        let open = async || {
-            let config = settings(RedisConfig::new(&name.url()).unwrap());
-            Store::open(Config::from(config)).await.unwrap()
-        };
-        let (holder, waiter) = (open().await, open().await);
+        let opened = async || open(settings(config(&name.url()))).await;
+        let (holder, waiter) = (opened().await, opened().await);
         let moving = Self {
             name,
             servers,
