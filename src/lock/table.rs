@@ -30,6 +30,13 @@ struct Held {
     until: Duration,
 }
 
+impl Held {
+    /// Whether this is the hold of the secret, and the one with the token if one is given.
+    fn is(&self, secret: &Secret, token: Option<u64>) -> bool {
+        self.secret == *secret && token.is_none_or(|token| token == self.token)
+    }
+}
+
 impl Table {
     pub(crate) fn new() -> Self {
         Self {
@@ -60,14 +67,16 @@ impl Table {
                     announces: true,
                 }
             }
-            (LockAction::Extend { secret, ttl }, Some(held)) => {
-                if held.secret != secret {
+            (LockAction::Extend { secret, ttl, token }, Some(held)) => {
+                if !held.is(&secret, token) {
                     return LockAnswer::Mismatch;
                 }
                 held.until = now + ttl;
                 LockAnswer::Done
             }
-            (LockAction::Release { secret }, Some(held)) if held.secret != secret => LockAnswer::Mismatch,
+            (LockAction::Release { secret, token }, Some(held)) if !held.is(&secret, token) => {
+                LockAnswer::Mismatch
+            }
             (LockAction::Release { .. } | LockAction::Force, Some(_)) => {
                 self.held.remove(name);
                 LockAnswer::Done
@@ -152,7 +161,7 @@ mod tests {
             }
         );
         let secret = Secret::given("a").unwrap();
-        let late = table.serve(&name(0), LockAction::Release { secret }, TTL);
+        let late = table.serve(&name(0), LockAction::Release { secret, token: None }, TTL);
         assert_eq!(late, LockAnswer::Mismatch);
     }
 

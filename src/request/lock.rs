@@ -34,14 +34,15 @@ pub(crate) enum LockAction {
         ttl: Duration,
         known: u64,
     },
-    /// A new TTL, from now on.
+    /// A new TTL, from now on. With a token, only for the hold that was granted that token.
     Extend {
         secret: Secret,
         ttl: Duration,
+        token: Option<u64>,
     },
-    Release {
-        secret: Secret,
-    },
+    /// Ends the hold. With a token, only the hold that was granted that token: the same secret may have taken the lock
+    /// again since.
+    Release { secret: Secret, token: Option<u64> },
     /// Who holds it, as far as it may be told.
     Info,
     /// Releases it, whoever holds it.
@@ -82,7 +83,7 @@ pub(crate) enum LockAnswer {
     Done,
     /// There is no such lock.
     NotHeld,
-    /// Another secret holds the lock.
+    /// Another secret holds the lock, or another hold of the same secret.
     Mismatch,
     /// To `Info`.
     Held { remaining: Duration, token: u64 },

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachestore::{Config, Error, Result, Store};
+use cachestore::{Config, Error, Release, Result, Store};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -279,4 +279,72 @@ async fn calls_by_secret_tell_that_they_do_not_know() {
     let call = async move { store.force_release("k").await };
     is_unknown(world.cut_reply(call, freed).await.await.unwrap());
     assert!(!world.store.force_release("k").await.unwrap());
+}
+
+/// A secret may take its lock again. What was sent for its first hold does not touch the second.
+#[tokio::test]
+async fn a_late_release_leaves_a_later_hold_of_the_same_secret() {
+    let world = World::new().await;
+    let guard = world.store.lock("k").ttl(TTL).await.unwrap();
+    let secret = guard.secret().clone();
+    let again = async || {
+        let is_free = !world.is_held().await;
+        if is_free {
+            let taken = world.direct.write_lock_with_secret("k", &secret, TTL).await;
+            taken.unwrap();
+        }
+        is_free
+    };
+    let release = world.cut_reply(guard.release(), again).await;
+    // The release is sent once more over a new connection.
+    assert_eq!(release.await.unwrap().unwrap(), Release::Released);
+    assert!(world.is_held().await, "it was another hold that was released");
+    world.direct.release_lock("k", &secret).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guard_touches_no_later_hold_of_its_secret() {
+    let world = World::new().await;
+    let guard = world.store.lock("k").ttl(TTL).await.unwrap();
+    let secret = guard.secret().clone();
+    world.direct.release_lock("k", &secret).await.unwrap();
+    let taken = world.direct.write_lock_with_secret("k", &secret, TTL).await;
+    taken.unwrap();
+    let extended = guard.extend(SECOND).await;
+    assert!(matches!(extended, Err(Error::LockMismatch)), "{extended:?}");
+    let info = world.direct.lock_info("k").await.unwrap().unwrap();
+    assert!(info.remaining > TTL / 2, "its time was shortened: {info:?}");
+    assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
+    assert!(world.is_held().await);
+    world.direct.release_lock("k", &secret).await.unwrap();
+}
+
+/// Also between the server's answer and its way to the caller, for a free lock and for one that another hands over.
+#[tokio::test]
+async fn a_waiter_who_goes_at_any_moment_leaves_no_lock() {
+    let world = World::new().await;
+    let (delay, jitter) = (2 * MS, Duration::ZERO);
+    world.proxy.add(Direction::Down, Toxic::Latency { delay, jitter });
+    let mut granted = 0;
+    for moment in 0..40 {
+        let holder = if moment % 2 == 0 {
+            None
+        } else {
+            Some(world.direct.lock("k").ttl(TTL).await.unwrap())
+        };
+        let store = world.store.clone();
+        let waiting = tokio::spawn(async move { store.lock("k").ttl(TTL).wait(TTL).await.map(drop) });
+        if let Some(holder) = holder {
+            sleep(5 * MS).await;
+            holder.release().await.unwrap();
+        }
+        sleep(MS / 4 * moment).await;
+        waiting.abort();
+        granted += u32::from(waiting.await.is_ok());
+        world.is_free_soon(&format!("moment {moment}")).await;
+    }
+    assert!(
+        (1..40).contains(&granted),
+        "all left at one side: {granted} were granted"
+    );
 }

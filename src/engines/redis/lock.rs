@@ -52,11 +52,11 @@ impl Exchange for Lock {
                         .arg(Layout::unheard_channel(key))
                         .arg(*known);
                 }
-                LockAction::Extend { secret, ttl } => {
-                    timed(command, secret, *ttl).arg(Layout::channel(key));
+                LockAction::Extend { secret, ttl, token } => {
+                    timed(command, secret, *ttl).arg(Layout::channel(key)).arg(*token);
                 }
-                LockAction::Release { secret } => {
-                    command.arg(secret.expose()).arg(Layout::channel(key));
+                LockAction::Release { secret, token } => {
+                    command.arg(secret.expose()).arg(Layout::channel(key)).arg(*token);
                 }
                 LockAction::Force => {
                     command.arg(Layout::channel(key));

@@ -172,14 +172,14 @@ impl Scheduler {
         // The engine may shorten the hold at any time from now on.
         hold.shorten(sent + ttl);
         hold.under_way += 1;
-        let (name, secret) = (hold.name.clone(), hold.secret.clone());
+        let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), Some(hold.token));
         let asked = Asked::Extend {
             hold: id,
             ttl,
             sent,
             reply,
         };
-        self.ask(&name, LockAction::Extend { secret, ttl }, asked);
+        self.ask(&name, LockAction::Extend { secret, ttl, token }, asked);
     }
 
     /// Renews the holds whose time has come.

@@ -50,8 +50,8 @@ impl Scheduler {
         let Some(release) = self.releases.get(id) else {
             return;
         };
-        let (name, secret) = (release.name.clone(), release.secret.clone());
-        self.ask(&name, LockAction::Release { secret }, Asked::Release(id));
+        let (name, secret, token) = (release.name.clone(), release.secret.clone(), release.token);
+        self.ask(&name, LockAction::Release { secret, token }, Asked::Release(id));
     }
 
     pub(super) fn release_answered(&mut self, id: u64, answer: Result<LockAnswer>) {

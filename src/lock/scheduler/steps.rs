@@ -51,7 +51,7 @@ impl Scheduler {
             Command::Step { key, action, reply } => {
                 let name = Name::from(key);
                 let frees = match action {
-                    LockAction::Release { secret } => return self.release_by_secret(name, secret, reply),
+                    LockAction::Release { secret, .. } => return self.release_by_secret(name, secret, reply),
                     LockAction::Force => true,
                     _ => false,
                 };

@@ -151,7 +151,12 @@ impl Store {
     /// Once polled, the lock may be released even if the future is dropped.
     pub async fn release_lock(&self, key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Release> {
         let (key, secret) = self.key_and_secret(key.as_ref(), secret.as_ref())?;
-        match self.inner.locks.step(key, LockAction::Release { secret }).await? {
+        match self
+            .inner
+            .locks
+            .step(key, LockAction::Release { secret, token: None })
+            .await?
+        {
             LockAnswer::Done => Ok(Release::Released),
             LockAnswer::Mismatch => Err(Error::LockMismatch),
             _ => Ok(Release::NotHeld),
@@ -192,7 +197,14 @@ impl Store {
         match self
             .inner
             .locks
-            .step(key, LockAction::Extend { secret, ttl })
+            .step(
+                key,
+                LockAction::Extend {
+                    secret,
+                    ttl,
+                    token: None,
+                },
+            )
             .await?
         {
             LockAnswer::Done => Ok(true),

@@ -1,8 +1,10 @@
 -- KEYS: the lock, its record. ARGV: the secret, the TTL in milliseconds, how long the record is kept in
--- milliseconds, the channel. 1 if the lock has the new TTL, 0 if there is none, -1 if it is another's.
+-- milliseconds, the channel, and the token of the hold if it is known. 1 if the lock has the new TTL, 0 if there is
+-- none, -1 if it is another's.
 local held = redis.call('GET', KEYS[1])
 if not held then return 0 end
-if held ~= ARGV[1] then return -1 end
+local token = ARGV[5] and string.match(redis.call('GET', KEYS[2]) or '', '^%d+')
+if held ~= ARGV[1] or (token and token ~= ARGV[5]) then return -1 end
 local before = redis.call('PTTL', KEYS[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
