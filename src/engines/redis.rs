@@ -17,6 +17,7 @@ mod batch;
 mod clearings;
 mod connect;
 mod connection_log;
+mod deletes;
 mod doubt;
 mod engine;
 mod exchange;

@@ -1,5 +1,8 @@
 //! Events of a store over Redis: what only a connection to a server brings.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cachestore::Event;
 use tokio::time::timeout;
 
@@ -52,4 +55,47 @@ async fn an_invalidation_of_many_tells_each_key() {
     }
     told.sort_unstable_by_key(|key| key.parse::<u32>().unwrap());
     assert_eq!(told, names);
+}
+
+/// While somebody listens too, others see all of the entries or none.
+#[tokio::test]
+async fn many_are_deleted_at_once_and_each_key_is_told() {
+    let server = RedisServer::start().await;
+    let (store, other) = (
+        open(config(&server.url())).await,
+        open(config(&server.url())).await,
+    );
+    // Long keys: a command for each does not fit into what the server reads at once.
+    let keys: Vec<String> = (0..500).map(|n| format!("{n:0>200}")).collect();
+    let mut events = store.events().capacity(2000);
+    let (stop, read) = (Arc::new(AtomicBool::new(false)), keys.clone());
+    let reading = {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let mut partly = Vec::new();
+            while !stop.load(Ordering::SeqCst) {
+                let found = other.get_many(&read).await.unwrap();
+                let count = found.iter().flatten().count();
+                if count != 0 && count != found.len() {
+                    partly.push(count);
+                }
+            }
+            partly
+        })
+    };
+    for _ in 0..100 {
+        store.set_many(keys.iter().map(|key| (key, "v"))).await.unwrap();
+        assert_eq!(store.delete_many(&keys).await.unwrap(), 500);
+        for event in 0..1000 {
+            let key = keys[event % 500].clone();
+            let expected = if event < 500 {
+                Event::Written { key: key.into() }
+            } else {
+                Event::Deleted { key: key.into() }
+            };
+            assert_eq!(timeout(ms(5000), events.recv()).await.unwrap(), Some(expected));
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    assert_eq!(reading.await.unwrap(), [0; 0], "so many of 500 were seen");
 }

@@ -1,7 +1,8 @@
 //! How an operation is exchanged with the server: the commands that are sent, and what their replies mean.
 //!
 //! Each operation implements [`Exchange`] in one place, encoding and decoding side by side: reads in `values`,
-//! writes in `writes`, steps of leases and locks in `lease` and `lock`, commands of the caller's own in `raw`, the rest here.
+//! writes in `writes`, removals in `deletes`, steps of leases and locks in `lease` and `lock`, commands of the caller's
+//! own in `raw`, the rest here.
 
 use redis::{Cmd, Value as Wire};
 

@@ -8,11 +8,10 @@ use redis::{Cmd, Value as Wire};
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::script::{Script, random};
 use super::tally::Tally;
-use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, number, value};
+use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, value};
 use crate::error::{Cause, Error};
 use crate::request::{
-    Asked, Condition, Delete, DeleteIf, DeleteMany, EntryRequest, Expire, GetAndTouch, Incr, KeyChange, Set,
-    SetIf, SetMany, Swap, Take, Write,
+    Asked, Condition, EntryRequest, Expire, GetAndTouch, Incr, KeyChange, Set, SetIf, SetMany, Swap, Write,
 };
 use crate::value::Value;
 
@@ -121,98 +120,6 @@ impl Exchange for SetIf {
         let answer = flag(replies.take());
         tally.stats.sets += u64::from(matches!(answer, Ok(true)));
         asked.answer(answer, tally)
-    }
-}
-
-impl Exchange for Take {
-    fn way(&self) -> Way {
-        Way::Plain
-    }
-
-    fn encode(&self, to: &mut Commands) {
-        to.add(keyed("GETDEL", [&self.key]));
-    }
-
-    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
-        let answer = count_read(value(replies.take()), tally);
-        tally.stats.deletes += u64::from(matches!(answer, Ok(Some(_))));
-        asked.answer(answer, tally)
-    }
-}
-
-impl Exchange for Delete {
-    fn way(&self) -> Way {
-        Way::Plain
-    }
-
-    fn encode(&self, to: &mut Commands) {
-        to.add(keyed("DEL", [&self.key]));
-    }
-
-    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
-        let answer = flag(replies.take());
-        tally.stats.deletes += u64::from(matches!(answer, Ok(true)));
-        asked.answer(answer, tally)
-    }
-}
-
-impl Exchange for DeleteIf {
-    fn way(&self) -> Way {
-        Way::Script
-    }
-
-    fn encode(&self, to: &mut Commands) {
-        to.call(Script::DeleteIf, 1, |command, _| {
-            command.arg(self.key.as_str()).arg(self.expected.as_bytes());
-        });
-    }
-
-    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
-        let answer = flag(replies.take());
-        tally.stats.deletes += u64::from(matches!(answer, Ok(true)));
-        asked.answer(answer, tally)
-    }
-}
-
-impl Exchange for DeleteMany {
-    fn way(&self) -> Way {
-        Way::Plain
-    }
-
-    /// One command for each key if somebody listens, because one for all tells only how many there were.
-    fn encode(&self, to: &mut Commands) {
-        if to.tells {
-            self.keys.iter().for_each(|key| to.add(keyed("DEL", [key])));
-        } else {
-            to.add(keyed("DEL", &self.keys));
-        }
-    }
-
-    fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
-        let Asked { operation, reply } = asked;
-        let all = replies.len();
-        let tells = all == operation.keys.len();
-        let (mut deleted, mut failure) = (0_u64, None);
-        for (got, key) in replies.take_many(all).zip(&operation.keys) {
-            match number(got) {
-                Ok(count) => {
-                    let count = u64::try_from(count).unwrap_or(0);
-                    // A server may answer any number.
-                    deleted = deleted.saturating_add(count);
-                    if tells && count > 0 {
-                        tally.tell_of(key.as_str(), KeyChange::Deleted);
-                    }
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        tally.stats.deletes = tally.stats.deletes.saturating_add(deleted);
-        reply.send(match failure {
-            None => Ok(deleted),
-            Some(error) if deleted == 0 => Err(error),
-            Some(error) => Err(Error::OutcomeUnknown(Cause::new(error))),
-        });
-        Settled::Answered
     }
 }
 
