@@ -13,12 +13,14 @@ mod log;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cachestore::{Error, Result, Store, redis};
 use futures_util::{StreamExt, TryStreamExt};
 use harness::lateness::late;
-use harness::opening::{config, ms, open, was_not_done};
+use harness::opening::{config, eventually, ms, open, was_not_done};
 use harness::{Answer, Hostile};
 use log::Log;
 use tokio::time::Instant;
@@ -416,4 +418,37 @@ async fn what_does_not_speak_the_protocol_is_not_opened() {
     assert!(was_not_done(&error), "{error:?}");
     let told = harness::opening::told(&error);
     assert!(told.contains("not of the Redis protocol"), "{told}");
+}
+
+/// An invalidation goes on after its caller has left, but not for ever.
+#[tokio::test]
+async fn an_invalidation_that_gets_no_further_ends() {
+    let _alone = ALONE.lock().await;
+    let log = Log::begin();
+    let sweeps = Arc::new(AtomicU32::new(0));
+    let counted = sweeps.clone();
+    let server = Hostile::start(move |words| {
+        let word = |at: usize| words.get(at).map_or("", String::as_str);
+        match (word(0), word(2), word(5)) {
+            ("EVALSHA", "1", _) => Answer::text("*2\r\n:0\r\n*0\r\n"),
+            ("EVALSHA", _, "250") => {
+                Answer::text("*8\r\n:0\r\n:1\r\n:0\r\n*1\r\n$1\r\nn\r\n*0\r\n*0\r\n*0\r\n:2\r\n")
+            }
+            // It has seen none of the names whole, and there is always another page.
+            ("EVALSHA", _, "1000") => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Answer::text("*2\r\n:0\r\n$1\r\n7\r\n")
+            }
+            _ => Answer::text("$1\r\nv\r\n"),
+        }
+    });
+    let store = open(config(&server.url()).request_timeout(DEADLINE)).await;
+    let answer = store.invalidate(["n"]).await;
+    assert!(matches!(answer, Err(Error::OutcomeUnknown(_))), "{answer:?}");
+    let ended = || log.text().contains("ends early");
+    assert!(eventually(ms(60_000), ended).await, "{sweeps:?} steps");
+    let steps = sweeps.load(Ordering::SeqCst);
+    assert!(steps > 30_000, "{steps}");
+    assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
+    assert_eq!(sweeps.load(Ordering::SeqCst), steps, "it has ended");
 }

@@ -19,6 +19,8 @@ const PARENTS: &str = "cachestore:parents:";
 const LASTING: &str = "cachestore:lasting";
 /// The marks of clearings under way; see `scripts/clearing.lua`.
 const CLEARING: &str = "cachestore:clearing";
+/// The invalidation that drained last; see `scripts/drain.lua`.
+const DRAINING: &str = "cachestore:draining";
 /// What was given out and not stored; see `scripts/lease.lua`.
 const GIVEN: &str = "cachestore:given";
 
@@ -43,12 +45,13 @@ impl Layout {
     pub(super) const LEASES: &str = "cachestore:leases";
 
     /// The names in scripts, by the words that stand for them there. A word comes before one that it begins with.
-    pub(super) const NAMES: [(&str, &str); 8] = [
+    pub(super) const NAMES: [(&str, &str); 9] = [
         ("NAMES.leases", Self::LEASES),
         ("NAMES.lease", LEASE),
         ("NAMES.given", GIVEN),
         ("NAMES.lasting", LASTING),
         ("NAMES.clearing", CLEARING),
+        ("NAMES.draining", DRAINING),
         ("NAMES.tombstones", TOMBSTONES),
         ("NAMES.parents", PARENTS),
         ("NAMES.reserved", RESERVED_PREFIX),

@@ -222,7 +222,12 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, tally: &mut Tally, 
                 outcome.later.push(Job::new(Task::Walk(walk), deadline));
                 return;
             }
-            Err(_) => unexpected(),
+            Err(_) => {
+                tracing::warn!(
+                    "an invalidation or a clearing ends early: Redis gave an answer that is none of its scripts'"
+                );
+                unexpected()
+            }
         },
         Err(error) => error,
     };

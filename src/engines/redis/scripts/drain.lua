@@ -1,19 +1,23 @@
 -- One step of an invalidation. ARGV: how a dependency set's name begins and ends, how many dependents to look at
--- at most, '1' if an earlier step has begun with the first name, '1' if the keys of what is removed are asked for, and
--- the names. Answers how many entries were
+-- at most, '1' if an earlier step has begun with the first name, '1' if the keys of what is removed are asked for, '1' if
+-- other steps follow whatever this one finds, the invalidation's id, and the names. Answers how many entries were
 -- removed; how many of the names were looked at; 1 if the last of these has more dependents; the names that have
 -- tombstones; the names whose tombstones do not fit into a step, each with the cursor to go on from; the members
--- whose own dependents must go too; and the keys of the removed entries, if they are asked for.
+-- whose own dependents must go too; the keys of the removed entries, if they are asked for; and 1 if no invalidation
+-- but this one was the last to drain, 2 if none was lately, 0 if another one was.
 --
 -- An entry leaves its sets together with its life, in this one script. If it has dependents of its own, it is kept
 -- as a tombstone of the name until all that is below has been drained, so that another invalidation of the name, at the
 -- same time or after a crash, still finds them.
 --
 -- The loads of the names and of their dependents end with them, in this one script too.
-local left, begun = tonumber(ARGV[3]), ARGV[4] == '1'
+--
+-- `NAMES.draining` is the id of the invalidation that drained last and had not ended then. By it an invalidation learns
+-- that another may have left tombstones where it had looked already; see `drained.lua`.
+local left, begun, id = tonumber(ARGV[3]), ARGV[4] == '1', ARGV[7]
 local limit = left
 local names, tombstones = {}, {}
-for i = 6, #ARGV do
+for i = 8, #ARGV do
   names[#names + 1] = ARGV[i]
   tombstones[#tombstones + 1] = tombstones_of(ARGV[i])
 end
@@ -114,4 +118,11 @@ if cut then
 end
 -- Last, for a name without members is not there any more: so `tidy.lua` finds the tombstones that a crash leaves.
 if marked[1] then redis.call('SADD', lasting, unpack(marked)) end
-return { removed, taken, more, marked, unread, cascade, told }
+
+local last = redis.call('GET', NAMES.draining)
+if marked[1] or more == 1 or taken < #names or ARGV[6] == '1' then
+  redis.call('SET', NAMES.draining, id, 'PX', 60000)
+elseif last == id then
+  redis.call('DEL', NAMES.draining)
+end
+return { removed, taken, more, marked, unread, cascade, told, last == id and 1 or last and 0 or 2 }

@@ -24,6 +24,10 @@ const PAGE: Page = Page {
     members: 512,
 };
 
+/// The most steps in a row that remove nothing: a server that tells so for ever that there is more is not asked for
+/// ever. They look at a thousand million keys.
+const FRUITLESS: u32 = 1 << 20;
+
 #[derive(Debug)]
 pub(super) struct Clearing {
     /// What marks it on the server.
@@ -39,6 +43,8 @@ pub(super) struct Clearing {
     undecided: Undecided,
     /// Whether it has been marked since the first pass began.
     marked: bool,
+    /// How many steps in a row removed nothing.
+    fruitless: u32,
 }
 
 /// How many values a step removed: in all, and for each prefix.
@@ -78,6 +84,7 @@ impl Clearing {
             place: 0,
             undecided: Undecided::default(),
             marked: false,
+            fruitless: 0,
         }
     }
 
@@ -131,6 +138,15 @@ impl Clearing {
 
     /// Takes in the answer to the step: how many values it removed, and whether all is done.
     pub(super) fn advance(&mut self, answer: Wire) -> Result<(Removed, bool), Unexpected> {
+        let (removed, done) = self.take_in(answer)?;
+        self.fruitless = if removed.all == 0 { self.fruitless + 1 } else { 0 };
+        if self.fruitless > FRUITLESS {
+            return Err(Unexpected);
+        }
+        Ok((removed, done))
+    }
+
+    fn take_in(&mut self, answer: Wire) -> Result<(Removed, bool), Unexpected> {
         let Wire::Array(parts) = answer else {
             return Err(Unexpected);
         };

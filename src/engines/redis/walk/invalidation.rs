@@ -19,8 +19,17 @@ const BYTES: usize = 256 * 1024;
 /// The most tombstones that one step at the end looks at.
 const TOMBSTONES: usize = 1000;
 
+/// The most steps in a row that get no further: a server that answers so for ever is not asked for ever.
+const STANDSTILL: u32 = 1 << 15;
+
 #[derive(Debug, Default)]
 pub(super) struct Invalidation {
+    /// What marks it on the server.
+    id: String,
+    /// Whether no other invalidation has drained since its first step that drained. `None` before that.
+    is_alone: Option<bool>,
+    /// How many steps in a row got no further.
+    standstill: u32,
     /// Names given whose own entries are to be removed.
     invalidated: Vec<CompactString>,
     /// Names whose dependents are to be removed.
@@ -63,6 +72,7 @@ enum Step {
 impl Invalidation {
     pub(super) fn new(names: &[Key], tells: bool) -> Self {
         let mut invalidation = Self {
+            id: format!("{:016x}", rand::random::<u64>()),
             tells,
             ..Self::default()
         };
@@ -95,7 +105,9 @@ impl Invalidation {
             Step::Drain { names, begun } => {
                 let mut command = Script::Drain.call(by, 0);
                 command.arg(layout.depend).arg(layout.close).arg(CHUNK);
+                let more = [self.names.len(), self.unread.len(), self.marked.len()] != [0; 3];
                 command.arg(u8::from(*begun)).arg(u8::from(self.tells));
+                command.arg(u8::from(more)).arg(&self.id);
                 names.iter().for_each(|name| {
                     command.arg(name.as_bytes());
                 });
@@ -111,8 +123,11 @@ impl Invalidation {
                 let mut command = Script::Drained.call(by, 0);
                 command.arg(layout.depend).arg(layout.close);
                 let names = last_of(&self.marked);
-                let are_all = !self.sweeps && names.len() == self.marked.len();
-                command.arg(TOMBSTONES).arg(self.cursor).arg(u8::from(are_all));
+                let are_last = names.len() == self.marked.len();
+                let are_all = are_last && !self.sweeps;
+                command.arg(TOMBSTONES).arg(self.cursor);
+                command.arg(u8::from(are_last) + u8::from(are_all)).arg(&self.id);
+                command.arg(u8::from(self.is_alone == Some(true)));
                 // Bottom-up: tombstones stay while they lead to others.
                 names.iter().rev().for_each(|name| {
                     command.arg(name.as_bytes());
@@ -124,6 +139,7 @@ impl Invalidation {
 
     /// Takes in the answer to the step: how many entries it removed, and whether all is done.
     pub(super) fn advance(&mut self, answer: Wire) -> Result<(u64, bool), Unexpected> {
+        let before = self.progress();
         let removed = match std::mem::take(&mut self.step) {
             Step::Invalidate => {
                 take_last(&mut self.invalidated);
@@ -146,12 +162,32 @@ impl Invalidation {
                 0
             }
         };
+        let stands = removed == 0 && self.progress() == before;
+        self.standstill = if stands { self.standstill + 1 } else { 0 };
+        if self.standstill > STANDSTILL {
+            return Err(Unexpected);
+        }
         Ok((removed, !self.step_on()))
+    }
+
+    /// What changes with each step that gets further: what is known, and what is still to be done.
+    fn progress(&self) -> [usize; 4] {
+        [
+            self.seen.len(),
+            self.invalidated.len(),
+            self.names.len(),
+            self.marked.len(),
+        ]
     }
 
     /// Takes in the answer to a step that drained `names`: how many entries it removed.
     fn drained(&mut self, mut names: Vec<CompactString>, answer: Wire) -> Result<u64, Unexpected> {
-        let [removed, taken, more, marked, unread, below, told] = parts(answer)?;
+        let [removed, taken, more, marked, unread, below, told, last] = parts(answer)?;
+        let last = count(&last)?;
+        self.is_alone = Some(match self.is_alone {
+            None => last == 2,
+            Some(is_alone) => is_alone && last == 1,
+        });
         self.told.extend(texts(told)?);
         let taken = usize::try_from(count(&taken)?).map_err(|_| Unexpected)?;
         if taken == 0 || taken > names.len() {

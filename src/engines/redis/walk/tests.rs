@@ -24,7 +24,7 @@ fn clearing(prefixes: &[&str]) -> Walk {
     Walk::clearing(prefixes, Vec::new(), Arc::default())
 }
 
-/// The words of the next command, without the script's digest.
+/// The words of the next command, without the script's digest and the invalidation's id.
 fn words(walk: &Walk) -> String {
     let command = walk.command(LAYOUT, By::Digest);
     let words = command.args_iter().filter_map(|argument| match argument {
@@ -32,7 +32,7 @@ fn words(walk: &Walk) -> String {
         _ => None,
     });
     words
-        .filter(|word| word.len() != 40)
+        .filter(|word| ![16, 40].contains(&word.len()))
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -47,10 +47,12 @@ struct Drained<'a> {
     removed: i64,
     taken: i64,
     more: bool,
-    haunted: &'a [&'a str],
+    marked: &'a [&'a str],
     unread: &'a [&'a str],
     below: &'a [&'a str],
     told: &'a [&'a str],
+    /// Who drained last: 1 for this one, 2 for nobody, 0 for another.
+    last: i64,
 }
 
 impl Drained<'_> {
@@ -59,10 +61,11 @@ impl Drained<'_> {
             removed,
             taken,
             more: false,
-            haunted: &[],
+            marked: &[],
             unread: &[],
             below: &[],
             told: &[],
+            last: 2,
         }
     }
 
@@ -71,10 +74,11 @@ impl Drained<'_> {
             Wire::Int(self.removed),
             Wire::Int(self.taken),
             Wire::Int(self.more.into()),
-            bulk(self.haunted),
+            bulk(self.marked),
             bulk(self.unread),
             bulk(self.below),
             bulk(self.told),
+            Wire::Int(self.last),
         ])
     }
 }
@@ -97,7 +101,7 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     let mut walk = walk(&["a", "b", "a"]);
     assert_eq!(words(&walk), "EVALSHA 2 a b 0");
     assert_eq!(walk.advance(invalidated(1)), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 a b");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 0 a b");
     let full = Drained {
         more: true,
         ..Drained::new(500, 1)
@@ -105,7 +109,7 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     assert_eq!(walk.advance(full.wire()), Ok(false));
     assert_eq!(
         words(&walk),
-        "EVALSHA 0 d:  250 1 0 a b",
+        "EVALSHA 0 d:  250 1 0 0 a b",
         "the rest of one, and the other"
     );
     assert_eq!(walk.advance(Drained::new(3, 2).wire()), Ok(true));
@@ -117,14 +121,14 @@ fn a_cycle_is_gone_around_once_and_its_tombstones_go_last() {
     let mut walk = walk(&["a"]);
     assert_eq!(walk.advance(invalidated(1)), Ok(false));
     let around = |name, below| Drained {
-        haunted: name,
+        marked: name,
         below,
         ..Drained::new(1, 1)
     };
     assert_eq!(walk.advance(around(&["a"], &["b"]).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 b");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 1 b");
     assert_eq!(walk.advance(around(&["b"], &["a"]).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 1 b a", "those below first");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 2 0 b a", "those below first");
     assert_eq!(walk.advance(swept(2, "0")), Ok(true));
     assert_eq!(walk.removed, 3);
 }
@@ -134,7 +138,7 @@ fn what_a_crash_left_behind_is_found_again() {
     let mut walk = walk(&["a"]);
     assert_eq!(walk.advance(invalidated(0)), Ok(false));
     let found = Drained {
-        haunted: &["a"],
+        marked: &["a"],
         unread: &["a", "7"],
         below: &["b"],
         ..Drained::new(0, 1)
@@ -147,12 +151,71 @@ fn what_a_crash_left_behind_is_found_again() {
         let page = Wire::Array(vec![next, bulk(&["b", "c"])]);
         assert_eq!(walk.advance(page), Ok(false));
     }
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 b c");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 1 b c");
     assert_eq!(walk.advance(Drained::new(2, 2).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 1 a");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 2 0 a");
     assert_eq!(walk.advance(swept(0, "7")), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 7 0 a");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 7 1 0 a");
     assert_eq!(walk.advance(swept(1, "0")), Ok(true));
+}
+
+/// It is alone if nobody had drained when it began, and nobody but itself since.
+#[test]
+fn an_invalidation_tells_whether_another_has_drained_meanwhile() {
+    let sweeps = [
+        ([2, 1, 1], "1"),
+        ([2, 1, 0], "0"),
+        ([2, 2, 1], "0"),
+        ([1, 1, 1], "0"),
+        ([0, 1, 1], "0"),
+    ];
+    for (last, is_alone) in sweeps {
+        let mut walk = walk(&["a"]);
+        assert_eq!(walk.advance(invalidated(1)), Ok(false));
+        for (last, below) in last.into_iter().zip([&["b"][..], &["c"], &[]]) {
+            let marked = &["a"];
+            let drained = Drained {
+                marked,
+                below,
+                last,
+                ..Drained::new(1, 1)
+            };
+            assert_eq!(walk.advance(drained.wire()), Ok(false));
+        }
+        assert_eq!(words(&walk), format!("EVALSHA 0 d:  1000 0 2 {is_alone} a a a"));
+    }
+}
+
+/// A server that tells so for ever that there is more is not asked for ever.
+#[test]
+fn an_invalidation_that_gets_no_further_ends() {
+    let ends = |mut walk: Walk, answer: &dyn Fn(usize) -> Wire| {
+        let step = (0..100_000).find(|step| walk.advance(answer(*step)).is_err());
+        assert!(step.is_some_and(|step| step > 30_000), "{step:?}");
+    };
+    let begun = |marked: &[&str], unread: &[&str]| {
+        let mut walk = walk(&["a"]);
+        assert_eq!(walk.advance(invalidated(1)), Ok(false));
+        let drained = Drained {
+            marked,
+            unread,
+            ..Drained::new(0, 1)
+        };
+        assert_eq!(walk.advance(drained.wire()), Ok(false));
+        walk
+    };
+    let cursor = |step: usize| Wire::BulkString((step + 1).to_string().into_bytes());
+    ends(begun(&["a"], &[]), &|step| swept(0, &(step + 1).to_string()));
+    ends(begun(&["a"], &["a", "7"]), &|step| {
+        Wire::Array(vec![cursor(step), bulk(&["a"])])
+    });
+    let mut walk = walk(&["a"]);
+    assert_eq!(walk.advance(invalidated(1)), Ok(false));
+    let more = Drained {
+        more: true,
+        ..Drained::new(0, 1)
+    };
+    ends(walk, &|_| more.wire());
 }
 
 #[test]
@@ -168,14 +231,14 @@ fn many_names_share_a_step_up_to_a_bound() {
         );
         assert_eq!(many.advance(invalidated(0)), Ok(false));
     }
-    assert_eq!(words(&many).split(' ').count(), 7 + 500);
+    assert_eq!(words(&many).split(' ').count(), 8 + 500);
     assert_eq!(many.advance(Drained::new(0, 499).wire()), Ok(false));
     assert!(
         words(&many).ends_with(" n1199"),
         "what was not looked at comes next"
     );
     assert_eq!(many.advance(Drained::new(0, 500).wire()), Ok(false));
-    assert_eq!(words(&many).split(' ').count(), 7 + 201);
+    assert_eq!(words(&many).split(' ').count(), 8 + 201);
     assert_eq!(many.advance(Drained::new(0, 202).wire()), Err(Unexpected));
 }
 
@@ -189,7 +252,7 @@ fn an_invalidation_tells_the_keys_that_it_is_asked_for() {
     let own = Wire::Array(vec![Wire::Int(1), bulk(&["a"])]);
     assert_eq!(walk.advance(own), Ok(false));
     assert_eq!(walk.told(), ["a"]);
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 1 a");
+    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 1 0 a");
     let dependents = Drained {
         told: &["b", "c"],
         ..Drained::new(2, 1)
@@ -321,6 +384,14 @@ fn a_clearing_of_everything_goes_the_same_ways() {
     for step in 0..4 {
         assert_eq!(walk.advance(page("0", 0, true)), Ok(step == 3));
     }
+}
+
+#[test]
+fn a_clearing_that_finds_nothing_for_ever_ends() {
+    let mut walk = clearing(&["t:"]);
+    let mut pages = (0..1_100_000).map(|step: u32| page(&(step % 2 + 1).to_string(), 0, true));
+    let step = pages.position(|page| walk.advance(page).is_err());
+    assert!(step.is_some_and(|step| step > 1_000_000), "{step:?}");
 }
 
 #[test]
