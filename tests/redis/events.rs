@@ -89,9 +89,9 @@ async fn many_are_deleted_at_once_and_each_key_is_told() {
         for event in 0..1000 {
             let key = keys[event % 500].clone();
             let expected = if event < 500 {
-                Event::Written { key: key.into() }
+                Event::Written { key }
             } else {
-                Event::Deleted { key: key.into() }
+                Event::Deleted { key }
             };
             assert_eq!(timeout(ms(5000), events.recv()).await.unwrap(), Some(expected));
         }
