@@ -49,6 +49,10 @@ pub(super) static REDIS: &[Row] = &[
         Kind::Time(GRAIN..=DAY, field!(sentinel_timeout)),
     ),
     Row::new(
+        "wait_for_connection",
+        Kind::Time(Duration::ZERO..=DAY, field!(wait_for_connection)),
+    ),
+    Row::new(
         "keep_alive",
         Kind::Time(Duration::from_secs(1)..=LONGEST_KEEP_ALIVE, field!(keep_alive)),
     ),
@@ -125,6 +129,7 @@ pub(crate) struct RedisOptions {
     pub(crate) client_name: Option<String>,
     pub(crate) connect_timeout: Duration,
     pub(crate) response_timeout: Duration,
+    pub(crate) wait_for_connection: Duration,
     pub(crate) keep_alive: Duration,
     pub(crate) reconnect_backoff_min: Duration,
     pub(crate) reconnect_backoff_max: Duration,
@@ -231,6 +236,7 @@ impl RedisOptions {
             client_name: None,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(1),
+            wait_for_connection: Duration::from_secs(1),
             keep_alive: Duration::from_secs(15),
             reconnect_backoff_min: Duration::from_millis(20),
             reconnect_backoff_max: Duration::from_secs(1),

@@ -120,6 +120,26 @@ impl RedisConfig {
         self
     }
 
+    /// How long a call may wait for a connection that is known to be down: from the loss of the connection, or from the
+    /// call if that is later. After that the call is [`Unavailable`](crate::Error::Unavailable) with the cause, and was
+    /// not carried out. Zero fails such calls at once, and so also in the moment in which a lost connection to a living
+    /// server is replaced. `request_timeout` ends calls as well. At most 24 hours. Default: 1 s.
+    ///
+    /// A server that is silent is not known to be down: [`response_timeout`](Self::response_timeout) finds out.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachestore::RedisConfig;
+    ///
+    /// let config = RedisConfig::new("redis://localhost")?.wait_for_connection(Duration::ZERO);
+    /// # Ok::<(), cachestore::Error>(())
+    /// ```
+    #[must_use]
+    pub fn wait_for_connection(mut self, wait: Duration) -> Self {
+        self.options.wait_for_connection = wait;
+        self
+    }
+
     /// After how long of silence the operating system asks the other side for a sign of life, in
     /// whole seconds: 1 second to 9 hours, which every operating system takes. Default: 15 s.
     #[must_use]

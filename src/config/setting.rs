@@ -144,6 +144,7 @@ impl<C> Setting<C> {
                 let (least, most) = (*range.start(), *range.end());
                 let shown = units::time_shown;
                 match (least == OVER_ZERO, most == Duration::MAX) {
+                    _ if least.is_zero() => format!("a time of at most {}", shown(most)),
                     (true, true) => "a time over zero".to_owned(),
                     (true, false) => format!("a time over zero and at most {}", shown(most)),
                     (false, true) => format!("a time of at least {}", shown(least)),

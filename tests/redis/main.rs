@@ -25,6 +25,7 @@ mod near;
 mod near_scripted;
 mod opening;
 mod order;
+mod outage;
 mod replica;
 mod restart;
 mod scan;

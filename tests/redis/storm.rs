@@ -14,7 +14,8 @@ async fn narrow() -> (RedisServer, Proxy, Store) {
     let buffer = ["CONFIG", "SET", "client-output-buffer-limit", "normal 16mb 0 0"];
     server.command(&buffer);
     let proxy = Proxy::start(server.address(), 1).await;
-    let store = open(config(&proxy.url())).await;
+    // After several cuts in a row, the pause before the next connection can take a second.
+    let store = open(config(&proxy.url()).wait_for_connection(ms(5000))).await;
     for n in 0..40 {
         store.set(format!("k{n}"), vec![n; MIB]).await.unwrap();
     }

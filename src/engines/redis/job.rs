@@ -120,6 +120,8 @@ impl Busy {
 pub(super) struct Job {
     pub(super) task: Task,
     pub(super) deadline: Instant,
+    /// Until when it waits for a connection that is known to be down.
+    pub(super) waits_until: Option<Instant>,
     /// Keys that must each have a command of their own: one for many of them does not say enough.
     pub(super) alone: bool,
     pub(super) by: By,
@@ -134,6 +136,7 @@ impl Job {
         Self {
             task,
             deadline,
+            waits_until: None,
             alone: false,
             by: By::Digest,
             crossing: false,

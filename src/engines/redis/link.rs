@@ -3,6 +3,7 @@
 mod flights;
 mod health;
 mod order;
+mod outage;
 mod vitals;
 mod window;
 
@@ -17,6 +18,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
 use self::flights::{Flight, Flights};
+use self::outage::Outage;
 use self::vitals::Vitals;
 use self::window::Window;
 use super::backoff::Backoff;
@@ -64,6 +66,8 @@ pub(super) struct Link {
     log: ConnectionLog,
     /// Why it is not open.
     trouble: Option<Error>,
+    /// It was open, and is known to be down now.
+    outage: Option<Outage>,
     vitals: Vitals,
     /// To be replaced once nothing is under way.
     retiring: bool,
@@ -122,6 +126,7 @@ impl Link {
             backoff: Backoff::default(),
             log,
             trouble: None,
+            outage: None,
             vitals: Vitals::new(now),
             retiring: false,
             replace_at: None,
@@ -140,7 +145,10 @@ impl Link {
         self
     }
 
-    pub(super) fn push(&mut self, job: Job) {
+    pub(super) fn push(&mut self, mut job: Job, now: Instant) {
+        if !self.is_worth_waiting(&mut job, now) {
+            return reply::fail(job.task, &self.why_down());
+        }
         self.waiting.push_back(job);
     }
 

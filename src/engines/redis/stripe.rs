@@ -82,9 +82,9 @@ impl Stripe {
             });
             // It follows one of its keys, and another may be on the main link.
             job.crossing = job.task.keys().len() > 1 && self.main.touches(job.task.keys());
-            self.side.push(job);
+            self.side.push(job, now);
         } else {
-            self.main.push(job);
+            self.main.push(job, now);
         }
     }
 

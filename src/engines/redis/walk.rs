@@ -122,6 +122,13 @@ impl Walk {
         self.callers.iter().map(|caller| caller.deadline).min()
     }
 
+    /// Tells all callers that they wait no longer. The walk goes on.
+    pub(super) fn leave(&mut self, error: &Error) {
+        for caller in self.callers.drain(..) {
+            caller.reply.send(Err(error.clone()));
+        }
+    }
+
     /// Tells all callers that the walk has failed.
     pub(super) fn fail(self, error: &Error) {
         for caller in self.callers {

@@ -26,7 +26,11 @@ impl Link {
         }
         let rests = self.rests && self.is_idle();
         match &mut self.state {
-            State::Down { .. } if rests => false,
+            State::Down { .. } if rests => {
+                // What is known grows old while nobody tries.
+                self.outage = None;
+                false
+            }
             State::Down { until } if *until <= now => {
                 self.born = self.generation.current();
                 self.state = State::Connecting(Box::pin(connect(
@@ -112,6 +116,7 @@ impl Link {
         self.state = State::Up(connected);
         self.proven = true;
         self.trouble = None;
+        self.outage = None;
         self.heard(now);
         self.retiring = false;
         self.replace_at = None;
@@ -130,6 +135,9 @@ impl Link {
         self.state = State::Down {
             until: now + self.backoff.after_failure(&self.options),
         };
+        if self.proven {
+            self.begin_outage(now);
+        }
     }
 
     /// The connection is gone: questions are asked again, changes have an unknown outcome.
@@ -163,6 +171,9 @@ impl Link {
         self.state = State::Down {
             until: now + self.pause(now),
         };
+        if self.proven {
+            self.begin_outage(now);
+        }
     }
 
     /// The server of this connection takes no writes: it is a replica now, and another server may take them.
@@ -184,8 +195,11 @@ impl Link {
     pub(in crate::engines::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
         let (since, pulse, incoming) = match &self.state {
             State::Down { .. } if self.rests && self.is_idle() => return None,
-            State::Down { until } => return Some(*until),
-            State::Connecting(_) => return None,
+            State::Down { until } => {
+                let until = *until;
+                return self.end_waits(now).into_iter().chain([until]).min();
+            }
+            State::Connecting(_) => return self.end_waits(now),
             State::Up(connected) => (connected.since, connected.pulse(), connected.incoming()),
         };
         let mut next = self.ping_at(now);
