@@ -1,6 +1,7 @@
 //! Loads: one loader for all who want a key, and nothing stored that has changed meanwhile. The engine is
 //! asked through its queue, whichever it is.
 
+mod bypass;
 mod coordinator;
 mod direct;
 mod flight;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::runtime;
+use tokio::sync::Semaphore;
 use tokio::sync::oneshot;
 
 pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
@@ -123,6 +125,8 @@ struct Shared {
     home: runtime::Handle,
     direct: Arc<DirectLoads>,
     refreshes: Arc<Refreshes>,
+    /// The places for loads past an engine that cannot be read.
+    bypasses: Arc<Semaphore>,
     /// How many of the next reads are expected to find nothing.
     expected: AtomicU64,
     counters: Arc<Counters>,
@@ -142,6 +146,8 @@ pub(crate) struct Setup {
     pub(crate) length: usize,
     pub(crate) patience: Duration,
     pub(crate) bounds: Bounds,
+    /// The most loads at once past an engine that cannot be read.
+    pub(crate) bypasses: usize,
     pub(crate) engine: QueueSender,
     pub(crate) home: runtime::Handle,
 }
@@ -169,6 +175,7 @@ pub(crate) fn channel(setup: Setup) -> (Handle, Ends) {
         home: setup.home,
         direct: direct.clone(),
         refreshes: Refreshes::new(),
+        bypasses: Arc::new(Semaphore::new(setup.bypasses)),
         // A new store is empty.
         expected: AtomicU64::new(1),
         counters: counters.clone(),

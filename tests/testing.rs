@@ -6,6 +6,10 @@
 #[path = "support/redis/mod.rs"]
 mod harness;
 
+use std::collections::HashMap;
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use cachestore::testing::Faults;
@@ -257,4 +261,177 @@ async fn a_lease_whose_grant_was_lost_is_given_back() {
     );
     assert_eq!(store.get_model::<u32>("loaded").await.unwrap(), Some(7));
     assert_eq!(store.stats().await.unwrap().loads, 1);
+}
+
+/// A load that takes a second, and counts how many of its kind run at once.
+async fn slow_load(store: &Store, key: String, running: Arc<Running>) -> Result<u32, LoadError<String>> {
+    let load = store.get_or_load(key, move || async move {
+        let now = running.now.fetch_add(1, SeqCst) + 1;
+        running.most.fetch_max(now, SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        running.now.fetch_sub(1, SeqCst);
+        Ok(7)
+    });
+    load.await
+}
+
+#[derive(Default)]
+struct Running {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_engine_is_down_as_many_loaders_run_as_are_allowed() {
+    let faults = Faults::default();
+    let config = Config::memory().faults(&faults).loads_while_unavailable(8);
+    let store = Store::open(config).await.unwrap();
+    faults.down();
+    let running = Arc::<Running>::default();
+    let loads = (0..200).map(|n| {
+        let (store, running) = (store.clone(), running.clone());
+        // Some want the same key, and do not share a load.
+        tokio::spawn(async move { slow_load(&store, format!("k{}", n % 100), running).await })
+    });
+    let (mut given, mut refused) = (0, 0);
+    for load in loads.collect::<Vec<_>>() {
+        match load.await.unwrap() {
+            Ok(7) => given += 1,
+            Err(LoadError::Store(Error::Unavailable(_))) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((given, refused, running.most.load(SeqCst)), (8, 192, 8));
+    // A place is free as soon as a load has been answered.
+    for _ in 0..20 {
+        assert_eq!(
+            slow_load(&store, "k".to_owned(), running.clone()).await.unwrap(),
+            7
+        );
+    }
+    faults.up();
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.entries, stats.loads), (Some(0), 28), "nothing was stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_past_the_engine_ends_like_any_other() {
+    let faults = Faults::default();
+    let config = Config::memory().faults(&faults).loads_while_unavailable(1);
+    let store = Store::open(config).await.unwrap();
+    faults.down();
+    let loaded = store.get_or_load("k", || async { Ok::<_, String>(7) });
+    let loaded = loaded.outcome().await.unwrap();
+    assert_eq!((loaded.value, loaded.origin), (7, Origin::Loaded));
+    assert_eq!(loaded.fresh_for, Some(Duration::ZERO), "it is not stored");
+
+    let failed = store.get_or_load("k", || async { Err::<u32, _>("no such user") });
+    assert!(matches!(failed.await, Err(LoadError::Loader(error)) if *error == "no such user"));
+    let panicked = store.get_or_load("k", || async {
+        let broken: Result<u32, String> = Err("no number".to_owned());
+        Ok::<u32, String>(broken.unwrap())
+    });
+    assert!(matches!(panicked.await, Err(LoadError::Panicked)));
+    let hung = store.get_or_load("k", || std::future::pending::<Result<u32, String>>());
+    assert!(matches!(hung.timeout(MINUTE).await, Err(LoadError::Timeout)));
+
+    let many = store.get_or_load_many(["a", "b", "c"], |keys: Vec<String>| async move {
+        assert_eq!(keys, ["a", "b", "c"]);
+        Ok::<_, String>(keys.into_iter().skip(1).map(|key| (key, 1)).collect())
+    });
+    let many: HashMap<String, u32> = many.await.unwrap();
+    assert_eq!(many, HashMap::from([("b".to_owned(), 1), ("c".to_owned(), 1)]));
+
+    // A refused argument is refused all the same.
+    assert!(matches!(
+        store.get_or_load("", || async { Ok::<_, String>(7) }).await,
+        Err(LoadError::Store(Error::KeyRequired))
+    ));
+    assert_eq!(store.stats().await.unwrap().load_failures, 3);
+}
+
+/// The engine fails between the read and the lease.
+#[tokio::test(start_paused = true)]
+async fn a_load_whose_lease_the_engine_fails_to_give_runs_past_it() {
+    let faults = Faults::default();
+    let config = Config::memory().faults(&faults).loads_while_unavailable(1);
+    let store = Store::open(config).await.unwrap();
+    faults.delay(Duration::from_secs(1));
+    let load = store.get_or_load_many(["a", "b"], |keys: Vec<String>| async move {
+        Ok::<_, String>(keys.into_iter().map(|key| (key, 7)).collect())
+    });
+    let down = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        faults.down();
+    };
+    let (values, ()) = tokio::join!(load, down);
+    let values: HashMap<String, u32> = values.unwrap();
+    assert_eq!(values.len(), 2);
+    faults.up().delay(Duration::ZERO);
+    assert_eq!(
+        store.get_model::<u32>("a").await.unwrap(),
+        None,
+        "nothing was stored"
+    );
+    assert_eq!(load_of(&store, "a").await, 7);
+}
+
+async fn load_of(store: &Store, key: &str) -> u32 {
+    store
+        .get_or_load(key, || async { Ok::<_, String>(7) })
+        .await
+        .unwrap()
+}
+
+/// The engine fails while a loader runs: it neither stores the value nor ends the lease.
+#[tokio::test(start_paused = true)]
+async fn a_lease_whose_end_the_engine_missed_holds_up_nobody() {
+    let (store, faults) = open().await;
+    for joined in [false, true] {
+        let load = || {
+            store.get_or_load("k", || async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Ok::<_, String>(7)
+            })
+        };
+        let down = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            faults.down();
+        };
+        if joined {
+            let (one, other, ()) = tokio::join!(load().into_future(), load().into_future(), down);
+            assert_eq!((one.unwrap(), other.unwrap()), (7, 7));
+        } else {
+            let (one, ()) = tokio::join!(load().into_future(), down);
+            assert_eq!(one.unwrap(), 7);
+        }
+        faults.up();
+        let began = Instant::now();
+        assert_eq!(load_of(&store, "k").await, 7);
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!(
+            store.get_model::<u32>("k").await.unwrap(),
+            Some(7),
+            "it is stored"
+        );
+        store.delete("k").await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_past_the_engine_ends_with_the_store() {
+    let faults = Faults::default();
+    let config = Config::memory().faults(&faults).loads_while_unavailable(1);
+    let store = Store::open(config).await.unwrap();
+    faults.down();
+    let load = store.get_or_load("k", || std::future::pending::<Result<u32, String>>());
+    let close = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        store.close().await.unwrap();
+    };
+    let (loaded, ()) = tokio::join!(load, close);
+    assert!(
+        matches!(loaded, Err(LoadError::Store(Error::Closed))),
+        "{loaded:?}"
+    );
 }

@@ -288,7 +288,7 @@ impl QueueSender {
     }
 
     /// Waits until the receiver has been dropped.
-    async fn gone(&self) {
+    pub(crate) async fn gone(&self) {
         // Nothing is ever sent: an error is the end.
         while self.gone.clone().changed().await.is_ok() {}
     }

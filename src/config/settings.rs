@@ -47,6 +47,8 @@ pub struct Settings {
     pub max_loads: usize,
     /// How many callers may wait for loads. Default: 250,000.
     pub max_load_waiters: usize,
+    /// How many loaders may run at once although the engine cannot be read. Default: 0.
+    pub loads_while_unavailable: usize,
     /// Whether stored data is shared with go-cachestore. Default: no.
     pub go_compatible: bool,
     /// The faults that the engine has on command.
@@ -70,6 +72,7 @@ impl Default for Settings {
             max_lock_waiters_per_key: 100_000,
             max_loads: 10_000,
             max_load_waiters: 250_000,
+            loads_while_unavailable: 0,
             go_compatible: false,
             #[cfg(feature = "testing")]
             faults: None,
@@ -184,6 +187,10 @@ pub(super) static SHARED: &[Row] = &[
     Row::new(
         "max_load_waiters",
         Kind::Number(1..=usize::MAX, field!(max_load_waiters)),
+    ),
+    Row::new(
+        "loads_while_unavailable",
+        Kind::Number(0..=Semaphore::MAX_PERMITS, field!(loads_while_unavailable)),
     ),
     Row::new(
         "go_compatible",
@@ -307,6 +314,26 @@ macro_rules! shared_settings {
             #[must_use]
             pub fn max_load_waiters(mut self, callers: usize) -> Self {
                 self.settings.max_load_waiters = callers;
+                self
+            }
+
+            /// How many loaders may run at once although the engine cannot be read, in all handles of this store
+            /// together: at most 2^61 - 1. Default: 0, no loader runs then.
+            ///
+            /// A load whose read ends with [`Unavailable`](crate::Error::Unavailable) or
+            /// [`Timeout`](crate::Error::Timeout) calls its loader all the same, and its value is given and not stored.
+            /// Callers do not share such loads. A further load returns the engine's error. Choose what the source can
+            /// serve to all processes together.
+            ///
+            /// ```
+            /// use cachestore::Config;
+            ///
+            /// let config = Config::memory().loads_while_unavailable(8);
+            /// # let _ = config;
+            /// ```
+            #[must_use]
+            pub fn loads_while_unavailable(mut self, loads: usize) -> Self {
+                self.settings.loads_while_unavailable = loads;
                 self
             }
 

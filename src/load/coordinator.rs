@@ -34,6 +34,9 @@ use crate::request::{
     Lease, LeaseAction, LeaseAnswer, Names, Notification, Notifications, Subject, Subscription, Write,
 };
 
+/// The most keys that are remembered because of a lease of a load that has ended.
+const STRAYS: usize = 1024;
+
 /// The most loads, and the most who wait for them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -59,6 +62,8 @@ pub(crate) struct Coordinator {
     flights: Flights,
     loads: Map<LoadId, Load>,
     callers: Map<CallerId, oneshot::Sender<Answer>>,
+    /// Keys whose leases the engine named although their loads have ended.
+    strays: Map<Key, LoadId>,
     pending: PendingRequests<Asked, LeaseAnswer>,
     tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
     running: Map<task::Id, LoadId>,
@@ -108,6 +113,7 @@ impl Actor for Coordinator {
             flights: Flights::default(),
             loads: Map::default(),
             callers: Map::default(),
+            strays: Map::default(),
             pending: PendingRequests::new(start.engine),
             tasks: JoinSet::new(),
             running: Map::default(),

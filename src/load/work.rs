@@ -114,6 +114,8 @@ pub(crate) enum Failure {
     Panicked,
     Timeout,
     Store(Error),
+    /// The engine could not be asked for a lease, so that the loader was not called.
+    Engine(Error),
 }
 
 impl fmt::Display for Failure {
@@ -125,6 +127,7 @@ impl fmt::Display for Failure {
             Failure::Loader(_) => f.write_str("the loader answered an error"),
             Failure::Panicked => f.write_str("the loader panicked"),
             Failure::Timeout => f.write_str("the loader took too long"),
+            Failure::Engine(error) => write!(f, "the engine failed: {error}"),
             Failure::Store(error) => write!(f, "the value could not be made ready to be stored: {error}"),
         }
     }

@@ -7,6 +7,7 @@
 mod single;
 
 mod asked;
+mod bypass;
 mod direct;
 mod found;
 mod future;

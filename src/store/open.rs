@@ -88,6 +88,7 @@ impl Store {
             length: settings.queue_length,
             patience: settings.request_timeout,
             bounds: load_bounds,
+            bypasses: settings.loads_while_unavailable,
             engine: queue.clone(),
             home: home.clone(),
         });

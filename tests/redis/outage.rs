@@ -1,8 +1,11 @@
 //! How long calls wait for a server that is known to be down.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use cachestore::{Error, Store};
+use cachestore::{Error, LoadError, Store};
+use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::RedisServer;
@@ -115,4 +118,75 @@ async fn service_is_back_after_calls_that_did_not_wait() {
         assert!(began.elapsed() < ms(5000) + late(), "service does not come back");
     }
     assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("w"));
+}
+
+/// What loaders of a test do at once.
+#[derive(Default)]
+struct Running {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// Loads keys until it is told to stop. Returns how many calls were given a value and how many were refused.
+async fn reader(store: Store, n: usize, down: Arc<Running>, stop: Arc<AtomicBool>) -> (usize, usize) {
+    let (mut given, mut refused) = (0, 0);
+    for round in 0.. {
+        if stop.load(SeqCst) {
+            break;
+        }
+        let running = down.clone();
+        let load = store.get_or_load(format!("k{n}:{round}"), move || async move {
+            let now = running.now.fetch_add(1, SeqCst) + 1;
+            running.most.fetch_max(now, SeqCst);
+            sleep(ms(5)).await;
+            running.now.fetch_sub(1, SeqCst);
+            Ok::<_, String>(round)
+        });
+        match load.await {
+            Ok(value) => {
+                assert_eq!(value, round);
+                given += 1;
+            }
+            Err(LoadError::Store(Error::Unavailable(_))) => refused += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+        sleep(ms(1)).await;
+    }
+    (given, refused)
+}
+
+#[tokio::test]
+async fn while_the_server_is_dead_as_many_loaders_run_as_are_allowed() {
+    const MOST: usize = 8;
+    let mut server = RedisServer::start().await;
+    let settings = config(&server.url())
+        .wait_for_connection(Duration::ZERO)
+        .loads_while_unavailable(MOST);
+    let store = open(settings).await;
+    store.set("k", "v").await.unwrap();
+    server.kill9();
+    while store.get("k").await.is_ok() {}
+    let (running, stop) = (Arc::<Running>::default(), Arc::new(AtomicBool::new(false)));
+    let readers: Vec<_> = (0..200)
+        .map(|n| tokio::spawn(reader(store.clone(), n, running.clone(), stop.clone())))
+        .collect();
+    sleep(ms(1000)).await;
+    stop.store(true, SeqCst);
+    let (mut given, mut refused) = (0, 0);
+    for reader in readers {
+        let (some, others) = reader.await.unwrap();
+        given += some;
+        refused += others;
+    }
+    println!("outage: {given} loads past a dead server, {refused} refused");
+    assert_eq!(running.most.load(SeqCst), MOST);
+    assert!(given > 100 && refused > 100, "{given} given, {refused} refused");
+    server.restart().await;
+    let began = Instant::now();
+    while store.get("k").await.is_err() {
+        sleep(ms(1)).await;
+        assert!(began.elapsed() < ms(5000) + late(), "service does not come back");
+    }
+    let mut kept = std::pin::pin!(store.scan("k"));
+    assert!(kept.next().await.is_none(), "nothing was stored");
 }

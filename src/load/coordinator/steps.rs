@@ -141,7 +141,10 @@ impl Coordinator {
                         return self.take(asking, key.clone());
                     }
                     // The flights do not know it any more either.
-                    Met::Ended => flight::Answer::HeldHere(load),
+                    Met::Ended => {
+                        self.meet_ended(load, key);
+                        flight::Answer::HeldHere(load)
+                    }
                 },
                 None => flight::Answer::HeldAbroad(remaining),
             },
@@ -151,6 +154,19 @@ impl Coordinator {
             Err(error) => flight::Answer::Failed(error),
         };
         self.change(|flights, now, effects| flights.answered(key, answer, now, effects));
+    }
+
+    /// Ends the lease of a load that has ended, if the engine names it a second time: the engine has failed to end it. The
+    /// first time, its end was on its way.
+    fn meet_ended(&mut self, load: LoadId, key: &Key) {
+        if self.strays.len() >= STRAYS {
+            self.strays.clear();
+        }
+        if self.strays.insert(key.clone(), load) == Some(load) {
+            self.strays.remove(key);
+            // What it made may have been given out.
+            self.end_lease(load, key.clone(), Names::default(), Given::Yes);
+        }
     }
 
     pub(super) fn store_answered(&mut self, load: LoadId, key: &Key, answer: Result<LeaseAnswer>) {
@@ -345,7 +361,7 @@ impl Coordinator {
                 let failure = load.and_then(|load| load.failure.clone());
                 Answer::Failed(failure.unwrap_or(Failure::Panicked))
             }
-            Told::Refused(failure) => Answer::Failed(Failure::Store(failure.0)),
+            Told::Refused(failure) => Answer::Failed(Failure::Engine(failure.0)),
             Told::LookAgain => Answer::LookAgain,
             Told::ServeStale => Answer::ServeStale,
         };

@@ -208,8 +208,19 @@ where
                 }
                 State::Reading(checked, reading) => {
                     let is_near = matches!(reading, Reading::Near(_));
-                    let (checked, read) = (*checked, ready!(reading.poll(cx))?);
+                    let (checked, read) = (*checked, ready!(reading.poll(cx)));
                     let Some(order) = &this.order else { return ended() };
+                    let read = match read {
+                        Ok(read) => read,
+                        Err(error) => {
+                            let (Some(order), Ok(key)) = (this.order.take(), this.key.clone()) else {
+                                return ended();
+                            };
+                            let load = order.load_past_engine(checked, vec![key], error);
+                            this.state = State::Slow(Box::pin(load));
+                            continue;
+                        }
+                    };
                     let (store, serving) = (order.options.store(), order.options.serving());
                     let entry = match read {
                         Read::Entry(entry) => {

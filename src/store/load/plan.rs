@@ -110,6 +110,11 @@ impl<T> Plan<'_, T> {
         }
     }
 
+    /// How long a loader may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(super) fn limits(&self) -> Limits {
         let now = Instant::now();
         Limits {

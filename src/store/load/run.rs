@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::asked::CallerNames;
+use super::bypass::load_past_engine;
 use super::found::{Found, Times};
 use super::loader::{Loader, Model, Own, erased};
 use super::options::CallOptions;
@@ -44,7 +45,14 @@ impl<T: Model, L> Order<'_, T, L> {
     {
         let plan = self.options.plan(checked);
         let aged = aged || plan.serving.needs_age();
-        let entries = plan.store.entries(&mut call, &keys, aged).await?;
+        let entries = match plan.store.entries(&mut call, &keys, aged).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                let (loader, own) = erased(self.loader, self.names, &plan);
+                let mut own = OwnValues::new(own);
+                return Box::pin(load_past_engine(&plan, keys, loader, &mut own, error)).await;
+            }
+        };
         let mut findings = Findings::with_capacity(keys.len());
         for (key, entry) in keys.into_iter().zip(entries) {
             findings.add_first(&plan, key, plan.judge(&entry));
@@ -82,10 +90,7 @@ async fn load<T: Model, E: Send + Sync + 'static>(
     loader: AnyLoader,
     own: Own<T>,
 ) -> Result<Values<T>, LoadError<E>> {
-    let mut own = OwnValues {
-        on_their_way: own,
-        here: Map::default(),
-    };
+    let mut own = OwnValues::new(own);
     let mut loader = Some(loader);
     let limits = plan.limits();
     let loads = &plan.store.inner.loads;
@@ -110,12 +115,19 @@ async fn load<T: Model, E: Send + Sync + 'static>(
                 break;
             }
         };
-        if again.is_empty() {
+        if again.is_empty() && findings.refused.is_none() {
             break;
         }
         // The loader comes back if none of its keys was loaded by it. Else it has been called.
         loader = back.await.ok();
         findings.look_again(&plan, again).await?;
+        if let Some((keys, error)) = findings.refused.take() {
+            let Some(unused) = loader.take() else {
+                return Err(error.into());
+            };
+            let values = load_past_engine(&plan, keys, unused, &mut own, error).await?;
+            findings.values.extend(values);
+        }
     }
     if let Some(loader) = loader.filter(|_| !findings.due.is_empty()) {
         loads.refresh(findings.due, plan.work(loader).0);
@@ -129,6 +141,8 @@ struct Findings<T> {
     /// Keys that are served and loaded anew in the background.
     due: Vec<(Key, Seen)>,
     missing: Vec<Missing<T>>,
+    /// Keys for which the engine failed, without a stale value, and why.
+    refused: Option<(Vec<Key>, Error)>,
 }
 
 /// A key that is to be loaded.
@@ -168,6 +182,7 @@ impl<T> Findings<T> {
             values: Vec::with_capacity(keys),
             due: Vec::new(),
             missing: Vec::new(),
+            refused: None,
         }
     }
 
@@ -251,6 +266,10 @@ impl<T> Findings<T> {
                     self.instead(plan, missing, LoadError::Timeout)?;
                     continue;
                 }
+                Ok(Answer::Failed(Failure::Engine(error))) if missing.candidate.is_none() => {
+                    self.refuse(missing.key, &error);
+                    continue;
+                }
                 Ok(Answer::Failed(failure)) => {
                     self.instead(plan, missing, told(failure))?;
                     continue;
@@ -282,11 +301,21 @@ impl<T> Findings<T> {
             }
             Err(error) => {
                 for missing in again {
-                    self.instead(plan, missing, error.clone().into())?;
+                    if missing.candidate.is_none() {
+                        self.refuse(missing.key, &error);
+                    } else {
+                        self.instead(plan, missing, error.clone().into())?;
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes note of a key for which the engine failed.
+    fn refuse(&mut self, key: Key, error: &Error) {
+        let (keys, _) = self.refused.get_or_insert_with(|| (Vec::new(), error.clone()));
+        keys.push(key);
     }
 
     /// Answers keys that are missing although the loader has been called, for other keys: it is called once.
@@ -316,13 +345,18 @@ impl<T> Findings<T> {
 }
 
 /// The values that this call's own loader has made. They need not be decoded.
-struct OwnValues<T> {
+pub(super) struct OwnValues<T> {
     on_their_way: Own<T>,
     here: Map<Key, T>,
 }
 
 impl<T> OwnValues<T> {
-    fn take(&mut self, key: &Key) -> Option<T> {
+    pub(super) fn new(on_their_way: Own<T>) -> Self {
+        let here = Map::default();
+        Self { on_their_way, here }
+    }
+
+    pub(super) fn take(&mut self, key: &Key) -> Option<T> {
         if let Ok(values) = self.on_their_way.try_recv() {
             self.here = values;
         }
@@ -355,7 +389,7 @@ pub(super) fn told<E: Send + Sync + 'static>(failure: Failure) -> LoadError<E> {
         },
         Failure::Panicked => LoadError::Panicked,
         Failure::Timeout => LoadError::Timeout,
-        Failure::Store(error) => LoadError::Store(error),
+        Failure::Store(error) | Failure::Engine(error) => LoadError::Store(error),
     }
 }
 

@@ -1,0 +1,65 @@
+//! Loads past an engine that cannot be read: a few at once, and nothing of them is stored.
+//!
+//! Callers do not share them. Only the engine can tell whether a load began after the last change, so whoever joined one
+//! could be given what is older than a change that was acknowledged before their call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::timeout;
+
+use super::work::{AnyLoader, Failure, Made};
+use super::{Handle, Shared, count};
+use crate::actor::Guarded;
+use crate::error::Error;
+use crate::key::Key;
+
+/// The right to run one loader past the engine.
+#[derive(Debug)]
+pub(crate) struct Bypass {
+    shared: Arc<Shared>,
+    /// Held until the loader has ended.
+    place: OwnedSemaphorePermit,
+}
+
+impl Handle {
+    /// A bypass, unless as many as may be are under way.
+    pub(crate) fn bypass(&self) -> Option<Bypass> {
+        let place = self.shared.bypasses.clone().try_acquire_owned().ok()?;
+        let shared = self.shared.clone();
+        Some(Bypass { shared, place })
+    }
+}
+
+impl Bypass {
+    /// Runs a loader in a task of its own, on the runtime that the store was opened on. It ends with the store.
+    pub(crate) async fn run(
+        self,
+        loader: AnyLoader,
+        keys: Vec<Key>,
+        within: Duration,
+    ) -> Result<Vec<(Key, Made)>, Failure> {
+        let Self { shared, place } = self;
+        let (sender, made) = oneshot::channel();
+        shared.clone().home.spawn(async move {
+            count(&shared.counters.loads);
+            let load = timeout(within, Guarded::new(loader.call(keys)));
+            let made = tokio::select! {
+                made = load => match made {
+                    Ok(made) => made.unwrap_or(Err(Failure::Panicked)),
+                    Err(_) => Err(Failure::Timeout),
+                },
+                () = shared.engine.gone() => Err(Failure::Store(Error::Closed)),
+            };
+            if made.is_err() {
+                count(&shared.counters.failures);
+            }
+            // Before its caller is told, who may call again.
+            drop(place);
+            // The caller may have gone.
+            let _ = sender.send(made);
+        });
+        made.await.unwrap_or(Err(Failure::Store(Error::Closed)))
+    }
+}
