@@ -177,7 +177,7 @@ mod weigher;
 
 pub use bytes::Bytes;
 /// The [`kameo`](https://docs.rs/kameo) crate, re-exported: its actors take locks by
-/// [`Lock::send_to`].
+/// [`Lock::send_to`] and loaded values by [`Load::send_to`].
 #[doc(no_inline)]
 pub use kameo;
 /// The [`redis`](https://docs.rs/redis) crate, re-exported: [`Store::redis_command`] and [`RedisConfig`] take its types.
@@ -193,7 +193,7 @@ pub use config::{Config, EngineKind, MemoryConfig, NearCache, Settings};
 pub use config::{Credentials, IntoCredentials, RedisConfig};
 pub use error::{Cause, Error, Phase, Result};
 pub use events::{Event, Events};
-pub use load::{LoadError, Loaded, Origin};
+pub use load::{LoadError, Loaded, Loading, Origin};
 pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub use secret::Secret;
 pub use stats::Stats;

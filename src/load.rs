@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::coordinator::{Bounds, Coordinator, Start};
 use self::direct::DirectLoads;
 use self::flight::{CallerId, LoadId, Wanted};
-pub use self::outcome::{LoadError, Loaded, Origin};
+pub use self::outcome::{LoadError, Loaded, Loading, Origin};
 pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
 use self::refreshes::Refreshes;
 pub(crate) use self::solo::{Claim, Place, Solo};

@@ -21,6 +21,29 @@ pub struct Loaded<T> {
     pub fresh_for: Option<Duration>,
 }
 
+/// The message that answers [`Load::send_to`](crate::Load::send_to).
+///
+/// ```
+/// use cachestore::Loading;
+///
+/// fn describe(loading: &Loading<u32, String>) -> String {
+///     match &loading.result {
+///         Ok(price) => format!("{} is {price}", loading.key),
+///         Err(error) => format!("{} is not known: {error}", loading.key),
+///     }
+/// }
+///
+/// let (key, result) = ("price:tea".to_owned(), Ok(3));
+/// assert_eq!(describe(&Loading { key, result }), "price:tea is 3");
+/// ```
+#[derive(Debug)]
+pub struct Loading<T, E> {
+    /// The key, as the caller gave it: without the namespace, and also if it was refused.
+    pub key: String,
+    /// The value, or why there is none.
+    pub result: Result<T, LoadError<E>>,
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {

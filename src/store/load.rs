@@ -17,6 +17,7 @@ mod options;
 mod plan;
 mod run;
 mod seal;
+mod send;
 
 pub use self::future::LoadFuture;
 pub use self::loader::{Loader, Model};

@@ -16,6 +16,20 @@ pub(super) struct Options<'a> {
     names: Result<Vec<Key>>,
 }
 
+/// The same without the store, for a task that owns both.
+#[derive(Debug)]
+pub(super) struct UnboundOptions {
+    ttl: Lifetime,
+    names: Result<Vec<Key>>,
+}
+
+impl UnboundOptions {
+    pub(super) fn of(self, store: &Store) -> Options<'_> {
+        let Self { ttl, names } = self;
+        Options { store, ttl, names }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Lifetime {
     /// The store's `default_ttl`.
@@ -39,6 +53,11 @@ impl<'a> Options<'a> {
             Ok(names) => known.extend(names),
             Err(error) => self.names = Err(error),
         }
+    }
+
+    pub(super) fn unbound(self) -> UnboundOptions {
+        let Self { ttl, names, .. } = self;
+        UnboundOptions { ttl, names }
     }
 
     pub(super) fn store(&self) -> &'a Store {

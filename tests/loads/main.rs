@@ -6,6 +6,7 @@
     reason = "a helper of a test fails by a panic too"
 )]
 
+mod actors;
 mod bounds;
 mod ends;
 mod errors;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::Store;
-use super::super::options::{Lifetime, Options};
+use super::super::options::{Lifetime, Options, UnboundOptions as UnboundWrite};
 use crate::error::{Error, Result};
 use crate::load::Serving;
 use crate::ttl::{LONGEST, Ttl};
@@ -219,7 +219,35 @@ pub(super) struct CallOptions<'a, T> {
     pub(super) shared: LoadOptions,
 }
 
+/// The same without the store.
+pub(super) struct UnboundOptions<T> {
+    write: UnboundWrite,
+    ttl_for: Option<TtlFor<T>>,
+    describe: Describe,
+    shared: LoadOptions,
+}
+
+impl<T> UnboundOptions<T> {
+    pub(super) fn of(self, store: &Store) -> CallOptions<'_, T> {
+        CallOptions {
+            write: self.write.of(store),
+            ttl_for: self.ttl_for,
+            describe: self.describe,
+            shared: self.shared,
+        }
+    }
+}
+
 impl<'a, T> CallOptions<'a, T> {
+    pub(super) fn unbound(self) -> UnboundOptions<T> {
+        UnboundOptions {
+            write: self.write.unbound(),
+            ttl_for: self.ttl_for,
+            describe: self.describe,
+            shared: self.shared,
+        }
+    }
+
     pub(super) fn new(store: &'a Store) -> Self {
         Self {
             write: Options::new(store),

@@ -13,7 +13,7 @@ use super::super::{One, Store};
 use super::asked::CallerNames;
 use super::future::{LoadFuture, LoadedFuture};
 use super::loader::{Loader, Model};
-use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, setters};
+use super::options::{CallOptions, LoadOptions, UnboundOptions, displayed, hidden, load_options, setters};
 use super::run::Order;
 use crate::error::Result;
 use crate::key::Key;
@@ -103,9 +103,12 @@ impl Store {
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + Sync + 'static,
     {
+        let given = key.as_ref();
+        let key = self.key(given);
         Load {
             options: CallOptions::new(self),
-            key: self.key(key.as_ref()),
+            refused_key: key.is_err().then(|| given.into()),
+            key,
             loader,
         }
     }
@@ -116,7 +119,27 @@ impl Store {
 pub struct Load<'a, T, F> {
     options: CallOptions<'a, T>,
     key: Result<Key>,
+    /// A refused key, as it was given.
+    refused_key: Option<Box<str>>,
     loader: F,
+}
+
+/// A load without its store.
+pub(super) struct Unbound<T, F> {
+    options: UnboundOptions<T>,
+    key: Result<Key>,
+    loader: F,
+}
+
+impl<T, F> Unbound<T, F> {
+    pub(super) fn of(self, store: &Store) -> Load<'_, T, F> {
+        Load {
+            options: self.options.of(store),
+            key: self.key,
+            refused_key: None,
+            loader: self.loader,
+        }
+    }
 }
 
 load_options!(Load<F>, FnOnce());
@@ -174,6 +197,28 @@ impl<'a, T, F> Load<'a, T, F> {
     {
         let (order, key) = self.order();
         LoadedFuture::new(order, key, true).await
+    }
+
+    /// The key as the caller gave it.
+    pub(super) fn name(&self) -> String {
+        let names = CallerNames::as_stored(self.store());
+        match (&self.key, &self.refused_key) {
+            (Ok(key), _) => names.of(key).to_owned(),
+            (Err(_), given) => given.as_deref().unwrap_or_default().to_owned(),
+        }
+    }
+
+    pub(super) fn store(&self) -> &'a Store {
+        self.options.store()
+    }
+
+    /// Takes the load off its store, so that a task can own both.
+    pub(super) fn unbound(self) -> Unbound<T, F> {
+        Unbound {
+            options: self.options.unbound(),
+            key: self.key,
+            loader: self.loader,
+        }
     }
 
     fn order(self) -> (Order<'a, T, F>, Result<Key>) {
