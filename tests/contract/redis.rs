@@ -3,18 +3,18 @@
 //! Each test has a server of its own. A case is given a store and no more, so the server is kept by
 //! the test's thread and ends with it.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::time::Duration;
 
 use cachestore::{Config, RedisConfig, Store};
 
-use crate::harness::RedisServer;
-use crate::harness::tls::Certificates;
 #[cfg(feature = "tls")]
-use crate::harness::tls::Shown;
+use crate::harness::tls::{Certificates, Shown};
+use crate::harness::{RedisServer, SERVICE, Sentinel};
 
 thread_local! {
-    static KEPT: RefCell<Option<(RedisServer, Option<Certificates>)>> = const { RefCell::new(None) };
+    static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
 }
 
 contract!(redis_plain: open_redis_plain);
@@ -25,18 +25,15 @@ contract!(redis_in_another_database: open_redis_database);
 contract!(redis_on_two_connections: open_redis_two);
 contract!(redis_with_resp3: open_redis_resp3);
 contract!(redis_with_a_near_cache: open_redis_near);
+contract!(redis_over_sentinel: open_redis_sentinel);
 #[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
 
-async fn open(
-    server: RedisServer,
-    certificates: Option<Certificates>,
-    config: RedisConfig,
-    settings: fn(Config) -> Config,
-) -> Store {
+/// Opens a store, and keeps what it stands on.
+async fn open(servers: impl Any, config: RedisConfig, settings: fn(Config) -> Config) -> Store {
     let store = crate::support::open(settings(config.into())).await;
     // On a single thread the tests follow one another: the one before has ended.
-    KEPT.with(|kept| kept.replace(Some((server, certificates))));
+    KEPT.with(|kept| kept.replace(Some(Box::new(servers))));
     store
 }
 
@@ -51,56 +48,76 @@ fn config(url: &str) -> RedisConfig {
 pub(crate) async fn open_redis_plain(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::start().await;
     let config = config(&server.url());
-    open(server, None, config, settings).await
+    open(server, config, settings).await
 }
 
 pub(crate) async fn open_redis_near(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::start().await;
     let config = config(&format!("{}?near=16MiB", server.url()));
-    open(server, None, config, settings).await
+    open(server, config, settings).await
 }
 
 pub(crate) async fn open_redis_unix(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::options().unix_only().start().await;
     let config = config(&server.unix_url());
-    open(server, None, config, settings).await
+    open(server, config, settings).await
 }
 
 pub(crate) async fn open_redis_password(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::options().password("s3cr3t").start().await;
     let config = config(&format!("redis://:s3cr3t@{}", server.address()));
-    open(server, None, config, settings).await
+    open(server, config, settings).await
 }
 
-pub(crate) async fn open_redis_user(settings: fn(Config) -> Config) -> Store {
+/// A user with the rights that the documentation names, and `more`.
+fn user(more: &str) -> String {
     let page = include_str!("../../docs/security.md");
     let rights = page
         .lines()
         .find(|line| line.starts_with("user app on "))
         .unwrap();
-    // The rest is for commands of the tests' own.
-    let line = format!("user default off\n{} +info", rights.replace("password", "s3cr3t"));
-    let server = RedisServer::options().user(&line).start().await;
+    format!(
+        "user default off\n{} {more}",
+        rights.replace("password", "s3cr3t")
+    )
+}
+
+pub(crate) async fn open_redis_user(settings: fn(Config) -> Config) -> Store {
+    // It is for commands of the tests' own.
+    let server = RedisServer::options().user(&user("+info")).start().await;
     let config = config(&format!("redis://app:s3cr3t@{}", server.address()));
-    open(server, None, config, settings).await
+    open(server, config, settings).await
+}
+
+/// A primary that a Sentinel names. The Sentinel need not reach it for that.
+pub(crate) async fn open_redis_sentinel(settings: fn(Config) -> Config) -> Store {
+    let server = RedisServer::options().user(&user("+role +info")).start().await;
+    let sentinel = Sentinel::start(None).await;
+    sentinel.watch(&server, 1, None);
+    let url = format!(
+        "redis-sentinel://app:s3cr3t@{}?sentinelServiceName={SERVICE}&sentinel_timeout=20s",
+        sentinel.address()
+    );
+    let config = config(&url);
+    open((server, sentinel), config, settings).await
 }
 
 pub(crate) async fn open_redis_database(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::start().await;
     let config = config(&format!("{}/9", server.url()));
-    open(server, None, config, settings).await
+    open(server, config, settings).await
 }
 
 pub(crate) async fn open_redis_two(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::start().await;
     let config = config(&server.url()).connections(2);
-    open(server, None, config, settings).await
+    open(server, config, settings).await
 }
 
 pub(crate) async fn open_redis_resp3(settings: fn(Config) -> Config) -> Store {
     let server = RedisServer::start().await;
     let config = config(&format!("{}?protocol=resp3", server.url()));
-    open(server, None, config, settings).await
+    open(server, config, settings).await
 }
 
 #[cfg(feature = "tls")]
@@ -112,5 +129,5 @@ pub(crate) async fn open_redis_tls(settings: fn(Config) -> Config) -> Store {
         .await;
     let url = format!("rediss://localhost:{}", server.port());
     let config = config(&url).tls_ca_pem(certificates.authority_pem());
-    open(server, Some(certificates), config, settings).await
+    open((server, certificates), config, settings).await
 }
