@@ -55,27 +55,38 @@ impl Sentinel {
             }
             let file = folder.join("sentinel.conf");
             fs::write(&file, lines).expect("a configuration");
-            let child = Command::new("redis-server")
-                .arg(&file)
-                .arg("--sentinel")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("redis-server");
             let mut sentinel = Self {
                 port,
                 folder,
-                child: Some(child),
+                child: None,
                 password: password.map(str::to_owned),
             };
-            let answers = || matches!(sentinel.try_command(&["PING"]), Some(Reply::Simple(_)));
-            if eventually(ms(10_000), answers).await {
+            if sentinel.launch().await {
                 return sentinel;
             }
-            sentinel.kill9();
         }
         panic!("no Sentinel starts");
+    }
+
+    /// Starts the process over its file. Returns `false` if it does not answer.
+    async fn launch(&mut self) -> bool {
+        self.kill9();
+        let child = Command::new("redis-server")
+            .arg(self.folder.join("sentinel.conf"))
+            .arg("--sentinel")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server");
+        self.child = Some(child);
+        let answers = || matches!(self.try_command(&["PING"]), Some(Reply::Simple(_)));
+        eventually(ms(10_000), answers).await
+    }
+
+    /// Starts it again, with what it knew when it ended.
+    pub(crate) async fn restart(&mut self) {
+        assert!(self.launch().await, "the Sentinel does not start again");
     }
 
     /// Watches a primary from now on. `quorum` Sentinels have to agree that it is down.
