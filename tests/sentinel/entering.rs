@@ -7,10 +7,12 @@ use std::time::Duration;
 use cachestore::{Credentials, Error, RedisConfig, Store};
 use tokio::time::{sleep, timeout};
 
+#[cfg(feature = "tls")]
+use crate::harness::Sentinel;
 use crate::harness::opening::{config, ms, open, told};
 #[cfg(feature = "tls")]
 use crate::harness::tls::{Certificates, Shown};
-use crate::harness::{Proxy, RedisServer, SERVICE, Sentinel, Service};
+use crate::harness::{Proxy, RedisServer, SERVICE, Service};
 
 #[tokio::test]
 async fn sentinels_and_servers_have_passwords_of_their_own() {
