@@ -11,9 +11,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[error("another server has become the primary, and the lock is being checked there")]
 struct Unknown;
 
-/// Checks that failed and are made again.
+/// The holds that are being checked.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
+    /// Those without an answer that settles the matter.
+    open: BTreeSet<u64>,
+    /// Those of them whose check failed and is made again then.
     again: BTreeSet<(Instant, u64)>,
     /// When another server last became the primary.
     switched: Option<Instant>,
@@ -24,8 +27,9 @@ impl Checks {
         self.again.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn has_switched_since(&self, time: Instant) -> bool {
-        self.switched.is_some_and(|switched| switched >= time)
+    /// Whether the primary may not have known a hold when it answered what was asked for it at `sent`.
+    pub(super) fn explain(&self, hold: u64, sent: Instant) -> bool {
+        self.open.contains(&hold) || self.switched.is_some_and(|switched| switched >= sent)
     }
 }
 
@@ -56,7 +60,10 @@ impl Scheduler {
     /// Renews a hold for the time that it has left. A lock that is free is taken anew under the same secret. Nobody gains
     /// time by it.
     pub(super) fn check(&mut self, id: u64) {
-        let Some(hold) = self.holds.get(&id) else { return };
+        let Some(hold) = self.holds.get(&id) else {
+            self.checks.open.remove(&id);
+            return;
+        };
         let (name, secret) = (hold.name.clone(), hold.secret.clone());
         // Guards that share a secret share the lock: it has to last for the longest of them.
         let sharing = self.holders.get(&name).into_iter().flat_map(Holders::all);
@@ -69,14 +76,17 @@ impl Scheduler {
         // Cut to whole milliseconds, as a hold is.
         let ttl = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
         if ttl.is_zero() || self.holds.get(&id).is_none_or(|hold| hold.deadline().is_none()) {
+            self.checks.open.remove(&id);
             return;
         }
+        self.checks.open.insert(id);
         let known = self.tokens.highest(&name);
         let action = LockAction::Acquire { secret, ttl, known };
         self.ask(&name, action, Asked::Check(id));
     }
 
     pub(super) fn check_answered(&mut self, id: u64, answer: Result<LockAnswer>) {
+        self.checks.open.remove(&id);
         // A guard that was dropped meanwhile has its release behind this.
         let Some(hold) = self.holds.get_mut(&id) else {
             return;
@@ -108,6 +118,7 @@ impl Scheduler {
             Ok(_) => hold.lose(),
             // The same secret may ask as often as it likes.
             Err(error) if error.is_retryable() || matches!(error, Error::OutcomeUnknown(_)) => {
+                self.checks.open.insert(id);
                 self.checks.again.insert((self.now + PAUSE, id));
             }
             Err(_) => {}

@@ -85,7 +85,7 @@ impl Scheduler {
         answer: Result<LockAnswer>,
     ) -> Result<()> {
         let deadline = sent + ttl;
-        let has_switched = self.checks.has_switched_since(sent);
+        let may_be_unknown = self.checks.explain(id, sent);
         let Some(hold) = self.holds.get_mut(&id) else {
             return Err(Error::LockMismatch);
         };
@@ -101,7 +101,7 @@ impl Scheduler {
                 Ok(())
             }
             // Another primary may not know the lock yet.
-            Ok(LockAnswer::NotHeld) if has_switched => {
+            Ok(LockAnswer::NotHeld) if may_be_unknown => {
                 self.check(id);
                 Err(checks::unknown())
             }

@@ -1,5 +1,6 @@
 //! The scheduler between an engine and notifications that a test makes up, on a paused clock.
 
+mod switched;
 mod world;
 
 use kameo::actor::Spawn;
