@@ -57,8 +57,9 @@ fn local() -> usize {
 
 fn main() {
     let mut table = Table::of_ratios();
-    let all: [(&str, Measure); 6] = [
+    let all: [(&str, Measure); 7] = [
         ("hits", hits),
+        ("shared", shared),
         ("misses", misses),
         ("cold", cold),
         ("many", many),
@@ -77,6 +78,9 @@ fn main() {
     );
     table.print();
 }
+
+/// How many models a shared list has.
+const LIST: usize = 50;
 
 type Measure = fn(Flavor, &mut Table);
 
@@ -386,6 +390,68 @@ fn hits(flavor: Flavor, table: &mut Table) {
             table.times(format!("hit, {name}: {peer}"), &ours, &samples);
         }
     }
+}
+
+/// A list that its readers share. Moka's keep it as it is, ours decode it once while it is near.
+fn shared(flavor: Flavor, table: &mut Table) {
+    type Lists = moka::future::Cache<String, Arc<Vec<Profile>>>;
+
+    async fn list() -> Result<Vec<Profile>, Infallible> {
+        Ok(std::iter::repeat_with(profile).take(LIST).collect())
+    }
+
+    let runtime = flavor.runtime().unwrap();
+    let calls = sized(1 << 16, 1 << 13);
+    let lists: Lists = Lists::builder().max_capacity(16).time_to_live(HOUR).build();
+    let store = runtime.block_on(async {
+        let store = store().await;
+        lists
+            .insert("list".to_owned(), Arc::new(list().await.unwrap()))
+            .await;
+        // Read a few times, it is near.
+        for _ in 0..4 {
+            store.get_or_load("list", list).ttl(HOUR).shared().await.unwrap();
+        }
+        store
+    });
+    let [ours, moka, decoded] = in_turn(sized(11, 5), |contestant| {
+        let (store, lists) = (store.clone(), lists.clone());
+        // The same work for all: a hit, and a look at the list.
+        let hits = async move {
+            let (began, mut seen) = (flavor.now(), 0);
+            let calls = if contestant == 2 { calls / 16 } else { calls };
+            for _ in 0..calls {
+                seen += match contestant {
+                    0 => store
+                        .get_or_load("list", list)
+                        .ttl(HOUR)
+                        .shared()
+                        .await
+                        .unwrap()
+                        .len(),
+                    1 => {
+                        let load = async { list().await.map(Arc::new) };
+                        lists.try_get_with_by_ref("list", load).await.unwrap().len()
+                    }
+                    _ => store.get_or_load("list", list).ttl(HOUR).await.unwrap().len(),
+                };
+            }
+            assert_eq!(seen, calls * LIST);
+            (flavor.now() - began).as_nanos() as f64 / calls as f64
+        };
+        runtime.block_on(async { tokio::spawn(hits).await.unwrap() })
+    });
+    let name = flavor.name();
+    table.times(
+        format!("shared hit of a list of {LIST}, {name}: moka try_get_with"),
+        &ours,
+        &moka,
+    );
+    table.times(
+        format!("shared hit of a list of {LIST}, {name}: not shared"),
+        &ours,
+        &decoded,
+    );
 }
 
 fn misses(flavor: Flavor, table: &mut Table) {

@@ -14,6 +14,7 @@
 //! hears nothing of the server, readers find nothing from then on.
 
 mod counter;
+mod decoded;
 mod entry;
 mod gates;
 mod horizon;
@@ -26,9 +27,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use self::counter::Counter;
+use self::decoded::{Decoded, Room};
 pub(crate) use self::entry::NearEntry;
 pub(crate) use self::gates::Ticket;
 use self::gates::{Gates, Place};
@@ -46,6 +49,7 @@ pub(crate) struct Near {
     map: Map,
     horizon: Horizon,
     hits: Counter,
+    room: Arc<Room>,
     /// Raised after an entry was removed and before the table changes. So entries that were found while it stood still
     /// were all there at one time.
     version: AtomicU64,
@@ -58,6 +62,7 @@ pub(crate) fn near(capacity: usize) -> (Arc<Near>, NearWriter) {
         map: Map::new(),
         horizon: Horizon::none(),
         hits: Counter::new(),
+        room: Arc::new(Room::new(capacity)),
         version: AtomicU64::new(0),
     });
     let writer = NearWriter::new(near.clone(), capacity);
@@ -76,6 +81,32 @@ impl Near {
         })?;
         self.hits.add(1);
         Some(seen)
+    }
+
+    /// The entry of a key, and the time that it has left. It counts nothing: see [`count_hit`](Self::count_hit).
+    pub(crate) fn sight(&self, key: &Key) -> Option<(Arc<NearEntry>, Option<Duration>)> {
+        self.look(key, |entry, left| (entry.clone(), left))
+    }
+
+    /// Counts a use of an entry that was sighted, and a hit.
+    pub(crate) fn count_hit(&self, entry: &NearEntry) {
+        entry.count_use();
+        self.hits.add(1);
+    }
+
+    /// Keeps the model of an entry for its other readers, if there is room for it and no other is kept. It is dropped in
+    /// a task on the runtime `home`.
+    pub(crate) fn keep_model<T: Send + Sync + 'static>(
+        &self,
+        entry: &NearEntry,
+        model: Arc<T>,
+        home: &Handle,
+    ) {
+        if entry.model().is_none()
+            && let Some(decoded) = Decoded::new(model, entry.value().len(), &self.room, home)
+        {
+            entry.keep(decoded);
+        }
     }
 
     /// Reads many keys at one point in time: all are answered or none. `None` counts nothing.
@@ -130,7 +161,7 @@ impl Near {
         self.look(key, |_, _| ()).is_some()
     }
 
-    fn look<T>(&self, key: &Key, see: impl FnOnce(&NearEntry, Option<Duration>) -> T) -> Option<T> {
+    fn look<T>(&self, key: &Key, see: impl FnOnce(&Arc<NearEntry>, Option<Duration>) -> T) -> Option<T> {
         // The gate comes first. A value that is found behind an open gate is no older than the last complete write.
         if !self.gates.are_open(key.hash()) {
             return None;

@@ -20,6 +20,7 @@ mod batch;
 mod update;
 
 mod scan;
+mod shared;
 
 mod near;
 

@@ -44,8 +44,9 @@ pub(crate) const EDGE: usize = 24;
 pub(crate) const NAME: usize = 56;
 /// One entry's seat and its place in the map of the near cache, which are between half full and full.
 const NEAR_PLACE: usize = 24;
-/// The shared part of an entry in the near cache: reference counts, key, value, deadline, use count, seat.
-const NEAR_ENTRY: usize = 88;
+/// The shared part of an entry in the near cache: reference counts, key, value, deadline, use count, seat, and the place of
+/// a model.
+const NEAR_ENTRY: usize = 104;
 /// One entry's place in an index by key, which is between half full and full: key, entry, connection.
 const NEAR_INDEX: usize = 80;
 /// The two reference counts before a value's bytes.

@@ -1,10 +1,12 @@
 //! One entry of the near cache, shared by its map and the engine's table.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use tokio::time::Instant;
 
+use super::decoded::{Decoded, Model};
 use crate::key::Key;
 use crate::value::Value;
 
@@ -20,6 +22,8 @@ pub(crate) struct NearEntry {
     uses: AtomicU8,
     /// Its place among the writer's entries. Only the writer looks at it.
     seat: AtomicU32,
+    /// What the value decodes to, once a reader has asked for it to be shared.
+    decoded: OnceLock<Box<Decoded>>,
 }
 
 impl NearEntry {
@@ -30,6 +34,7 @@ impl NearEntry {
             due,
             uses: AtomicU8::new(0),
             seat: AtomicU32::new(seat),
+            decoded: OnceLock::new(),
         }
     }
 
@@ -60,6 +65,16 @@ impl NearEntry {
             0 => 0,
             _ => self.uses.swap(0, Relaxed),
         }
+    }
+
+    /// The model that its readers share, if one has been kept.
+    pub(crate) fn model(&self) -> Option<Model> {
+        self.decoded.get()?.model()
+    }
+
+    /// Keeps a model, unless another reader was first.
+    pub(super) fn keep(&self, decoded: Decoded) {
+        drop(self.decoded.set(Box::new(decoded)));
     }
 
     pub(super) fn seat(&self) -> usize {

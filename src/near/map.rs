@@ -49,7 +49,7 @@ impl Map {
     }
 
     /// Shows the entry of a key to `see`, under a lock.
-    pub(super) fn find<T>(&self, key: &Key, see: impl FnOnce(&NearEntry) -> T) -> Option<T> {
+    pub(super) fn find<T>(&self, key: &Key, see: impl FnOnce(&Arc<NearEntry>) -> T) -> Option<T> {
         let entries = self.shard(key.hash()).read();
         let entry = entries.find(key.hash(), |entry| entry.key() == key)?;
         Some(see(entry))

@@ -72,7 +72,7 @@ impl NearWriter {
     }
 
     pub(crate) fn has_room_for(&self, key: &Key, value: &Value) -> bool {
-        self.bytes + self.cost(key, value) <= self.capacity
+        self.bytes() + self.cost(key, value) <= self.capacity
     }
 
     fn cost(&self, key: &Key, value: &Value) -> usize {
@@ -117,6 +117,7 @@ impl NearWriter {
     /// The same, until a time of the clock.
     pub(crate) fn publish_until(&mut self, key: Key, value: Value, due: Option<Instant>) -> Arc<NearEntry> {
         self.bytes += self.cost(&key, &value);
+        self.near.room.publish(self.bytes);
         // There are far fewer entries than that: each takes over a hundred bytes.
         let seat = self.entries.len() as u32;
         let entry = Arc::new(NearEntry::new(key, value, due, seat));
@@ -129,6 +130,7 @@ impl NearWriter {
     pub(crate) fn retract(&mut self, entry: &Arc<NearEntry>) {
         self.near.remove(entry);
         self.bytes -= self.cost(entry.key(), entry.value());
+        self.near.room.publish(self.bytes);
         let seat = entry.seat();
         self.entries.swap_remove(seat);
         if let Some(moved) = self.entries.get(seat) {
@@ -155,6 +157,7 @@ impl NearWriter {
         self.near.clear();
         self.entries = Vec::new();
         self.bytes = 0;
+        self.near.room.publish(0);
         self.flushes += 1;
     }
 
@@ -173,8 +176,9 @@ impl NearWriter {
         self.entries.len()
     }
 
+    /// What entries take, and the models that are kept beside them.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.near.room.models()
     }
 
     pub(crate) fn flushes(&self) -> u64 {

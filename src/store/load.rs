@@ -18,6 +18,7 @@ mod plan;
 mod run;
 mod seal;
 mod send;
+mod shared;
 
 pub use self::future::LoadFuture;
 pub use self::loader::{Loader, Model};

@@ -14,6 +14,7 @@ mod expiry;
 mod keys;
 mod near;
 mod panics;
+mod shared;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;

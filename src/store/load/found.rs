@@ -55,6 +55,11 @@ impl<T> Found<T> {
     }
 }
 
+/// Whether an entry answers a call without anything else to be done.
+pub(super) fn serves_at_once(entry: &Entry, serving: &Serving) -> bool {
+    matches!(Times::judge(entry, serving), (_, Verdict::Fresh, _))
+}
+
 /// How old a value is, and how long it stays fresh, as [`Loaded`] has them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Times {

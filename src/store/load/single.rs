@@ -17,7 +17,7 @@ use super::options::{CallOptions, LoadOptions, UnboundOptions, displayed, hidden
 use super::run::Order;
 use crate::error::Result;
 use crate::key::Key;
-use crate::load::{LoadError, Loaded};
+use crate::load::{LoadError, Loaded, Serving};
 
 impl Store {
     /// The value of a key, loaded if there is none.
@@ -206,6 +206,16 @@ impl<'a, T, F> Load<'a, T, F> {
             (Ok(key), _) => names.of(key).to_owned(),
             (Err(_), given) => given.as_deref().unwrap_or_default().to_owned(),
         }
+    }
+
+    pub(super) fn key(&self) -> Result<&Key> {
+        self.key.as_ref().map_err(Clone::clone)
+    }
+
+    /// The store, and how the call is served, once its options are checked.
+    pub(super) fn checked_serving(&self) -> Result<(&'a Store, Serving)> {
+        self.options.check()?;
+        Ok((self.options.store(), self.options.serving()))
     }
 
     pub(super) fn store(&self) -> &'a Store {

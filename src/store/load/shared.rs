@@ -1,0 +1,48 @@
+//! Loads of models that many callers share.
+
+use std::sync::Arc;
+
+use super::super::One;
+use super::found::serves_at_once;
+use super::loader::{Loader, Model};
+use super::single::Load;
+use crate::load::LoadError;
+
+impl<T: Model + Sync, F> Load<'_, T, F> {
+    /// Returns the value in an `Arc` that its readers share.
+    ///
+    /// While the value is in the near cache, it is decoded once: see [`get_shared`](crate::Store::get_shared). A value that
+    /// was just loaded, or is stale, or is not near, has an `Arc` of its own.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let load = || async { Ok::<_, std::io::Error>(vec![2, 3, 5, 7]) };
+    /// let primes: Arc<Vec<u32>> = store.get_or_load("primes", load).shared().await?;
+    /// assert_eq!(*primes, [2, 3, 5, 7]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`get_or_load`](crate::Store::get_or_load).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a load that has begun goes on, and is stored.
+    pub async fn shared<E>(self) -> Result<Arc<T>, LoadError<E>>
+    where
+        F: Loader<One, Value = T, Error = E>,
+        E: Send + Sync + 'static,
+    {
+        let (store, serving) = self.checked_serving()?;
+        let key = self.key()?;
+        let serves = |entry: &_| serves_at_once(entry, &serving);
+        if let Some(model) = store.near_model(key, serves).await {
+            return Ok(model);
+        }
+        self.await.map(Arc::new)
+    }
+}
