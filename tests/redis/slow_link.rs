@@ -104,6 +104,19 @@ async fn many_large_values_are_read_by_one_call_and_by_many() {
 }
 
 #[tokio::test]
+async fn one_connection_beside_serves_many_late_answers() {
+    let slow = Slow::link(8 * MB as u64).await;
+    slow.fill(5, 7 * MB).await;
+    let connections = slow.proxy.accepted();
+    for n in 0..5 {
+        let value = slow.store.get(format!("large-{n}")).await.unwrap().unwrap();
+        assert_eq!(value.len(), 7 * MB);
+        slow.store.set("small", "v").await.unwrap();
+    }
+    slow.assert_kept(connections);
+}
+
+#[tokio::test]
 async fn a_large_value_is_written() {
     let slow = Slow::link(8 * MB as u64).await;
     let connections = slow.proxy.accepted();

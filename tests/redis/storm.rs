@@ -35,7 +35,8 @@ async fn many_large_reads_at_once_all_succeed_over_few_connections() {
     }
     let connections = proxy.accepted() - before;
     println!("storm: {connections} connections");
-    assert!(connections <= 4, "{connections} connections");
+    // A few cuts. Each replaces both connections, if the answers were late enough for a second one.
+    assert!(connections <= 8, "{connections} connections");
 }
 
 /// Small calls are not held back for long after a cut that had nothing to do with them.

@@ -58,8 +58,10 @@ pub(super) struct Link {
     received: u64,
     /// What later jobs must wait for.
     busy: Busy,
-    /// Whether it has a connection only while it has something to do.
+    /// Whether it opens a connection only when it has something to do.
     rests: bool,
+    /// Whether it then keeps the connection.
+    lingers: bool,
     /// Whether it has ever been open: until then a failure is told at once.
     proven: bool,
     backoff: Backoff,
@@ -122,6 +124,7 @@ impl Link {
             received: 0,
             busy: Busy::default(),
             rests: false,
+            lingers: false,
             proven: false,
             backoff: Backoff::default(),
             log,
@@ -182,9 +185,19 @@ impl Link {
         Some((flight.sent, self.vitals.owes_since()))
     }
 
-    /// Whether it has a connection only while it has something to do.
+    /// Whether it opens a connection only when it has something to do.
     pub(super) fn rest(&mut self, rests: bool) {
         self.rests = rests;
+    }
+
+    /// Bounds what it asks at once as another link to the same server does, unless it has a bound of its own.
+    pub(super) fn learn_from(&mut self, other: &Link) {
+        self.window.learn_from(&other.window);
+    }
+
+    /// Whether it keeps a connection that has nothing to do any more, if it [`rests`](Self::rest).
+    pub(super) fn linger(&mut self, lingers: bool) {
+        self.lingers = lingers;
     }
 
     pub(super) fn is_up(&self) -> bool {

@@ -82,6 +82,7 @@ impl Stripe {
             });
             // It follows one of its keys, and another may be on the main link.
             job.crossing = job.task.keys().len() > 1 && self.main.touches(job.task.keys());
+            self.side.learn_from(&self.main);
             self.side.push(job, now);
         } else {
             self.main.push(job, now);
@@ -112,6 +113,8 @@ impl Stripe {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
         let mut progress = self.main.poll(cx, now, tally, None);
         if self.late.is_some() {
+            // Each late answer would open a connection anew.
+            self.side.linger(self.is_slow(now));
             progress |= self.side.poll(cx, now, tally, Some(&self.main));
             if self.side.is_idle() {
                 self.beside.clear();
@@ -142,6 +145,7 @@ impl Stripe {
         self.main.late_keys(&mut self.large);
         if self.side.is_idle() {
             std::mem::swap(&mut self.main, &mut self.side);
+            self.main.learn_from(&self.side);
             self.main.rest(false);
             self.side.rest(true);
             self.side.hand_over(&mut self.main, &mut self.beside);
@@ -153,7 +157,9 @@ impl Stripe {
     pub(super) fn look(&mut self, now: Instant) -> Option<Instant> {
         let way = self.make_way(now);
         let [main, side] = [self.main.look(now), self.side.look(now)];
-        [way, main, side].into_iter().flatten().min()
+        // The connection beside is closed then.
+        let end = self.late.map(|late| late + MEMORY).filter(|end| *end > now);
+        [way, main, side, end].into_iter().flatten().min()
     }
 
     /// Answers those whose time is over. The earliest deadline among the others.

@@ -72,7 +72,7 @@ impl Link {
                     self.lose(Cause::new(fault::Refusal::Unasked), now);
                     return true;
                 }
-                if self.rests && self.waiting.is_empty() {
+                if self.rests && !self.lingers && self.waiting.is_empty() {
                     tracing::debug!("a connection to Redis beside another is not needed any more");
                     self.state = State::Down { until: now };
                     return true;

@@ -16,7 +16,7 @@ const SMALL: u64 = 1024 * 1024;
 const PLENTY: usize = 4096;
 
 /// The bound of one connection's values under way: keys that are read or written, and other commands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
     limit: usize,
     /// The limit grows up to here as fast as it is used.
@@ -36,6 +36,13 @@ impl Window {
             raise_at: now,
             cuts: 0,
             largest: 0,
+        }
+    }
+
+    /// Takes over the bound of another connection to the same server, unless this one has its own.
+    pub(super) fn learn_from(&mut self, other: &Self) {
+        if self.limit == usize::MAX {
+            self.clone_from(other);
         }
     }
 
@@ -125,6 +132,18 @@ mod tests {
             window.answered(16, 16 * 100, now);
         }
         assert_eq!(window.room(0), usize::MAX);
+    }
+
+    #[test]
+    fn a_bound_is_learned_from_another_connection() {
+        let now = Instant::now();
+        let (mut cut, mut other) = (Window::new(now), Window::new(now));
+        cut.cut(64, now);
+        other.learn_from(&cut);
+        assert_eq!(other.room(0), 16);
+        other.cut(16, now);
+        other.learn_from(&cut);
+        assert_eq!(other.room(0), 4, "it keeps its own");
     }
 
     #[test]
