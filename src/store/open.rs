@@ -39,6 +39,8 @@ impl Store {
     ///
     /// * [`InvalidConfig`](crate::Error::InvalidConfig) outside a Tokio runtime, or an error that names the setting which
     ///   cannot be used.
+    /// * On Redis, [`InvalidConfig`](crate::Error::InvalidConfig) if the keys of the database have another version of the
+    ///   layout, because another version of this library wrote them. The message names both versions.
     /// * On Redis, [`Unavailable`](crate::Error::Unavailable) if there is no server,
     ///   [`Timeout`](crate::Error::Timeout) if it is silent, and [`Unauthorized`](crate::Error::Unauthorized) if it
     ///   does not let this client in. The source of `Unavailable` names the server and the cause. A `tracing` warning

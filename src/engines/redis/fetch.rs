@@ -23,7 +23,7 @@ const FRAME: usize = 4;
 /// One request whose keys are fetched.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    /// All its keys, also those that are not to be near.
+    /// All keys of the request. Some of them do not enter the near cache.
     pub(super) keys: Vec<Key>,
     shape: Shape,
 }

@@ -21,7 +21,7 @@ pub(super) struct Setter {
     pub(super) deadline: Instant,
 }
 
-/// Those that one script writes. A caller who has been answered already is `None`.
+/// The writes of one script. A setter whose caller was answered at its deadline is `None`.
 ///
 /// The script writes them in groups that have the same names and the same TTL. That changes no order that anybody
 /// sees: writes of one key are in one group.

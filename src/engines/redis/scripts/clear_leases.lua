@@ -1,5 +1,5 @@
--- Invalidates the leases whose names match `pattern`, so that what is being loaded is not stored. ARGV[7]: '1' if the
--- clearing ends with this pass.
+-- Invalidates the leases whose names match `pattern`. A load under way under such a name does not store its value then.
+-- ARGV[7]: '1' if the clearing ends with this pass.
 local page = redis.call('HSCAN', NAMES.leases, cursor, 'MATCH', pattern, 'COUNT', count)
 local names = {}
 -- Names and what is known of them take turns.

@@ -1,4 +1,4 @@
--- KEYS: entries that are invalidated. ARGV: '1' if the keys of those that there were are asked for. Removes them, and
--- ends the loads under their names. Answers how many entries there were, and their keys if they are asked for.
+-- Removes entries, and ends the loads under their names. KEYS: the entries. ARGV: '1' if the answer is to name the
+-- entries that existed. Answers how many existed, and their keys if they are asked for.
 redis.call('HDEL', NAMES.leases, unpack(KEYS))
 return unlink_all(KEYS, ARGV[1] == '1')
