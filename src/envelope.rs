@@ -94,15 +94,20 @@ impl Life {
 impl Head {
     /// The bytes to store: this head, then the model.
     pub(crate) fn seal(&self, model: &[u8]) -> Value {
-        let mut bytes = Vec::with_capacity(HEAD + model.len());
-        bytes.extend([MARK, VERSION]);
-        bytes.extend(SIGNATURE);
-        for time in [self.fresh, Some(self.window), Some(self.age)] {
-            bytes.extend(millis(time).to_be_bytes());
+        let mut head = [0; HEAD];
+        let (mark, times) = head.split_at_mut(2 + SIGNATURE.len());
+        mark[..2].copy_from_slice(&[MARK, VERSION]);
+        mark[2..].copy_from_slice(SIGNATURE);
+        let (times, cost) = times.split_at_mut(3 * 8);
+        let all = [self.fresh, Some(self.window), Some(self.age)];
+        for (place, time) in times.chunks_exact_mut(8).zip(all) {
+            place.copy_from_slice(&millis(time).to_be_bytes());
         }
-        let cost = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
-        bytes.extend(cost.to_be_bytes());
-        bytes.extend(model);
+        let micros = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
+        cost.copy_from_slice(&micros.to_be_bytes());
+        let mut bytes = Vec::with_capacity(HEAD + model.len());
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(model);
         Value::from(bytes)
     }
 

@@ -11,10 +11,8 @@ use tracing::Instrument;
 use super::super::One;
 use super::found::Times;
 use super::loader::{Loader, Model, loaded_by};
-use super::options::Describe;
 use super::plan::Checked;
 use super::run::{Order, origin_of, times_of};
-use super::seal::Seal;
 use crate::actor::{Guarded, contained};
 use crate::error::Error;
 use crate::key::Key;
@@ -67,13 +65,16 @@ impl<'a, T: Model, L> Order<'a, T, L> {
         let plan = self.options.plan(checked);
         let (seal, describe) = (plan.seal(), plan.describe);
         let (sender, receiver) = oneshot::channel();
-        let loader = self.loader;
-        let span = tracing::Span::current();
-        solo.spawn(move |solo| async move {
-            let told = run(solo, loader, seal, describe, within, span).await;
-            // The caller may have gone, and the drop of a value is the user's code.
-            contained(|| drop(sender.send(told)));
-        });
+        let (loader, span) = (self.loader, tracing::Span::current());
+        let key = solo.key().clone();
+        let load = async move {
+            let began = Instant::now();
+            let value = loaded_by(loader, describe).await?;
+            seal.seal(&key, value, began.elapsed())
+        };
+        // Made here, so that the task's future is moved as few times as can be.
+        let load = Guarded::new(load.instrument(span));
+        solo.spawn(|solo| run(solo, load, within, sender));
         Ok(Outcome {
             told: receiver,
             _place: place,
@@ -81,29 +82,23 @@ impl<'a, T: Model, L> Order<'a, T, L> {
     }
 }
 
-async fn run<T: Model, L: Loader<One, Value = T>>(
+/// Runs a load, and tells its caller what came of it.
+async fn run<T: Model, F>(
     solo: Solo,
-    loader: L,
-    seal: Seal<T>,
-    describe: Describe,
+    load: Guarded<F>,
     within: Duration,
-    span: tracing::Span,
-) -> Result<Loaded<T>, Failure> {
-    let began = Instant::now();
-    let limit = began + within;
-    let key = solo.key().clone();
-    let load = async move {
-        let value = loaded_by(loader, describe).await?;
-        seal.seal(&key, value, began.elapsed())
-    };
-    let ended = timeout_at(limit, Guarded::new(load.instrument(span))).await;
-    let (made, value): (Result<Made, Failure>, Option<T>) = match ended {
+    caller: oneshot::Sender<Result<Loaded<T>, Failure>>,
+) where
+    F: Future<Output = Result<(Made, T), Failure>>,
+{
+    let limit = Instant::now() + within;
+    let (made, value) = match timeout_at(limit, load).await {
         Ok(Some(Ok((made, value)))) => (Ok(made), Some(value)),
         Ok(Some(Err(failure))) => (Err(failure), None),
         Ok(None) => (Err(Failure::Panicked), None),
         Err(_) => (Err(Failure::Timeout), None),
     };
-    match (solo.finish(made, limit).await, value) {
+    let told = match (solo.finish(made, limit).await, value) {
         (Answer::Loaded { made, fate, .. }, Some(value)) => {
             let times: Times = times_of(&made, fate);
             Ok(times.of(value, origin_of(fate, true)))
@@ -111,5 +106,7 @@ async fn run<T: Model, L: Loader<One, Value = T>>(
         (Answer::Failed(failure), _) => Err(failure),
         // No other answer is given to the caller of a load.
         _ => Err(Failure::Store(Error::Closed)),
-    }
+    };
+    // The caller may have gone, and the drop of a value is the user's code.
+    contained(|| drop(caller.send(told)));
 }

@@ -9,7 +9,6 @@ use tokio::task::coop::poll_proceed;
 use super::super::entry::Entry;
 use super::super::{One, Store};
 use super::direct::Outcome;
-use super::found::Found;
 use super::loader::{Loader, Model};
 use super::plan::Checked;
 use super::run::{Order, Values, told};
@@ -25,6 +24,7 @@ use crate::value::Value;
 pub struct LoadFuture<'a, T, E, F>(LoadedFuture<'a, T, E, F>);
 
 impl<'a, T, E, F> LoadFuture<'a, T, E, F> {
+    #[inline]
     pub(super) fn new(order: Order<'a, T, F>, key: Result<Key>) -> Self {
         Self(LoadedFuture::new(order, key, false))
     }
@@ -64,11 +64,8 @@ enum State<'a, T, E> {
 
 type Slow<'a, T, E> = Pin<Box<dyn Future<Output = std::result::Result<Values<T>, LoadError<E>>> + Send + 'a>>;
 
-/// What is read.
+/// A request that reads the key. Its answer is on its way.
 enum Reading<'a> {
-    /// The near cache had it.
-    Near(Option<Entry>),
-    /// The engine's answer is on its way.
     Plain(Answer<'a, Option<Value>>),
     Aged(Answer<'a, Option<Aged>>),
     /// The answer may be the lease of the key.
@@ -87,16 +84,6 @@ enum Read<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Looks into the near cache. A hit uses up budget of the task; when that is used up, this is pending.
-    fn look_near(store: &Store, key: &Key, cx: &mut Context<'_>) -> Poll<Option<Self>> {
-        let budget = ready!(poll_proceed(cx));
-        let entry = store.look_near(key);
-        if entry.is_some() {
-            budget.made_progress();
-        }
-        Poll::Ready(entry.map(|entry| Reading::Near(Some(entry))))
-    }
-
     /// Sends the request that reads the key. `None` if that has to wait for room, or needs a timer.
     fn begin<T: Model, F>(
         order: &Order<'a, T, F>,
@@ -123,7 +110,6 @@ impl<'a> Reading<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read<'a>>> {
         let entry = match self {
-            Reading::Near(entry) => entry.take(),
             Reading::Plain(answer) => ready!(answer.poll(cx)).map(Entry::from_value)?,
             Reading::Aged(answer) => Some(ready!(answer.poll(cx)).map(Entry::from_aged)?),
             Reading::OrLease(answer, claim) => {
@@ -154,7 +140,18 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Looks into the near cache. A hit uses up budget of the task; when that is used up, this is pending.
+fn look_near(store: &Store, key: &Key, cx: &mut Context<'_>) -> Poll<Option<Entry>> {
+    let budget = ready!(poll_proceed(cx));
+    let entry = store.look_near(key);
+    if entry.is_some() {
+        budget.made_progress();
+    }
+    Poll::Ready(entry)
+}
+
 impl<'a, T, E, F> LoadedFuture<'a, T, E, F> {
+    #[inline]
     pub(super) fn new(order: Order<'a, T, F>, key: Result<Key>, aged: bool) -> Self {
         Self {
             call: order.options.store().queue().call(),
@@ -166,10 +163,92 @@ impl<'a, T, E, F> LoadedFuture<'a, T, E, F> {
     }
 }
 
+impl<'a, T, E, F> LoadedFuture<'a, T, E, F>
+where
+    F: Loader<One, Value = T, Error = E>,
+    T: Model,
+    E: Send + Sync + 'static,
+{
+    /// Answers with what the key holds. If that does not serve, returns `None` and goes on as a call for many does.
+    fn serve(&mut self, checked: Checked, entry: &Entry) -> Result<Option<Loaded<T>>> {
+        let (order, key) = asked(&self.order, &self.key)?;
+        match order.serve(key, entry) {
+            Ok(loaded) => {
+                self.order = None;
+                Ok(Some(loaded))
+            }
+            Err(found) => {
+                let key = key.clone();
+                let order = self.order.take().ok_or(Error::Closed)?;
+                self.state = State::Slow(Box::pin(order.go_on(checked, key, found)));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reads the key, waiting for room if need be, and goes on as a call for many does.
+    fn read(&mut self, checked: Checked, aged: bool) -> Result<()> {
+        let key = self.key.clone()?;
+        let order = self.order.take().ok_or(Error::Closed)?;
+        let read = order.read(checked, self.call.clone(), vec![key], aged);
+        self.state = State::Slow(Box::pin(read));
+        Ok(())
+    }
+
+    /// Goes on without the engine, which could not be read, as a call for many does.
+    fn load_past_engine(&mut self, checked: Checked, error: Error) -> Result<()> {
+        let key = self.key.clone()?;
+        let order = self.order.take().ok_or(Error::Closed)?;
+        let load = order.load_past_engine(checked, vec![key], error);
+        self.state = State::Slow(Box::pin(load));
+        Ok(())
+    }
+
+    /// Goes on with the answer to a read.
+    fn go_on(&mut self, checked: Checked, read: Read<'_>) -> Result<Option<Loaded<T>>> {
+        let (order, _) = asked(&self.order, &self.key)?;
+        let store = order.options.store();
+        match read {
+            Read::Entry(entry) => {
+                store.inner.loads.note_read(!entry.is_absent());
+                self.serve(checked, &entry)
+            }
+            Read::Leased(claim) => {
+                store.inner.loads.note_read(false);
+                let order = self.order.take().ok_or(Error::Closed)?;
+                match order.load_under(claim, checked) {
+                    Ok(outcome) => {
+                        self.state = State::Direct(outcome);
+                        Ok(None)
+                    }
+                    Err(order) => {
+                        self.order = Some(*order);
+                        self.serve(checked, &Entry::Absent)
+                    }
+                }
+            }
+            Read::WithoutAge => {
+                store.inner.reads.look_again(1);
+                self.read(checked, true).map(|()| None)
+            }
+            Read::Lost => self.read(checked, true).map(|()| None),
+        }
+    }
+}
+
+/// What was asked for, or why it is refused. A future that has ended answers [`Error::Closed`].
+fn asked<'f, O>(order: &'f Option<O>, key: &'f Result<Key>) -> Result<(&'f O, &'f Key)> {
+    match (order, key) {
+        (Some(order), Ok(key)) => Ok((order, key)),
+        (_, Err(error)) => Err(error.clone()),
+        (None, _) => Err(Error::Closed),
+    }
+}
+
 /// What it holds is moved, never pinned.
 impl<T, E, F> Unpin for LoadedFuture<'_, T, E, F> {}
 
-impl<'a, T, E, F> Future for LoadedFuture<'a, T, E, F>
+impl<T, E, F> Future for LoadedFuture<'_, T, E, F>
 where
     F: Loader<One, Value = T, Error = E>,
     T: Model,
@@ -180,7 +259,7 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            let slow: Slow<'a, T, E> = match &mut this.state {
+            let loaded = match &mut this.state {
                 State::Slow(slow) => {
                     let values = ready!(slow.as_mut().poll(cx));
                     // The loader of one key gives one value.
@@ -191,91 +270,39 @@ where
                     return outcome.poll(cx).map_err(told);
                 }
                 State::New => {
-                    let Some(order) = &this.order else { return ended() };
-                    let checked = order.options.check()?;
-                    let key = this.key.clone()?;
-                    let aged = this.aged || order.options.serving().needs_age();
-                    let near = ready!(Reading::look_near(order.options.store(), &key, cx));
-                    if let Some(reading) = near.or_else(|| Reading::begin(order, &mut this.call, &key, aged))
-                    {
-                        this.state = State::Reading(checked, reading);
-                        continue;
-                    }
-                    let Some(order) = this.order.take() else {
-                        return ended();
+                    let Some(order) = &this.order else {
+                        return Poll::Ready(Err(Error::Closed.into()));
                     };
-                    Box::pin(order.read(checked, this.call.clone(), vec![key], this.aged))
+                    let checked = order.options.check()?;
+                    let (order, key) = asked(&this.order, &this.key)?;
+                    let near = ready!(look_near(order.options.store(), key, cx));
+                    if let Some(entry) = near {
+                        this.serve(checked, &entry)?
+                    } else {
+                        let aged = this.aged || order.options.serving().needs_age();
+                        match Reading::begin(order, &mut this.call, key, aged) {
+                            Some(reading) => this.state = State::Reading(checked, reading),
+                            None => this.read(checked, this.aged)?,
+                        }
+                        None
+                    }
                 }
                 State::Reading(checked, reading) => {
-                    let is_near = matches!(reading, Reading::Near(_));
                     let (checked, read) = (*checked, ready!(reading.poll(cx)));
-                    let Some(order) = &this.order else { return ended() };
-                    let read = match read {
-                        Ok(read) => read,
+                    match read {
+                        Ok(read) => this.go_on(checked, read)?,
                         Err(error) => {
-                            let (Some(order), Ok(key)) = (this.order.take(), this.key.clone()) else {
-                                return ended();
-                            };
-                            let load = order.load_past_engine(checked, vec![key], error);
-                            this.state = State::Slow(Box::pin(load));
-                            continue;
-                        }
-                    };
-                    let (store, serving) = (order.options.store(), order.options.serving());
-                    let entry = match read {
-                        Read::Entry(entry) => {
-                            if !is_near {
-                                store.inner.loads.note_read(!entry.is_absent());
-                            }
-                            Some(entry)
-                        }
-                        Read::Leased(claim) => {
-                            store.inner.loads.note_read(false);
-                            let Some(order) = this.order.take() else {
-                                return ended();
-                            };
-                            match order.load_under(claim, checked) {
-                                Ok(outcome) => {
-                                    this.state = State::Direct(outcome);
-                                    continue;
-                                }
-                                Err(order) => this.order = Some(*order),
-                            }
-                            Some(Entry::Absent)
-                        }
-                        Read::WithoutAge => {
-                            store.inner.reads.look_again(1);
+                            this.load_past_engine(checked, error)?;
                             None
                         }
-                        Read::Lost => None,
-                    };
-                    let found = entry.map(|entry| Found::judge(&entry, &serving, store.codec()));
-                    let Ok(key) = &this.key else { return ended() };
-                    let found = match found.map(|found| found.served(&store.inner.loads, key)) {
-                        Some(Ok(loaded)) => {
-                            this.order = None;
-                            return Poll::Ready(Ok(loaded));
-                        }
-                        Some(Err(found)) => Some(found),
-                        None => None,
-                    };
-                    let (Some(order), Ok(key)) = (this.order.take(), this.key.clone()) else {
-                        return ended();
-                    };
-                    match found {
-                        Some(found) => Box::pin(order.go_on(checked, key, found)),
-                        None => Box::pin(order.read(checked, this.call.clone(), vec![key], true)),
                     }
                 }
             };
-            this.state = State::Slow(slow);
+            if let Some(loaded) = loaded {
+                return Poll::Ready(Ok(loaded));
+            }
         }
     }
-}
-
-/// What a future that has ended answers.
-fn ended<T, E>() -> Poll<std::result::Result<Loaded<T>, LoadError<E>>> {
-    Poll::Ready(Err(LoadError::Store(Error::Closed)))
 }
 
 impl<T, E, F> fmt::Debug for LoadFuture<'_, T, E, F> {

@@ -248,6 +248,7 @@ impl<'a, T> CallOptions<'a, T> {
         }
     }
 
+    #[inline]
     pub(super) fn new(store: &'a Store) -> Self {
         Self {
             write: Options::new(store),

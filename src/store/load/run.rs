@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use super::super::entry::Entry;
 use super::asked::CallerNames;
 use super::bypass::load_past_engine;
 use super::found::{Found, Times};
@@ -62,6 +63,13 @@ impl<T: Model, L> Order<'_, T, L> {
         }
         let (loader, own) = erased(self.loader, self.names, &plan);
         Box::pin(load(plan, findings, loader, own)).await
+    }
+
+    /// Answers a call for one key with what the key holds, or returns what was found.
+    pub(super) fn serve(&self, key: &Key, entry: &Entry) -> Result<Loaded<T>, Found<T>> {
+        let store = self.options.store();
+        let found = Found::judge(entry, &self.options.serving(), store.codec());
+        found.served(&store.inner.loads, key)
     }
 
     /// Goes on with what one key holds.

@@ -96,6 +96,7 @@ impl Store {
     /// # Cancel safety
     ///
     /// Safe: a load that has begun goes on, and is stored.
+    #[inline]
     pub fn get_or_load<T, E, F, Fut>(&self, key: impl AsRef<str>, loader: F) -> Load<'_, T, F>
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -162,6 +163,7 @@ where
     type Output = std::result::Result<T, LoadError<E>>;
     type IntoFuture = LoadFuture<'a, T, E, F>;
 
+    #[inline]
     fn into_future(self) -> Self::IntoFuture {
         let (order, key) = self.order();
         LoadFuture::new(order, key)
@@ -231,6 +233,8 @@ impl<'a, T, F> Load<'a, T, F> {
         }
     }
 
+    /// Inlined, as all on the way to the future: what is asked for is large, and is moved once then.
+    #[inline]
     fn order(self) -> (Order<'a, T, F>, Result<Key>) {
         let order = Order {
             names: CallerNames::as_stored(self.options.store()),
