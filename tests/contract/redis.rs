@@ -51,9 +51,11 @@ pub(crate) async fn open_redis_plain(settings: fn(Config) -> Config) -> Store {
     open(server, config, settings).await
 }
 
+/// As a user with the rights that a near cache needs, and no others.
 pub(crate) async fn open_redis_near(settings: fn(Config) -> Config) -> Store {
-    let server = RedisServer::start().await;
-    let config = config(&format!("{}?near=16MiB", server.url()));
+    let line = user("+info +client +multi +exec +hello");
+    let server = RedisServer::options().user(&line).start().await;
+    let config = config(&format!("redis://app:s3cr3t@{}?near=16MiB", server.address()));
     open(server, config, settings).await
 }
 

@@ -14,6 +14,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What a test opens its stores with: one server, or one store that is shared.
 struct World {
     server: Option<RedisServer>,
+    /// Whether stores over the server have a near cache.
+    is_near: bool,
     store: Store,
 }
 
@@ -21,15 +23,17 @@ impl World {
     async fn memory() -> Self {
         Self {
             server: None,
+            is_near: true,
             store: Store::open(Config::memory()).await.unwrap(),
         }
     }
 
-    async fn redis() -> Self {
+    async fn redis(is_near: bool) -> Self {
         let server = RedisServer::start().await;
-        let store = Store::open(Config::redis(&server.url()).unwrap()).await.unwrap();
+        let store = Store::open(config(&server, is_near)).await.unwrap();
         Self {
             server: Some(server),
+            is_near,
             store,
         }
     }
@@ -37,13 +41,19 @@ impl World {
     /// Another process's view of the same locks, as far as there can be one.
     async fn other(&self) -> Store {
         match &self.server {
-            Some(server) => Store::open(Config::redis(&server.url()).unwrap()).await.unwrap(),
+            Some(server) => Store::open(config(server, self.is_near)).await.unwrap(),
             None => self.store.clone(),
         }
     }
 }
 
-/// Each test once over the memory engine, on a paused clock, and once over a server of its own.
+fn config(server: &RedisServer, is_near: bool) -> Config {
+    let near = if is_near { "1MiB" } else { "off" };
+    Config::redis(&format!("{}?near={near}", server.url())).unwrap()
+}
+
+/// Each test once over the memory engine, on a paused clock, and twice over a server of its own: without a near cache and
+/// with one.
 macro_rules! on_both_engines {
     ($($test:ident)*) => {
         mod memory {
@@ -55,7 +65,13 @@ macro_rules! on_both_engines {
         mod redis {
             $(#[tokio::test]
             async fn $test() {
-                super::$test(super::World::redis().await).await;
+                super::$test(super::World::redis(false).await).await;
+            })*
+        }
+        mod redis_with_a_near_cache {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(super::World::redis(true).await).await;
             })*
         }
     };
@@ -578,7 +594,9 @@ async fn close_releases_what_is_held(world: World) {
 async fn a_guard_keeps_its_store_open(world: World) {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let store = world.other().await;
-    let World { server, store: first } = world;
+    let World {
+        server, store: first, ..
+    } = world;
     drop(first);
     let guard = store.lock("k").await.unwrap();
     drop(store);

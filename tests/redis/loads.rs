@@ -9,10 +9,40 @@ use cachestore::{Config, LoadError, Origin, Store};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::opening::{config, eventually, ms, open};
+use crate::harness::opening::{WithNear, config, eventually, ms, open};
 use crate::harness::{RedisServer, Seeded};
 
 type Loader = std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
+
+/// Each test once without a near cache, and once with one.
+macro_rules! near_or_not {
+    ($($test:ident)*) => {
+        mod without_a_near_cache {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test().await;
+            })*
+        }
+        mod with_a_near_cache {
+            $(#[tokio::test]
+            async fn $test() {
+                let _near = super::WithNear::on();
+                super::$test().await;
+            })*
+        }
+    };
+}
+
+near_or_not! {
+    a_change_by_another_process_supersedes_what_is_being_loaded
+    what_another_process_loads_is_waited_for
+    an_outcome_of_many_tells_what_another_process_has_loaded
+    a_read_that_waits_for_another_process_is_one_miss
+    when_another_process_fails_this_one_loads
+    a_store_that_is_closed_gives_up_what_it_loads
+    a_load_goes_on_after_its_soft_timeout_while_another_process_loads
+    those_who_wait_for_another_process_leave_room_for_loads
+}
 
 /// A server, and two stores as two processes have them.
 async fn two() -> (RedisServer, Store, Store) {
@@ -82,7 +112,6 @@ async fn supersedes<F: Future<Output = ()>>(what: &str, change: impl FnOnce(Stor
     assert_eq!(store.stats().await.unwrap().dead_leases, 1, "{what}");
 }
 
-#[tokio::test]
 async fn a_change_by_another_process_supersedes_what_is_being_loaded() {
     supersedes("set", |s| async move { s.set_model("k", &7u64).await.unwrap() }).await;
     supersedes("add", |s| async move { assert!(s.add("k", "7").await.unwrap()) }).await;
@@ -140,7 +169,6 @@ async fn a_change_by_another_process_supersedes_what_is_being_loaded() {
     .await;
 }
 
-#[tokio::test]
 async fn what_another_process_loads_is_waited_for() {
     let (server, one, other) = two().await;
     let (load, running, go) = held(1);
@@ -166,7 +194,6 @@ async fn what_another_process_loads_is_waited_for() {
 }
 
 /// Each value of many keys tells where it came from.
-#[tokio::test]
 async fn an_outcome_of_many_tells_what_another_process_has_loaded() {
     let (server, one, other) = two().await;
     let (load, running, go) = held(1);
@@ -190,7 +217,6 @@ async fn an_outcome_of_many_tells_what_another_process_has_loaded() {
 }
 
 /// The second look, at what the other process has stored, is part of the same read.
-#[tokio::test]
 async fn a_read_that_waits_for_another_process_is_one_miss() {
     let (server, one, other) = two().await;
     let (load, running, go) = held(1);
@@ -223,7 +249,6 @@ async fn a_read_that_waits_for_another_process_is_one_miss() {
     );
 }
 
-#[tokio::test]
 async fn when_another_process_fails_this_one_loads() {
     let (_server, one, other) = two().await;
     let (runs, running) = oneshot::channel();
@@ -245,7 +270,6 @@ async fn when_another_process_fails_this_one_loads() {
     assert!(matches!(failing.await.unwrap(), Err(LoadError::Loader(error)) if *error == "no"));
 }
 
-#[tokio::test]
 async fn a_store_that_is_closed_gives_up_what_it_loads() {
     let (_server, one, other) = two().await;
     let (load, running, _go) = held(1);
@@ -366,7 +390,6 @@ async fn soak_nothing_that_was_changed_before_is_read() {
 
 /// A caller who has served a stale value meanwhile does not take the load with him: when who loads has failed,
 /// his loader takes its place.
-#[tokio::test]
 async fn a_load_goes_on_after_its_soft_timeout_while_another_process_loads() {
     let (_server, one, other) = two().await;
     let hour = Duration::from_secs(3600);
@@ -403,7 +426,6 @@ async fn a_load_goes_on_after_its_soft_timeout_while_another_process_loads() {
 }
 
 /// Who waits for a load of another process is no load under way.
-#[tokio::test]
 async fn those_who_wait_for_another_process_leave_room_for_loads() {
     let (server, other, _) = two().await;
     let one = Store::open(

@@ -1,8 +1,9 @@
 //! Stores over a server of the harness, and what their answers may be.
 
+use std::cell::Cell;
 use std::time::Duration;
 
-use cachestore::{Error, RedisConfig, Store};
+use cachestore::{Error, NearCache, RedisConfig, Store};
 
 use super::RedisServer;
 use super::lateness;
@@ -11,9 +12,34 @@ pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
+thread_local! {
+    static NEAR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Gives the stores of this thread a near cache, until this is dropped.
+pub(crate) struct WithNear(());
+
+impl WithNear {
+    pub(crate) fn on() -> Self {
+        NEAR.set(true);
+        Self(())
+    }
+}
+
+impl Drop for WithNear {
+    fn drop(&mut self) {
+        NEAR.set(false);
+    }
+}
+
 pub(crate) fn config(url: &str) -> RedisConfig {
     lateness::watch();
-    RedisConfig::new(url).expect("a URL")
+    let config = RedisConfig::new(url).expect("a URL");
+    if NEAR.get() {
+        config.near_cache(NearCache::default())
+    } else {
+        config
+    }
 }
 
 /// Opens a store. Where calls of a test have little time, a busy machine takes several attempts.
