@@ -72,7 +72,7 @@ pub struct Stats {
     pub near_hits: u64,
     /// Entries that the near cache answers for now.
     pub near_entries: u64,
-    /// Bytes that the near cache takes now. On the memory engine they count in `bytes` too.
+    /// Bytes that the entries of the near cache take now. On the memory engine they count in `bytes` too.
     pub near_bytes: u64,
     /// Times that the near cache lost all its entries at once: on the memory engine, to a fault of the engine;
     /// over Redis, to a lost connection or a message that all keys may have changed.

@@ -65,7 +65,8 @@ impl NearCache {
     ///
     /// On the memory engine its entries share their values with the engine's. So it takes some 120 bytes for each,
     /// and a copy of a key that is longer than 24 bytes. They count in
-    /// [`MemoryConfig::capacity_bytes`](crate::MemoryConfig::capacity_bytes). Over Redis it takes the values too.
+    /// [`MemoryConfig::capacity_bytes`](crate::MemoryConfig::capacity_bytes). Over Redis it takes the values too. There it
+    /// also counts how often keys are read: in a thirty-second part of this, and 4 KiB to 1 MiB, beside it.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.capacity_bytes = Some(bytes);
         self

@@ -256,7 +256,8 @@ impl DirectLoads {
         found.is_some_and(DirectLoad::runs)
     }
 
-    /// Marks the loads from `key` that nobody has joined. Returns those whose leases are to be ended.
+    /// Marks the loads whose values depend on `key`, except those that other callers have joined. Returns the loads whose
+    /// leases are to be ended.
     pub(super) fn disown(&self, key: &Key) -> Vec<DirectLoad> {
         let mut disowned = Vec::new();
         for shard in &self.shards {

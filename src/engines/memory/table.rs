@@ -132,8 +132,9 @@ impl Table {
         self.read(slot)
     }
 
-    /// Reads the values of many keys, counts their uses, and publishes those that were read before. The memory of all
-    /// keys is fetched side by side, not in turn.
+    /// Reads the values of many keys, and counts a use of each. Publishes the entries that were read before.
+    ///
+    /// All keys are looked up before the first value is read, so that the processor fetches their memory side by side.
     pub(crate) fn get_many(&mut self, keys: &[Key], now: Moment) -> Vec<Option<Value>> {
         let slots: Vec<Option<Slot>> = keys.iter().map(|key| self.find(key, now)).collect();
         let values = slots.iter().map(|slot| self.read(*slot)).collect();

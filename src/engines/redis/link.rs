@@ -399,8 +399,8 @@ impl Link {
         });
     }
 
-    /// Asks the server for a sign of life if the near cache needs one: what is read from it is good only as long as the
-    /// server is heard of.
+    /// Sends a `PING` if the near cache needs a sign of life from the server. Readers find nothing near once the server has
+    /// been silent for too long.
     fn keep_near(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.ping_at(now).is_some_and(|at| at <= now) {
             self.launch(Batch::ping(self.layout), cx, now);

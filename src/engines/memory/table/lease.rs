@@ -21,7 +21,8 @@ impl Table {
         Some(Aged { value, remaining })
     }
 
-    /// As [`get_aged`](Self::get_aged). Takes the lease of a key that holds no value, unless another has it.
+    /// Reads a value with the time that is left, and counts the use. If the key holds no value, takes its lease, unless
+    /// another load has it.
     pub(crate) fn get_or_lease(&mut self, key: &Key, terms: &LeaseTerms, now: Moment) -> Lookup {
         if let Some(aged) = self.get_aged(key, now) {
             return Lookup::Found(aged);
