@@ -49,6 +49,9 @@ pub enum Event {
         key: String,
     },
     /// An entry was removed by `invalidate`, itself or because of what it depends on.
+    ///
+    /// On Redis with a near cache it is also told if another client of the server has written or removed a key that was
+    /// near, or if the server has evicted it. That a TTL has ended is not told.
     Invalidated {
         /// The key of the entry.
         key: String,

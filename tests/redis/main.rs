@@ -22,6 +22,8 @@ mod log;
 mod logging;
 mod long_work;
 mod near;
+mod near_events;
+mod near_load;
 mod near_scripted;
 mod opening;
 mod order;

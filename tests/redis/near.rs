@@ -14,23 +14,23 @@ const AGE: Duration = ms(300);
 /// What a call may take past its time on a busy machine.
 const LATE: Duration = ms(1000);
 
-fn near(url: &str) -> RedisConfig {
+pub(crate) fn near(url: &str) -> RedisConfig {
     let near = NearCache::default().capacity_bytes(1 << 20).max_age(AGE);
     config(url).near_cache(near)
 }
 
-async fn started() -> (RedisServer, Store) {
+pub(crate) async fn started() -> (RedisServer, Store) {
     let server = RedisServer::start().await;
     let store = open(near(&server.url())).await;
     (server, store)
 }
 
-async fn text(store: &Store, key: &str) -> Option<String> {
+pub(crate) async fn text(store: &Store, key: &str) -> Option<String> {
     store.get_string(key).await.unwrap()
 }
 
 /// Reads a key until the near cache answers.
-async fn warm(store: &Store, key: &str) {
+pub(crate) async fn warm(store: &Store, key: &str) {
     let end = Instant::now() + ms(5000);
     loop {
         let before = store.stats().await.unwrap().near_hits;

@@ -224,14 +224,9 @@ impl RedisEngine {
                     return reply.send(Ok(0));
                 }
                 let caller = Caller::new(reply, operation.progress, deadline);
-                (
-                    0,
-                    Task::Walk(Walk::invalidation(
-                        &operation.names,
-                        caller,
-                        self.tally.is_heard(),
-                    )),
-                )
+                let mut walk = Walk::invalidation(&operation.names, caller, self.tally.is_heard());
+                walk.near(self.tracker.as_ref());
+                (0, Task::Walk(walk))
             }
             Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
                 self.due = Some(self.due.map_or(deadline, |due| due.min(deadline)));
@@ -262,7 +257,8 @@ impl RedisEngine {
 
     /// Starts the next walk that clears, if there is one and none is under way.
     fn start_clearing(&mut self, now: Instant) {
-        if let Some((walk, deadline)) = self.clearings.start() {
+        if let Some((mut walk, deadline)) = self.clearings.start() {
+            walk.near(self.tracker.as_ref());
             self.stripes[0].push(Job::new(Task::Walk(walk), deadline), now);
         }
     }

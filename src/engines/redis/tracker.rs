@@ -13,7 +13,7 @@ use super::tracking::{ConnectionId, Tracking};
 use crate::events::{Event, Listeners};
 use crate::key::Key;
 use crate::near::NearWriter;
-use crate::request::Keys;
+use crate::request::{KeyChange, Keys};
 use crate::stats::Stats;
 use crate::value::Value;
 
@@ -48,17 +48,29 @@ impl Tracker {
         self.0.tracking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a change, and tells listeners if it has lost entries that were near.
-    fn change(&self, change: impl FnOnce(&mut Tracking)) {
+    /// Makes a change, and tells listeners if it has lost entries that were near, and which keys others have changed.
+    fn change<T>(&self, change: impl FnOnce(&mut Tracking) -> T) -> T {
         let mut tracking = self.lock();
         let before = tracking.writer().flushes();
-        change(&mut tracking);
+        let made = change(&mut tracking);
         let is_flushed = tracking.writer().flushes() > before;
+        let foreign = tracking.take_foreign();
         // Listeners may run code of the caller's.
         drop(tracking);
+        let listeners = &self.0.listeners;
         if is_flushed {
-            self.0.listeners.tell_all(&Event::NearCacheFlushed);
+            listeners.tell_all(&Event::NearCacheFlushed);
         }
+        for key in foreign {
+            listeners.tell_of(&key, KeyChange::Invalidated);
+        }
+        made
+    }
+
+    /// An invalidation or a clearing of this store begins. It ends when this is dropped.
+    pub(super) fn begin_work(&self) -> OwnWork {
+        self.lock().begin_work();
+        OwnWork(self.clone())
     }
 
     /// A connection that is being opened.
@@ -104,6 +116,28 @@ impl Tracker {
     }
 }
 
+/// Held by an invalidation or a clearing of this store while it runs.
+#[derive(Debug)]
+pub(super) struct OwnWork(Tracker);
+
+impl OwnWork {
+    /// It has removed a key, and listeners are told of that.
+    pub(super) fn removed(&self, key: &str) {
+        self.0.lock().removed(key);
+    }
+
+    /// It has removed all keys with this prefix.
+    pub(super) fn cleared(&self, prefix: &str) {
+        self.0.lock().cleared(prefix);
+    }
+}
+
+impl Drop for OwnWork {
+    fn drop(&mut self) {
+        self.0.change(Tracking::end_work);
+    }
+}
+
 /// An open connection whose reads the server tracks. Its drop drops what was read over it.
 #[derive(Debug)]
 pub(super) struct TrackedConnection {
@@ -117,7 +151,8 @@ impl TrackedConnection {
         let (tracker, id) = (self.tracker.clone(), self.id);
         move |push| {
             if push.kind == PushKind::Invalidate {
-                tracker.change(|tracking| invalidate(tracking, id, &push.data));
+                let tells = tracker.0.listeners.any();
+                tracker.change(|tracking| invalidate(tracking, id, &push.data, tells));
             }
             Ok(())
         }
@@ -152,12 +187,13 @@ impl TrackedConnection {
     }
 
     pub(super) fn answered(&self, launch: u64, sent: Instant) {
-        self.tracker.lock().answered(self.id, launch, sent);
+        self.tracker
+            .change(|tracking| tracking.answered(self.id, launch, sent));
     }
 
     /// Keeps readers away until each connection has caught up with what the server has done so far.
     pub(super) fn raise_barrier(&self) {
-        self.tracker.lock().raise_barrier();
+        self.tracker.change(Tracking::raise_barrier);
     }
 
     /// When it is to be asked for a sign of life.
@@ -172,17 +208,18 @@ impl Drop for TrackedConnection {
     }
 }
 
-/// Keys that were changed, or null for all of them.
-fn invalidate(tracking: &mut Tracking, connection: ConnectionId, data: &[Wire]) {
+/// Keys that were changed, or null for all of them. `tells` says that somebody listens to changes by others.
+fn invalidate(tracking: &mut Tracking, connection: ConnectionId, data: &[Wire], tells: bool) {
     let Some(Wire::Array(keys)) = data.first() else {
         return tracking.flushed(connection);
     };
+    let now = Instant::now();
     for key in keys {
         // A key that is not text was never asked for.
         if let Wire::BulkString(key) = key
             && let Ok(key) = std::str::from_utf8(key)
         {
-            tracking.invalidated(key);
+            tracking.invalidated(key, tells, now);
         }
     }
 }

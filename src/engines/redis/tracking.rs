@@ -15,6 +15,8 @@
 //! * **Readers find nothing once a connection with entries is silent**: each answer is good for `max_age` from the time
 //!   at which its request was sent.
 
+mod changes;
+mod connections;
 mod popularity;
 #[cfg(test)]
 mod tests;
@@ -26,16 +28,15 @@ use std::time::Duration;
 use compact_str::CompactString;
 use tokio::time::Instant;
 
+use self::changes::Changes;
+use self::connections::Connections;
 use self::popularity::Popularity;
 use crate::key::Key;
-use crate::near::{NearEntry, NearWriter, Ticket};
-use crate::prehashed::Map;
+use crate::near::{NearEntry, NearWriter};
 use crate::value::Value;
 
 /// The server rounds the time that is left up to a millisecond.
 const ROUNDING: Duration = Duration::from_millis(1);
-/// Idle connections are not asked for signs of life more often than this.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 /// How many entries one new entry may displace or spare.
 const STEPS: usize = 8;
 /// The bytes of an entry, for a cache that has none yet.
@@ -48,17 +49,12 @@ pub(super) type ConnectionId = u64;
 #[derive(Debug)]
 pub(super) struct Tracking {
     writer: NearWriter,
-    max_age: Duration,
     /// What is near, by key.
     entries: HashMap<CompactString, Tracked>,
     /// What is being fetched, by key.
     fetches: HashMap<CompactString, Fetch>,
-    connections: Map<ConnectionId, Connection>,
-    /// Connections opened so far.
-    opened: ConnectionId,
-    /// Counts launches and barriers.
-    steps: u64,
-    barrier: Option<Barrier>,
+    connections: Connections,
+    changes: Changes,
     popularity: Popularity,
     /// The server refuses to track a connection. It would tell nobody of writes over that connection.
     off: bool,
@@ -79,45 +75,15 @@ struct Fetch {
     spoiled: bool,
 }
 
-/// What is known of an open connection.
-#[derive(Debug)]
-struct Connection {
-    entries: usize,
-    fetches: usize,
-    /// The step of the last request that was launched.
-    launched: u64,
-    /// The step of the last request that was answered.
-    answered: u64,
-    last_launch: Instant,
-    /// Until when its entries are good.
-    good_until: Instant,
-}
-
-impl Connection {
-    fn is_used(&self) -> bool {
-        self.entries > 0 || self.fetches > 0
-    }
-}
-
-/// Keeps readers away until each connection in use has answered a request that was launched later.
-#[derive(Debug)]
-struct Barrier {
-    step: u64,
-    _ticket: Ticket,
-}
-
 impl Tracking {
     pub(super) fn new(writer: NearWriter, max_age: Duration) -> Self {
         let popularity = Popularity::for_bytes(writer.capacity());
         Self {
             writer: writer.holding_values(),
-            max_age,
             entries: HashMap::new(),
             fetches: HashMap::new(),
-            connections: Map::default(),
-            opened: 0,
-            steps: 0,
-            barrier: None,
+            connections: Connections::new(max_age),
+            changes: Changes::default(),
             popularity,
             off: false,
         }
@@ -125,25 +91,15 @@ impl Tracking {
 
     /// A connection was opened whose reads the server tracks.
     pub(super) fn open(&mut self, now: Instant) -> ConnectionId {
-        self.opened += 1;
-        let connection = Connection {
-            entries: 0,
-            fetches: 0,
-            launched: 0,
-            answered: 0,
-            last_launch: now,
-            good_until: now,
-        };
-        self.connections.insert(self.opened, connection);
-        self.opened
+        self.connections.open(now)
     }
 
     /// A connection has ended. The server tells nobody any more of changes to values that were read over it.
     pub(super) fn lost(&mut self, connection: ConnectionId) {
-        self.drop_all_of(connection);
-        self.connections.remove(&connection);
-        self.lower_barrier();
-        self.tell_horizon();
+        self.fetches.retain(|_, fetch| fetch.over != connection);
+        self.drop_entries_of(connection);
+        self.connections.lost(connection);
+        self.caught_up();
     }
 
     /// All that the server holds was changed.
@@ -154,15 +110,50 @@ impl Tracking {
         self.drop_entries_of(connection);
     }
 
-    /// The server's message that a key was changed.
-    pub(super) fn invalidated(&mut self, key: &str) {
-        self.retract(key);
+    /// The server's message that a key was changed. `tells` says that somebody listens to changes by others.
+    pub(super) fn invalidated(&mut self, key: &str, tells: bool, now: Instant) {
+        // What is past its deadline has expired, and nobody has changed it.
+        let was_near = |tracked: Tracked| tracked.due.is_none_or(|due| due > now);
+        if self.retract(key).is_some_and(was_near) && tells {
+            let may_be_own = self.connections.has_barrier();
+            self.changes.add(key.into(), may_be_own);
+        }
         self.spoil(key);
     }
 
     /// A write of this store changes a key, or has changed it.
     pub(super) fn changed(&mut self, key: &Key) {
-        self.invalidated(key.as_str());
+        self.removed(key.as_str());
+    }
+
+    /// This store has removed a key. Listeners are told of it by that.
+    pub(super) fn removed(&mut self, key: &str) {
+        self.retract(key);
+        self.spoil(key);
+        self.changes.is_own(key);
+    }
+
+    /// This store has removed all keys with this prefix.
+    pub(super) fn cleared(&mut self, prefix: &str) {
+        let of_it = self.entries.keys().filter(|key| key.starts_with(prefix));
+        let keys: Vec<CompactString> = of_it.cloned().collect();
+        keys.iter().for_each(|key| drop(self.retract(key)));
+        self.changes.are_own(prefix);
+    }
+
+    /// An invalidation or a clearing of this store begins.
+    pub(super) fn begin_work(&mut self) {
+        self.changes.begin_work();
+    }
+
+    pub(super) fn end_work(&mut self) {
+        self.changes.end_work();
+        self.caught_up();
+    }
+
+    /// Keys that others have changed, to be told to listeners.
+    pub(super) fn take_foreign(&mut self) -> Vec<CompactString> {
+        self.changes.take_foreign()
     }
 
     /// The server has answered a read of a key over this connection. What came over another one may be older.
@@ -198,10 +189,10 @@ impl Tracking {
         if is_near || self.fetches.contains_key(key.as_str()) || !self.is_wanted(key) {
             return false;
         }
-        let Some(over) = self.connections.get_mut(&connection) else {
+        if !self.connections.is_open(connection) {
             return false;
-        };
-        over.fetches += 1;
+        }
+        self.connections.begin_fetch(connection);
         let fetch = Fetch {
             over: connection,
             spoiled: false,
@@ -264,10 +255,10 @@ impl Tracking {
     }
 
     fn publish(&mut self, connection: ConnectionId, key: &Key, value: &Value, due: Option<Instant>) {
-        let Some(over) = self.connections.get_mut(&connection) else {
+        if !self.connections.is_open(connection) {
             return;
-        };
-        over.entries += 1;
+        }
+        self.connections.add_entry(connection);
         let entry = self.writer.publish_until(key.clone(), value.clone(), due);
         let tracked = Tracked {
             entry,
@@ -285,7 +276,7 @@ impl Tracking {
                 return true;
             }
             match self.next_victim() {
-                Some((victim, uses)) if uses < reads => self.retract(victim.key().as_str()),
+                Some((victim, uses)) if uses < reads => drop(self.retract(victim.key().as_str())),
                 Some(_) => {}
                 None => return false,
             }
@@ -293,17 +284,14 @@ impl Tracking {
         self.writer.has_room_for(key, value)
     }
 
-    fn retract(&mut self, key: &str) {
-        let Some(tracked) = self.entries.remove(key) else {
-            return;
-        };
+    fn retract(&mut self, key: &str) -> Option<Tracked> {
+        let tracked = self.entries.remove(key)?;
         self.writer.retract(&tracked.entry);
-        if let Some(over) = self.connections.get_mut(&tracked.over) {
-            over.entries -= 1;
-        }
+        self.connections.remove_entry(tracked.over);
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
             self.entries.shrink_to(self.entries.len() * 2);
         }
+        Some(tracked)
     }
 
     fn spoil(&mut self, key: &str) {
@@ -317,15 +305,8 @@ impl Tracking {
         let Some(fetch) = self.fetches.remove(key) else {
             return true;
         };
-        if let Some(over) = self.connections.get_mut(&fetch.over) {
-            over.fetches -= 1;
-        }
+        self.connections.end_fetch(fetch.over);
         fetch.spoiled
-    }
-
-    fn drop_all_of(&mut self, connection: ConnectionId) {
-        self.fetches.retain(|_, fetch| fetch.over != connection);
-        self.drop_entries_of(connection);
     }
 
     fn drop_entries_of(&mut self, connection: ConnectionId) {
@@ -337,66 +318,43 @@ impl Tracking {
         if !keys.is_empty() {
             self.writer.count_flush();
         }
-        keys.iter().for_each(|key| self.retract(key));
+        keys.iter().for_each(|key| drop(self.retract(key)));
     }
 
     /// A request is sent over a connection: the number of its launch.
     pub(super) fn launched(&mut self, connection: ConnectionId, now: Instant) -> u64 {
-        self.steps += 1;
-        if let Some(over) = self.connections.get_mut(&connection) {
-            over.launched = self.steps;
-            over.last_launch = now;
-        }
-        self.steps
+        self.connections.launched(connection, now)
     }
 
     /// A request with this number, sent at `sent`, was answered, and all that came before its answer was taken in.
     pub(super) fn answered(&mut self, connection: ConnectionId, launch: u64, sent: Instant) {
-        if let Some(over) = self.connections.get_mut(&connection) {
-            over.answered = over.answered.max(launch);
-            over.good_until = over.good_until.max(sent + self.max_age);
-        }
-        self.lower_barrier();
-        self.tell_horizon();
+        self.connections.answered(connection, launch, sent);
+        self.caught_up();
     }
 
     /// Keeps readers away until what has happened on the server so far is known here.
     pub(super) fn raise_barrier(&mut self) {
-        self.steps += 1;
-        let _ticket = self.writer.ticket();
-        self.barrier = Some(Barrier {
-            step: self.steps,
-            _ticket,
-        });
-        self.lower_barrier();
+        self.connections.raise_barrier(self.writer.ticket());
+        self.caught_up();
     }
 
-    fn lower_barrier(&mut self) {
-        let Some(barrier) = &self.barrier else { return };
-        let knows = |connection: &Connection| !connection.is_used() || connection.answered > barrier.step;
-        if self.connections.values().all(knows) {
-            self.barrier = None;
+    /// More may be known of the server than before.
+    fn caught_up(&mut self) {
+        if !self.connections.has_barrier() {
+            self.changes.settle();
         }
+        self.tell_horizon();
     }
 
     fn tell_horizon(&self) {
-        let used = self
-            .connections
-            .values()
-            .filter(|connection| connection.entries > 0);
-        if let Some(until) = used.map(|connection| connection.good_until).min() {
+        if let Some(until) = self.connections.horizon() {
             self.writer.serve_until(until);
         }
     }
 
     /// When a connection is to be asked for a sign of life. `is_idle` tells that it owes no answer.
     pub(super) fn ping_at(&self, connection: ConnectionId, is_idle: bool, now: Instant) -> Option<Instant> {
-        let over = self.connections.get(&connection).filter(|over| over.is_used())?;
-        let is_behind = |barrier: &Barrier| over.launched < barrier.step;
-        if self.barrier.as_ref().is_some_and(is_behind) {
-            return Some(now);
-        }
-        is_idle.then(|| over.last_launch + (self.max_age / 2).max(SHORTEST_PAUSE))
+        self.connections.ping_at(connection, is_idle, now)
     }
 
     /// Drops everything after a fault of the engine. The connections are lost one by one.
@@ -404,10 +362,7 @@ impl Tracking {
         self.writer.flush();
         self.entries = HashMap::new();
         self.fetches = HashMap::new();
-        for connection in self.connections.values_mut() {
-            (connection.entries, connection.fetches) = (0, 0);
-        }
-        self.barrier = None;
+        self.connections.reset();
     }
 
     /// The server refuses to track a connection. From now on readers find nothing, whatever is read over others.

@@ -17,6 +17,7 @@ use self::clearing::{Clearing, Removed};
 use self::invalidation::Invalidation;
 use super::layout::Layout;
 use super::script::By;
+use super::tracker::{OwnWork, Tracker};
 use crate::error::Error;
 use crate::key::Key;
 use crate::request::{Progress, Reply};
@@ -33,6 +34,8 @@ pub(super) struct Walk {
     work: Work,
     /// Tells by its end that the walk has ended, however it has.
     _alive: Option<Arc<()>>,
+    /// Tells the near cache what the walk removes, and by its end that the walk has ended.
+    near: Option<OwnWork>,
 }
 
 #[derive(Debug)]
@@ -99,7 +102,13 @@ impl Walk {
             begun: false,
             work,
             _alive: None,
+            near: None,
         }
+    }
+
+    /// Lets the near cache know what it removes.
+    pub(super) fn near(&mut self, tracker: Option<&Tracker>) {
+        self.near = tracker.map(Tracker::begin_work);
     }
 
     /// Whether it removes dependents, rather than everything.
@@ -138,10 +147,14 @@ impl Walk {
 
     /// The keys of entries that were removed since this was last called.
     pub(super) fn told(&mut self) -> Vec<CompactString> {
-        match &mut self.work {
+        let told = match &mut self.work {
             Work::Invalidation(work) => work.told(),
             Work::Clearing(_) => Vec::new(),
+        };
+        if let Some(near) = &self.near {
+            told.iter().for_each(|key| near.removed(key));
         }
+        told
     }
 
     /// The prefixes of a clearing, and how many entries were removed under each.
@@ -189,6 +202,9 @@ impl Walk {
             let removed = removed.each.get(caller.place).copied().unwrap_or(0);
             caller.removed = caller.removed.saturating_add(removed);
             caller.progress.report(caller.removed);
+        }
+        if done && let Some(near) = &self.near {
+            self.cleared().for_each(|(prefix, _)| near.cleared(prefix));
         }
         Ok(done)
     }

@@ -64,6 +64,17 @@ impl World {
         self.tracking.answered(over, launch, self.now);
     }
 
+    /// The server says that a key was changed.
+    fn pushed(&mut self, name: &str) {
+        self.tracking.invalidated(name, true, self.now);
+    }
+
+    /// What listeners are told of changes by others.
+    fn foreign(&mut self) -> Vec<String> {
+        let foreign = self.tracking.take_foreign();
+        foreign.iter().map(ToString::to_string).collect()
+    }
+
     async fn pass(&mut self, time: Duration) {
         tokio::time::advance(time).await;
         self.now = Instant::now();
@@ -91,15 +102,15 @@ async fn an_invalidation_counts_before_and_after_the_reply() {
     let mut world = World::new(10_000);
     let over = world.open();
     let launch = world.begin(over, "a");
-    world.tracking.invalidated("a");
+    world.pushed("a");
     world.end(over, "a", "old", launch);
     assert_eq!(world.seen("a"), None, "push, then reply");
     world.fetch(over, "a", "new");
     assert_eq!(world.seen("a").as_deref(), Some("new"));
-    world.tracking.invalidated("a");
+    world.pushed("a");
     assert_eq!(world.seen("a"), None, "reply, then push");
     let launch = world.begin(over, "a");
-    world.tracking.invalidated("b");
+    world.pushed("b");
     world.end(over, "a", "newer", launch);
     assert_eq!(world.seen("a").as_deref(), Some("newer"), "another key's");
 }
@@ -261,7 +272,7 @@ async fn a_barrier_stands_until_each_connection_has_answered_what_was_sent_later
     world.tracking.answered(one, early, world.now);
     world.ping(two);
     assert_eq!(world.seen("a"), None, "what was sent before does not count");
-    world.tracking.invalidated("b");
+    world.pushed("b");
     world.ping(one);
     assert_eq!(world.seen("a").as_deref(), Some("1"));
     assert_eq!(world.seen("b"), None);
@@ -329,4 +340,69 @@ fn a_refused_connection_turns_the_near_cache_off() {
     assert_eq!(world.seen("late"), None, "what was under way is not published");
     assert!((0..3).all(|_| !world.tracking.begin_fetch(over, &key, world.now)));
     assert_eq!(world.tracking.writer().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_by_others_of_what_is_near_is_told_once() {
+    let mut world = World::new(10_000);
+    let over = world.open();
+    world.pushed("a");
+    assert_eq!(world.foreign(), [""; 0], "it was not near");
+    world.fetch(over, "a", "1");
+    world.pushed("a");
+    world.pushed("a");
+    assert_eq!(world.foreign(), ["a"]);
+    let key = world.key("a");
+    world.fetch(over, "a", "2");
+    world.tracking.changed(&key);
+    world.pushed("a");
+    assert_eq!(world.foreign(), [""; 0], "an own write");
+    world.fetch(over, "a", "3");
+    world.tracking.invalidated("a", false, world.now);
+    assert_eq!(world.foreign(), [""; 0], "nobody listens");
+    world.fetch(over, "a", "4");
+    world.pass(TTL).await;
+    world.pushed("a");
+    assert_eq!(world.foreign(), [""; 0], "it has expired");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_own_work_removes_is_told_apart_from_changes_by_others() {
+    let mut world = World::new(10_000);
+    let over = world.open();
+    for name in ["a", "b", "c", "p:d", "e"] {
+        world.fetch(over, name, "1");
+    }
+    world.tracking.begin_work();
+    world.tracking.begin_work();
+    for name in ["a", "b", "p:d"] {
+        world.pushed(name);
+    }
+    world.tracking.removed("a");
+    // The server's message comes after the reply of the work.
+    world.tracking.removed("c");
+    world.tracking.cleared("p:");
+    world.tracking.raise_barrier();
+    world.tracking.end_work();
+    world.pushed("c");
+    world.pushed("e");
+    world.ping(over);
+    assert_eq!(world.foreign(), [""; 0], "one of both still runs");
+    world.tracking.end_work();
+    let mut told = world.foreign();
+    told.sort();
+    assert_eq!(told, ["b", "e"]);
+    // Behind a barrier, what the work has removed may come later.
+    world.fetch(over, "f", "1");
+    world.fetch(over, "g", "1");
+    world.tracking.begin_work();
+    world.tracking.raise_barrier();
+    world.tracking.end_work();
+    world.pushed("f");
+    assert_eq!(world.foreign(), [""; 0]);
+    world.ping(over);
+    assert_eq!(world.foreign(), ["f"]);
+    // Each is told at once again.
+    world.pushed("g");
+    assert_eq!(world.foreign(), ["g"]);
 }
