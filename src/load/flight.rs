@@ -8,15 +8,18 @@
 //! what begins with the answer, but must ask again before they join what ran before.
 
 mod answers;
+mod effect;
 mod failures;
+mod line;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use self::effect::{Answer, Effect, EngineFailure, Fate, Given, Told};
 use self::failures::Failures;
+use self::line::{Asking, Line, Member};
 use super::policy::Seen;
 use super::refreshes::Mark;
-use crate::error::Error;
 use crate::key::Key;
 use crate::prehashed::{Map, Set};
 
@@ -24,96 +27,6 @@ use crate::prehashed::{Map, Set};
 pub(crate) type LoadId = u64;
 /// A caller's number, likewise.
 pub(crate) type CallerId = u64;
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Effect {
-    /// Ask the engine for the lease of a key, and tell [`Flights::answered`].
-    Take(LoadId, Key),
-    /// Run the loader for these keys, and tell [`Flights::loaded`] or [`Flights::failed`].
-    Start(LoadId, Vec<Key>),
-    /// Store what was loaded for a key if its lease lives, and tell [`Flights::stored`].
-    Store(LoadId, Key),
-    /// End the lease of a key without storing anything.
-    End(LoadId, Key, Given),
-    /// Nothing more is to be done for this load.
-    Forget(LoadId),
-    Tell(CallerId, Told),
-    /// Report that a load of the key failed, and whether the one before it had not.
-    Failing(LoadId, Key, bool),
-    /// End the leases of the direct loads that are made from the key: a value of it was given out, and may not be
-    /// stored.
-    Disown(Key),
-    /// Report that a load of the key succeeded, and that the one before it had failed.
-    Recovered(Key),
-    /// Be told when the lease of a key ends that another process holds.
-    Subscribe(Key),
-    Unsubscribe(Key),
-}
-
-/// Whether somebody is told what a load made, though it is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Given {
-    Yes,
-    No,
-}
-
-/// What becomes of a caller's wish.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Told {
-    /// The value is what this load made of the key.
-    Loaded {
-        load: LoadId,
-        key: Key,
-        fate: Fate,
-        /// Whether the caller's own loader made it.
-        own: bool,
-    },
-    /// The loader had nothing for the key. Whether it was the caller's own loader.
-    Absent { own: bool },
-    /// The load failed.
-    Failed(LoadId),
-    /// There was no load, because of the engine.
-    Refused(EngineFailure),
-    /// Somebody else has stored a value, or may have.
-    LookAgain,
-    /// The caller has something stale, and is not to wait for a load.
-    ServeStale,
-}
-
-/// An error of the engine's. Two of them are never compared but in tests.
-#[derive(Debug, Clone)]
-pub(crate) struct EngineFailure(pub(crate) Error);
-
-impl PartialEq for EngineFailure {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-/// What became of a loaded value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Stored,
-    /// Its lease was dead.
-    Superseded,
-    /// It was not to be stored, or the engine failed.
-    NotStored,
-}
-
-/// What the engine answered to [`Effect::Take`].
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// The lease is the load's. Whether what the key holds by now still calls for a load.
-    Taken {
-        needed: bool,
-    },
-    /// This load of ours has it.
-    HeldHere(LoadId),
-    /// Another process has it, for so long.
-    HeldAbroad(Duration),
-    Failed(Error),
-}
 
 /// All lines and loads.
 #[derive(Debug, Default)]
@@ -126,43 +39,6 @@ pub(crate) struct Flights {
     retries: BTreeMap<(Duration, u64), Key>,
     numbers: u64,
     failures: Failures,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    asking: Option<Asking>,
-    /// Those who have come since the engine was asked.
-    late: Vec<Member>,
-    /// Those who wait for another process.
-    abroad: Vec<Member>,
-    /// The load of ours that has the lease, as far as is known.
-    flying: Option<LoadId>,
-    retry: Option<(Duration, u64)>,
-    pause: Duration,
-    subscribed: bool,
-    /// A caller has been given something stale because the load takes long. Callers who come now and have
-    /// something stale too do not wait for it.
-    overdue: bool,
-    /// Who is served what is stale need not tell of the key while this is held.
-    mark: Option<Mark>,
-}
-
-/// The engine has been asked and has not answered.
-#[derive(Debug)]
-struct Asking {
-    load: LoadId,
-    seen: Seen,
-    members: Vec<Member>,
-    /// A notification came since.
-    again: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Member {
-    load: LoadId,
-    /// `None` where nobody waits: a value is loaded anew before its time.
-    caller: Option<CallerId>,
-    seen: Seen,
 }
 
 #[derive(Debug)]

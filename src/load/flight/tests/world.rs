@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::answers::LONGEST_PAUSE;
 use super::super::*;
-use crate::error::Cause;
+use crate::error::{Cause, Error};
 use crate::key::{KeyMaker, Namespace};
 
 pub(super) const KEYS: usize = 3;
