@@ -134,7 +134,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidNamespace`].
+    /// [`Error::InvalidNamespace`](crate::Error::InvalidNamespace).
     pub fn namespace(&self, name: impl AsRef<str>) -> Result<Self> {
         let namespace = self.count(self.namespace.nested(name.as_ref()))?;
         Ok(Self {
@@ -167,7 +167,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] and [`Error::Closed`].
+    /// [`Error::Timeout`](crate::Error::Timeout) and [`Error::Closed`](crate::Error::Closed).
     ///
     /// # Cancel safety
     ///
@@ -192,7 +192,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] and [`Error::Closed`].
+    /// [`Error::Timeout`](crate::Error::Timeout) and [`Error::Closed`](crate::Error::Closed).
     ///
     /// # Cancel safety
     ///
@@ -240,7 +240,7 @@ impl Store {
         Events::new(&self.inner.listeners, &self.namespace, self.inner.home.clone())
     }
 
-    /// Closes the store for all its handles. Every later call answers [`Error::Closed`], and a second close is
+    /// Closes the store for all its handles. Every later call answers [`Error::Closed`](crate::Error::Closed), and a second close is
     /// `Ok`.
     ///
     /// Waits until all that was sent before is carried out, [`clear`](Self::clear) and
@@ -256,7 +256,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] if the engine takes longer than `close_timeout`. It goes on closing, as long as the
+    /// [`Error::Timeout`](crate::Error::Timeout) if the engine takes longer than `close_timeout`. It goes on closing, as long as the
     /// runtime runs.
     ///
     /// # Cancel safety
