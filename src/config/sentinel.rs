@@ -226,8 +226,8 @@ impl RedisConfig {
         Ok(Self::of(Target::Sentinel(sentinels)))
     }
 
-    /// How long one Sentinel may take to answer, its connection included, before the next one is asked. From 1 ms to 24
-    /// hours. Default: 500 ms.
+    /// How long one Sentinel may take to answer, its connection included, before the next one is asked. It
+    /// does not count for [`connect_timeout`](Self::connect_timeout). From 1 ms to 24 hours. Default: 500 ms.
     #[must_use]
     pub fn sentinel_timeout(mut self, timeout: Duration) -> Self {
         self.options.sentinel_timeout = timeout;

@@ -144,33 +144,30 @@ pub(super) async fn connect(
     resolver: Resolver,
 ) -> Result<Connected> {
     let (options, tracker) = (&*options, tracker.as_ref());
-    let connection = match &options.target {
+    match &options.target {
         Target::Address(_) | Target::Sentinel(_) => {
             let open = |route| open(route, options, bounds, layout, tracker);
             let connected = resolver.open(options, open).await?;
             if let Some(route) = &connected.route {
                 resolver.opened(route);
             }
-            return Ok(connected);
+            Ok(connected)
         }
         Target::Client(client) => {
             let config = connection_config(options);
             let open = async {
                 let opened = client.get_multiplexed_async_connection_with_config(&config);
-                opened.await.map_err(|error| fault::unopened(&error))
+                let connection = opened.await.map_err(|error| fault::unopened(&error))?;
+                foreign(connection, options, layout).await
             };
-            in_time(options, &options.target, open).await?
+            in_time(options, &options.target, open).await
         }
         Target::Connection(connection) => {
             let mut connection = MultiplexedConnection::clone(connection);
             connection.set_response_timeout(NEVER);
-            connection
+            in_time(options, &options.target, foreign(connection, options, layout)).await
         }
-    };
-    let mut connected = Connected::foreign(connection);
-    let greeted = greeted(&mut connected, Greeting::of(options, layout));
-    in_time(options, &options.target, greeted).await?;
-    Ok(connected)
+    }
 }
 
 /// Waits for a connection, for `connect_timeout` at most. An error names the `server`.
@@ -194,6 +191,17 @@ fn connection_config(options: &RedisOptions) -> AsyncConnectionConfig {
         .set_response_timeout(None)
         // One more than there are pipelines: a sign of life may be asked for beside them.
         .set_pipeline_buffer_size(options.max_in_flight.max(1) + 1)
+}
+
+/// Greets a server over a connection that others opened.
+async fn foreign(
+    connection: MultiplexedConnection,
+    options: &RedisOptions,
+    layout: Layout,
+) -> Result<Connected> {
+    let mut connected = Connected::foreign(connection);
+    greeted(&mut connected, Greeting::of(options, layout)).await?;
+    Ok(connected)
 }
 
 async fn open(
