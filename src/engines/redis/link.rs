@@ -1,9 +1,11 @@
 //! One connection and what waits for it.
 
+mod deadlines;
 mod flights;
 mod health;
 mod order;
 mod outage;
+mod sending;
 mod vitals;
 mod window;
 
@@ -13,21 +15,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use redis::{RedisResult, Value as Wire};
-use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 
-use self::flights::{Flight, Flights};
+use self::flights::Flights;
 use self::outage::Outage;
 use self::vitals::Vitals;
 use self::window::Window;
 use super::backoff::Backoff;
-use super::batch::Batch;
 use super::connect::Connected;
 use super::connection_log::ConnectionLog;
 use super::fault;
 use super::generation::Generation;
-use super::job::{Busy, Job, Task};
+use super::job::{Busy, Job};
 use super::layout::Layout;
 use super::reply::{self, Origin, Outcome};
 use super::resolver::Resolver;
@@ -35,13 +34,10 @@ use super::scanner::Bounds;
 use super::tally::Tally;
 use super::tracker::{TrackedConnection, Tracker};
 use crate::config::RedisOptions;
-use crate::error::{Cause, Error, Phase, Result};
+use crate::error::{Error, Result};
 use crate::events::Listeners;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// A burst of at most this many requests is not worth a second pipeline.
-const SMALL: usize = 32;
 
 /// A connection that is being opened, is open, or is to be opened again.
 pub(super) struct Link {
@@ -273,210 +269,5 @@ impl Link {
             }
         }
         progress
-    }
-
-    /// Whether there is more room than before for what waits. `tells` says that somebody listens to what changes.
-    fn send(&mut self, cx: &mut Context<'_>, now: Instant, tells: bool, beside: Option<&Link>) -> bool {
-        let waiting = self.waiting.len();
-        while self.may_send() {
-            let before = self.waiting.len();
-            let batch = self.batch(now, tells, beside);
-            if batch.parts.is_empty() {
-                if self.waiting.len() == before {
-                    // The first of them waits for what is under way.
-                    break;
-                }
-                continue;
-            }
-            self.launch(batch, cx, now);
-            if let State::Up(connected) = &mut self.state {
-                connected.drive(cx);
-            }
-        }
-        self.waiting.len() < waiting
-    }
-
-    fn may_send(&self) -> bool {
-        !self.waiting.is_empty()
-            && !self.retiring
-            && !self.generation.is_cut(self.born)
-            && matches!(&self.state, State::Up(connected) if !connected.has_ended())
-            && self.flights.len() < self.pipelines()
-            && (self.flights.is_empty()
-                || (self.flights.bytes() < self.options.max_in_flight_bytes
-                    && self.window.room(self.flights.values()) > 0))
-    }
-
-    /// How many pipelines may be under way. On the link beside another the first one is slow: what would be sent behind
-    /// it would be answered after it, and would have an unknown outcome if nobody waits for the first one any more.
-    fn pipelines(&self) -> usize {
-        if self.rests { 1 } else { self.options.pipelines() }
-    }
-
-    /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
-    fn batch(&mut self, now: Instant, tells: bool, beside: Option<&Link>) -> Batch {
-        let mut batch = Batch::new(self.layout).telling(tells);
-        let mut commands = self.options.batch_commands;
-        if self.flights.is_empty() && self.pipelines() > 1 {
-            // The server works on the first half while the second is made.
-            commands = commands.min(self.waiting.len().div_ceil(2).max(SMALL));
-        }
-        let mut room = self.window.room(self.flights.values());
-        while batch.length() < commands && batch.bytes() < self.options.batch_bytes {
-            let Some(job) = self.waiting.pop_front() else {
-                break;
-            };
-            match &job.task {
-                Task::Request(request) if request.is_pointless() => {}
-                Task::Doubt(doubt) if doubt.is_pointless() => {}
-                Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
-                    let error = self.why_late(true);
-                    reply::fail(job.task, &error);
-                }
-                _ if self.busy.holds(&job) || order::must_wait(&job, beside) => {
-                    self.waiting.push_front(job);
-                    break;
-                }
-                // One of more than there is room for goes alone.
-                task if task.values() > room && (batch.values() > 0 || !self.flights.is_empty()) => {
-                    self.waiting.push_front(job);
-                    break;
-                }
-                task => {
-                    room = room.saturating_sub(task.values());
-                    self.busy.begin(&job, &mut batch.busy);
-                    batch.push(job, self.state.tracked(), now);
-                }
-            }
-        }
-        batch.finish(self.flights.bytes());
-        batch
-    }
-
-    /// Takes in that a pipeline of so many values was answered.
-    fn widen(&mut self, values: usize, now: Instant) {
-        let State::Up(connected) = &self.state else { return };
-        let received = connected.received();
-        self.window.answered(values, received - self.received, now);
-        self.received = received;
-    }
-
-    fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
-        let State::Up(connected) = &self.state else { return };
-        let (bytes, values) = (batch.bytes(), batch.values());
-        let Batch {
-            pipeline,
-            parts,
-            busy,
-            ..
-        } = batch;
-        let launch = connected.tracked.as_ref().map(|tracked| tracked.launched(now));
-        let mut connection = connected.connection.clone();
-        let count = pipeline.len() as u64;
-        // Unconstrained: at the end of its budget it would not be sent, and a later one would be before it.
-        let mut replies: Boxed<RedisResult<Vec<Wire>>> = Box::pin(unconstrained(async move {
-            let commands = pipeline.len();
-            connection.send_packed_commands(&pipeline, 0, commands).await
-        }));
-        if self.flights.is_empty() {
-            self.heard(now);
-        }
-        // The first poll sends. There can be no answer yet, and a failure is seen when its turn comes.
-        let early = replies.as_mut().poll(cx);
-        if let Poll::Ready(early) = early {
-            replies = Box::pin(std::future::ready(early));
-        }
-        self.flights.push(Flight {
-            replies,
-            parts,
-            busy,
-            bytes,
-            values,
-            count,
-            sent: now,
-            launch,
-            left: Vec::new(),
-        });
-    }
-
-    /// Sends a `PING` if the near cache needs a sign of life from the server. Readers find nothing near once the server has
-    /// been silent for too long.
-    fn keep_near(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.ping_at(now).is_some_and(|at| at <= now) {
-            self.launch(Batch::ping(self.layout), cx, now);
-            if let State::Up(connected) = &mut self.state {
-                connected.drive(cx);
-            }
-        }
-    }
-
-    /// When the near cache needs a sign of life from the server.
-    fn ping_at(&self, now: Instant) -> Option<Instant> {
-        if self.retiring || self.flights.len() > self.options.pipelines() {
-            return None;
-        }
-        let tracked = self.state.tracked()?;
-        tracked.ping_at(self.flights.is_empty(), now)
-    }
-
-    /// Answers those whose time is over. The earliest deadline among the others.
-    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
-        let mut next: Option<Instant> = None;
-        let mut keep = |deadline: Instant| next = Some(next.map_or(deadline, |next| next.min(deadline)));
-        let late = |job: &Job| job.deadline <= now;
-        if self.waiting.iter().any(late) {
-            let error = self.why_late(self.is_up());
-            let waiting = std::mem::take(&mut self.waiting);
-            for mut job in waiting {
-                match &mut job.task {
-                    Task::Walk(walk) if job.deadline <= now => {
-                        let begun = walk.begun;
-                        let unknown = Error::OutcomeUnknown(reply::no_answer());
-                        let next = walk.expire(now, if begun { &unknown } else { &error });
-                        if begun || next.is_some() {
-                            job.deadline = next.unwrap_or(job.deadline);
-                            self.waiting.push_back(job);
-                        }
-                    }
-                    Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
-                        reply::fail(job.task, &error);
-                    }
-                    _ => self.waiting.push_back(job),
-                }
-            }
-        }
-        for job in &self.waiting {
-            if !late(job) {
-                keep(job.deadline);
-            }
-        }
-        self.flights.expire(now).into_iter().for_each(keep);
-        next
-    }
-
-    /// Why what has not been sent is late.
-    fn why_late(&self, up: bool) -> Error {
-        match &self.trouble {
-            _ if up => Error::Timeout { phase: Phase::Queue },
-            Some(error) => error.clone(),
-            None => Error::Timeout {
-                phase: Phase::Connect,
-            },
-        }
-    }
-
-    /// Gives up on everything: the engine ends.
-    pub(super) fn abandon(&mut self) {
-        for job in self.waiting.drain(..) {
-            reply::fail(job.task, &Error::Closed);
-        }
-        let cause = Cause::new(fault::Lost("the store was closed".to_owned()));
-        let mut again = Vec::new();
-        for flight in self.flights.take() {
-            reply::lose(flight.parts, &cause, &mut again);
-        }
-        for job in again {
-            reply::fail(job.task, &Error::Closed);
-        }
     }
 }

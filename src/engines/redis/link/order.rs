@@ -71,7 +71,7 @@ impl Link {
     pub(in crate::engines::redis) fn send_in_vain(&mut self, now: tokio::time::Instant) {
         let batch = self.batch(now, false, None);
         let (bytes, values) = (batch.bytes(), batch.values());
-        self.flights.push(super::Flight {
+        self.flights.push(super::flights::Flight {
             replies: Box::pin(std::future::pending()),
             bytes,
             values,

@@ -1,0 +1,72 @@
+//! Callers whose time is over, and the end of all of them.
+
+use tokio::time::Instant;
+
+use super::Link;
+use crate::engines::redis::fault;
+use crate::engines::redis::job::{Job, Task};
+use crate::engines::redis::reply;
+use crate::error::{Cause, Error, Phase};
+
+impl Link {
+    /// Answers callers whose time is over. Returns the earliest deadline of the others.
+    pub(in crate::engines::redis) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        let mut keep = |deadline: Instant| next = Some(next.map_or(deadline, |next| next.min(deadline)));
+        let late = |job: &Job| job.deadline <= now;
+        if self.waiting.iter().any(late) {
+            let error = self.why_late(self.is_up());
+            let waiting = std::mem::take(&mut self.waiting);
+            for mut job in waiting {
+                match &mut job.task {
+                    Task::Walk(walk) if job.deadline <= now => {
+                        let begun = walk.begun;
+                        let unknown = Error::OutcomeUnknown(reply::no_answer());
+                        let next = walk.expire(now, if begun { &unknown } else { &error });
+                        if begun || next.is_some() {
+                            job.deadline = next.unwrap_or(job.deadline);
+                            self.waiting.push_back(job);
+                        }
+                    }
+                    Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
+                        reply::fail(job.task, &error);
+                    }
+                    _ => self.waiting.push_back(job),
+                }
+            }
+        }
+        for job in &self.waiting {
+            if !late(job) {
+                keep(job.deadline);
+            }
+        }
+        self.flights.expire(now).into_iter().for_each(keep);
+        next
+    }
+
+    /// Why what has not been sent is late.
+    pub(super) fn why_late(&self, up: bool) -> Error {
+        match &self.trouble {
+            _ if up => Error::Timeout { phase: Phase::Queue },
+            Some(error) => error.clone(),
+            None => Error::Timeout {
+                phase: Phase::Connect,
+            },
+        }
+    }
+
+    /// Gives up on everything: the engine ends.
+    pub(in crate::engines::redis) fn abandon(&mut self) {
+        for job in self.waiting.drain(..) {
+            reply::fail(job.task, &Error::Closed);
+        }
+        let cause = Cause::new(fault::Lost("the store was closed".to_owned()));
+        let mut again = Vec::new();
+        for flight in self.flights.take() {
+            reply::lose(flight.parts, &cause, &mut again);
+        }
+        for job in again {
+            reply::fail(job.task, &Error::Closed);
+        }
+    }
+}
