@@ -1,6 +1,8 @@
 //! What a store is opened with: settings, their defaults and bounds, and how text says them.
 
 #[cfg(feature = "redis")]
+mod access;
+#[cfg(feature = "redis")]
 mod address;
 #[cfg(feature = "redis")]
 mod address_map;

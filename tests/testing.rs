@@ -328,11 +328,11 @@ async fn a_load_past_the_engine_ends_like_any_other() {
     let failed = store.get_or_load("k", || async { Err::<u32, _>("no such user") });
     assert!(matches!(failed.await, Err(LoadError::Loader(error)) if *error == "no such user"));
     let panicked = store.get_or_load("k", || async {
-        let broken: Result<u32, String> = Err("no number".to_owned());
-        Ok::<u32, String>(broken.unwrap())
+        let number: u32 = "no number".parse().unwrap();
+        Ok::<u32, String>(number)
     });
     assert!(matches!(panicked.await, Err(LoadError::Panicked)));
-    let hung = store.get_or_load("k", || std::future::pending::<Result<u32, String>>());
+    let hung = store.get_or_load("k", std::future::pending::<Result<u32, String>>);
     assert!(matches!(hung.timeout(MINUTE).await, Err(LoadError::Timeout)));
 
     let many = store.get_or_load_many(["a", "b", "c"], |keys: Vec<String>| async move {
@@ -424,7 +424,7 @@ async fn a_load_past_the_engine_ends_with_the_store() {
     let config = Config::memory().faults(&faults).loads_while_unavailable(1);
     let store = Store::open(config).await.unwrap();
     faults.down();
-    let load = store.get_or_load("k", || std::future::pending::<Result<u32, String>>());
+    let load = store.get_or_load("k", std::future::pending::<Result<u32, String>>);
     let close = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         store.close().await.unwrap();

@@ -6,14 +6,17 @@
 // The documentation shows a load of one key before a load of many.
 mod single;
 
+mod answers;
 mod asked;
 mod bypass;
 mod direct;
+mod findings;
 mod found;
 mod future;
 mod loader;
 mod many;
 mod options;
+mod order;
 mod plan;
 mod run;
 mod seal;

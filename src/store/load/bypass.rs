@@ -1,8 +1,9 @@
 //! Loads although the engine cannot be read: see `loads_while_unavailable`.
 
+use super::answers::{OwnValues, Values, origin_of, times_of, told};
 use super::loader::{Loader, Model, erased};
+use super::order::Order;
 use super::plan::{Checked, Plan};
-use super::run::{Order, OwnValues, Values, origin_of, times_of, told};
 use crate::error::Error;
 use crate::key::Key;
 use crate::load::{AnyLoader, Fate, LoadError};

@@ -9,10 +9,11 @@ use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::super::One;
+use super::answers::{origin_of, times_of};
 use super::found::Times;
 use super::loader::{Loader, Model, loaded_by};
+use super::order::Order;
 use super::plan::Checked;
-use super::run::{Order, origin_of, times_of};
 use crate::actor::{Guarded, contained};
 use crate::error::Error;
 use crate::key::Key;

@@ -8,10 +8,11 @@ use tokio::task::coop::poll_proceed;
 
 use super::super::entry::Entry;
 use super::super::{One, Store};
+use super::answers::{Values, told};
 use super::direct::Outcome;
 use super::loader::{Loader, Model};
+use super::order::Order;
 use super::plan::Checked;
-use super::run::{Order, Values, told};
 use crate::actor::queue::{Answer, Call};
 use crate::error::{Error, Result};
 use crate::key::Key;

@@ -15,7 +15,7 @@ use super::super::{Many, Store};
 use super::asked::Asked;
 use super::loader::{Loader, Model};
 use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, setters};
-use super::run::Order;
+use super::order::Order;
 use crate::error::Result;
 use crate::load::{LoadError, Loaded};
 

@@ -14,7 +14,7 @@ use super::asked::CallerNames;
 use super::future::{LoadFuture, LoadedFuture};
 use super::loader::{Loader, Model};
 use super::options::{CallOptions, LoadOptions, UnboundOptions, displayed, hidden, load_options, setters};
-use super::run::Order;
+use super::order::Order;
 use crate::error::Result;
 use crate::key::Key;
 use crate::load::{LoadError, Loaded, Serving};

@@ -1,0 +1,70 @@
+//! How servers are entered, where their URL does not say it: the setters of `RedisConfig` for that.
+
+use std::future::Future;
+
+use super::RedisConfig;
+use super::credentials::{CredentialsSource, IntoCredentials};
+
+impl RedisConfig {
+    /// The user of the servers. Default: that of the URL, or the server's default user.
+    #[must_use]
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        let username = username.into();
+        self.options
+            .change_access(|access| access.username = Some(username));
+        self
+    }
+
+    /// The password of the servers. Default: that of the URL, or none.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        let password = password.into();
+        self.options
+            .change_access(|access| access.password = Some(password));
+        self
+    }
+
+    /// The number of the database on the servers. Default: that of the URL, or 0.
+    #[must_use]
+    pub fn database(mut self, database: u32) -> Self {
+        self.options.change_access(|access| access.db = database.into());
+        self
+    }
+
+    /// Asks `callback` for the user and the password at each connect, for tokens that rotate. It replaces those of the URL
+    /// and of the setters. A server that closes connections whose token has expired is reconnected to with a new one.
+    ///
+    /// The callback runs in a task of its own, within [`connect_timeout`](Self::connect_timeout). It returns
+    /// [`Credentials`](crate::Credentials), a pair of a user and a password, or a `Result` of these. After an error or a panic, the connection
+    /// is tried again as after any other failure. Its error is not shown, because it may name a secret: log it in the callback.
+    ///
+    /// ```
+    /// use cachestore::{Credentials, RedisConfig};
+    ///
+    /// # async fn fetch_token() -> std::io::Result<String> { Ok(String::new()) }
+    /// let config = RedisConfig::new("rediss://cache.example:6379")?.credentials(|| async {
+    ///     let token = fetch_token().await?;
+    ///     Ok::<_, std::io::Error>(Credentials::new("app", token))
+    /// });
+    /// # let _ = config;
+    /// # Ok::<(), cachestore::Error>(())
+    /// ```
+    #[must_use]
+    pub fn credentials<F, R>(mut self, callback: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output: IntoCredentials> + Send + 'static,
+    {
+        self.options.credentials = Some(CredentialsSource::new(callback));
+        self
+    }
+
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    /// Whether the servers speak TLS. Default: as the URL says, and `false` for [`sentinel`](Self::sentinel).
+    #[must_use]
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.options.change_access(|access| access.tls = tls);
+        self
+    }
+}
