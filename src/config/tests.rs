@@ -8,14 +8,14 @@ use super::*;
 use crate::error::Error;
 
 /// The values to try between and beyond the bounds, and whether each is one that fits.
-fn around<T: Copy + PartialOrd>(zero: T, least: T, below: T, most: T, above: Option<T>) -> Vec<(T, bool)> {
-    let mut values = vec![
-        (zero, zero >= least),
-        (below, below >= least),
-        (least, true),
-        (most, true),
-    ];
-    values.extend(above.map(|above| (above, false)));
+fn around<T: Copy + PartialOrd>(
+    zero: T,
+    below: Option<T>,
+    (least, most): (T, T),
+    above: Option<T>,
+) -> Vec<(T, bool)> {
+    let mut values = vec![(zero, zero >= least), (least, true), (most, true)];
+    values.extend([below, above].into_iter().flatten().map(|beyond| (beyond, false)));
     values
 }
 
@@ -54,7 +54,7 @@ fn try_all<C: Clone>(table: &'static [Setting<C>], config: &C) {
         match &setting.kind {
             Kind::Number(range, Field { set, .. }) | Kind::Size(range, Field { set, .. }) => {
                 let (least, most) = (*range.start(), *range.end());
-                for (value, fits) in around(0, least, least - 1, most, most.checked_add(1)) {
+                for (value, fits) in around(0, least.checked_sub(1), (least, most), most.checked_add(1)) {
                     try_one(setting, config, |c| set(c, value), Some(&value.to_string()), fits);
                 }
                 let fits = most == usize::MAX;
@@ -62,7 +62,7 @@ fn try_all<C: Clone>(table: &'static [Setting<C>], config: &C) {
             }
             Kind::SizeOrOff(range, Field { set, .. }) => {
                 let (least, most) = (*range.start(), *range.end());
-                for (value, fits) in around(0, least, least - 1, most, most.checked_add(1)) {
+                for (value, fits) in around(0, least.checked_sub(1), (least, most), most.checked_add(1)) {
                     try_one(
                         setting,
                         config,
@@ -79,7 +79,12 @@ fn try_all<C: Clone>(table: &'static [Setting<C>], config: &C) {
             Kind::Time(range, Field { set, .. }) => {
                 let (least, most) = (*range.start(), *range.end());
                 let nano = Duration::from_nanos(1);
-                let values = around(Duration::ZERO, least, least - nano, most, most.checked_add(nano));
+                let values = around(
+                    Duration::ZERO,
+                    least.checked_sub(nano),
+                    (least, most),
+                    most.checked_add(nano),
+                );
                 for (time, fits) in values {
                     let whole = time.subsec_nanos().is_multiple_of(1_000_000);
                     let text = whole.then(|| format!("{}ms", time.as_millis()));
