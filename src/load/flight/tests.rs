@@ -1,10 +1,12 @@
 //! Flights against an engine, a source and other processes that do as they like.
 
+mod step;
 mod world;
 
 use proptest::prelude::*;
 
-use self::world::{Step, World, key, step};
+use self::step::{Step, step};
+use self::world::{World, key};
 use super::*;
 
 proptest! {
