@@ -92,7 +92,7 @@ struct Given {
 }
 
 impl Given {
-    /// Takes the parameters out of those that are settings.
+    /// Removes the parameters about Sentinels from `from`, and leaves the settings there.
     fn take(from: &mut Parameters) -> Result<Self> {
         let mut given = Self::default();
         let mut twice = None;
@@ -182,8 +182,8 @@ impl RedisConfig {
     /// most, and the one that answers first the next time. A server that does not call itself the primary is refused.
     /// When the Sentinels announce another primary, all connections of the store are closed at once, also those under
     /// load, and opened to the new one. The near cache is emptied, each lock that is held through a guard is checked, and
-    /// what is being loaded is not stored. Replication is asynchronous: writes that a primary had acknowledged shortly
-    /// before it failed may be lost. The page *Choosing a topology* of the guide tells how to limit that.
+    /// the results of running loads are not stored. Replication is asynchronous: the primary may lose writes that it
+    /// acknowledged shortly before it failed. The page *Choosing a topology* of the guide tells how to limit that.
     ///
     /// The user and the password in these URLs are for the Sentinels. Those of the servers are set by
     /// [`username`](Self::username), [`password`](Self::password) or [`credentials`](Self::credentials), TLS by

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cachestore::{Release, Store};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::opening::{config, eventually, ms, open};
+use crate::harness::opening::{config, eventually, ms, open, token};
 use crate::harness::{Proxy, RedisServer};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -54,20 +54,6 @@ impl World {
         self.proxy.retarget(self.replica.address());
         self.proxy.cut();
     }
-}
-
-/// Takes the lock, also while the store's connection is being replaced.
-async fn token(store: &Store) -> u64 {
-    for _ in 0..200 {
-        if let Ok(guard) = store.lock("k").ttl(TTL).wait(TTL).await {
-            let token = guard.fencing_token();
-            if guard.release().await.is_ok() {
-                return token;
-            }
-        }
-        sleep(ms(10)).await;
-    }
-    panic!("no lock");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use cachestore::{LockGuard, Release, Store};
 use tokio::time::{sleep, timeout};
 
 use crate::harness::Service;
-use crate::harness::opening::{config, eventually, ms, open};
+use crate::harness::opening::{config, eventually, ms, open, token};
 
 const TTL: Duration = Duration::from_secs(60);
 const LOCK: &str = "cachestore:lock:{k}";
@@ -23,20 +23,6 @@ async fn switched(commands: &[&[&str]], go: bool) -> (Service, Store, LockGuard)
     let back = async { while store.set("back", "v").await.is_err() {} };
     timeout(Duration::from_secs(20), back).await.unwrap();
     (service, store, guard)
-}
-
-/// Takes the lock, also while the store's connection is being replaced.
-async fn token(store: &Store) -> u64 {
-    for _ in 0..200 {
-        if let Ok(guard) = store.lock("k").ttl(TTL).wait(TTL).await {
-            let token = guard.fencing_token();
-            if guard.release().await.is_ok() {
-                return token;
-            }
-        }
-        sleep(ms(10)).await;
-    }
-    panic!("no lock");
 }
 
 #[tokio::test]

@@ -67,6 +67,22 @@ pub(crate) async fn go() -> (RedisServer, Store) {
     (server, store)
 }
 
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The fencing token of the lock `k`, taken and released, also while the store's connection is being replaced.
+pub(crate) async fn token(store: &Store) -> u64 {
+    for _ in 0..200 {
+        if let Ok(guard) = store.lock("k").ttl(MINUTE).wait(MINUTE).await {
+            let token = guard.fencing_token();
+            if guard.release().await.is_ok() {
+                return token;
+            }
+        }
+        tokio::time::sleep(ms(10)).await;
+    }
+    panic!("no lock");
+}
+
 /// Whether an error says that the call was not carried out.
 pub(crate) fn was_not_done(error: &Error) -> bool {
     matches!(

@@ -226,7 +226,7 @@ impl Link {
             return next;
         };
         let patience = self.options.response_timeout;
-        // The link beside another is there for what is slow, and is opened anew without harm.
+        // A side link carries slow requests only. Closing it early does no harm: it is opened again when it is needed.
         let unwanted_after = if self.rests { FLOWING } else { patience };
         let (overdue, bytes) = (owed.sent + unwanted_after, owed.bytes);
         match self.vitals.look(now, patience, bytes, pulse) {

@@ -1,7 +1,7 @@
-//! Which of the server's invalidations listeners are told: those that others have caused.
+//! Decides which of the server's invalidation messages become events: those about changes by other clients.
 //!
-//! The server names a key whoever has changed it. A write of this store's own removes its key before the server hears of
-//! it, so the server's message finds nothing near. Invalidations and clearings do not know their keys before the server
+//! The server sends a message for each change of a tracked key, by this store and by other clients. A write of this store
+//! removes its key from the near cache before it is sent, so the message about that write finds no entry. Invalidations and clearings do not know their keys before the server
 //! has removed them. So while one of them runs, a message may be its own. The key then waits until it is known what the
 //! work has removed.
 
