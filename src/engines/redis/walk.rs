@@ -22,6 +22,10 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::request::{Progress, Reply};
 
+/// The most steps in a row that remove nothing and get no further: a server that answers so for ever is not asked for
+/// ever. So many steps look at 250 million members of a set, or at a thousand million keys.
+const STANDSTILL: u32 = 1 << 20;
+
 /// A piece of long work, with all that it has to remember between its steps.
 #[derive(Debug)]
 pub(super) struct Walk {

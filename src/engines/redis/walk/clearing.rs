@@ -3,7 +3,7 @@
 use redis::{Cmd, Value as Wire};
 
 use super::undecided::Undecided;
-use super::{Unexpected, count, number};
+use super::{STANDSTILL, Unexpected, count, number};
 use crate::engines::redis::layout::{Layout, pattern};
 use crate::engines::redis::script::{By, Script, random};
 
@@ -23,10 +23,6 @@ const PAGE: Page = Page {
     sets: 256,
     members: 512,
 };
-
-/// The most steps in a row that remove nothing: a server that tells so for ever that there is more is not asked for
-/// ever. They look at a thousand million keys.
-const FRUITLESS: u32 = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Clearing {
@@ -140,7 +136,7 @@ impl Clearing {
     pub(super) fn advance(&mut self, answer: Wire) -> Result<(Removed, bool), Unexpected> {
         let (removed, done) = self.take_in(answer)?;
         self.fruitless = if removed.all == 0 { self.fruitless + 1 } else { 0 };
-        if self.fruitless > FRUITLESS {
+        if self.fruitless > STANDSTILL {
             return Err(Unexpected);
         }
         Ok((removed, done))

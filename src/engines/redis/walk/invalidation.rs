@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use compact_str::CompactString;
 use redis::{Cmd, Value as Wire};
 
-use super::{Unexpected, count, number, texts};
+use super::{STANDSTILL, Unexpected, count, number, texts};
 use crate::engines::redis::layout::Layout;
 use crate::engines::redis::script::{By, Script};
 use crate::key::Key;
@@ -18,9 +18,6 @@ const NAMES: usize = 500;
 const BYTES: usize = 256 * 1024;
 /// The most tombstones that one step at the end looks at.
 const TOMBSTONES: usize = 1000;
-
-/// The most steps in a row that get no further: a server that answers so for ever is not asked for ever.
-const STANDSTILL: u32 = 1 << 15;
 
 #[derive(Debug, Default)]
 pub(super) struct Invalidation {
