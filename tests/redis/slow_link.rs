@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use cachestore::{Error, Store};
+use cachestore::{Error, RedisConfig, Store};
 use tokio::task::JoinHandle;
 
 use crate::harness::opening::{config, ms, open};
@@ -242,13 +242,20 @@ async fn calls_for_many_values_do_not_make_small_calls_fail() {
 
 /// A store with a call's time of 1.5 s over a link of 1 MB/s, and 512 keys whose values take 4 s.
 async fn slow_values() -> (RedisServer, Proxy, Store, Vec<String>) {
+    slow_values_with(|config| config).await
+}
+
+/// The same, for a store with other settings.
+async fn slow_values_with(
+    change: impl FnOnce(RedisConfig) -> RedisConfig,
+) -> (RedisServer, Proxy, Store, Vec<String>) {
     let server = RedisServer::start().await;
     let proxy = Proxy::start(server.address(), 1).await;
     let beside = open(config(&server.url())).await;
     let keys: Vec<String> = (0..512).map(|n| format!("many-{n}")).collect();
     let pairs = keys.iter().map(|key| (key.clone(), vec![7; 8 * 1024]));
     beside.set_many(pairs).await.unwrap();
-    let store = open(config(&proxy.url()).request_timeout(ms(1500))).await;
+    let store = open(change(config(&proxy.url()).request_timeout(ms(1500)))).await;
     for direction in [Direction::Up, Direction::Down] {
         proxy.add(
             direction,
@@ -283,6 +290,17 @@ async fn small_calls_pass_the_first_slow_read_soon_after_it_was_sent() {
 #[tokio::test]
 async fn a_call_that_failed_behind_a_slow_read_succeeds_when_it_is_made_again() {
     let (_server, _proxy, store, keys) = slow_values().await;
+    fail_behind_a_slow_read_and_call_again(store, keys).await;
+}
+
+/// The store closes the connection of a read for which nobody waits. The server is not down then.
+#[tokio::test]
+async fn a_call_that_never_waits_for_a_connection_succeeds_when_it_is_made_again_behind_a_slow_read() {
+    let (_server, _proxy, store, keys) = slow_values_with(|config| config.wait_for_connection(ms(0))).await;
+    fail_behind_a_slow_read_and_call_again(store, keys).await;
+}
+
+async fn fail_behind_a_slow_read_and_call_again(store: Store, keys: Vec<String>) {
     let mut first = Box::pin(store.set("small", "1").into_future());
     assert!(futures_util::poll!(&mut first).is_pending());
     // The read enters the queue behind the write, with a later deadline, before the engine has its turn.

@@ -156,9 +156,13 @@ impl Link {
         self.window.cut(self.flights.values(), now);
         self.generation.end(self.born);
         self.close(&cause, again, now);
+        if self.proven {
+            self.begin_outage(now);
+        }
     }
 
-    /// Closes the connection, and has another opened. What is under way is asked `again` where that is safe.
+    /// Closes the connection, and has another opened. What is under way is asked `again` where that is safe. The server
+    /// is not known to be down.
     fn close(&mut self, cause: &Cause, mut again: Vec<Job>, now: Instant) {
         for flight in self.flights.take() {
             reply::lose(flight.parts, cause, &mut again);
@@ -171,9 +175,6 @@ impl Link {
         self.state = State::Down {
             until: now + self.pause(now),
         };
-        if self.proven {
-            self.begin_outage(now);
-        }
     }
 
     /// The server of this connection takes no writes: it is a replica now, and another server may take them.
