@@ -80,8 +80,9 @@ impl Stripe {
             job.task.keys().for_each(|key| {
                 self.beside.insert(key.hash());
             });
-            // It follows one of its keys, and another may be on the main link.
-            job.crossing = job.task.keys().len() > 1 && self.main.touches(job.task.keys());
+            // It follows one of its keys to the side link. The main link may have a job of another of them, or an earlier
+            // job of the same key: then what it follows waits too, but may end before.
+            job.crossing = self.main.touches(job.task.keys());
             self.side.learn_from(&self.main);
             self.side.push(job, now);
         } else {

@@ -52,7 +52,7 @@ impl Link {
                 job.task.keys().for_each(|key| {
                     keys.insert(key.hash());
                 });
-                job.crossing = job.task.keys().len() > 1 && other.touches(job.task.keys());
+                job.crossing = other.touches(job.task.keys());
                 self.waiting.push_back(job);
             } else {
                 other.waiting.push_back(job);

@@ -84,6 +84,43 @@ fn a_job_of_keys_on_both_connections_waits_for_the_other() {
     assert_eq!(stripe.side.waiting(), 0);
 }
 
+/// What follows a job to the connection beside keeps its place also when that job ends without being sent.
+#[test]
+fn a_job_of_one_key_waits_for_the_other_connection_when_what_it_followed_has_gone() {
+    let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
+    let key = |text: &str| maker.key(&root, text).unwrap();
+    let later = now + Duration::from_secs(1);
+    let ends_soon = |operation| Job {
+        deadline: later,
+        ..job(operation, now)
+    };
+    let keys = || vec![key("large"), key("small")];
+    let mut stripe = stripe(now);
+    stripe.late = Some(now);
+    stripe.large.insert(key("large").hash());
+    stripe.push(job(Get { key: key("large") }, now), now);
+    stripe.push(job(Delete { key: key("small") }, now), now);
+    stripe.push(ends_soon(DeleteMany { keys: keys() }), now);
+    stripe.push(job(Delete { key: key("small") }, now), now);
+    assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (1, 3));
+    stripe.expire(later);
+    stripe.side.take_batch(later, &stripe.main);
+    assert_eq!(stripe.side.waiting(), 1, "the main link has yet to delete");
+
+    // The same for what waits when the connections change places.
+    let (mut stripe, mut beside) = (self::stripe(now), HashSet::default());
+    stripe.push(job(Get { key: key("large") }, now), now);
+    stripe.main.send_in_vain(now);
+    stripe.push(job(Delete { key: key("small") }, now), now);
+    stripe.push(ends_soon(DeleteMany { keys: keys() }), now);
+    stripe.push(job(Delete { key: key("small") }, now), now);
+    stripe.main.hand_over(&mut stripe.side, &mut beside);
+    assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (2, 1));
+    stripe.expire(later);
+    stripe.main.take_batch(later, &stripe.side);
+    assert_eq!(stripe.main.waiting(), 1, "the other link has yet to delete");
+}
+
 fn write(key: Key, depends_on: &[Key]) -> Set {
     Set {
         write: Write {
