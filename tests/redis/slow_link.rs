@@ -388,3 +388,49 @@ async fn calls_that_change_over_wait_for_their_connection() {
     writing.await.unwrap().unwrap();
     assert!(reading.await.unwrap().is_err(), "it takes 8 s");
 }
+
+/// A server may refuse a further connection, for instance at its `maxclients`. The connection that it has kept then
+/// serves all calls as soon as its slow answer is there.
+#[tokio::test]
+async fn calls_go_over_the_connection_that_lives_when_no_other_can_be_opened() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let (beside, store) = (
+        open(config(&server.url())).await,
+        open(
+            config(&proxy.url())
+                .request_timeout(ms(8000))
+                .wait_for_connection(ms(5000)),
+        )
+        .await,
+    );
+    beside.set("large", vec![7; 2 * MB]).await.unwrap();
+    let bytes_per_second = MB as u64;
+    proxy.add(Direction::Down, Toxic::Bandwidth { bytes_per_second });
+    let before = proxy.passed(Direction::Down);
+    let reading = {
+        let store = store.clone();
+        tokio::spawn(async move { store.get("large").await })
+    };
+    while proxy.passed(Direction::Down) == before {
+        tokio::task::yield_now().await;
+    }
+    let connections = proxy.accepted();
+    // The connection that is open stays, and all others are refused from now on.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    proxy.retarget(nobody.to_string());
+    while proxy.accepted() == connections {
+        tokio::time::sleep(ms(1)).await;
+    }
+    let waiting = {
+        let store = store.clone();
+        tokio::spawn(async move { store.set("asked meanwhile", "v").await })
+    };
+    assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 2 * MB);
+    waiting.await.unwrap().unwrap();
+    store.set("asked later", "v").await.unwrap();
+    assert_eq!(store.get("asked meanwhile").await.unwrap().unwrap(), "v");
+}

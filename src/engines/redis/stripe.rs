@@ -112,6 +112,10 @@ impl Stripe {
 
     /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
+        // The server may refuse a new connection and go on serving the one that it has.
+        if self.late.is_some() && !self.main.is_up() && self.side.is_spare() {
+            self.swap();
+        }
         let mut progress = self.main.poll(cx, now, tally, None);
         if self.late.is_some() {
             // Each late answer would open a connection anew.
@@ -145,13 +149,19 @@ impl Stripe {
         self.late = Some(now);
         self.main.late_keys(&mut self.large);
         if self.side.is_idle() {
-            std::mem::swap(&mut self.main, &mut self.side);
-            self.main.learn_from(&self.side);
-            self.main.rest(false);
-            self.side.rest(true);
-            self.side.hand_over(&mut self.main, &mut self.beside);
+            self.swap();
         }
         None
+    }
+
+    /// Lets the links change places. The side link is idle, and gets what waits.
+    fn swap(&mut self) {
+        self.beside.clear();
+        std::mem::swap(&mut self.main, &mut self.side);
+        self.main.learn_from(&self.side);
+        self.main.rest(false);
+        self.side.rest(true);
+        self.side.hand_over(&mut self.main, &mut self.beside);
     }
 
     /// Looks after the connections' health. When to look again.

@@ -267,6 +267,11 @@ impl Link {
         self.vitals.heard_within(self.options.response_timeout, now) && !self.owes_an_answer(now)
     }
 
+    /// Whether it has nothing to do, and a connection that is not to be replaced.
+    pub(in crate::engines::redis) fn is_spare(&self) -> bool {
+        self.is_idle() && self.is_up() && !self.retiring && !self.is_outdated()
+    }
+
     /// Whether a new generation has begun since the connection was opened. One that was handed in is all there is.
     fn is_outdated(&self) -> bool {
         self.born != self.generation.current() && !matches!(self.options.target, Target::Connection(_))
