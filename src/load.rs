@@ -60,6 +60,11 @@ enum Notice {
     Succeeded(Key),
     /// A direct load has ended, and there is more to do than to answer its caller.
     Landed(Box<Landed>),
+    /// Values of these keys were loaded past the engine, and are given out as soon as `noted` is answered.
+    GivenOut {
+        keys: Vec<Key>,
+        noted: oneshot::Sender<()>,
+    },
 }
 
 /// A direct load that has ended.

@@ -314,6 +314,44 @@ async fn while_the_engine_is_down_as_many_loaders_run_as_are_allowed() {
     assert_eq!((stats.entries, stats.loads), (Some(0), 28), "nothing was stored");
 }
 
+/// The engine knows nothing of a value that was loaded past it, so an invalidation would not reach what is made from it.
+#[tokio::test(start_paused = true)]
+async fn what_is_made_from_a_load_past_the_engine_is_not_stored() {
+    for by_coordinator in [false, true] {
+        let faults = Faults::default();
+        let config = Config::memory().faults(&faults).loads_while_unavailable(1);
+        let store = Store::open(config).await.unwrap();
+        let (inner, down) = (store.clone(), faults.clone());
+        let middle = async move || {
+            let (store, faults) = (inner.clone(), down.clone());
+            let part = inner.get_or_load("middle", move || async move {
+                faults.down();
+                let part = store.get_or_load("part", || async { Ok::<_, String>(1) });
+                let part = part.depends_on("row").await.unwrap();
+                faults.up();
+                Ok::<_, String>(part)
+            });
+            part.depends_on("part").await.unwrap()
+        };
+        let sum = if by_coordinator {
+            let sums = store.get_or_load_many(["sum"], async move |keys: Vec<String>| {
+                let part = middle().await;
+                Ok::<_, String>(keys.into_iter().map(|key| (key, part)).collect())
+            });
+            sums.depends_on("middle").await.unwrap()["sum"]
+        } else {
+            let sum = store.get_or_load("sum", async move || Ok::<_, String>(middle().await));
+            sum.depends_on("middle").await.unwrap()
+        };
+        assert_eq!(sum, 1);
+        for key in ["part", "middle", "sum"] {
+            let kept: Option<u32> = store.get_model(key).await.unwrap();
+            assert_eq!(kept, None, "{key}, by the coordinator: {by_coordinator}");
+        }
+        store.close().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_load_past_the_engine_ends_like_any_other() {
     let faults = Faults::default();

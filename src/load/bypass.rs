@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
 use super::work::{AnyLoader, Failure, Made};
-use super::{Handle, Shared, count};
+use super::{Handle, Notice, Shared, count};
 use crate::actor::Guarded;
 use crate::error::Error;
 use crate::key::Key;
@@ -30,6 +30,16 @@ impl Handle {
         let shared = self.shared.clone();
         Some(Bypass { shared, place })
     }
+}
+
+/// Waits until no load that runs and depends on these keys will be stored: the engine knows nothing of these values, so an
+/// invalidation of what they were made from would not reach what is being made from them.
+async fn give_out(shared: &Shared, made: &[(Key, Made)]) {
+    let keys = made.iter().map(|(key, _)| key.clone()).collect();
+    let (noted, answer) = oneshot::channel();
+    shared.inbox.notify(Notice::GivenOut { keys, noted });
+    // A coordinator that has ended stores nothing.
+    let _ = answer.await;
 }
 
 impl Bypass {
@@ -52,8 +62,9 @@ impl Bypass {
                 },
                 () = shared.engine.gone() => Err(Failure::Store(Error::Closed)),
             };
-            if made.is_err() {
-                count(&shared.counters.failures);
+            match &made {
+                Ok(made) => give_out(&shared, made).await,
+                Err(_) => count(&shared.counters.failures),
             }
             // Before its caller is told, who may call again.
             drop(place);

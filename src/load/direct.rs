@@ -213,6 +213,13 @@ impl DirectLoads {
         true
     }
 
+    /// Whether the value of a load is not to be stored: its lease has been ended, or is about to be.
+    pub(super) fn is_dead(&self, load: LoadId, key: &Key) -> bool {
+        let mut shard = self.shard(key);
+        let found = shard.find(load, key).map(|load| &load.state);
+        matches!(found, Some(State::Running { dead: true, .. }))
+    }
+
     /// Takes out a load whose end the coordinator has been told.
     pub(super) fn remove(&self, load: LoadId, key: &Key) -> bool {
         self.take_out(&mut self.shard(key), load, key)
@@ -256,18 +263,17 @@ impl DirectLoads {
         found.is_some_and(DirectLoad::runs)
     }
 
-    /// Marks the loads whose values depend on `key`, except those that other callers have joined. Returns the loads whose
-    /// leases are to be ended.
+    /// Marks the loads whose values depend on `key`, so that they are not stored. Returns those whose leases are to be
+    /// ended: the flights end the leases of loads that other callers have joined.
     pub(super) fn disown(&self, key: &Key) -> Vec<DirectLoad> {
         let mut disowned = Vec::new();
         for shard in &self.shards {
             for load in lock(shard).loads.values_mut() {
                 let is_made_from = load.names.contains(key);
-                if let State::Running {
-                    joined: false, dead, ..
-                } = &mut load.state
+                if let State::Running { joined, dead, .. } = &mut load.state
                     && is_made_from
                     && !std::mem::replace(dead, true)
+                    && !*joined
                 {
                     disowned.push(load.clone());
                 }

@@ -155,7 +155,7 @@ impl Solo {
     /// The coordinator does all that is not usual: it knows who has joined, and what follows from a failure.
     pub(crate) async fn finish(self, made: Result<Made, Failure>, limit: Instant) -> Answer {
         let made = match made {
-            Ok(made) if made.stored => made,
+            Ok(made) if made.stored && !self.shared.direct.is_dead(self.load, &self.key) => made,
             made => return self.hand_over(made, None).await,
         };
         let write = Write {

@@ -72,6 +72,13 @@ impl Coordinator {
             Notice::Abandoned { load, key, names } => self.end_lease(load, key, names, Given::No),
             Notice::Succeeded(key) => self.change(|flights, _, effects| flights.succeeded(&key, effects)),
             Notice::Landed(landed) => self.landed(*landed),
+            Notice::GivenOut { keys, noted } => {
+                for key in &keys {
+                    self.change(|flights, _, effects| flights.given_out(key, effects));
+                }
+                // The caller may have gone.
+                let _ = noted.send(());
+            }
         }
     }
 

@@ -191,6 +191,9 @@ impl Flights {
                 Some(_) => {
                     let fate = if dead { Fate::Superseded } else { Fate::NotStored };
                     effects.push(Effect::End(load, key.clone(), Given::Yes));
+                    if dead {
+                        self.given_out(&key, effects);
+                    }
                     self.land(load, &key, fate, effects);
                 }
                 None => {
@@ -225,10 +228,10 @@ impl Flights {
             // The lease may be held still.
             effects.push(Effect::End(load, key.clone(), Given::Yes));
         }
-        self.land(load, key, fate, effects);
         if fate == Fate::NotStored {
-            self.disown(key, effects);
+            self.given_out(key, effects);
         }
+        self.land(load, key, fate, effects);
     }
 
     /// The source of a key has given something.
@@ -280,9 +283,9 @@ impl Flights {
         self.tidy(key, effects);
     }
 
-    /// A value of `key` was given out, and nobody knows whether it was stored: an invalidation of what it
-    /// was made from may not reach what is being made from it.
-    fn disown(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+    /// A value of `key` is given out, and may not be stored. So an invalidation of what it was made from may not reach
+    /// what is being made from it: such loads are not stored either.
+    pub(crate) fn given_out(&mut self, key: &Key, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disown(key.clone()));
         for (id, load) in &mut self.loads {
             if load.started && !load.dead && load.names.contains(key) {
