@@ -132,3 +132,60 @@ async fn a_load_goes_on_though_its_actor_has_ended() {
     }
     assert!(told.recv().await.is_none());
 }
+
+/// A model whose bytes do not let themselves be read.
+#[derive(Debug, serde::Serialize)]
+struct Unreadable;
+
+impl<'de> serde::Deserialize<'de> for Unreadable {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("it does not let itself be read")
+    }
+}
+
+struct Reader(mpsc::UnboundedSender<Loading<Unreadable, String>>);
+
+impl Actor for Reader {
+    type Args = Self;
+    type Error = Infallible;
+
+    async fn on_start(reader: Self, _: ActorRef<Self>) -> Result<Self, Infallible> {
+        Ok(reader)
+    }
+}
+
+impl Message<Loading<Unreadable, String>> for Reader {
+    type Reply = ();
+
+    async fn handle(&mut self, told: Loading<Unreadable, String>, _: &mut Context<Self, ()>) {
+        self.0.send(told).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_is_told_of_a_value_whose_reading_panics() {
+    let store = Store::open(Config::memory()).await.unwrap();
+    store.set_model("k", &()).await.unwrap();
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let actor = Reader::spawn(Reader(sender));
+    store
+        .get_or_load("k", async || Err("not to be asked".to_owned()))
+        .send_to(actor.recipient());
+    let Loading { key, result } = told.recv().await.unwrap();
+    assert_eq!(key, "k");
+    assert!(matches!(result, Err(LoadError::Panicked)), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_is_sent_the_key_as_it_was_given() {
+    let store = Store::open(Config::memory().go_compatible()).await.unwrap();
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let actor = Listener::spawn(Listener(sender));
+    let loaders = Loaders::new();
+    for given in [" k ", "k", ""] {
+        store
+            .get_or_load(given, loaders.at_once(1))
+            .send_to(actor.clone().recipient());
+        assert_eq!(told.recv().await.unwrap().key, given);
+    }
+}

@@ -6,7 +6,8 @@ use tracing::Instrument;
 use super::super::One;
 use super::loader::{Loader, Model};
 use super::single::Load;
-use crate::load::Loading;
+use crate::actor::Guarded;
+use crate::load::{LoadError, Loading};
 
 impl<T: Model, F> Load<'_, T, F> {
     /// Loads on behalf of an actor and returns at once.
@@ -48,7 +49,8 @@ impl<T: Model, F> Load<'_, T, F> {
     ///
     /// # Errors
     ///
-    /// The message holds those of [`get_or_load`](crate::Store::get_or_load).
+    /// The message holds those of [`get_or_load`](crate::Store::get_or_load), and [`Panicked`](LoadError::Panicked) also if the
+    /// model's `Deserialize` panics.
     pub fn send_to<E>(self, recipient: Recipient<Loading<T, E>>)
     where
         F: Loader<One, Value = T, Error = E>,
@@ -59,7 +61,9 @@ impl<T: Model, F> Load<'_, T, F> {
         let home = store.inner.home.clone();
         let unbound = self.unbound();
         let load = async move {
-            let result = unbound.of(&store).await;
+            // What reads a stored value is the caller's code too.
+            let load = Guarded::new(unbound.of(&store).into_future()).await;
+            let result = load.unwrap_or(Err(LoadError::Panicked));
             // An actor that has ended is not told.
             drop(recipient.tell(Loading { key, result }).await);
         };

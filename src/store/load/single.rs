@@ -108,9 +108,17 @@ impl Store {
         let key = self.key(given);
         Load {
             options: CallOptions::new(self),
-            refused_key: key.is_err().then(|| given.into()),
+            given: self.goes_by_another_name(given, &key).then(|| given.into()),
             key,
             loader,
+        }
+    }
+
+    /// Whether a key was refused, or is stored under another name than it was given.
+    fn goes_by_another_name(&self, given: &str, key: &Result<Key>) -> bool {
+        match key {
+            Ok(key) => self.config().settings().go_compatible && !key.as_str().ends_with(given),
+            Err(_) => true,
         }
     }
 }
@@ -120,8 +128,8 @@ impl Store {
 pub struct Load<'a, T, F> {
     options: CallOptions<'a, T>,
     key: Result<Key>,
-    /// A refused key, as it was given.
-    refused_key: Option<Box<str>>,
+    /// The key as it was given, if it was refused or trimmed.
+    given: Option<Box<str>>,
     loader: F,
 }
 
@@ -137,7 +145,7 @@ impl<T, F> Unbound<T, F> {
         Load {
             options: self.options.of(store),
             key: self.key,
-            refused_key: None,
+            given: None,
             loader: self.loader,
         }
     }
@@ -203,10 +211,10 @@ impl<'a, T, F> Load<'a, T, F> {
 
     /// The key as the caller gave it.
     pub(super) fn name(&self) -> String {
-        let names = CallerNames::as_stored(self.store());
-        match (&self.key, &self.refused_key) {
-            (Ok(key), _) => names.of(key).to_owned(),
-            (Err(_), given) => given.as_deref().unwrap_or_default().to_owned(),
+        match (&self.given, &self.key) {
+            (Some(given), _) => given.as_ref().to_owned(),
+            (None, Ok(key)) => CallerNames::as_stored(self.store()).of(key).to_owned(),
+            (None, Err(_)) => String::new(),
         }
     }
 
