@@ -20,6 +20,8 @@ pub(crate) struct Serving {
     pub(crate) on_error: Duration,
     /// From which fraction of the fresh time on a value may be loaded anew before it is stale.
     pub(crate) ahead: Option<f64>,
+    /// The call has found already that the value is to be loaded anew. It is not drawn twice.
+    pub(crate) is_due: bool,
 }
 
 /// What a value is good for.
@@ -56,7 +58,7 @@ impl Serving {
         };
         match life.stale_for() {
             None => match self.ahead {
-                Some(from) if is_due_early(life.fresh, life.elapsed, cost, from, roll()) => {
+                Some(from) if self.is_due || is_due_early(life.fresh, life.elapsed, cost, from, roll()) => {
                     Verdict::FreshButDue
                 }
                 _ => Verdict::Fresh,
@@ -148,6 +150,7 @@ mod tests {
             revalidate: SECOND * u32::try_from(revalidate).unwrap(),
             on_error: SECOND * u32::try_from(on_error).unwrap(),
             ahead,
+            is_due: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Models that their readers share while their entries are near.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use cachestore::{Config, Error, LoadError, NearCache, Store};
@@ -112,6 +112,74 @@ async fn a_load_is_shared_while_it_is_fresh() {
         .shared()
         .await;
     assert!(matches!(refused, Err(LoadError::Store(Error::KeyRequired))));
+}
+
+/// A call draws once whether it refreshes, so that half of the calls do where the chance is a half.
+#[tokio::test(start_paused = true)]
+async fn shared_loads_refresh_as_often_as_others() {
+    const KEYS: u32 = 400;
+    static LOADS: AtomicU32 = AtomicU32::new(0);
+    let store = Store::open(Config::memory()).await.unwrap();
+    let load = |n: u32, ahead: bool| {
+        let loader = || async {
+            LOADS.fetch_add(1, SeqCst);
+            Ok::<List, String>(vec![1])
+        };
+        let load = store
+            .get_or_load(format!("k{n}"), loader)
+            .ttl(Duration::from_secs(100));
+        if ahead { load.refresh_ahead(0.0) } else { load }.shared()
+    };
+    for n in 0..KEYS {
+        for _ in 0..4 {
+            load(n, false).await.unwrap();
+        }
+    }
+    assert_eq!(LOADS.swap(0, SeqCst), KEYS);
+    // The lead is a fourth of the fresh time: exp(-left / lead) is a half.
+    tokio::time::advance(Duration::from_millis(82_671)).await;
+    for n in 0..KEYS {
+        load(n, true).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let loads = LOADS.load(SeqCst);
+    assert!((150..=250).contains(&loads), "{loads} of {KEYS}");
+}
+
+/// Its drop takes as long as somebody wants it to.
+#[derive(Serialize, Deserialize)]
+struct Slow(u32);
+
+static SLOW_DROP: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
+static WAS_LET_GO: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        let waiting = SLOW_DROP.lock().unwrap().take();
+        if let Some(waiting) = waiting {
+            WAS_LET_GO.store(waiting.recv_timeout(Duration::from_secs(5)).is_ok(), SeqCst);
+        }
+    }
+}
+
+/// The engine goes on while a model is dropped: that is not its work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_engine_does_not_drop_models() {
+    let store = Store::open(Config::memory()).await.unwrap();
+    store.set_model("slow", &Slow(1)).await.unwrap();
+    for _ in 0..3 {
+        store.get("slow").await.unwrap();
+    }
+    drop(store.get_shared::<Slow>("slow").await.unwrap());
+    let (let_go, waiting) = mpsc::channel();
+    *SLOW_DROP.lock().unwrap() = Some(waiting);
+    assert!(store.delete("slow").await.unwrap());
+    store.without_near_cache().set("other", "v").await.unwrap();
+    assert!(store.without_near_cache().exists("other").await.unwrap());
+    let_go.send(()).unwrap();
+    while !WAS_LET_GO.load(SeqCst) {
+        tokio::task::yield_now().await;
+    }
 }
 
 static DROPS: AtomicUsize = AtomicUsize::new(0);

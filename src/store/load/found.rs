@@ -55,9 +55,9 @@ impl<T> Found<T> {
     }
 }
 
-/// Whether an entry answers a call without anything else to be done.
-pub(super) fn serves_at_once(entry: &Entry, serving: &Serving) -> bool {
-    matches!(Times::judge(entry, serving), (_, Verdict::Fresh, _))
+/// What an entry is good for to a call that is served so.
+pub(super) fn verdict(entry: &Entry, serving: &Serving) -> Verdict {
+    Times::judge(entry, serving).1
 }
 
 /// How old a value is, and how long it stays fresh, as [`Loaded`] has them.

@@ -194,6 +194,7 @@ impl LoadOptions {
             revalidate,
             on_error,
             ahead,
+            is_due: _,
         } = self.serving;
         for window in [revalidate, on_error, self.soft, self.retry_after] {
             if window > LONGEST {

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::super::One;
-use super::found::serves_at_once;
+use super::found::verdict;
 use super::loader::{Loader, Model};
 use super::single::Load;
-use crate::load::LoadError;
+use crate::load::{LoadError, Verdict};
 
 impl<T: Model + Sync, F> Load<'_, T, F> {
     /// Returns the value in an `Arc` that its readers share.
     ///
     /// While the value is in the near cache, it is decoded once: see [`get_shared`](crate::Store::get_shared). A value that
-    /// was just loaded, or is stale, or is not near, has an `Arc` of its own.
+    /// was just loaded, is stale, is not near, or makes this call begin a refresh has an `Arc` of its own.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -32,17 +32,26 @@ impl<T: Model + Sync, F> Load<'_, T, F> {
     /// # Cancel safety
     ///
     /// Safe: a load that has begun goes on, and is stored.
-    pub async fn shared<E>(self) -> Result<Arc<T>, LoadError<E>>
+    pub async fn shared<E>(mut self) -> Result<Arc<T>, LoadError<E>>
     where
         F: Loader<One, Value = T, Error = E>,
         E: Send + Sync + 'static,
     {
         let (store, serving) = self.checked_serving()?;
         let key = self.key()?;
-        let serves = |entry: &_| serves_at_once(entry, &serving);
+        let mut is_due = false;
+        let serves = |entry: &_| match verdict(entry, &serving) {
+            Verdict::Fresh => true,
+            Verdict::FreshButDue => {
+                is_due = !store.inner.loads.is_refreshing(key);
+                !is_due
+            }
+            Verdict::Stale | Verdict::Candidate | Verdict::Gone => false,
+        };
         if let Some(model) = store.near_model(key, serves).await {
             return Ok(model);
         }
+        self.refresh_if(is_due);
         self.await.map(Arc::new)
     }
 }

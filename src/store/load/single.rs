@@ -228,6 +228,11 @@ impl<'a, T, F> Load<'a, T, F> {
         Ok((self.options.store(), self.options.serving()))
     }
 
+    /// Loads a value anew that is fresh, if the call has found that it is due.
+    pub(super) fn refresh_if(&mut self, is_due: bool) {
+        self.options.shared.serving.is_due = is_due;
+    }
+
     pub(super) fn store(&self) -> &'a Store {
         self.options.store()
     }
