@@ -17,7 +17,8 @@ impl Store {
     /// decodes, as [`get_model`](Self::get_model) does. Use it for large models that are read often and not changed.
     ///
     /// The model is kept beside its entry, of one type for each entry. It counts in the near cache's bytes, as twice its
-    /// encoded length: an estimate. Where the near cache has no room for it, each read decodes.
+    /// encoded length: an estimate. Where the near cache has no room for it, each read decodes. On the memory engine, new models may
+    /// take the store over its capacity, by at most the near cache's own bound, until the next write evicts entries for them.
     ///
     /// When the entry changes or leaves the near cache, the cache's `Arc` is dropped in a task of its own. A panic of the
     /// model's `Drop` there harms nobody.

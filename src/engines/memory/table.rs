@@ -110,7 +110,8 @@ impl Table {
         self.torn = true;
     }
 
-    /// Bytes held by entries and all that is kept beside them: never more than the capacity.
+    /// Bytes held by entries and all that is kept beside them: never more than the capacity after a change. Readers who share
+    /// models may have taken up to the near cache's room since.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes + self.dependencies.bytes() + self.near.as_ref().map_or(0, NearWriter::bytes)
     }
