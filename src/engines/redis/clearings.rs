@@ -73,3 +73,29 @@ impl Clearings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Progress, Reply};
+
+    #[test]
+    fn a_clearing_that_its_callers_left_in_an_outage_holds_up_no_other() {
+        let (mut clearings, now) = (Clearings::default(), Instant::now());
+        let push = |clearings: &mut Clearings| {
+            let caller = Caller::new(Reply::new().0, Progress::default(), now);
+            clearings.push("t:".to_owned(), caller);
+        };
+        push(&mut clearings);
+        let (mut first, _) = clearings.start().unwrap();
+        push(&mut clearings);
+        assert!(clearings.start().is_none(), "the next one waits for it");
+        first.leave(&Error::OutcomeUnknown(crate::engines::redis::reply::no_answer()));
+        let (second, _) = clearings.start().unwrap();
+        push(&mut clearings);
+        drop(first);
+        assert!(clearings.start().is_none(), "the next one waits for the second");
+        drop(second);
+        assert!(clearings.start().is_some());
+    }
+}

@@ -36,8 +36,8 @@ pub(super) struct Walk {
     /// Whether a step may have been carried out.
     pub(super) begun: bool,
     work: Work,
-    /// Tells by its end that the walk has ended, however it has.
-    _alive: Option<Arc<()>>,
+    /// Later clearings wait until it is dropped: with the walk, however that ends, or earlier.
+    alive: Option<Arc<()>>,
     /// Tells the near cache what the walk removes, and by its end that the walk has ended.
     near: Option<OwnWork>,
 }
@@ -82,11 +82,11 @@ impl Walk {
         Self::new(work, vec![caller])
     }
 
-    /// One walk for several clearings. It holds `alive` until it ends.
+    /// One walk for several clearings. It holds `alive` until it ends or all [`leave`](Self::leave).
     pub(super) fn clearing(prefixes: Vec<String>, callers: Vec<Caller>, alive: Arc<()>) -> Self {
         let work = Work::Clearing(Box::new(Clearing::new(prefixes)));
         Self {
-            _alive: Some(alive),
+            alive: Some(alive),
             ..Self::new(work, callers)
         }
     }
@@ -105,7 +105,7 @@ impl Walk {
             each: Vec::new(),
             begun: false,
             work,
-            _alive: None,
+            alive: None,
             near: None,
         }
     }
@@ -135,8 +135,10 @@ impl Walk {
         self.callers.iter().map(|caller| caller.deadline).min()
     }
 
-    /// Tells all callers that they wait no longer. The walk goes on.
+    /// Tells all callers that they wait no longer. The walk goes on, and later clearings do not wait for it any more: in an
+    /// outage, nobody knows when it ends.
     pub(super) fn leave(&mut self, error: &Error) {
+        drop(self.alive.take());
         for caller in self.callers.drain(..) {
             caller.reply.send(Err(error.clone()));
         }
