@@ -433,4 +433,7 @@ async fn calls_go_over_the_connection_that_lives_when_no_other_can_be_opened() {
     waiting.await.unwrap().unwrap();
     store.set("asked later", "v").await.unwrap();
     assert_eq!(store.get("asked meanwhile").await.unwrap().unwrap(), "v");
+    // It is known to be large by now. So it would use the other connection.
+    let again = store.get("large").await;
+    assert_eq!(again.unwrap().unwrap().len(), 2 * MB);
 }

@@ -112,9 +112,8 @@ impl Stripe {
 
     /// Takes in what has happened, and sends what can be sent. Returns `true` if anything was done.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, tally: &mut Tally) -> bool {
-        // The server may refuse a new connection and go on serving the one that it has.
-        if self.late.is_some() && !self.main.is_up() && self.side.is_spare() {
-            self.swap();
+        if self.late.is_some() {
+            self.use_what_lives();
         }
         let mut progress = self.main.poll(cx, now, tally, None);
         if self.late.is_some() {
@@ -156,12 +155,22 @@ impl Stripe {
 
     /// Lets the links change places. The side link is idle, and gets what waits.
     fn swap(&mut self) {
-        self.beside.clear();
         std::mem::swap(&mut self.main, &mut self.side);
         self.main.learn_from(&self.side);
         self.main.rest(false);
         self.side.rest(true);
         self.side.hand_over(&mut self.main, &mut self.beside);
+    }
+
+    /// Gives what waits for a link without a connection to the link that has one. The server may refuse a new connection
+    /// and go on serving the one that it has.
+    fn use_what_lives(&mut self) {
+        if !self.main.is_up() && self.side.is_spare() {
+            self.swap();
+        } else if self.main.is_up() && self.side.is_down() {
+            self.main.learn_from(&self.side);
+            self.side.hand_over(&mut self.main, &mut self.beside);
+        }
     }
 
     /// Looks after the connections' health. When to look again.

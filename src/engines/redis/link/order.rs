@@ -35,11 +35,12 @@ impl Link {
         }
     }
 
-    /// Gives `other` what waits, but for what has to follow something that is under way. Its keys are added to
-    /// `keys`.
+    /// Gives `other` what waits, but for what has to follow something that is under way. `keys` are then those of what
+    /// this link keeps.
     pub(in crate::engines::redis) fn hand_over(&mut self, other: &mut Link, keys: &mut Set<u64>) {
         // The server is known: what waits there does not fail at once if no connection can be opened.
         other.proven |= self.proven;
+        keys.clear();
         self.flights.each_key(|key| {
             keys.insert(key);
         });

@@ -30,6 +30,11 @@ impl Link {
         self.end_waits(now);
     }
 
+    /// Whether the connection was open, and is known to be down.
+    pub(in crate::engines::redis) fn is_down(&self) -> bool {
+        self.outage.is_some()
+    }
+
     /// Whether a job may wait for the connection.
     pub(super) fn is_worth_waiting(&mut self, job: &mut Job, now: Instant) -> bool {
         let Some(outage) = &mut self.outage else {
