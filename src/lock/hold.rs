@@ -34,7 +34,8 @@ const LOST: u64 = 0;
 pub(super) struct Hold {
     pub(super) name: Name,
     pub(super) secret: Secret,
-    pub(super) token: u64,
+    /// `None` while a check may give the lock another one.
+    pub(super) token: Option<u64>,
     view: View,
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
@@ -138,7 +139,7 @@ impl Hold {
         Self {
             name,
             secret,
-            token,
+            token: Some(token),
             view: View::new(origin, deadline),
             renewal: None,
             under_way: 0,
@@ -152,6 +153,11 @@ impl Hold {
     /// When it ends; `None` if it is lost.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.view.deadline()
+    }
+
+    /// Whether it is neither lost nor over.
+    pub(super) fn is_live(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|deadline| deadline > now)
     }
 
     /// The hold ends then: later or earlier than before. One that is lost stays so.

@@ -15,11 +15,20 @@ struct Unknown;
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     /// Those without an answer that settles the matter.
-    open: BTreeSet<u64>,
-    /// Those of them whose check failed and is made again then.
+    open: Map<u64, Open>,
+    /// Those of them that are checked again then.
     again: BTreeSet<(Instant, u64)>,
     /// When another server last became the primary.
     switched: Option<Instant>,
+}
+
+/// A check without an answer that settles the matter.
+#[derive(Debug, Default)]
+struct Open {
+    /// How many questions are not answered yet: more than one after several switches.
+    under_way: u32,
+    /// When the hold is checked again.
+    again: Option<Instant>,
 }
 
 impl Checks {
@@ -27,9 +36,60 @@ impl Checks {
         self.again.first().map(|(at, _)| *at)
     }
 
+    /// The next hold that is to be checked again now.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        let (_, id) = *self.again.first().filter(|(at, _)| *at <= now)?;
+        self.again.pop_first();
+        if let Some(open) = self.open.get_mut(&id) {
+            open.again = None;
+        }
+        Some(id)
+    }
+
+    pub(super) fn is_open(&self, hold: u64) -> bool {
+        self.open.contains_key(&hold)
+    }
+
     /// Whether the primary may not have known a hold when it answered what was asked for it at `sent`.
     pub(super) fn explain(&self, hold: u64, sent: Instant) -> bool {
-        self.open.contains(&hold) || self.switched.is_some_and(|switched| switched >= sent)
+        self.is_open(hold) || self.switched.is_some_and(|switched| switched >= sent)
+    }
+
+    fn asked(&mut self, hold: u64) {
+        self.again_at(hold, None);
+        self.open.entry(hold).or_default().under_way += 1;
+    }
+
+    /// Returns `true` unless another answer follows, which comes from a later primary.
+    fn answered(&mut self, hold: u64) -> bool {
+        let Some(open) = self.open.get_mut(&hold) else {
+            return true;
+        };
+        open.under_way = open.under_way.saturating_sub(1);
+        open.under_way == 0
+    }
+
+    /// The hold is open, and is checked again at this time.
+    fn again_at(&mut self, hold: u64, at: Option<Instant>) {
+        let open = self.open.entry(hold).or_default();
+        if let Some(before) = std::mem::replace(&mut open.again, at) {
+            self.again.remove(&(before, hold));
+        }
+        self.again.extend(at.map(|at| (at, hold)));
+    }
+
+    /// A check that waits to be made again is made at once.
+    pub(super) fn hasten(&mut self, hold: u64, now: Instant) {
+        if self.open.get(&hold).is_some_and(|open| open.again.is_some()) {
+            self.again_at(hold, Some(now));
+        }
+    }
+
+    /// The hold needs no check any more.
+    pub(super) fn close(&mut self, hold: u64) {
+        if let Some(Open { again: Some(at), .. }) = self.open.remove(&hold) {
+            self.again.remove(&(at, hold));
+        }
     }
 }
 
@@ -49,10 +109,7 @@ impl Scheduler {
     }
 
     pub(super) fn check_due(&mut self, now: Instant) {
-        while let Some((at, id)) = self.checks.again.first().copied()
-            && at <= now
-        {
-            self.checks.again.pop_first();
+        while let Some(id) = self.checks.due(now) {
             self.check(id);
         }
     }
@@ -60,45 +117,46 @@ impl Scheduler {
     /// Renews a hold for the time that it has left. A lock that is free is taken anew under the same secret. Nobody gains
     /// time by it.
     pub(super) fn check(&mut self, id: u64) {
-        let Some(hold) = self.holds.get(&id) else {
-            self.checks.open.remove(&id);
-            return;
+        let Some(hold) = self.holds.get(&id).filter(|hold| hold.is_live(self.now)) else {
+            return self.checks.close(id);
         };
         let (name, secret) = (hold.name.clone(), hold.secret.clone());
         // Guards that share a secret share the lock: it has to last for the longest of them.
-        let sharing = self.holders.get(&name).into_iter().flat_map(Holders::all);
-        let deadline = sharing
-            .filter_map(|holder| self.holds.get(holder))
-            .filter(|other| other.secret == secret)
-            .filter_map(Hold::deadline)
-            .max();
-        let left = deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(self.now));
+        let left = self
+            .shared_until(&name, &secret)
+            .saturating_duration_since(self.now);
         // Cut to whole milliseconds, as a hold is.
         let ttl = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        if ttl.is_zero() || self.holds.get(&id).is_none_or(|hold| hold.deadline().is_none()) {
-            self.checks.open.remove(&id);
-            return;
+        if ttl.is_zero() {
+            return self.checks.close(id);
         }
-        self.checks.open.insert(id);
+        self.checks.asked(id);
+        // The server may give the lock another token from now on.
+        self.set_token(&name, &secret, None);
         let known = self.tokens.highest(&name);
         let action = LockAction::Acquire { secret, ttl, known };
         self.ask(&name, action, Asked::Check(id));
     }
 
     pub(super) fn check_answered(&mut self, id: u64, answer: Result<LockAnswer>) {
-        self.checks.open.remove(&id);
+        let is_last = self.checks.answered(id);
         // A guard that was dropped meanwhile has its release behind this.
-        let Some(hold) = self.holds.get_mut(&id) else {
+        let Some(hold) = self.holds.get(&id) else {
             return;
         };
-        let name = hold.name.clone();
+        let (name, secret) = (hold.name.clone(), hold.secret.clone());
+        if let Ok(LockAnswer::Granted { token, .. } | LockAnswer::Busy { token, .. }) = answer {
+            self.remember(&name, token);
+        }
+        if !is_last {
+            return;
+        }
+        self.checks.close(id);
         match answer {
             Ok(LockAnswer::Granted { token, renewed, .. }) => {
-                hold.token = token;
-                let (secret, deadline) = (hold.secret.clone(), hold.deadline());
-                self.remember(&name, token);
-                if !renewed && deadline.is_none_or(|at| at <= self.now) {
-                    // It came too late for its guard.
+                self.set_token(&name, &secret, Some(token));
+                if !renewed && self.shared_until(&name, &secret) <= self.now {
+                    // It came too late for its guard, and for those that shared the lock.
                     self.release_orphan(name, secret, Some(token), self.now);
                 } else if !renewed {
                     tracing::warn!(
@@ -107,21 +165,46 @@ impl Scheduler {
                     );
                 }
             }
-            Ok(LockAnswer::Busy { token, .. }) => {
-                hold.lose();
-                self.remember(&name, token);
+            Ok(LockAnswer::Busy { .. }) => {
+                self.lose(id);
                 tracing::warn!(
                     key = name.key().as_str(),
                     "a held lock is lost: at the new primary another holds it"
                 );
             }
-            Ok(_) => hold.lose(),
+            Ok(_) => self.lose(id),
             // The same secret may ask as often as it likes.
             Err(error) if error.is_retryable() || matches!(error, Error::OutcomeUnknown(_)) => {
-                self.checks.open.insert(id);
-                self.checks.again.insert((self.now + PAUSE, id));
+                self.checks.again_at(id, Some(self.now + PAUSE));
             }
             Err(_) => {}
+        }
+    }
+
+    /// The guards that hold a lock under one secret.
+    fn sharing(&self, name: &Name, secret: &Secret) -> impl Iterator<Item = &Hold> {
+        let holders = self.holders.get(name).into_iter().flat_map(Holders::all);
+        holders
+            .filter_map(|holder| self.holds.get(holder))
+            .filter(|hold| hold.secret == *secret && hold.is_live(self.now))
+    }
+
+    /// When the last of the guards ends that share a lock.
+    fn shared_until(&self, name: &Name, secret: &Secret) -> Instant {
+        let ends = self.sharing(name, secret).filter_map(Hold::deadline);
+        ends.max().unwrap_or(self.now)
+    }
+
+    /// The guards that share a lock share its token. One that is over keeps its own: the lock may have been taken again
+    /// since.
+    fn set_token(&mut self, name: &Name, secret: &Secret, token: Option<u64>) {
+        for holder in self.holders.get(name).into_iter().flat_map(Holders::all) {
+            if let Some(hold) = self.holds.get_mut(holder)
+                && hold.secret == *secret
+                && hold.is_live(self.now)
+            {
+                hold.token = token;
+            }
         }
     }
 }

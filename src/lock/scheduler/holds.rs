@@ -100,8 +100,8 @@ impl Scheduler {
                 self.may_end_sooner(&name);
                 Ok(())
             }
-            // Another primary may not know the lock yet.
-            Ok(LockAnswer::NotHeld) if may_be_unknown => {
+            // Another primary may not know the lock yet, or has given it another token.
+            Ok(LockAnswer::NotHeld | LockAnswer::Mismatch) if may_be_unknown => {
                 self.check(id);
                 Err(checks::unknown())
             }
@@ -130,6 +130,13 @@ impl Scheduler {
         }
     }
 
+    /// The guard is told that its lock is lost.
+    pub(super) fn lose(&mut self, id: u64) {
+        if let Some(hold) = self.holds.get_mut(&id) {
+            hold.lose();
+        }
+    }
+
     /// The lock was released: the guards that shared it are told.
     pub(super) fn lose_all(&mut self, name: &Name, secret: Option<&Secret>) {
         for holder in self.holders.get(name).into_iter().flat_map(Holders::all) {
@@ -144,6 +151,7 @@ impl Scheduler {
     /// Takes a hold off the books.
     pub(super) fn forget(&mut self, id: u64) -> Option<Hold> {
         let hold = self.holds.remove(&id)?;
+        self.checks.close(id);
         if let Some(renewal) = hold.renewal {
             self.renewals.remove(&(renewal.next, id));
         }
@@ -168,11 +176,20 @@ impl Scheduler {
             }
             return;
         };
+        // The check's TTL is from before the extension, and the server may have given the lock another token.
+        if self.checks.is_open(id) {
+            self.hasten(id);
+            self.checks.hasten(id, self.now);
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(checks::unknown()));
+            }
+            return;
+        }
         let sent = self.now;
         // The engine may shorten the hold at any time from now on.
         hold.shorten(sent + ttl);
         hold.under_way += 1;
-        let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), Some(hold.token));
+        let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), hold.token);
         let asked = Asked::Extend {
             hold: id,
             ttl,

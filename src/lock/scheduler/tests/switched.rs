@@ -1,5 +1,7 @@
 //! Held locks when another server becomes the primary, on a paused clock.
 
+use tokio::task::JoinHandle;
+
 use super::*;
 
 /// A world in which one lock is held.
@@ -53,29 +55,143 @@ async fn a_lock_that_another_holds_is_lost() {
     }
 }
 
-/// An extension that finds no lock does not lose it while the check is open, whichever was asked first.
+/// Extends the lock in a task of its own.
+fn extending(guard: LockGuard, ttl: Duration) -> JoinHandle<(LockGuard, Result<()>)> {
+    tokio::spawn(async move {
+        let extended = timeout(TTL, guard.extend(ttl)).await.expect("it is answered");
+        (guard, extended)
+    })
+}
+
+/// The engine is asked to release the lock. Returns the token that it names.
+async fn released_with(world: &mut World) -> Option<u64> {
+    let asked = timeout(MS, world.asked()).await.expect("it is released");
+    match asked.operation.step.action {
+        LockAction::Release { token, .. } => token,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An extension that finds no lock, or another token, does not lose it: the check tells.
 #[tokio::test(start_paused = true)]
-async fn an_extension_that_meets_an_open_check_loses_nothing() {
+async fn an_extension_from_before_the_switch_loses_nothing() {
+    for answer in [LockAnswer::NotHeld, LockAnswer::Mismatch] {
+        let (mut world, guard) = holding().await;
+        let extending = extending(guard, TTL);
+        let extension = timeout(MS, world.asked()).await.unwrap();
+        world.tell(Notification::Switched).await;
+        world.is_idle().await;
+        extension.reply.send(Ok(answer));
+        let (guard, extended) = extending.await.unwrap();
+        assert!(matches!(extended, Err(Error::Unavailable(_))), "{extended:?}");
+        while let Ok(asked) = timeout(100 * MS, world.asked()).await {
+            asked.reply.send(granted(9));
+        }
+        assert!(guard.remaining() > Duration::ZERO, "it is held");
+    }
+}
+
+/// The check may give the lock another token, so that an extension behind it would meet a mismatch.
+#[tokio::test(start_paused = true)]
+async fn an_extension_is_not_sent_while_a_check_is_open() {
     let (mut world, guard) = holding().await;
     world.tell(Notification::Switched).await;
-    checked(&mut world).await.reply.send(unavailable());
-    tokio::time::advance(10 * MS).await;
-    let extending = tokio::spawn(async move {
-        let extended = guard.extend(TTL).await;
-        (guard, extended)
-    });
-    let extension = timeout(MS, world.asked()).await.unwrap();
-    assert!(matches!(
-        extension.operation.step.action,
-        LockAction::Extend { .. }
-    ));
-    extension.reply.send(Ok(LockAnswer::NotHeld));
-    let (guard, extended) = extending.await.unwrap();
+    let check = checked(&mut world).await;
+    let (guard, extended) = extending(guard, TTL).await.unwrap();
     assert!(matches!(extended, Err(Error::Unavailable(_))), "{extended:?}");
-    while let Ok(asked) = timeout(100 * MS, world.asked()).await {
-        asked.reply.send(granted(9));
+    check.reply.send(Err(Error::OutcomeUnknown(Cause::new("cut"))));
+    world.is_idle().await;
+    let (guard, extended) = extending(guard, TTL).await.unwrap();
+    assert!(matches!(extended, Err(Error::Unavailable(_))), "{extended:?}");
+    // The check was hastened.
+    let again = timeout(MS, checked(&mut world))
+        .await
+        .expect("it is checked at once");
+    again.reply.send(granted(9));
+    world.is_idle().await;
+    let extending = extending(guard, TTL);
+    let extension = timeout(MS, world.asked()).await.unwrap();
+    let action = &extension.operation.step.action;
+    assert!(
+        matches!(action, LockAction::Extend { token: Some(9), .. }),
+        "{action:?}"
+    );
+    extension.reply.send(Ok(LockAnswer::Done));
+    let (guard, extended) = extending.await.unwrap();
+    extended.unwrap();
+    drop(guard);
+    assert_eq!(released_with(&mut world).await, Some(9));
+}
+
+/// The server may have given the lock another token, which is not known until the check is answered.
+#[tokio::test(start_paused = true)]
+async fn a_release_behind_an_open_check_is_by_secret_alone() {
+    for failure in [
+        None,
+        Some(unavailable()),
+        Some(Err(Error::OutcomeUnknown(Cause::new("cut")))),
+    ] {
+        let (mut world, guard) = holding().await;
+        world.tell(Notification::Switched).await;
+        let check = checked(&mut world).await;
+        let (in_flight, failure) = match failure {
+            None => (Some(check), None),
+            Some(failure) => (None, Some((check, failure))),
+        };
+        if let Some((check, failure)) = failure {
+            check.reply.send(failure);
+            world.is_idle().await;
+        }
+        drop(guard);
+        assert_eq!(released_with(&mut world).await, None);
+        drop(in_flight);
     }
-    assert!(guard.remaining() > Duration::ZERO, "it is held");
+}
+
+/// A switch that follows another: the check at the first new primary says nothing about the second.
+#[tokio::test(start_paused = true)]
+async fn of_two_checks_the_last_one_tells() {
+    let (mut world, guard) = holding().await;
+    world.tell(Notification::Switched).await;
+    let first = checked(&mut world).await;
+    world.tell(Notification::Switched).await;
+    let second = checked(&mut world).await;
+    first.reply.send(granted(8));
+    world.is_idle().await;
+    let (guard, extended) = extending(guard, TTL).await.unwrap();
+    assert!(matches!(extended, Err(Error::Unavailable(_))), "{extended:?}");
+    drop(guard);
+    assert_eq!(released_with(&mut world).await, None);
+    drop(second);
+}
+
+/// Two guards of one secret share the lock, and so the token that a check of one is granted.
+#[tokio::test(start_paused = true)]
+async fn guards_that_share_the_lock_learn_its_token_together() {
+    let mut world = World::new();
+    let secret = Secret::random().unwrap();
+    let mut guards = Vec::new();
+    for renewed in [false, true] {
+        let mut wish = wish(&world.keys, Duration::ZERO);
+        (wish.secret, wish.own_secret) = (secret.clone(), true);
+        let handle = world.handle.clone();
+        let locking = tokio::spawn(async move { handle.lock(wish).await });
+        world.asked().await.reply.send(Ok(LockAnswer::Granted {
+            token: 7,
+            renewed,
+            announces: true,
+        }));
+        guards.push(locking.await.unwrap().unwrap());
+    }
+    world.tell(Notification::Switched).await;
+    checked(&mut world).await.reply.send(granted(9));
+    let _open = checked(&mut world).await;
+    world.is_idle().await;
+    for guard in guards {
+        drop(guard);
+        let token = released_with(&mut world).await;
+        assert!(matches!(token, None | Some(9)), "{token:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,6 +86,13 @@ impl World {
         assert!(asked.is_err(), "{asked:?}");
     }
 
+    /// The scheduler has taken in all that it was told, and no time has passed.
+    pub(super) async fn is_idle(&self) {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(super) async fn has_subscribed(&mut self) -> Instant {
         assert!(matches!(
             self.subscriptions.recv().await,
