@@ -130,6 +130,10 @@ impl Scheduler {
         if ttl.is_zero() {
             return self.checks.close(id);
         }
+        // Behind an extension whose answer is on its way, this TTL would shorten the lock.
+        if self.sharing(&name, &secret).any(|hold| hold.under_way > 0) {
+            return self.checks.again_at(id, Some(self.now + PAUSE));
+        }
         self.checks.asked(id);
         // The server may give the lock another token from now on.
         self.set_token(&name, &secret, None);

@@ -90,6 +90,8 @@ impl Scheduler {
             return Err(Error::LockMismatch);
         };
         hold.under_way -= 1;
+        // A check may wait for this answer.
+        self.checks.hasten(id, self.now);
         match answer {
             Ok(LockAnswer::Done) => {
                 // Another that is under way may shorten it: its own deadline holds already.
@@ -98,6 +100,10 @@ impl Scheduler {
                 }
                 let name = hold.name.clone();
                 self.may_end_sooner(&name);
+                // The primary before may have answered.
+                if may_be_unknown {
+                    self.check(id);
+                }
                 Ok(())
             }
             // Another primary may not know the lock yet, or has given it another token.

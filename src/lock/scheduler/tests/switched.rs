@@ -208,3 +208,49 @@ async fn a_guard_that_is_over_is_not_taken_anew() {
     ));
     drop(guard);
 }
+
+/// The check's TTL is from before the extension: behind it, it would shorten the lock.
+#[tokio::test(start_paused = true)]
+async fn a_check_waits_for_an_extension_that_is_under_way() {
+    let (mut world, guard) = holding().await;
+    let extending = extending(guard, 2 * TTL);
+    let extension = timeout(MS, world.asked()).await.unwrap();
+    world.tell(Notification::Switched).await;
+    world.is_silent().await;
+    extension.reply.send(Ok(LockAnswer::Done));
+    let (guard, extended) = extending.await.unwrap();
+    extended.unwrap();
+    let asked = timeout(MS, world.asked()).await.expect("it is checked at once");
+    match &asked.operation.step.action {
+        LockAction::Acquire { ttl, .. } => assert!(*ttl > TTL, "{ttl:?}"),
+        other => panic!("{other:?}"),
+    }
+    asked.reply.send(granted(9));
+    world.is_silent().await;
+    assert!(guard.remaining() > TTL);
+}
+
+/// A guard that is over shares nothing: its release must not end what the same secret has taken again.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_is_over_keeps_its_token() {
+    let mut world = World::new();
+    let secret = Secret::random().unwrap();
+    let mut guards = Vec::new();
+    for token in [6, 7] {
+        let mut wish = wish(&world.keys, Duration::ZERO);
+        (wish.secret, wish.own_secret) = (secret.clone(), true);
+        let handle = world.handle.clone();
+        let locking = tokio::spawn(async move { handle.lock(wish).await });
+        world.asked().await.reply.send(granted(token));
+        guards.push(locking.await.unwrap().unwrap());
+        if token == 6 {
+            tokio::time::advance(TTL).await;
+        }
+    }
+    world.tell(Notification::Switched).await;
+    while let Ok(asked) = timeout(MS, world.asked()).await {
+        asked.reply.send(granted(9));
+    }
+    drop(guards.remove(0));
+    assert_eq!(released_with(&mut world).await, Some(6));
+}
