@@ -75,6 +75,10 @@ impl Scheduler {
                 None => {}
             }
         }
+        // The primary before may have granted it.
+        if self.checks.explain(waiter, sent) {
+            self.check(waiter);
+        }
     }
 
     pub(super) fn extend_answered(

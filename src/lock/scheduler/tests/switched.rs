@@ -63,13 +63,14 @@ fn extending(guard: LockGuard, ttl: Duration) -> JoinHandle<(LockGuard, Result<(
     })
 }
 
-/// The engine is asked to release the lock. Returns the token that it names.
+/// The engine is asked to release the lock, and does. Returns the token that the release names.
 async fn released_with(world: &mut World) -> Option<u64> {
     let asked = timeout(MS, world.asked()).await.expect("it is released");
-    match asked.operation.step.action {
-        LockAction::Release { token, .. } => token,
-        other => panic!("{other:?}"),
-    }
+    let LockAction::Release { token, .. } = asked.operation.step.action else {
+        panic!("{:?}", asked.operation.step.action);
+    };
+    asked.reply.send(Ok(LockAnswer::Done));
+    token
 }
 
 /// An extension that finds no lock, or another token, does not lose it: the check tells.
@@ -109,6 +110,8 @@ async fn an_extension_is_not_sent_while_a_check_is_open() {
         .expect("it is checked at once");
     again.reply.send(granted(9));
     world.is_idle().await;
+    // An extension of the moment of the switch would count as one from before.
+    tokio::time::advance(MS).await;
     let extending = extending(guard, TTL);
     let extension = timeout(MS, world.asked()).await.unwrap();
     let action = &extension.operation.step.action;
@@ -191,6 +194,7 @@ async fn guards_that_share_the_lock_learn_its_token_together() {
         drop(guard);
         let token = released_with(&mut world).await;
         assert!(matches!(token, None | Some(9)), "{token:?}");
+        world.is_idle().await;
     }
 }
 
@@ -228,6 +232,29 @@ async fn a_check_waits_for_an_extension_that_is_under_way() {
     asked.reply.send(granted(9));
     world.is_silent().await;
     assert!(guard.remaining() > TTL);
+}
+
+/// A primary that is not the primary any more may have granted it.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_granted_after_the_switch_is_checked() {
+    let mut world = World::new();
+    let waiter = world.lock(Duration::ZERO);
+    let asked = world.asked().await;
+    world.tell(Notification::Switched).await;
+    world.is_idle().await;
+    asked.reply.send(granted(7));
+    let guard = waiter.await.unwrap().unwrap();
+    checked(&mut world).await.reply.send(granted(9));
+    world.is_silent().await;
+    assert!(guard.remaining() > Duration::ZERO);
+    drop(guard);
+    assert_eq!(released_with(&mut world).await, Some(9));
+    world.is_idle().await;
+    // One that was asked for later is not.
+    let waiter = world.lock(Duration::ZERO);
+    timeout(MS, world.asked()).await.unwrap().reply.send(granted(10));
+    let _guard = waiter.await.unwrap().unwrap();
+    world.is_silent().await;
 }
 
 /// A guard that is over shares nothing: its release must not end what the same secret has taken again.
