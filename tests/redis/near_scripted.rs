@@ -99,6 +99,7 @@ fn answer(script: &mut Script, words: &Words) -> Answer {
                 Answer::text(text)
             }
         }
+        "GET" if words[1] == "slow" => Answer::Slow(b"$1000000\r\n".to_vec()),
         "GET" => Answer::text(value),
         "EXISTS" => Answer::text(":1\r\n"),
         "SET" => Answer::text("+OK\r\n"),
@@ -180,4 +181,26 @@ async fn a_stalled_caller_publishes_nothing_late() {
     for _ in 0..5 {
         assert_eq!(world.store.get_string("k").await.unwrap().as_deref(), Some("2"));
     }
+}
+
+/// Invalidations of two connections have no order among each other. So what was read over the first may be older than a
+/// later read over the second, and the first has not been told yet.
+#[tokio::test]
+async fn a_read_over_another_connection_ends_what_came_over_the_first() {
+    let world = World::start().await;
+    world.fetch().await;
+    assert!(world.is_near().await);
+    let store = world.store.clone();
+    let slow = tokio::spawn(async move { store.get("slow").await });
+    let end = Instant::now() + ms(5000);
+    while world.server.accepted() == 1 {
+        assert!(Instant::now() < end, "no other connection is used");
+        let call = world.store.exists("other");
+        let _ = tokio::time::timeout(ms(10), call.into_future()).await;
+    }
+    world.change(|script| script.value = "2".to_owned());
+    let past_it = world.store.without_near_cache();
+    assert_eq!(past_it.get_string("k").await.unwrap().as_deref(), Some("2"));
+    assert_eq!(world.store.get_string("k").await.unwrap().as_deref(), Some("2"));
+    slow.abort();
 }

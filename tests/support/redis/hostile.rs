@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,8 @@ pub(crate) enum Answer {
     Bytes(Vec<u8>),
     /// The first once, the second for ever.
     Endless(Vec<u8>, Vec<u8>),
+    /// The first at once, then a byte every five milliseconds for ever.
+    Slow(Vec<u8>),
     /// These bytes, and then the end of the connection.
     Close(Vec<u8>),
 }
@@ -105,6 +108,13 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         match answer {
             Answer::Bytes(bytes) => stream.get_mut().write_all(&bytes).await?,
             Answer::Close(bytes) => return stream.get_mut().write_all(&bytes).await,
+            Answer::Slow(head) => {
+                stream.get_mut().write_all(&head).await?;
+                loop {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    stream.get_mut().write_all(b"x").await?;
+                }
+            }
             Answer::Endless(head, piece) => {
                 stream.get_mut().write_all(&head).await?;
                 let pieces = piece.repeat((64 * 1024 / piece.len()).max(1));
