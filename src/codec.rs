@@ -18,32 +18,30 @@ pub use self::error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind
 
 /// The most levels of arrays and maps that a model may nest, both written and read.
 ///
-/// A struct, a map, a sequence and a tuple are a level each; an enum's variant is one more for its
-/// name if it carries data. Options, boxes and newtypes are none.
+/// A struct, a map, a sequence and a tuple are one level each. An enum variant with data is one more level, for its
+/// name. Options, boxes and newtypes are not levels.
 pub const MAX_DEPTH: usize = 64;
 
 /// How models are stored: the format of `set_model`, `get_model` and loads.
 ///
-/// Both store field names, so that a struct can reorder its fields, and add some with
-/// `#[serde(default)]`, while old entries are still cached. Both read and write at most [`MAX_DEPTH`]
-/// levels. Floats come back bit for bit.
+/// Both formats store field names. So a struct can reorder its fields, and add fields with `#[serde(default)]`, while
+/// old entries are still cached. Both read and write at most [`MAX_DEPTH`] levels. Floats keep every bit.
 ///
-/// Both are *human-readable* in serde's sense, as serde's own buffers behind `tag`, `untagged` and
-/// `flatten` are. So types with two forms, such as IP addresses and the identifiers of `uuid`, are stored
-/// as text.
+/// Both are *human-readable* in serde's sense, as serde's own buffers for `tag`, `untagged` and `flatten` are. So types
+/// with two forms, such as IP addresses and the identifiers of `uuid`, are stored as text.
 ///
 /// # Bytes
 ///
-/// MessagePack stores bytes as they are. JSON stores them as a list of numbers, which takes about four
-/// times the space and some hundred times as long to read. In MessagePack a [`Bytes`](crate::Bytes), a
-/// [`Value`](crate::Value), and a field with `#[serde(with = "serde_bytes")]` are read by one copy. A
-/// `Vec<u8>` of at least 32 bytes is stored in the same space, but serde reads it byte by byte.
+/// MessagePack stores bytes as they are. JSON stores them as a list of numbers, which takes about four times the space,
+/// and about a hundred times as long to read. In MessagePack a [`Bytes`](crate::Bytes), a [`Value`](crate::Value), and
+/// a field with `#[serde(with = "serde_bytes")]` are read by one copy. A `Vec<u8>` of at least 32 bytes is stored in
+/// the same space, but serde reads it byte by byte.
 ///
 /// # Limits of serde
 ///
-/// serde cannot buffer integers of 128 bits: behind `tag`, `untagged` and `flatten` they are written, and
-/// reading them is an error. In JSON the same holds there for maps whose keys are numbers. `Some(None)`,
-/// and `Some` of a unit, come back as `None`.
+/// serde cannot buffer integers of 128 bits: inside `tag`, `untagged` and `flatten` they can be written but not read.
+/// In JSON the same holds for maps with number keys inside these. `Some(None)`, and `Some` of a unit, are read as
+/// `None`.
 ///
 /// ```
 /// use cachestore::Codec;
@@ -57,14 +55,14 @@ pub enum Codec {
     ///
     /// A model does not decode from the text that [`set`](crate::Store::set) or
     /// [`incr`](crate::Store::incr) wrote. One ASCII digit is a small integer in MessagePack, and `"5"`
-    /// would be read as 53. So a model that is a single number is read only from the form that is written
-    /// for its type, and a number below 128 takes two bytes. The exception is a text that is, byte for
-    /// byte, what the type writes: the two bytes of `"\u{410}"` are those of the integer -112.
+    /// would be read as 53. So a model that is a single number is read only in the form that its type writes, and a
+    /// number below 128 takes two bytes. The exception is a text that has the same bytes as a number: the two bytes of
+    /// `"\u{410}"` are also the integer -112.
     #[default]
     MessagePack,
-    /// JSON, which other languages and people read. Map keys must be strings, numbers, booleans or
-    /// unit variants, and a float that is not finite is stored as `null`. What
-    /// [`incr`](crate::Store::incr) wrote is a model, too: that number.
+    /// JSON, for other languages and people. Map keys must be strings, numbers, booleans or unit variants. A float that
+    /// is not finite is stored as `null`. A counter of [`incr`](crate::Store::incr) can be read as a model, too: as its
+    /// number.
     Json,
 }
 

@@ -114,7 +114,7 @@ impl fmt::Display for EngineKind {
     }
 }
 
-/// The memory engine's configuration: [`MemoryConfig::default`], then the setters.
+/// The configuration of the memory engine. Begin with [`MemoryConfig::default`], then use the setters.
 ///
 /// ```
 /// use cachestore::MemoryConfig;
@@ -155,15 +155,14 @@ impl Default for MemoryConfig {
 }
 
 impl MemoryConfig {
-    /// How much memory entries may hold, in bytes, over zero: keys, values, and all that is kept
-    /// beside them. Default: 100 MiB.
+    /// Sets how many bytes of memory entries may take, over zero: keys, values and bookkeeping. Default: 100 MiB.
     #[must_use]
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.options.capacity_bytes = bytes;
         self
     }
 
-    /// The near cache, which is on by default.
+    /// Sets the near cache, which is on by default.
     #[must_use]
     pub fn near_cache(mut self, near_cache: NearCache) -> Self {
         self.options.near_cache = near_cache;
@@ -178,7 +177,7 @@ pub(crate) enum EngineConfig {
     Redis(Box<RedisOptions>),
 }
 
-/// What [`Store::open`](crate::Store::open) opens: an engine and its settings.
+/// The configuration of a store: its engine and the settings.
 ///
 /// Setters never fail; [`Store::open`](crate::Store::open) validates.
 ///
@@ -201,7 +200,7 @@ shared_settings!(MemoryConfig);
 shared_settings!(RedisConfig);
 
 impl Config {
-    /// The memory engine with its defaults: 100 MiB, in this process only.
+    /// Returns a configuration of the memory engine with its defaults: 100 MiB, in this process only.
     #[must_use]
     pub fn memory() -> Self {
         MemoryConfig::default().into()
@@ -209,8 +208,9 @@ impl Config {
 
     #[cfg(feature = "redis")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-    /// A Redis or Valkey server by its URL, or by the URL of its Sentinels, with the defaults of [`RedisConfig`]; see
-    /// [`RedisConfig::new`] for the URLs.
+    /// Returns a configuration of a Redis or Valkey server from its URL, or from the URL of its Sentinels.
+    ///
+    /// [`RedisConfig::new`] lists the URLs. All other settings have the defaults of [`RedisConfig`].
     ///
     /// ```no_run
     /// use cachestore::{Config, Store};
@@ -222,17 +222,17 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if the text is no URL of a Redis server, or if a parameter is
-    /// unknown, given twice, or out of its bounds.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if the text is not the URL of a Redis server, or if a parameter
+    /// is unknown, given twice, or out of its bounds.
     pub fn redis(url: &str) -> Result<Self> {
         RedisConfig::new(url).map(Self::from)
     }
 
-    /// The configuration that a URL names: `memory://`, `memory://?capacity=64MiB`,
-    /// `redis://localhost:6379/0` and the others of [`RedisConfig::new`].
+    /// Returns the configuration of a URL: `memory://`, `memory://?capacity=64MiB`, `redis://localhost:6379/0`, or
+    /// another URL of [`RedisConfig::new`].
     ///
-    /// Settings are parameters, by the names of their setters: `redis://host?connections=4&ttl=5m`. Each is
-    /// given once at most. A byte that means something in a URL is percent-encoded: `%26` for `&`.
+    /// Settings are parameters with the names of their setters: `redis://host?connections=4&ttl=5m`. Give each at most
+    /// once. Percent-encode bytes that have a meaning in a URL: `%26` for `&`.
     ///
     #[doc = include_str!("config/settings.md")]
     ///
@@ -245,15 +245,16 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if it is no such URL, or if a parameter is unknown,
-    /// given twice, or out of its bounds, or if the URL needs a Cargo feature that is off. The message names the
-    /// setting or the feature, and repeats no other part of the URL.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if the text is not such a URL, if a parameter is unknown, given
+    /// twice, or out of its bounds, or if the URL needs a disabled Cargo feature. The message names the setting or the
+    /// feature, and repeats no other part of the URL.
     pub fn from_url(url: &str) -> Result<Self> {
         Self::read(url, Parameters::new())
     }
 
-    /// The configuration that the environment names: the URL in `CACHESTORE_URL`. If it is unset or
-    /// empty, the memory engine, with one warning.
+    /// Returns the configuration of the URL in the environment variable `CACHESTORE_URL`.
+    ///
+    /// If the variable is unset or empty, it returns the memory engine and logs a warning.
     ///
     /// ```
     /// use cachestore::Config;
@@ -265,7 +266,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if the variable holds no URL of ours.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if the variable holds another text than a URL of
+    /// [`from_url`](Self::from_url).
     pub fn from_env() -> Result<Self> {
         match std::env::var(URL_VARIABLE) {
             Ok(url) if !url.trim().is_empty() => Self::from_url(&url),
@@ -277,9 +279,9 @@ impl Config {
         }
     }
 
-    /// How many bytes of memory entries may hold, over zero: keys, values, and all that is kept beside them. Default:
-    /// 100 MiB. [`Store::open`](crate::Store::open) refuses a capacity for Redis, because the server has its own
-    /// `maxmemory`.
+    /// Sets how many bytes of memory entries may take, over zero: keys, values and bookkeeping. Default: 100 MiB.
+    ///
+    /// [`Store::open`](crate::Store::open) refuses a capacity for Redis, because the server has its own `maxmemory`.
     ///
     /// ```
     /// use cachestore::Config;
@@ -297,7 +299,7 @@ impl Config {
         self
     }
 
-    /// The near cache. The memory engine has one by default, Redis has none: see
+    /// Sets the near cache. The memory engine has one by default, Redis has none: see
     /// [`RedisConfig::near_cache`](crate::RedisConfig::near_cache).
     ///
     /// ```
@@ -316,7 +318,7 @@ impl Config {
         self
     }
 
-    /// Which engine this opens.
+    /// Returns which engine this configuration opens.
     #[must_use]
     pub fn engine(&self) -> EngineKind {
         match self.engine {
@@ -326,7 +328,7 @@ impl Config {
         }
     }
 
-    /// The settings that every engine shares.
+    /// Returns the settings that all engines share.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::codec::{DecodeError, EncodeError};
 
-/// What a call of this library answers.
+/// The result of a call of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
 ///
-/// A message says what was wrong and what to do about it, and [`source`](std::error::Error::source)
-/// keeps the cause. Neither ever shows a value, a secret, or a URL.
+/// The message says what was wrong and what to do. [`source`](std::error::Error::source) returns the cause. Neither
+/// ever shows a value, a secret or a URL.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -39,7 +39,7 @@ pub enum Error {
     /// A key at the root begins with `cachestore:`, which is the library's own.
     #[error("keys that begin with `cachestore:` are reserved: choose another, or use a namespace")]
     KeyReserved,
-    /// A namespace's name is not one.
+    /// The name of a namespace is not allowed. See [`Store::namespace`](crate::Store::namespace).
     #[error("invalid namespace: {reason}")]
     InvalidNamespace {
         /// The rule that was broken.
@@ -51,7 +51,7 @@ pub enum Error {
         /// What was given.
         ttl: Duration,
     },
-    /// A value is larger than `max_value_bytes`, or than the whole memory engine. Nothing was evicted.
+    /// A value is larger than `max_value_bytes`, or than the whole capacity of the memory engine. Nothing was evicted.
     #[error("the value has {len} bytes, at most {max} are allowed")]
     ValueTooLarge {
         /// The value's length in bytes.
@@ -59,7 +59,7 @@ pub enum Error {
         /// The limit in bytes for this key.
         max: usize,
     },
-    /// A setting, a URL or the environment cannot be used.
+    /// A setting, a URL or the environment variable `CACHESTORE_URL` cannot be used.
     #[error("invalid configuration: {reason}")]
     InvalidConfig {
         /// What is wrong, and what would be right. Never contains a URL or a password.
@@ -71,10 +71,10 @@ pub enum Error {
     /// `wait_write_lock` was given no time to wait: use `write_lock`.
     #[error("a time to wait is required: it was zero")]
     WaitRequired,
-    /// The lock is another's, or others wait for it, and it did not become free in the time that was given.
+    /// Another caller holds the lock, or others wait for it, and it did not come free within the wait.
     #[error("the lock is held: wait for it, or try again later")]
     LockHeld,
-    /// The lock is another's: the secret is not that of its holder. Nothing was changed.
+    /// The secret is not the holder's secret. Nothing was changed.
     #[error("the lock is held with another secret")]
     LockMismatch,
     /// `incr` or `counter` found a value that is not a decimal integer of 64 bits.
@@ -83,15 +83,13 @@ pub enum Error {
     /// `incr` would leave the range of a 64-bit integer. The value is unchanged.
     #[error("the increment would leave the range of a 64-bit integer")]
     Overflow,
-    /// Other writes came between at every try of `update_model` or `compare_and_set_model`. Nothing was
-    /// changed.
+    /// At every try of `update_model` or `compare_and_set_model`, another write came first. Nothing was changed.
     #[error("other writes came between at every try: try again, or take a lock for this key")]
     Conflict,
-    /// A key holds something that is no value: a list, a set, or another type of another program's.
+    /// A key holds a list, a set or another type that another program wrote.
     #[error("the key holds another type of data than a value")]
     WrongType,
-    /// The server does not let this client in, or not do this: the password, the user or what it may
-    /// do. Nothing was changed.
+    /// The server refused the user, the password, or a permission of the user. Nothing was changed.
     #[error("the server refused the user, the password, or the permission")]
     Unauthorized,
     /// The engine has no such operation.
@@ -100,16 +98,17 @@ pub enum Error {
         /// The call that it does not have.
         operation: &'static str,
     },
-    /// The server refused the command itself, which another attempt will not change.
+    /// The server refused the command itself. Another attempt will not succeed.
     #[error("the server refused the command")]
     Rejected(#[source] Cause),
     /// A model could not be encoded.
     #[error("the model cannot be encoded")]
     Encode(#[source] EncodeError),
-    /// Stored bytes are not what was asked for.
+    /// The stored bytes do not decode to the requested type.
     #[error("the stored bytes cannot be decoded")]
     Decode(#[source] DecodeError),
-    /// The call did not end within its `request_timeout`.
+    /// The call did not end within its `request_timeout`. It was not carried out, or it only reads. For `invalidate`
+    /// and `clear`, the work may go on.
     #[error("timed out while waiting for {phase}")]
     Timeout {
         /// What it was waiting for.
@@ -118,26 +117,27 @@ pub enum Error {
     /// The engine could not serve the request. It was not carried out.
     #[error("the engine is unavailable")]
     Unavailable(#[source] Cause),
-    /// The engine failed while it served a request that changes something: it may have been carried
-    /// out, or not. It is never sent again by the library.
+    /// The engine failed during a change: the change may have been carried out or not. The library never sends it
+    /// again.
     #[error("the outcome is unknown: the change may have been carried out, or not")]
     OutcomeUnknown(#[source] Cause),
-    /// The store has ended: [`Store::close`](crate::Store::close) was called, or the runtime that opened the
-    /// store has ended.
+    /// The store is closed: [`Store::close`](crate::Store::close) was called, or the runtime that opened the store has
+    /// ended.
     ///
-    /// A store's actors run on the runtime that opened it. A `static` store that several runtimes use, such as
-    /// those of several `#[tokio::test]` functions, ends with the first of them. Which of both happened is logged.
+    /// The actors of a store run on the runtime that opened it. So if several runtimes use one `static` store, such as
+    /// those of several `#[tokio::test]` functions, the store ends with the first runtime. The log says whether the
+    /// store was closed or the runtime ended.
     #[error("the store is closed: `close` was called, or the runtime that opened it has ended")]
     Closed,
 }
 
 impl Error {
-    /// Whether the same call may succeed if it is made again, without a change to its arguments.
+    /// Returns whether the same call may succeed if it is made again with the same arguments.
     ///
     /// `true` for [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) and
     /// [`Conflict`](Error::Conflict).
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown) is not: the change may have been made already, and
-    /// only the caller knows whether making it twice does harm.
+    /// `false` for [`OutcomeUnknown`](Error::OutcomeUnknown): the change may have been made already, and only the
+    /// caller knows whether making it twice does harm.
     ///
     /// ```
     /// use cachestore::Error;
@@ -190,7 +190,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What an engine says about its failure: opaque, so that a change of backend breaks no caller.
+/// The cause of an engine's failure. It is opaque, so that a change of the backend breaks no caller.
 #[derive(Clone, thiserror::Error)]
 #[error(transparent)]
 pub struct Cause(Arc<dyn std::error::Error + Send + Sync>);

@@ -25,15 +25,15 @@ use crate::key::Namespace;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A value was written: by a caller, or by a load that stored its result. A new TTL alone is no write.
+    /// A value was written by a call, or by a load that stored its result. A new TTL alone is not a write.
     Written {
         /// The key of the value.
         key: String,
     },
     /// The TTL of an entry ended, and the engine reclaimed the entry.
     ///
-    /// The entry is absent for readers from the end of its TTL on. The memory engine reclaims it up to some
-    /// milliseconds later. An entry that is written anew before that is told as `Written` alone.
+    /// Readers find the entry absent from the end of its TTL. The memory engine reclaims it up to some milliseconds
+    /// later. If the key is written before that, only `Written` is sent.
     Expired {
         /// The key of the entry.
         key: String,
@@ -43,50 +43,48 @@ pub enum Event {
         /// The key of the entry.
         key: String,
     },
-    /// An entry was removed by `delete`, `delete_many`, `take`, or an update that answered `None`.
+    /// An entry was removed by `delete`, `delete_many`, `take`, or an `update_model` whose closure returned `None`.
     Deleted {
         /// The key of the entry.
         key: String,
     },
-    /// An entry was removed by `invalidate`, itself or because of what it depends on.
+    /// An entry was removed by `invalidate` of its key or of a dependency.
     ///
-    /// On Redis with a near cache it is also told if another client of the server has written or removed a key that was
-    /// near, or if the server has evicted it. That a TTL has ended is not told.
+    /// On Redis with a near cache, it is also sent if another client has written or removed a key of the near cache, or
+    /// if the server has evicted the key. It is not sent when a TTL ends.
     Invalidated {
         /// The key of the entry.
         key: String,
     },
-    /// A `clear` has ended. Its entries are not told one by one.
+    /// A `clear` has ended. Its entries have no events of their own.
     Cleared {
         /// The namespace that was cleared, as `a/b`. Empty for the root, which holds all keys.
         namespace: String,
         /// How many entries were removed.
         removed: u64,
     },
-    /// A connection to a server that was lost is open again.
-    ///
-    /// Each of the store's connections for requests is told of by itself.
+    /// A lost connection to a server is open again. Each connection for requests has events of its own.
     Connected {
         /// The server, as `host:port` or the path of its socket.
         node: String,
     },
-    /// A connection to a server was lost, or could not be opened. Attempts that follow are not told until one succeeds.
+    /// A connection to a server was lost, or could not be opened. Further failed attempts have no event.
     Disconnected {
         /// The server, as `host:port` or the path of its socket.
         node: String,
         /// Why, in one line.
         cause: String,
     },
-    /// Sentinel names another server as the primary. All connections to the one before are closed.
+    /// Sentinel names another server as the primary. All connections to the former primary are closed.
     SwitchedPrimary {
         /// The new primary, as `host:port`.
         node: String,
     },
-    /// The engine lost all its entries to a fault of its own.
+    /// The engine lost all its entries because of a bug in the engine.
     Reset,
     /// The near cache lost all its entries at once. The engine still has them.
     NearCacheFlushed,
-    /// So many events were lost here, because the listener was slower than the store.
+    /// This number of events was lost at this place, because the listener was slower than the store.
     Missed(u64),
 }
 
@@ -95,7 +93,7 @@ const CAPACITY: usize = 1024;
 
 /// The events of a store, as a [`Stream`]: see [`Store::events`](crate::Store::events).
 ///
-/// It listens from the time it is made until it is dropped. It ends once the store is closed and all events are read.
+/// The stream listens from its creation until it is dropped. It ends once the store is closed and all events are read.
 /// It does not keep the store open.
 #[must_use = "events are lost unless they are read"]
 pub struct Events {
@@ -116,9 +114,9 @@ impl Events {
         }
     }
 
-    /// How many events may wait to be read: at least 1. Default: 1,024.
+    /// Sets how many events may wait to be read: at least 1. Default: 1,024.
     ///
-    /// If that many events wait, the next ones are lost. One [`Event::Missed`] stands in their place and counts them.
+    /// If that many events wait, further events are lost. One [`Event::Missed`] takes their place and counts them.
     pub fn capacity(self, events: usize) -> Self {
         self.backlog.set_capacity(events.max(1));
         self
@@ -126,7 +124,7 @@ impl Events {
 
     /// Waits for the next event. Returns `None` once the store is closed and all events were read.
     ///
-    /// The stream yields the same. This is for callers without a crate of stream adapters.
+    /// The stream yields the same events. `recv` needs no crate with stream adapters.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -150,8 +148,8 @@ impl Events {
 
     /// Sends each event to an actor as a message, until the store is closed or the actor ends.
     ///
-    /// Waits for room in the actor's mailbox. What happens meanwhile waits in the backlog, which is bounded by
-    /// [`capacity`](Self::capacity). The actor is kept alive as long as the store is open.
+    /// It waits for room in the actor's mailbox. Meanwhile, at most [`capacity`](Self::capacity) further events wait.
+    /// The actor is kept alive as long as the store is open.
     ///
     /// ```
     /// use cachestore::kameo::prelude::*;

@@ -8,11 +8,11 @@ use std::time::Duration;
 /// How many calls the log keeps.
 const LOG: usize = 10_000;
 
-/// The faults of the engines that were opened with it, and the log of what they were asked. Clones share both.
+/// The faults of all stores that were opened with it, and a log of their requests. Clones share both.
 ///
-/// A fault meets a request to the engine. Most calls of a [`Store`](crate::Store) are one request. A call about more than
-/// 512 keys is several, and a load asks for its key, for a lease (often by the same request), and to store its value. `stats` meets no faults and is
-/// not logged.
+/// A fault affects a request to the engine. Most calls of a [`Store`](crate::Store) are one request. A call on more
+/// than 512 keys is several requests. A load reads its key, takes a lease (often in the same request), and stores its
+/// value. Faults do not affect `stats`, and `stats` is not logged.
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<State>>);
 
@@ -39,7 +39,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// The first key, if the operation has one.
+    /// Returns the first key, if the operation has one.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.keys.first().map(String::as_str)
@@ -57,30 +57,33 @@ pub(crate) enum Fate {
 }
 
 impl Faults {
-    /// Every request from now on waits for `delay` before the engine gets it. If its deadline comes first, it is not
-    /// carried out, and its call is [`Timeout`](crate::Error::Timeout). Default: zero.
+    /// Delays every request from now on by `delay` before the engine gets it. If the deadline comes first, the request
+    /// is not carried out, and its call returns [`Timeout`](crate::Error::Timeout). Default: zero.
     pub fn delay(&self, delay: Duration) -> &Self {
         self.state().delay = delay;
         self
     }
 
-    /// The next `n` requests are not carried out: their calls are [`Unavailable`](crate::Error::Unavailable).
+    /// Makes the next `n` requests fail: they are not carried out, and their calls return
+    /// [`Unavailable`](crate::Error::Unavailable).
     pub fn fail_next(&self, n: usize) -> &Self {
         self.state().fail = n;
         self
     }
 
-    /// The replies to the next `n` requests are lost. Changes are carried out, and their calls are
-    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown); reads are [`Unavailable`](crate::Error::Unavailable).
+    /// Loses the replies to the next `n` requests. Changes are carried out, and their calls return
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown). Reads return [`Unavailable`](crate::Error::Unavailable).
     ///
-    /// The store asks a second time for the release of a lock. So [`LockGuard::release`](crate::LockGuard::release) is
-    /// `Released`, and the second request meets the next fault.
+    /// The store sends the release of a lock a second time if its reply is lost. So
+    /// [`LockGuard::release`](crate::LockGuard::release) returns `Released`, and the second request uses up the next
+    /// fault.
     pub fn lose_next_replies(&self, n: usize) -> &Self {
         self.state().lose = n;
         self
     }
 
-    /// No request is carried out until [`up`](Self::up): calls are [`Unavailable`](crate::Error::Unavailable) at once.
+    /// Makes every request fail until [`up`](Self::up): calls return [`Unavailable`](crate::Error::Unavailable) at
+    /// once.
     pub fn down(&self) -> &Self {
         self.state().is_down = true;
         self
@@ -92,20 +95,21 @@ impl Faults {
         self
     }
 
-    /// Each request fails with this probability, as by [`fail_next`](Self::fail_next): 0 for none, 1 for all. Default: 0.
+    /// Makes each request fail with this probability, as [`fail_next`](Self::fail_next) does: 0 for none, 1 for all.
+    /// Default: 0.
     pub fn probability(&self, probability: f64) -> &Self {
         self.state().probability = probability;
         self
     }
 
-    /// Begins the random numbers of [`probability`](Self::probability) anew. The same seed and the same requests give the
+    /// Seeds the random numbers of [`probability`](Self::probability). The same seed and the same requests give the
     /// same faults. Default: 0.
     pub fn seed(&self, seed: u64) -> &Self {
         self.state().random = seed;
         self
     }
 
-    /// The requests that reached the engine so far, failed ones included, the oldest first. The last 10,000 are kept.
+    /// Returns the last 10,000 requests, failed ones included, the oldest first.
     #[must_use]
     pub fn log(&self) -> Vec<Call> {
         self.state().log.iter().cloned().collect()

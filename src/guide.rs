@@ -3,14 +3,14 @@
 //! | to learn | read |
 //! |---|---|
 //! | the first ten minutes | [`getting_started`] |
-//! | memory or Redis | [`engines`], [`topologies`], [`near_cache`] |
-//! | to cache what a source answers | [`loads`], [`ageing`] |
-//! | to remove what has changed | [`dependencies`] |
-//! | to let one do it at a time | [`locks`] |
+//! | to choose between memory and Redis | [`engines`], [`topologies`], [`near_cache`] |
+//! | to cache the answers of a source | [`loads`], [`ageing`] |
+//! | to remove entries whose source has changed | [`dependencies`] |
+//! | to let one task at a time do something | [`locks`] |
 //! | to use it from kameo actors | [`actors`] |
-//! | to test what you build on it | [`testing`] |
+//! | to test your service | [`testing`] |
 //! | to run it in production | [`operations`], [`security`], [`settings`], [`errors`] |
-//! | what there is, and what it costs | [`calls`], [`costs`] |
+//! | all calls, and their costs | [`calls`], [`costs`] |
 //! | quick answers | [`faq`] |
 //! | to move from another library | [`coming_from_moka`], [`coming_from_cached`], [`coming_from_redis_rs`], [`coming_from_go_cachestore`] |
 //!

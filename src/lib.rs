@@ -1,8 +1,8 @@
 //! A cache and lock store for async applications, in your process or on a Redis server.
 //!
-//! A [`Store`] keeps values, models and locks by key. When something changes, one call of [`Store::invalidate`] removes
-//! everything that was made from it. Use it when a service asks a database, an API or a renderer for the same things
-//! again and again.
+//! A [`Store`] keeps bytes, serde models and locks by key. When something changes, one call of [`Store::invalidate`]
+//! removes every entry that was made from it. Use it when a service asks a database, an API or a renderer for the same
+//! things again and again.
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,7 +21,7 @@
 //!
 //! # Where to begin
 //!
-//! The [`guide`] has a page for each subject, and begins with [getting started](guide::getting_started).
+//! The [`guide`] has a page for each subject. Begin with [getting started](guide::getting_started).
 //!
 //! | you want to | use |
 //! |---|---|
@@ -29,11 +29,11 @@
 //! | keep bytes and text | [`Store::get`], [`Store::set`] |
 //! | keep models | [`Store::get_model`], [`Store::set_model`] |
 //! | ask a source once for all callers | [`Store::get_or_load`], [`Store::get_or_load_many`] |
-//! | remove what has changed | [`Set::depends_on`], [`Store::invalidate`] |
-//! | let one do it at a time | [`Store::lock`] |
+//! | remove entries whose source has changed | [`Set::depends_on`], [`Store::invalidate`] |
+//! | let one task at a time do something | [`Store::lock`] |
 //! | separate tenants | [`Store::namespace`] |
-//! | see how the cache does | [`Store::stats`], [`Store::events`] |
-//! | know what can go wrong | [`Error`], [`Error::is_retryable`], [`LoadError`] |
+//! | observe the cache | [`Store::stats`], [`Store::events`] |
+//! | handle errors | [`Error`], [`Error::is_retryable`], [`LoadError`] |
 //!
 //! # Values and models
 //!
@@ -70,19 +70,20 @@
 //!
 //! # Loads
 //!
-//! [`Store::get_or_load`] runs one loader for all callers of a key. It stores the result only if nothing that the result was
-//! made from has changed meanwhile. Before the loader runs, the engine gives out a *lease* that names the key and its
-//! dependencies. Any [`set`](Store::set), [`delete`](Store::delete), [`invalidate`](Store::invalidate) or
-//! [`clear`](Store::clear) of these ends the lease. Change the source first, then invalidate: later callers never get what
-//! was read before the change.
+//! [`Store::get_or_load`] runs one loader for all callers of a key. Before the loader runs, the engine grants a *lease*
+//! for the key and its dependencies. Any [`set`](Store::set), [`delete`](Store::delete),
+//! [`invalidate`](Store::invalidate) or [`clear`](Store::clear) of these ends the lease. The result is stored only if
+//! the lease is still alive. Change the source first, then invalidate: later callers never get a value that was read
+//! before the change.
 //!
-//! A value is *fresh* for its [`ttl`](Load::ttl). After that it is served while one load in the background makes a
-//! new one ([`stale_while_revalidate`](Load::stale_while_revalidate)), and then only if a load fails or takes too
-//! long ([`stale_if_error`](Load::stale_if_error)). A loader must not load its own key: it would wait for itself.
+//! A value is *fresh* for its [`ttl`](Load::ttl). After that it is *stale*. A stale value is served while one load in
+//! the background replaces it ([`stale_while_revalidate`](Load::stale_while_revalidate)), and later only if a load
+//! fails or takes too long ([`stale_if_error`](Load::stale_if_error)). A loader must not load its own key: it would
+//! wait for itself.
 //!
 //! # Locks
 //!
-//! [`Store::lock`] gives a [`LockGuard`]. Dropping the guard releases the lock. Waiters stand in line.
+//! [`Store::lock`] returns a [`LockGuard`]. Dropping the guard releases the lock. Waiters get the lock in FIFO order.
 //!
 //! ```
 //! use std::time::Duration;
@@ -99,26 +100,27 @@
 //! }
 //! ```
 //!
-//! A lock has one holder until its TTL ends, as long as the engine loses no data. Beyond that, only the fencing token
-//! protects what you write.
+//! A lock has one holder until its TTL ends, as long as the engine loses no data. After that, only the fencing token
+//! protects the resource that you write to.
 //!
 //! # Two engines
 //!
-//! *Memory* is embedded in the process. *Redis* is a server that many processes share. The same calls give
-//! the same answers on both. They differ in this:
+//! *Memory* is embedded in the process. *Redis* is a server that many processes share. The same calls give the same
+//! answers on both. The differences are:
 //!
-//! * On Redis, a read may be sent to the server again, and a change never is. A change that was sent and not
-//!   answered is [`Error::OutcomeUnknown`].
-//! * In memory, a write is made when it is in the engine's queue. On Redis, it is made when the server has answered.
+//! * On Redis, a read may be sent to the server again. A change is never sent again. A change that was sent and not
+//!   answered returns [`Error::OutcomeUnknown`].
+//! * In memory, [`set`](Store::set) returns when the write is in the engine's queue. On Redis, it returns when the
+//!   server has answered.
 //! * On Redis, a key that is written again without a dependency is still removed, once, by an invalidation of its
 //!   former dependency: too much, never too little.
 //!
 //! # How it is built
 //!
-//! A [`Store`] is a cheap handle. It checks and encodes in the caller's task, and sends the engine a
-//! request. The engine is an actor that alone owns its entries, or its connections, and keeps the order of
-//! requests for each key. So every key is linearizable: once a [`set`](Store::set) has returned, every later
-//! read sees it. User code, such as a model's `Serialize`, never runs inside the engine.
+//! A [`Store`] is a cheap handle. It checks and encodes its arguments in the caller's task, and sends a request to the
+//! engine. The engine is an actor that alone owns its entries, or its connections, and keeps the order of requests for
+//! each key. So every key is linearizable: once a [`set`](Store::set) has returned, every later read sees it. User
+//! code, such as a model's `Serialize`, never runs inside the engine.
 //!
 //! The queue to the engine is bounded. When it is full, callers wait, up to
 //! [`request_timeout`](Settings::request_timeout).
@@ -131,8 +133,8 @@
 //! | `tls` | yes | `rediss://` URLs, by rustls with ring. Turns `redis` on |
 //! | `testing` | no | `cachestore::testing`: an engine that fails on command, for your tests |
 //!
-//! With `default-features = false` the crate is the memory engine alone. A URL that needs a feature which is off is
-//! [`Error::InvalidConfig`], whose message names the feature.
+//! With `default-features = false`, the crate has the memory engine alone. A URL that needs a disabled feature returns
+//! [`Error::InvalidConfig`]. The message names the feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![cfg_attr(

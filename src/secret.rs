@@ -8,11 +8,11 @@ use zeroize::Zeroizing;
 /// Random bytes of a secret that the library makes.
 const BYTES: usize = 32;
 
-/// The secret of a lock. Any process that has it can renew and release the lock.
+/// The secret of a lock. Any process that has the secret can renew and release the lock.
 ///
-/// One that the library makes is 32 bytes of the operating system's randomness, as 64 hexadecimal
-/// characters. `Debug` and `Display` never show it, equality takes the same time wherever two secrets
-/// differ, and the memory is wiped when its last clone is dropped. What travels to a server is a copy, which is not.
+/// A secret that the library makes has 32 random bytes from the operating system, as 64 hexadecimal characters. `Debug`
+/// and `Display` never show a secret. Comparison takes the same time wherever two secrets differ. The memory is wiped
+/// when the last clone is dropped, but not the copy that is sent to a server.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -47,7 +47,7 @@ impl Secret {
         (!text.trim().is_empty()).then(|| Self(Arc::new(Zeroizing::new(text.to_owned()))))
     }
 
-    /// The text of the secret, to be passed on to the process that is to release the lock.
+    /// Returns the text of the secret. Pass it to the process that will release the lock.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -60,7 +60,7 @@ impl AsRef<str> for Secret {
     }
 }
 
-/// In a time that depends on the lengths only.
+/// Compares in a time that depends on the lengths only.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (self.0.as_bytes(), other.0.as_bytes());

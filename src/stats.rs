@@ -2,23 +2,23 @@
 
 /// Counters and sizes of a store since it was opened.
 ///
-/// All handles of a store share them, namespaces included. On Redis they count what this store has done,
-/// not what other processes did. What only the server knows (`expired`, `evicted`, `entries`, `bytes`) is `None`
-/// there: ask it with `INFO` and `DBSIZE`, through `redis_command`.
+/// All handles of a store share them, namespaces included. On Redis they count the work of this store, not of other
+/// processes. The figures that only the server knows (`expired`, `evicted`, `entries`, `bytes`) are `None` on Redis:
+/// ask the server with `INFO` and `DBSIZE`, by `redis_command`.
 ///
 /// # What each call counts
 ///
-/// Both engines count alike. One read of one key is one hit or one miss, however many requests it takes.
+/// Both engines count in the same way. One read of one key is one hit or one miss, even if it takes several requests.
 ///
 /// | call | counts |
 /// |---|---|
 /// | `get`, `get_string`, `counter` | a hit if the key holds a value, else a miss |
-/// | `get_model` | a hit if it answers a model, a miss if it answers `None`: a loaded value past its fresh time is a miss |
+/// | `get_model` | a hit if it returns a model, a miss if it returns `None`: a stale loaded value is a miss |
 /// | `get_many`, `get_models` | the same for each key asked, a key that is given twice included |
-/// | a read that ends in `Decode` or in another error for what the key holds | a hit if the value was read |
+/// | a read that fails because of the stored value, for example with `Decode` | a hit if the value was read |
 /// | `exists`, `ttl`, `scan`, `scan_entries` | nothing |
 /// | `update_model`, `compare_and_set_model` | one read, as `get_model`; a set if they write, a delete if `update_model` deletes |
-/// | `set`, `set_many`, and those of models | a set for each entry |
+/// | `set`, `set_many`, `set_model`, `set_models` | a set for each entry |
 /// | `add`, `replace`, `compare_and_set`, `add_model` | a set if the value is written, else nothing |
 /// | `incr` | a set, unless it fails |
 /// | `expire`, `persist` | nothing |
@@ -27,61 +27,61 @@
 /// | `take` | a hit and a delete, or a miss |
 /// | `delete`, `delete_many`, `clear` | a delete for each entry that they remove |
 /// | `invalidate` | an invalidated entry for each that it removes |
-/// | `get_or_load` | a hit if a stored value answers it, fresh or stale; a miss if a loader does, its own or another's, and if it fails |
+/// | `get_or_load` | a hit if it returns a stored value, fresh or stale; a miss if a loader runs, its own or another caller's, or if it fails |
 /// | `get_or_load_many` | the same for each key, a key that is given twice counting once |
-/// | a load, one for each call of a loader | `loads`, and `load_failures` if it fails; a set for each value stored |
+/// | a call of a loader | `loads`, and `load_failures` if it fails; a set for each stored value |
 /// | a call that is refused for its arguments | `refused` and nothing else |
 ///
 /// A call that ends in `Timeout`, `Unavailable` or `Closed`, or whose future is dropped, may have been counted or not.
-/// Stale values count in `stale_answers` too, and callers of one load but the first in `load_joins`.
+/// A returned stale value counts in `stale_answers` too. Each caller of a load except the first counts in `load_joins`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
     /// Reads that were answered with a stored value.
     pub hits: u64,
-    /// Reads that were not.
+    /// Reads that found no value to return.
     pub misses: u64,
     /// Values written.
     pub sets: u64,
     /// Entries removed by `delete`, `delete_many`, `take` and `clear`.
     pub deletes: u64,
-    /// Entries whose time had come, when they were reclaimed. `None` on Redis.
+    /// Entries that were reclaimed after their TTL. `None` on Redis.
     pub expired: Option<u64>,
-    /// Entries that made room for others. `None` on Redis.
+    /// Entries that were removed to make room for others. `None` on Redis.
     pub evicted: Option<u64>,
     /// Entries removed by `invalidate`.
     pub invalidated: u64,
     /// Calls refused for their arguments before they reached the engine.
     pub refused: u64,
-    /// Times that the engine lost its entries to a fault of its own.
+    /// Times that the engine lost its entries because of a bug in the engine.
     pub resets: u64,
     /// Loaders called by `get_or_load` and `get_or_load_many`.
     pub loads: u64,
-    /// Callers who were given what another caller's loader made.
+    /// Callers that got the value of another caller's loader.
     pub load_joins: u64,
     /// Loads that ended with an error, a panic, or a timeout.
     pub load_failures: u64,
-    /// Callers who were given a stale value.
+    /// Callers that got a stale value.
     pub stale_answers: u64,
-    /// Loaded values that were not stored, because what they were made from was changed meanwhile.
+    /// Loaded values that were not stored, because the key or a dependency was changed during the load.
     pub dead_leases: u64,
-    /// Loaded values that were given to their callers and not stored, because what their `Serialize` writes their
-    /// `Deserialize` does not read: a NaN in JSON, or a field that is skipped on the way out.
+    /// Loaded values that were returned and not stored, because their `Deserialize` does not read the output of their
+    /// `Serialize`: a NaN in JSON, or a field that serde skips when it writes.
     pub unreadable_values: u64,
     /// Reads that the near cache answered. They count in `hits` too.
     pub near_hits: u64,
-    /// Entries that the near cache answers for now.
+    /// Entries in the near cache now.
     pub near_entries: u64,
     /// Bytes that the entries of the near cache take now. On the memory engine they count in `bytes` too.
     pub near_bytes: u64,
-    /// Times that the near cache lost all its entries at once: on the memory engine, to a fault of the engine;
-    /// over Redis, to a lost connection or a message that all keys may have changed.
+    /// Times that the near cache lost all its entries at once: on the memory engine because of a bug, over Redis
+    /// because of a lost connection or a message of the server that all keys may have changed.
     pub near_flushes: u64,
     /// Entries held now; expired ones count until they are reclaimed. `None` on Redis.
     pub entries: Option<u64>,
-    /// Bytes held now by entries and all that is kept beside them. `None` on Redis.
+    /// Bytes of all entries now, bookkeeping included. `None` on Redis.
     pub bytes: Option<u64>,
-    /// Requests that waited in the engine's request queue when it answered.
+    /// Requests that waited in the engine's request queue when it answered this call.
     pub queue_depth: u64,
 }
 

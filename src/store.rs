@@ -70,8 +70,8 @@ use crate::weigher::Limits;
 
 /// A cache store: a cheap handle to an engine.
 ///
-/// Clones share the engine, across tasks and threads. When the last one is dropped, the engine
-/// carries out what it has been sent and stops.
+/// Clones share the engine, across tasks and threads. When the last clone is dropped, the engine carries out all
+/// requests in its queue and stops.
 ///
 /// ```
 /// use std::time::Duration;
@@ -86,10 +86,9 @@ use crate::weigher::Limits;
 ///
 /// # Where to call it from
 ///
-/// Run hot loops in a spawned task. The body of `#[tokio::main]`, like every future that `block_on` runs, has a
-/// thread of its own on a multi-thread runtime: each call that waits parks that thread, and the engine has to
-/// wake it. There a `get` that the memory engine has to answer takes about 7 µs, and in a task of `tokio::spawn` 0.5 to
-/// 0.9 µs.
+/// Run hot loops in a spawned task. On a multi-thread runtime, the body of `#[tokio::main]` has a thread of its own,
+/// like every future that `block_on` runs. Each call that waits parks that thread, and the engine has to wake it. So a
+/// `get` that the memory engine answers takes about 7 µs there, and 0.5 to 0.9 µs in a task of `tokio::spawn`.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -118,9 +117,11 @@ struct Inner {
 }
 
 impl Store {
-    /// A handle to the namespace `name` inside this one: 1 to 64 of `A-Z a-z 0-9 . _ -`, but not
-    /// `cachestore`. It sees its own keys only, and other namespaces cannot reach them; the root sees
-    /// all, as `name:key`.
+    /// Returns a handle to the namespace `name`, nested in the namespace of this handle.
+    ///
+    /// A name has 1 to 64 characters of `A-Z a-z 0-9 . _ -`, and is not `cachestore`. Nested names have at most 1,023
+    /// characters together. The handle sees its own keys only, and other namespaces cannot reach them. The root sees
+    /// all keys, as `name:key`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -134,7 +135,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidNamespace`](crate::Error::InvalidNamespace).
+    /// [`InvalidNamespace`](crate::Error::InvalidNamespace) if `name` breaks these rules.
     pub fn namespace(&self, name: impl AsRef<str>) -> Result<Self> {
         let namespace = self.count(self.namespace.nested(name.as_ref()))?;
         Ok(Self {
@@ -144,19 +145,19 @@ impl Store {
         })
     }
 
-    /// Which engine serves this store.
+    /// Returns which engine serves this store.
     #[must_use]
     pub fn engine(&self) -> EngineKind {
         self.inner.profile.kind
     }
 
-    /// What the store was opened with.
+    /// Returns the configuration that the store was opened with.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
 
-    /// Asks the engine for a sign of life: how long it took.
+    /// Measures one round trip to the engine, and on Redis to the server.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -167,7 +168,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`](crate::Error::Timeout) and [`Error::Closed`](crate::Error::Closed).
+    /// [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    /// [`Closed`](crate::Error::Closed) from the engine. On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the
+    /// server refuses the user or the password.
     ///
     /// # Cancel safety
     ///
@@ -178,7 +181,7 @@ impl Store {
         Ok(began.elapsed())
     }
 
-    /// What the store has counted, and how much it holds.
+    /// Returns the counters and sizes of the store.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -192,7 +195,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`](crate::Error::Timeout) and [`Error::Closed`](crate::Error::Closed).
+    /// [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    /// [`Closed`](crate::Error::Closed) from the engine.
     ///
     /// # Cancel safety
     ///
@@ -213,15 +217,15 @@ impl Store {
         Ok(stats)
     }
 
-    /// Listens to what happens in this handle's namespace from now on.
+    /// Returns a stream of the changes in this handle's namespace, from now on.
     ///
-    /// The root hears of all keys, and a namespace of its own keys, without those of nested namespaces. What concerns the
-    /// whole store, such as [`Event::Reset`](crate::Event::Reset), is told to every listener.
+    /// The root gets the events of all keys. A namespace gets those of its own keys, not of nested namespaces. Every
+    /// listener gets events about the whole store, such as [`Event::Reset`](crate::Event::Reset).
     ///
-    /// Events of one key come in the order of the changes, and the engine tells a change before it answers the call. (On the
-    /// memory engine, `set` does not wait for that answer.) The engine never waits for a listener: at most
-    /// [`capacity`](Events::capacity) events wait to be read. [`Event::Missed`](crate::Event::Missed) tells how many more
-    /// there were. Without a listener, a change costs one look at a flag.
+    /// Events of one key come in the order of the changes. The engine sends the event of a change before it answers the
+    /// call. (On the memory engine, `set` and `set_many` do not wait for that answer.) The engine never waits for a
+    /// listener: at most [`capacity`](Events::capacity) events wait to be read. Further events are lost, and
+    /// [`Event::Missed`](crate::Event::Missed) counts them. Without a listener, a change costs one check of a flag.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -240,11 +244,11 @@ impl Store {
         Events::new(&self.inner.listeners, &self.namespace, self.inner.home.clone())
     }
 
-    /// Closes the store for all its handles. Every later call answers [`Error::Closed`](crate::Error::Closed), and a second close is
-    /// `Ok`.
+    /// Closes the store for all its handles. Every later call returns [`Error::Closed`](crate::Error::Closed). A second
+    /// `close` returns `Ok`.
     ///
-    /// Waits until all that was sent before is carried out, [`clear`](Self::clear) and
-    /// [`invalidate`](Self::invalidate) to their ends, up to `close_timeout`.
+    /// Waits for up to `close_timeout` until all earlier calls are carried out, including [`clear`](Self::clear) and
+    /// [`invalidate`](Self::invalidate).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -256,8 +260,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`](crate::Error::Timeout) if the engine takes longer than `close_timeout`. It goes on closing, as long as the
-    /// runtime runs.
+    /// [`Timeout`](crate::Error::Timeout) if the engine takes longer than `close_timeout`. The engine goes on closing
+    /// while the runtime runs.
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,4 @@
-//! Faults of an engine on command, for tests of what is built on a store.
+//! An engine that fails on command, for tests of an application that uses a store.
 //!
 //! ```
 //! use cachestore::{Config, Error, Store, testing::Faults};
@@ -15,8 +15,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Faults work on both engines, in paused time too. Values, locks and loads all meet them, as they would meet a server
-//! that fails.
+//! Faults work on both engines, and in paused time. They affect values, locks and loads, as a failing server would.
 
 mod engine;
 mod start;

@@ -17,7 +17,7 @@ pub enum Ttl {
 }
 
 impl Ttl {
-    /// The time that is left, `None` for a persistent entry.
+    /// Returns the remaining time, or `None` for a persistent entry.
     ///
     /// ```
     /// use std::time::Duration;

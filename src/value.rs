@@ -11,11 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A copy of this size costs less than the reference count it saves.
 const COPIED: usize = 1024;
 
-/// What a key holds: bytes. Made from anything that is bytes already.
+/// The value of a key: bytes. It is made from text, byte slices, vectors and [`Bytes`].
 ///
-/// The bytes are copied once into an allocation of their exact length, so that what an engine
-/// accounts for is what it holds: a small [`Bytes`] cut from a large buffer does not keep the
-/// buffer alive.
+/// The bytes are copied once into an allocation of their exact length. So the byte count of an engine is exact: a small
+/// [`Bytes`] that was cut from a large buffer does not keep the buffer alive.
 ///
 /// `Debug` shows the length, never the bytes. In a model it is bytes, see [`Codec`](crate::Codec#bytes).
 ///
@@ -30,13 +29,13 @@ const COPIED: usize = 1024;
 pub struct Value(Arc<[u8]>);
 
 impl Value {
-    /// How many bytes it has.
+    /// Returns the number of bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why stored bytes are not the model that was asked for, and where. It never holds stored data.
+/// Why stored bytes do not decode to the requested model, and where. It never holds stored data.
 ///
 /// ```
 /// use cachestore::{DecodeError, DecodeErrorKind};
@@ -80,14 +80,14 @@ impl DecodeError {
         self.kind
     }
 
-    /// The byte it was found at, counted from 0. In MessagePack that is where the refused value
-    /// begins, in JSON where the parser stood.
+    /// Returns the offset of the error in bytes, from 0. In MessagePack it is the begin of the refused value, in JSON
+    /// the position of the parser.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
         self.offset
     }
 
-    /// The struct's field that it was about, by the name it is stored under.
+    /// Returns the stored name of the struct's field that was refused.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()
@@ -121,7 +121,7 @@ pub enum DecodeErrorKind {
     Malformed,
     /// A value has another type than the model.
     TypeMismatch,
-    /// A value has the right type and is not allowed, such as a number out of range.
+    /// A value has the right type but is not allowed, such as a number out of range.
     InvalidValue,
     /// A sequence or map has more or fewer elements than the model.
     InvalidLength,
@@ -131,7 +131,7 @@ pub enum DecodeErrorKind {
     UnknownVariant,
     /// The struct has no such field and refuses unknown ones.
     UnknownField,
-    /// A field of the struct is not there.
+    /// A field of the struct is missing.
     MissingField,
     /// A field of the struct is there twice.
     DuplicateField,
@@ -159,7 +159,7 @@ impl fmt::Display for DecodeErrorKind {
     }
 }
 
-/// Why a model could not be turned into bytes, and how far it got. It never holds the model's data.
+/// Why a model could not be encoded, and where. It never holds the model's data.
 ///
 /// ```
 /// use cachestore::{EncodeError, EncodeErrorKind};
@@ -209,7 +209,7 @@ impl EncodeError {
         self.kind
     }
 
-    /// The byte of the output it was found at, counted from 0.
+    /// Returns the offset of the error in the output, in bytes, from 0.
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
         self.offset

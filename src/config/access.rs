@@ -6,7 +6,7 @@ use super::RedisConfig;
 use super::credentials::{CredentialsSource, IntoCredentials};
 
 impl RedisConfig {
-    /// The user of the servers. Default: that of the URL, or the server's default user.
+    /// Sets the user on the servers. Default: the user of the URL, or the server's default user.
     #[must_use]
     pub fn username(mut self, username: impl Into<String>) -> Self {
         let username = username.into();
@@ -15,7 +15,7 @@ impl RedisConfig {
         self
     }
 
-    /// The password of the servers. Default: that of the URL, or none.
+    /// Sets the password for the servers. Default: the password of the URL, or none.
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         let password = password.into();
@@ -24,19 +24,22 @@ impl RedisConfig {
         self
     }
 
-    /// The number of the database on the servers. Default: that of the URL, or 0.
+    /// Sets the number of the database on the servers. Default: the number of the URL, or 0.
     #[must_use]
     pub fn database(mut self, database: u32) -> Self {
         self.options.change_access(|access| access.db = database.into());
         self
     }
 
-    /// Asks `callback` for the user and the password at each connect, for tokens that rotate. It replaces those of the URL
-    /// and of the setters. A server that closes connections whose token has expired is reconnected to with a new one.
+    /// Sets a callback that returns the user and the password, for tokens that rotate. It is called at each connect.
+    ///
+    /// The callback replaces the user and the password of the URL and of the setters. If a server closes a connection
+    /// because its token has expired, the store connects again with a new token.
     ///
     /// The callback runs in a task of its own, within [`connect_timeout`](Self::connect_timeout). It returns
-    /// [`Credentials`](crate::Credentials), a pair of a user and a password, or a `Result` of these. After an error or a panic, the connection
-    /// is tried again as after any other failure. Its error is not shown, because it may name a secret: log it in the callback.
+    /// [`Credentials`](crate::Credentials), a pair of a user and a password, or a `Result` of these. After an error or
+    /// a panic, the store tries again as after any other failure. The error is not shown, because it may contain a
+    /// secret: log it in the callback.
     ///
     /// ```
     /// use cachestore::{Credentials, RedisConfig};
@@ -61,7 +64,8 @@ impl RedisConfig {
 
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    /// Whether the servers speak TLS. Default: as the URL says, and `false` for [`sentinel`](Self::sentinel).
+    /// Sets whether connections to the servers use TLS. Default: as in the URL, and `false` for
+    /// [`sentinel`](Self::sentinel).
     #[must_use]
     pub fn tls(mut self, tls: bool) -> Self {
         self.options.change_access(|access| access.tls = tls);

@@ -25,7 +25,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A user and the password of that user.
+    /// Returns credentials of a user and its password.
     #[must_use]
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Credentials {
         }
     }
 
-    /// The password of the default user.
+    /// Returns credentials of the default user.
     #[must_use]
     pub fn password(password: impl Into<String>) -> Self {
         Self {

@@ -10,18 +10,17 @@ use crate::ttl::LONGEST;
 #[cfg(feature = "redis")]
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The near cache of a store: entries that are read often are answered in the caller's task, without a request to the
-/// engine.
+/// The near cache of a store: it answers reads of hot entries in the caller's task, without a request to the engine.
 ///
-/// Redis has none unless it is asked for one: see [`RedisConfig::near_cache`](crate::RedisConfig::near_cache) for what
-/// it promises there. The memory engine has one unless it is switched off, and it answers as the engine would: a read that begins after
-/// a write was acknowledged sees it, and no entry is served past its TTL. It serves
-/// [`get`](crate::Store::get), [`get_string`](crate::Store::get_string), [`get_model`](crate::Store::get_model),
+/// For Redis it is off by default: see [`RedisConfig::near_cache`](crate::RedisConfig::near_cache) for its promises
+/// there. For the memory engine it is on by default, and all promises of the engine hold: a read that begins after a
+/// write was acknowledged sees the write, and no entry is served after its TTL. It serves [`get`](crate::Store::get),
+/// [`get_string`](crate::Store::get_string), [`get_model`](crate::Store::get_model),
 /// [`get_many`](crate::Store::get_many), [`get_models`](crate::Store::get_models), [`exists`](crate::Store::exists),
-/// and the hit of a load. Entries become near when they are read again. Values of more than 64 KiB stay where they are.
+/// and the hit of a load. An entry enters the near cache when it is read again. Values of more than 64 KiB do not enter
+/// it.
 ///
-/// A call for many keys is answered here if all of its keys are near, and at most 512; else the engine is asked for
-/// all of them.
+/// The near cache answers a call for up to 512 keys if it has all of them. Otherwise the engine is asked for all keys.
 ///
 /// ```
 /// use cachestore::{Config, NearCache, Store};
@@ -39,7 +38,7 @@ pub struct NearCache {
     max_age: Option<Duration>,
 }
 
-/// On, with the engine's own bounds.
+/// The near cache is on, with the default bounds of the engine.
 impl Default for NearCache {
     fn default() -> Self {
         Self {
@@ -51,7 +50,7 @@ impl Default for NearCache {
 }
 
 impl NearCache {
-    /// No near cache: every read asks the engine.
+    /// Turns the near cache off: every read asks the engine.
     pub fn off() -> Self {
         Self {
             on: false,
@@ -59,23 +58,26 @@ impl NearCache {
         }
     }
 
-    /// How many bytes it may take, over zero. Default: a part in 64 of what the memory engine's capacity
-    /// has over 4 MiB, and at least a part in 256 of that capacity; 64 MiB over
-    /// Redis.
+    /// Sets how many bytes the near cache may take, over zero.
     ///
-    /// On the memory engine its entries share their values with the engine's. So it takes some 120 bytes for each,
-    /// and a copy of a key that is longer than 24 bytes. They count in
-    /// [`MemoryConfig::capacity_bytes`](crate::MemoryConfig::capacity_bytes). Over Redis it takes the values too. There it
-    /// also counts how often keys are read: in a thirty-second part of this, and 4 KiB to 1 MiB, beside it.
+    /// The default on the memory engine is 1/64 of the part of the capacity that exceeds 4 MiB, and at least 1/256 of
+    /// the capacity. The default over Redis is 64 MiB.
+    ///
+    /// On the memory engine, the near cache shares the values with the engine. So it takes about 120 bytes for each
+    /// entry, and a copy of a key that is longer than 24 bytes. These bytes count in
+    /// [`MemoryConfig::capacity_bytes`](crate::MemoryConfig::capacity_bytes). Over Redis, the values take memory too.
+    /// To count how often keys are read, it takes further memory there: 1/32 of this setting, from 4 KiB to 1 MiB.
     pub fn capacity_bytes(mut self, bytes: usize) -> Self {
         self.capacity_bytes = Some(bytes);
         self
     }
 
-    /// Over Redis, how long a value may be served after the last request that the server answered was sent, over
-    /// zero. So this is the greatest age of what another client has replaced. An idle connection asks for a sign of
-    /// life twice in this time, but at most every 5 ms. Default: 1 s. The memory engine never serves an old value, and
-    /// takes no notice of this. A time over 100 years counts as 100 years.
+    /// Sets how long the near cache over Redis may serve a value that another client has replaced, over zero. Default:
+    /// 1 s.
+    ///
+    /// The time counts from when the last request that the server answered was sent. On an idle connection, the store
+    /// sends a request twice in this time, but at most every 5 ms. The memory engine never serves an old value, and
+    /// ignores this setting. A time over 100 years counts as 100 years.
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self

@@ -175,15 +175,18 @@ pub(super) fn read(url: &str) -> Result<Option<(Sentinels, Parameters)>> {
 }
 
 impl RedisConfig {
-    /// The primary of a service that Sentinels watch: the name of the service, and the Sentinels as
-    /// `redis://[user:password@]host[:port]`, `rediss://…` with TLS, or `host:port`. The port is 26379 if none is named.
+    /// Returns the configuration of the primary of a service that Sentinels watch.
     ///
-    /// Each connect asks the Sentinels in turn for the primary, each for [`sentinel_timeout`](Self::sentinel_timeout) at
-    /// most, and the one that answers first the next time. A server that does not call itself the primary is refused.
-    /// When the Sentinels announce another primary, all connections of the store are closed at once, also those under
-    /// load, and opened to the new one. The near cache is emptied, each lock that is held through a guard is checked, and
-    /// the results of running loads are not stored. Replication is asynchronous: the primary may lose writes that it
-    /// acknowledged shortly before it failed. The page *Choosing a topology* of the guide tells how to limit that.
+    /// Name the service, and all Sentinels as `redis://[user:password@]host[:port]`, `rediss://…` with TLS, or
+    /// `host:port`. The default port is 26379.
+    ///
+    /// For each new connection, the store asks the Sentinels in turn for the primary, each for at most
+    /// [`sentinel_timeout`](Self::sentinel_timeout). The Sentinel that answers is asked first the next time. A server
+    /// that does not report the role of a primary is refused. When the Sentinels announce another primary, the store
+    /// closes all connections at once, even those under load, and connects to the new one. It empties the near cache,
+    /// checks each lock that is held by a guard, and does not store the results of running loads. Replication is
+    /// asynchronous: the primary may lose writes that it acknowledged shortly before it failed. The page *Choosing a
+    /// topology* of the guide tells how to limit that.
     ///
     /// The user and the password in these URLs are for the Sentinels. Those of the servers are set by
     /// [`username`](Self::username), [`password`](Self::password) or [`credentials`](Self::credentials), TLS by
@@ -205,8 +208,8 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if there is no Sentinel, if one is named by anything else, or if the
-    /// name of the service is empty or has characters other than printable ASCII.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if there is no Sentinel, if a Sentinel is not named in one of
+    /// these forms, or if the name of the service is empty or has characters other than printable ASCII.
     pub fn sentinel<S: AsRef<str>>(
         service: impl Into<String>,
         sentinels: impl IntoIterator<Item = S>,
@@ -224,18 +227,22 @@ impl RedisConfig {
         Ok(Self::of(Target::Sentinel(sentinels)))
     }
 
-    /// How long one Sentinel may take to answer, its connection included, before the next one is asked. It
-    /// does not count for [`connect_timeout`](Self::connect_timeout). From 1 ms to 24 hours. Default: 500 ms.
+    /// Sets how long one Sentinel may take to connect and answer, before the next one is asked. From 1 ms to 24 hours.
+    /// Default: 500 ms.
+    ///
+    /// This time does not count towards [`connect_timeout`](Self::connect_timeout).
     #[must_use]
     pub fn sentinel_timeout(mut self, timeout: Duration) -> Self {
         self.options.sentinel_timeout = timeout;
         self
     }
 
-    /// Where the addresses that Sentinels name are reached from here, as in a container network or behind NAT. `map` is
-    /// given a host and a port as Sentinel names them, and returns those to connect to. Default: as they are.
+    /// Sets a callback that maps the addresses from Sentinels to addresses that this process can reach, as in a
+    /// container network or behind NAT. Default: no change.
     ///
-    /// The addresses of the Sentinels themselves are used as given. If `map` panics, that address is not available.
+    /// `map` gets the host and the port that a Sentinel reports, and returns the host and the port to connect to.
+    ///
+    /// The addresses of the Sentinels themselves are not mapped. If `map` panics, the attempt to connect fails.
     ///
     /// ```
     /// use cachestore::RedisConfig;
@@ -269,7 +276,8 @@ impl RedisConfig {
 
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-    /// Shows Sentinels this certificate chain, with its private key, both PEM text. Default: as for the servers.
+    /// Sets the client certificate chain and its private key for Sentinels, both as PEM text. Default: as for the
+    /// servers.
     #[must_use]
     pub fn sentinel_tls_client_pem(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
         let (chain, key) = (Arc::from(certificate.as_ref()), Arc::from(key.as_ref()));

@@ -14,8 +14,8 @@ use crate::ttl::{LONGEST, Ttl};
 /// How long a close waits at least, if nothing else is set.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The settings that every engine shares. Read them with [`Config::settings`](crate::Config::settings); set
-/// them with the methods of [`Config`](crate::Config) or of an engine's own configuration.
+/// The settings that all engines share. Read them with [`Config::settings`](crate::Config::settings); set them with the
+/// methods of [`Config`](crate::Config) or of an engine's own configuration.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
@@ -23,21 +23,21 @@ pub struct Settings {
     pub codec: Codec,
     /// How long a call may wait for the engine, at most 100 years. Default: 5 s.
     pub request_timeout: Duration,
-    /// How long [`Store::close`](crate::Store::close) waits for work that was begun. Default: `None`, which is 10 s, or
+    /// How long [`Store::close`](crate::Store::close) waits for work that has begun. Default: `None`, which is 10 s, or
     /// `request_timeout` if that is longer.
     pub close_timeout: Option<Duration>,
-    /// The TTL of a write that names none. Default: none, entries are persistent.
+    /// The TTL of a write without a TTL of its own. Default: none, entries are persistent.
     pub default_ttl: Option<Duration>,
     /// The namespace that the opened store is in. Default: none, the root.
     pub namespace: Option<String>,
-    /// The longest key in bytes, without its namespace. Default and most: 65,535.
+    /// The longest key in bytes, without its namespace. Default and maximum: 65,535.
     pub max_key_bytes: usize,
     /// The largest value in bytes. Default: 64 MiB.
     pub max_value_bytes: usize,
     /// How many requests may wait in the engine's request queue. Default: 4,096.
     pub queue_length: usize,
-    /// How many bytes of requests may wait in the engine's request queue, small requests (up to 256
-    /// bytes) not counted. Default: 64 MiB.
+    /// How many bytes of requests may wait in the engine's request queue. Requests of up to 256 bytes are not counted.
+    /// Default: 64 MiB.
     pub queue_bytes: usize,
     /// How many callers may wait for locks. Default: 250,000.
     pub max_lock_waiters: usize,
@@ -212,30 +212,30 @@ pub(super) fn refuse<T>(reason: String) -> Result<T> {
 macro_rules! shared_settings {
     ($config:ty) => {
         impl $config {
-            /// How models are encoded. Default: [`Codec::MessagePack`].
+            /// Sets how models are encoded. Default: [`Codec::MessagePack`].
             #[must_use]
             pub fn codec(mut self, codec: Codec) -> Self {
                 self.settings.codec = codec;
                 self
             }
 
-            /// How long a call may wait for the engine, at least 1 ms. A time over 100 years counts as
-            /// 100 years. Default: 5 s.
+            /// Sets how long a call may wait for the engine, at least 1 ms. A time over 100 years counts as 100 years.
+            /// Default: 5 s.
             #[must_use]
             pub fn request_timeout(mut self, timeout: Duration) -> Self {
                 self.settings.set_request_timeout(timeout);
                 self
             }
 
-            /// How long [`Store::close`](crate::Store::close) waits for work that was begun: 1 ms to 100 years. Default:
-            /// 10 s, or `request_timeout` if that is longer.
+            /// Sets how long [`Store::close`](crate::Store::close) waits for work that has begun: 1 ms to 100 years.
+            /// Default: 10 s, or `request_timeout` if that is longer.
             #[must_use]
             pub fn close_timeout(mut self, timeout: Duration) -> Self {
                 self.settings.close_timeout = Some(timeout);
                 self
             }
 
-            /// The TTL of a write that names none: over zero, at most 100 years. Default: none.
+            /// Sets the TTL of writes without a TTL of their own: over zero, at most 100 years. Default: none.
             #[must_use]
             pub fn default_ttl(mut self, ttl: Duration) -> Self {
                 self.settings.default_ttl = Some(ttl);
@@ -250,41 +250,41 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// The longest key in bytes, without its namespace: 1 to 65,535, the default.
+            /// Sets the longest key in bytes, without its namespace: 1 to 65,535. Default: 65,535.
             #[must_use]
             pub fn max_key_bytes(mut self, bytes: usize) -> Self {
                 self.settings.max_key_bytes = bytes;
                 self
             }
 
-            /// The largest value in bytes, over zero. Default: 64 MiB. A Redis server has a limit of its
-            /// own, by default 512 MiB for one value. A larger value that another program wrote there is not
-            /// read: the call is [`ValueTooLarge`](crate::Error::ValueTooLarge) if it is over 64 MiB too, and
-            /// the connection is opened anew.
+            /// Sets the largest value in bytes, over zero. Default: 64 MiB.
+            ///
+            /// A Redis server has a limit of its own, by default 512 MiB for one value. If another program wrote a
+            /// value that is larger than both this setting and 64 MiB, a read of it returns
+            /// [`ValueTooLarge`](crate::Error::ValueTooLarge), and the connection is replaced.
             #[must_use]
             pub fn max_value_bytes(mut self, bytes: usize) -> Self {
                 self.settings.max_value_bytes = bytes;
                 self
             }
 
-            /// How many requests may wait in the engine's request queue, over zero and at most 2^61 - 1. A
-            /// full queue makes callers wait, up to `request_timeout`. Default: 4,096.
+            /// Sets how many requests may wait in the engine's request queue, over zero and at most 2^61 - 1. A full
+            /// queue makes callers wait, up to `request_timeout`. Default: 4,096.
             #[must_use]
             pub fn queue_length(mut self, requests: usize) -> Self {
                 self.settings.queue_length = requests;
                 self
             }
 
-            /// How many bytes of requests may wait in the engine's request queue, over zero. Requests of
-            /// up to 256 bytes are not counted: `queue_length` bounds them. More than 4 GiB counts as
-            /// 4 GiB. Default: 64 MiB.
+            /// Sets how many bytes of requests may wait in the engine's request queue, over zero. Requests of up to 256
+            /// bytes are not counted: `queue_length` bounds them. More than 4 GiB counts as 4 GiB. Default: 64 MiB.
             #[must_use]
             pub fn queue_bytes(mut self, bytes: usize) -> Self {
                 self.settings.queue_bytes = bytes;
                 self
             }
 
-            /// How many callers may wait for locks, over zero. Further callers get
+            /// Sets how many callers may wait for locks, over zero. Further callers get
             /// [`Unavailable`](crate::Error::Unavailable). Default: 250,000.
             #[must_use]
             pub fn max_lock_waiters(mut self, callers: usize) -> Self {
@@ -292,7 +292,7 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How many callers may wait for one lock, over zero. Further callers get
+            /// Sets how many callers may wait for one lock, over zero. Further callers get
             /// [`Unavailable`](crate::Error::Unavailable). Default: 100,000.
             #[must_use]
             pub fn max_lock_waiters_per_key(mut self, callers: usize) -> Self {
@@ -300,8 +300,8 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How many loads may run at once, over zero. A caller that waits for the load of another
-            /// caller or process does not count here but in `max_load_waiters`. Further loads get
+            /// Sets how many loads may run at once, over zero. A caller that waits for the load of another caller or
+            /// process counts in `max_load_waiters` instead. Further loads get
             /// [`Unavailable`](crate::Error::Unavailable). Default: 10,000.
             #[must_use]
             pub fn max_loads(mut self, loads: usize) -> Self {
@@ -309,7 +309,7 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How many callers may wait for loads, over zero. Further callers get
+            /// Sets how many callers may wait for loads, over zero. Further callers get
             /// [`Unavailable`](crate::Error::Unavailable). Default: 250,000.
             #[must_use]
             pub fn max_load_waiters(mut self, callers: usize) -> Self {
@@ -317,13 +317,13 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How many loaders may run at once although the engine cannot be read, in all handles of this store
+            /// Sets how many loaders may run at once while the engine cannot be read, for all handles of this store
             /// together: at most 2^61 - 1. Default: 0, no loader runs then.
             ///
-            /// A load whose read ends with [`Unavailable`](crate::Error::Unavailable) or
-            /// [`Timeout`](crate::Error::Timeout) calls its loader all the same, and its value is given and not stored.
-            /// Callers do not share such loads. A further load returns the engine's error. Choose what the source can
-            /// serve to all processes together.
+            /// If the read of a load ends with [`Unavailable`](crate::Error::Unavailable) or
+            /// [`Timeout`](crate::Error::Timeout), the load calls its loader, and the value is returned and not stored.
+            /// Callers do not share such loads. Further loads return the engine's error. Choose a number that the
+            /// source can serve to all processes together.
             ///
             /// ```
             /// use cachestore::Config;
@@ -337,8 +337,8 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// Shares stored data with go-cachestore: models are JSON whatever the codec, and the keys of
-            /// values are trimmed, but neither the names of dependencies nor the keys of locks. Default: off.
+            /// Shares stored data with go-cachestore: models are JSON whatever the codec is, and keys of values are
+            /// trimmed. Names of dependencies and keys of locks are not trimmed. Default: off.
             #[must_use]
             pub fn go_compatible(mut self) -> Self {
                 self.settings.go_compatible = true;

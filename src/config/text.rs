@@ -30,8 +30,8 @@ impl Config {
     }
 }
 
-/// Reads a URL for command-line parsers and others that take a [`FromStr`]. [`Config::from_url`] tells what it may
-/// hold and how it is refused.
+/// Reads a URL, for command-line parsers and others that use [`FromStr`]. See [`Config::from_url`] for the parameters
+/// and errors.
 ///
 /// ```
 /// use cachestore::Config;
@@ -66,9 +66,9 @@ impl TryFrom<String> for Config {
     }
 }
 
-/// From a URL, or from a map of `url` and settings by the names that [`Config::from_url`] lists. A value of
-/// the map is a string, a number or a boolean; `null` counts as not given. What the URL sets, the map may
-/// not set again. Errors never repeat what was given.
+/// Reads a URL, or a map with a `url` and settings by the names that [`Config::from_url`] lists. A value of the map is
+/// a string, a number or a boolean. `null` counts as not given. A setting may not be both in the URL and in the map.
+/// Errors never repeat the input.
 ///
 /// ```
 /// use cachestore::Config;

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use crate::error::Error;
 
-/// A value, where it came from, and how old it is: see [`Load::outcome`](crate::Load::outcome).
+/// A value with its origin and its age: see [`Load::outcome`](crate::Load::outcome).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded<T> {
     /// The value.
     pub value: T,
     /// Where it came from.
     pub origin: Origin,
-    /// How long ago it was loaded. Zero for a value that has no end, or was not loaded but written: its age
-    /// is not known.
+    /// How long ago the value was loaded. Zero if the age is not known: for a persistent value, and for one that was
+    /// written and not loaded.
     pub age: Duration,
-    /// How long the value stays fresh: for so long other calls are given it. Zero for a value that is stale, or
-    /// was not stored. `None` for a value that has no end, or was not loaded but written.
+    /// How long the value stays fresh, so that other calls get it. Zero for a value that is stale or was not stored.
+    /// `None` for a persistent value, and for one that was written and not loaded.
     pub fresh_for: Option<Duration>,
 }
 
@@ -38,7 +38,7 @@ pub struct Loaded<T> {
 /// ```
 #[derive(Debug)]
 pub struct Loading<T, E> {
-    /// The key, as the caller gave it: without the namespace, and also if it was refused.
+    /// The key, as the caller gave it, without the namespace. It is set even if the key was refused.
     pub key: String,
     /// The value, or why there is none.
     pub result: Result<T, LoadError<E>>,
@@ -47,21 +47,21 @@ pub struct Loading<T, E> {
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// It was stored, and is fresh.
+    /// A stored value that is fresh.
     Fresh,
-    /// It was stored, and its fresh time is over.
+    /// A stored value whose fresh time is over.
     Stale,
     /// This call's loader made it.
     Loaded,
     /// Another call's loader made it, in this process or another, while this one waited.
     Joined,
-    /// It was loaded, and something that it was made from was changed meanwhile: it was not stored.
+    /// It was loaded, and the key or a dependency was changed during the load. It was not stored.
     Superseded,
 }
 
 impl Origin {
-    /// Whether the value was stored already, so that this call waited for no loader: it is
-    /// [`Fresh`](Self::Fresh) or [`Stale`](Self::Stale).
+    /// Returns `true` for [`Fresh`](Self::Fresh) and [`Stale`](Self::Stale): the value was stored already, and the call
+    /// waited for no loader.
     ///
     /// ```
     /// use cachestore::Origin;
@@ -75,10 +75,10 @@ impl Origin {
     }
 }
 
-/// Why a load gave no value.
+/// Why a load returned no value.
 ///
-/// All callers who waited for one load get the same error. It is a [`std::error::Error`] if the loader's error
-/// can be shown (`Debug` and `Display`), so that `?` works:
+/// All callers that waited for one load get the same error. It is a [`std::error::Error`] if the loader's error can be
+/// shown (`Debug` and `Display`), so that `?` works:
 ///
 /// ```
 /// # use cachestore::Store;
@@ -105,8 +105,8 @@ pub enum LoadError<E> {
     Loader(Arc<E>),
     /// The loader panicked.
     Panicked,
-    /// There was no value within the time that was given with `timeout`. The loader was dropped, or
-    /// this call stopped to wait for another's.
+    /// There was no value within the load's `timeout`. The loader was dropped, or this call stopped waiting for another
+    /// call's loader.
     Timeout,
     /// The store refused an argument before the loader ran, could not serve the request, or could not
     /// encode or decode the value.
@@ -114,8 +114,8 @@ pub enum LoadError<E> {
 }
 
 impl<E> LoadError<E> {
-    /// Whether the same call may succeed if it is made again, without a change to its arguments. Whether
-    /// a loader's own error may pass, only its caller knows: `false` here.
+    /// Returns whether the same call may succeed if it is made again. For a loader's own error it returns `false`: only
+    /// you know whether that error is temporary.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -125,9 +125,9 @@ impl<E> LoadError<E> {
         }
     }
 
-    /// The loader's own error, `None` if the load failed for another reason.
+    /// Returns the loader's own error, or `None` if the load failed for another reason.
     ///
-    /// It is shared by all callers who waited for the load.
+    /// All callers that waited for the load share it.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -175,8 +175,8 @@ impl<E: fmt::Debug> fmt::Debug for LoadError<E> {
     }
 }
 
-/// A message that includes the loader's own, or the store's. The alternate form (`{:#}`) is passed on to the
-/// loader's error, which for some types of errors shows all causes.
+/// The message includes the message of the loader's or the store's error. The alternate form (`{:#}`) is passed on to
+/// the loader's error, and some error types then show all causes.
 impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -189,8 +189,9 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
     }
 }
 
-/// For every error type that can be shown, also for one that is no [`Error`](std::error::Error) itself, such as
-/// `anyhow::Error` or `Box<dyn Error + Send + Sync>`: so `?` works on a load in a function that returns one.
+/// For every error type with `Debug` and `Display`, even one that does not implement [`Error`](std::error::Error), such
+/// as `anyhow::Error` or `Box<dyn Error + Send + Sync>`. So `?` works on a load in a function that returns such an
+/// error.
 impl<E: fmt::Debug + fmt::Display> std::error::Error for LoadError<E> {
     /// The store's error for [`Store`](LoadError::Store). `None` for [`Loader`](LoadError::Loader): the message
     /// includes that error, and [`into_loader`](LoadError::into_loader) returns it.

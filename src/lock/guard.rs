@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::ttl::Ttl;
 
-/// What became of a release.
+/// The result of a release.
 ///
 /// ```
 /// use cachestore::Release;
@@ -29,13 +29,13 @@ use crate::ttl::Ttl;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Release {
-    /// The lock was held, and is free now.
+    /// The lock was held, and was released.
     Released,
-    /// The lock was not held any more.
+    /// The lock was not held any more, or another caller held it.
     NotHeld,
 }
 
-/// A lock's hold is gone: its time is over, or it was released from elsewhere.
+/// The lock is lost: its TTL ended, or it was released by another call.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() -> cachestore::Result<()> {
@@ -53,13 +53,13 @@ pub enum Release {
 #[error("the lock was lost: its hold has ended")]
 pub struct LockLost;
 
-/// What [`Store::lock_info`](crate::Store::lock_info) tells of a held lock.
+/// A held lock, as [`Store::lock_info`](crate::Store::lock_info) returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct LockInfo {
     /// The holder's fencing token.
     pub fencing_token: u64,
-    /// How long it is still held, if it is neither renewed nor released.
+    /// How long the lock is still held, if it is neither renewed nor released.
     pub remaining: Duration,
 }
 
@@ -84,22 +84,23 @@ pub struct LockInfo {
 /// ```
 #[derive(Debug)]
 pub struct LockOutcome {
-    /// The key of the lock, as the caller gave it: without the namespace, and also if it was refused.
+    /// The key of the lock, as the caller gave it, without the namespace. It is set even if the key was refused.
     pub key: String,
     /// The guard, or why the lock was not granted.
     pub result: Result<LockGuard>,
 }
 
-/// A held lock. Its drop releases it, without blocking.
+/// A held lock. Dropping the guard releases the lock, without blocking.
 ///
-/// A drop cannot wait. It tells the store's actor, which sends the release while the runtime runs. If `main`
-/// returns right after `drop(guard)`, a lock on a Redis server may stay held until its TTL ends. Await
-/// [`release`](Self::release), or [`Store::close`](crate::Store::close) at the end of the program: it releases
-/// guards that were dropped before it and those that are still held. A runtime that ends without it logs a warning.
+/// A drop cannot wait. It notifies the store's actor, which sends the release while the runtime runs. If `main` returns
+/// right after `drop(guard)`, a lock on a Redis server may stay held until its TTL ends. So await
+/// [`release`](Self::release), or [`Store::close`](crate::Store::close) at the end of the program: `close` releases the
+/// guards that were dropped before, and those that are still held. If the runtime ends without a `close`, it logs a
+/// warning.
 ///
-/// One holder at a time until its TTL ends, counted on the holder's monotonic clock from before the
-/// request was sent, as long as the engine loses no data; beyond that only the [fencing token](Self::fencing_token)
-/// protects the resource.
+/// A lock has one holder until its TTL ends, as long as the engine loses no data. The TTL counts on the holder's
+/// monotonic clock, from before the request was sent. After the TTL or a loss of data, only the [fencing
+/// token](Self::fencing_token) protects the resource.
 ///
 /// A guard keeps its store open.
 ///
@@ -165,38 +166,41 @@ impl LockGuard {
         }
     }
 
-    /// The lock's key, as it was asked for.
+    /// Returns the key of the lock, as the caller gave it.
     #[must_use]
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// The lock's secret. Any process that has it can renew and release the lock.
+    /// Returns the secret of the lock. Any process that has the secret can renew and release the lock.
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
 
-    /// A number that only grows from holder to holder of this lock. Send it along with every write to
-    /// what the lock protects, and let that refuse writes with a lower one than it has seen: so a
-    /// holder that was stopped past its TTL does no harm, nor one whose lock the server has lost.
+    /// Returns the fencing token: a number that grows with each holder of this lock.
     ///
-    /// On Redis it grows for a store that has seen the last token, whatever the server has lost. A store that has not
-    /// seen it may get a lower one from a server that lost it and whose clock is behind, such as a replica after a
-    /// failover: then the resource refuses its writes until the clock has caught up.
+    /// Send the token with every write to the resource that the lock protects. Let the resource refuse a write whose
+    /// token is lower than one it has seen. Then a holder that was stopped for longer than its TTL does no harm, nor a
+    /// holder whose lock the server has lost.
+    ///
+    /// On Redis, a store that has seen the last token always gets a higher one, even if the server has lost the last
+    /// token. Another store may get a lower token if the server has lost the last one and its clock is behind, for
+    /// example a replica after a failover. The resource then refuses the writes of that store until the clock has
+    /// caught up.
     #[must_use]
     pub fn fencing_token(&self) -> u64 {
         self.token
     }
 
-    /// How long the hold still lasts on this process's clock; zero if it is gone.
+    /// Returns how long the lock is still held, on this process's clock. Zero if it is lost.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         let deadline = self.view.deadline();
         deadline.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Sets the hold's end to `ttl` from now, later or earlier than before.
+    /// Sets the end of the lock to `ttl` from now, later or earlier than before.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -210,26 +214,29 @@ impl LockGuard {
     ///
     /// # Errors
     ///
-    /// [`InvalidTtl`](Error::InvalidTtl); [`LockMismatch`](Error::LockMismatch) if the lock is gone or
-    /// another's. [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from
-    /// the engine; [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost; on Redis,
-    /// [`Unauthorized`](Error::Unauthorized).
+    /// * [`InvalidTtl`](Error::InvalidTtl) for a TTL of zero or over 100 years.
+    /// * [`LockMismatch`](Error::LockMismatch) if the lock is lost.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the engine,
+    ///   and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine's answer was lost.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not change locks.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, the extension may be carried out even if the future is dropped. The guard knows.
+    /// Once polled, the extension may be carried out even if the future is dropped. The guard then has the new end.
     pub async fn extend(&self, ttl: Duration) -> Result<()> {
         let ttl = Ttl::checked(ttl)?;
         self.handle.extend(self.id, ttl).await
     }
 
-    /// Releases the lock and waits for the answer. A lock that has passed to another is
-    /// [`Release::NotHeld`]. A release whose reply was lost is asked for again, and is [`Release::Released`].
+    /// Releases the lock and waits for the answer.
     ///
-    /// A server that refuses for a passing reason is asked again: if it is a replica just now, is loading, cannot save
-    /// its data, or cannot be reached. The call waits for that up to `request_timeout`. If it fails then, the library
-    /// goes on trying in the background until the lock's time ends, as it does for a guard that is dropped. There is
-    /// nothing left to do for the caller.
+    /// If another caller holds the lock by now, it returns [`Release::NotHeld`]. If the reply to a release is lost, the
+    /// release is sent again, and the call returns [`Release::Released`].
+    ///
+    /// If the server refuses for a temporary reason, the release is sent again: if the server is a replica, is loading,
+    /// cannot save its data, or cannot be reached. The call waits for up to `request_timeout`. If it then fails, the
+    /// library goes on trying in the background until the lock's TTL ends, as for a dropped guard. The caller has
+    /// nothing more to do.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -243,10 +250,12 @@ impl LockGuard {
     ///
     /// # Errors
     ///
-    /// [`Unavailable`](Error::Unavailable), [`Timeout`](Error::Timeout) or
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown) if the server did not take the release in time: the lock may stay
-    /// held until the server takes it, or until its time ends. [`Unauthorized`](Error::Unauthorized) if the server
-    /// does not permit it, which is not tried again. [`Closed`](Error::Closed) if the store was closed meanwhile.
+    /// * [`Unavailable`](Error::Unavailable), [`Timeout`](Error::Timeout) or [`OutcomeUnknown`](Error::OutcomeUnknown)
+    ///   if the server did not accept the release in time. The lock may stay held until the server accepts the release,
+    ///   or until the TTL ends.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not change locks. The release is not sent
+    ///   again.
+    /// * [`Closed`](Error::Closed) if the store was closed meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -260,11 +269,11 @@ impl LockGuard {
         receiver.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// Waits until the hold is gone.
+    /// Waits until the lock is lost.
     ///
-    /// That is when a renewal was refused, when the deadline has passed on the local clock, when the store was
-    /// closed or its runtime has ended, or when the guard was dropped. The deadline is kept by a timer of the
-    /// caller's runtime. Outside a runtime, the runtime that opened the store keeps it.
+    /// It is lost when a renewal is refused, when its TTL has ended on the local clock, when the store is closed or its
+    /// runtime has ended, or when the guard is dropped. A timer of the caller's runtime watches the TTL. Outside a
+    /// runtime, a timer of the runtime that opened the store does.
     ///
     /// # Cancel safety
     ///
@@ -273,9 +282,10 @@ impl LockGuard {
         self.view.clone().gone(Duration::ZERO, self.handle.home())
     }
 
-    /// Runs `future` while the lock is held. If the hold is about to end, the future is dropped before
-    /// it does: a hundredth of a second before, or a tenth of the TTL if that is less. What blocks its
-    /// thread cannot be stopped.
+    /// Runs `future` while the lock is held, and returns its output.
+    ///
+    /// If the lock is about to end, `future` is dropped 10 ms before, or a tenth of the TTL before if that is less.
+    /// Code that blocks its thread cannot be stopped.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -289,11 +299,11 @@ impl LockGuard {
     ///
     /// # Errors
     ///
-    /// [`LockLost`].
+    /// [`LockLost`] if the lock is lost before `future` has ended.
     ///
     /// # Cancel safety
     ///
-    /// As `future` is; the lock stays held.
+    /// As cancel safe as `future`. The lock stays held.
     pub async fn run<F: Future>(&self, future: F) -> std::result::Result<F::Output, LockLost> {
         tokio::select! {
             biased;

@@ -10,11 +10,11 @@ use crate::request;
 use crate::value::{Value, pack};
 
 impl Store {
-    /// The values of many keys, in the order asked.
+    /// Returns the values of many keys, in the order of the keys.
     ///
-    /// Up to 512 keys are read at one point in time. More are read in several requests, which share one
-    /// `request_timeout`. Values of up
-    /// to 256 bytes share allocations of at most 4 KiB: one that is kept keeps that much alive.
+    /// Up to 512 keys are read at one point in time. More keys are read in several requests, which share one
+    /// `request_timeout`. Values of up to 256 bytes share allocations of at most 4 KiB: a small value that you keep may
+    /// keep 4 KiB alive.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -29,8 +29,7 @@ impl Store {
     /// # Errors
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
-    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One key that is refused refuses the
-    ///   call.
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One refused key makes the call fail.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
@@ -55,8 +54,10 @@ impl Store {
         chunks::read(call, keys, |keys| request::GetMany { keys, peek: false }).await
     }
 
-    /// Writes many entries, with the same TTL and dependencies. It is refused whole or taken whole;
-    /// of a key that is given twice, the last value stays.
+    /// Writes many entries, with the same TTL and dependencies.
+    ///
+    /// If the arguments of one entry are refused, nothing is written. If a key is given twice, the last value stays.
+    /// On Redis, and for more than 512 entries, the call is not atomic: other callers may see some of the entries.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -69,19 +70,19 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). One
-    ///   entry that is refused refuses the call, and nothing is written.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). One refused
+    ///   entry makes the call fail, and nothing is written.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and, on Redis,
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and the server's answer did not come.
-    ///   It is not sent again. It is also the answer if some of the entries were written and others not: more than
-    ///   512 travel in several requests, which share one `request_timeout`.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the write was sent and the server's answer did not come.
+    ///   It is not sent again. This error is also returned if only some of the entries were written: more than 512
+    ///   entries travel in several requests, which share one `request_timeout`.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not write one of the keys.
     ///
     /// # Cancel safety
     ///
-    /// On the memory engine, a future that is dropped before it is ready has written the first 512 entries, or
-    /// twice as many, and so on, or none. On Redis, once polled, some or all of them may be written.
+    /// On the memory engine, a future that is dropped before it is ready has written none of the entries, or the first
+    /// 512, 1,024 and so on. On Redis, once polled, some or all entries may be written.
     pub fn set_many<K: AsRef<str>, V: Into<Value>>(
         &self,
         entries: impl IntoIterator<Item = (K, V)>,
@@ -95,7 +96,7 @@ impl Store {
         )
     }
 
-    /// Removes many keys: how many held a value. A key that is given twice counts once.
+    /// Removes many keys and returns how many of them held a value. A key that is given twice counts once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -108,12 +109,12 @@ impl Store {
     /// # Errors
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
-    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One key that is refused refuses the
-    ///   call, and nothing is removed.
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One refused key makes the call fail, and
+    ///   nothing is removed.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
-    ///   if the engine failed during the call or the server's answer did not come. It is not sent again. It is
-    ///   also the answer if some of the keys were removed and others not: more than 512 travel in several requests,
+    ///   if the engine failed during the call or the server's answer did not come. The call is not sent again. This
+    ///   error is also returned if only some of the keys were removed: more than 512 keys travel in several requests,
     ///   which share one `request_timeout`.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
@@ -125,14 +126,15 @@ impl Store {
         chunks::delete(&mut self.queue().call(), keys).await
     }
 
-    /// Removes the entries of these keys, and all entries that depend on them, directly or through
-    /// others: how many there were. The keys need not hold values.
+    /// Removes the entries of these keys, and all entries that depend on them, directly or through others. Returns how
+    /// many entries were removed.
     ///
-    /// An entry that was derived from another is found even if that other has been deleted, has
-    /// expired, or was evicted since. A key whose entry has gone so keeps the dependencies of that entry while
-    /// others depend on the key (on Redis, until they expire): an entry that is made to depend on the key meanwhile has
-    /// them too. Other requests are served between the steps of a large
-    /// invalidation; all is removed when this is ready.
+    /// The keys need not hold values. A dependent is found even if the entry that it depends on has been deleted, has
+    /// expired, or was evicted. For that, such a missing entry keeps its own dependencies while others depend on its
+    /// key (on Redis, until these dependents expire). An entry that becomes a dependent of the key meanwhile inherits
+    /// them.
+    ///
+    /// Other requests are served between the steps of a large invalidation. All is removed when the call returns.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -156,26 +158,26 @@ impl Store {
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// The call ends by its [`timeout`](Invalidate::timeout), or by `request_timeout`. After
-    /// [`Timeout`](crate::Error::Timeout), and on Redis [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine
-    /// goes on, unless the connection to the server was lost: call again then, and nothing is missed.
+    /// [`Timeout`](crate::Error::Timeout), and on Redis after [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the
+    /// engine continues the work. If the connection to the server was lost, the work stops: call again, and it is
+    /// completed.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, all is removed even if the future is dropped, if the connection lasts.
+    /// Once polled, all is removed even if the future is dropped. On Redis, this needs a connection that is not lost.
     pub fn invalidate<M>(&self, names: impl IntoNames<M>) -> Invalidate<'_> {
         Invalidate::new(self, names.each(|name| self.name(name)))
     }
 
     /// Streams the keys that begin with `prefix`, in no order, without this handle's namespace.
     ///
-    /// A key that is there all the while comes at least once, and on Redis it may come twice. One that is
-    /// written or removed meanwhile may come or not. A page of keys at a time is held in memory. A namespace
-    /// sees its own keys, not those of namespaces nested in it. The root sees all, with their namespaces.
+    /// A key that exists during the whole scan comes at least once, and on Redis it may come twice. A key that is
+    /// written or removed meanwhile may come or not. One page of keys at a time is held in memory. A namespace sees its
+    /// own keys, not those of nested namespaces. The root sees all keys, with their namespaces.
     ///
-    /// Every key that comes can be given back to this handle. So keys of other programs on the same server do
-    /// not come if no call can name them: those that are blank, longer than
-    /// [`max_key_bytes`](crate::Settings::max_key_bytes), reserved, no text, or no values. Nor do keys that
-    /// `go_compatible` would trim.
+    /// Every key can be passed to other calls of this handle. So some keys of other programs on the same server do not
+    /// come: blank keys, keys longer than [`max_key_bytes`](crate::Settings::max_key_bytes), reserved keys, keys that
+    /// are not UTF-8, keys of other types than strings, and keys that `go_compatible` would trim.
     ///
     /// ```
     /// use futures_util::TryStreamExt;
@@ -203,12 +205,11 @@ impl Store {
 
     /// Streams the keys that begin with `prefix` and their values, in no order.
     ///
-    /// Which keys come, and how they are named, is as for [`scan`](Self::scan). A key that is gone when its
-    /// value is read does not come. A loaded value comes in its stored form, as [`get`](Self::get) shows it.
-    /// These reads are no use of the entries: they count neither as hits nor as misses, and they do not keep
-    /// an entry from being evicted.
+    /// The stream has the same keys as [`scan`](Self::scan). A key that is gone when its value is read does not come. A
+    /// loaded value comes in its stored form, as [`get`](Self::get) returns it. These reads do not count as uses of the
+    /// entries: they are neither hits nor misses, and they do not protect an entry from eviction.
     ///
-    /// A page of keys and at most 64 values at a time are held in memory; of large values fewer, down to one.
+    /// One page of keys and at most 64 values at a time are held in memory. For large values it is fewer, down to one.
     ///
     /// ```
     /// use futures_util::TryStreamExt;
@@ -236,17 +237,19 @@ impl Store {
         ScanEntries::new(self, prefix.as_ref())
     }
 
-    /// Removes every entry of this namespace, not those of namespaces nested in it; at the root,
-    /// every entry of the store. How many there were.
+    /// Removes every entry of this namespace, or at the root every entry of the store. Returns how many entries were
+    /// removed.
     ///
-    /// Other requests are served between the steps of a large clearing. On the memory engine, what is
-    /// written after this is called stays; on Redis, what is written meanwhile may go too. What is loaded
-    /// meanwhile is given to those who wait for it, and not stored. What another program keeps in the same
-    /// database as another type than values stays, as do locks.
+    /// In a namespace, the entries of nested namespaces stay. At the root on Redis, `clear` also removes the strings of
+    /// other programs in the same database. Keys of other types stay, and so do locks.
     ///
-    /// On Redis this walks over the whole database, however small the namespace is: about 0.3 s of the server's time for
-    /// each million of keys, in steps of a millisecond. Clearings that a store is asked for while one is under way wait
-    /// for it and then share one walk. To remove a few entries of many, let them depend on a name and invalidate that.
+    /// Other requests are served between the steps of a large clearing. On the memory engine, entries that are written
+    /// after the call stay. On Redis, entries that are written meanwhile may be removed too. Values that are loaded
+    /// meanwhile are returned to their callers and not stored.
+    ///
+    /// On Redis, the call walks over the whole database, however small the namespace is: about 0.3 s of the server's
+    /// time for each million keys, in small steps. Calls of `clear` that come while another one runs wait for it, and
+    /// then share one walk. To remove a few of many entries, give them a common dependency and invalidate that.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -265,12 +268,13 @@ impl Store {
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// The call ends by its [`timeout`](Clear::timeout), or by `request_timeout`. After
-    /// [`Timeout`](crate::Error::Timeout), and on Redis [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine
-    /// goes on, unless the connection to the server was lost: call again then, and nothing is missed.
+    /// [`Timeout`](crate::Error::Timeout), and on Redis after [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the
+    /// engine continues the work. If the connection to the server was lost, the work stops: call again, and it is
+    /// completed.
     ///
     /// # Cancel safety
     ///
-    /// Once polled, all is removed even if the future is dropped, if the connection lasts.
+    /// Once polled, all is removed even if the future is dropped. On Redis, this needs a connection that is not lost.
     pub fn clear(&self) -> Clear<'_> {
         Clear::new(self)
     }

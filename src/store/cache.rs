@@ -11,7 +11,7 @@ use crate::request::{self, Condition};
 use crate::value::Value;
 
 impl Store {
-    /// The value of a key, `None` if there is none.
+    /// Returns the value of a key, or `None` if the key is absent.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -24,11 +24,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) and
-    /// [`KeyReserved`](crate::Error::KeyReserved) for the key; [`Timeout`](crate::Error::Timeout),
-    /// [`Unavailable`](crate::Error::Unavailable) and [`Closed`](crate::Error::Closed) from the
-    /// engine; on Redis, [`WrongType`](crate::Error::WrongType) if another program keeps something else
-    /// there, and [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
+    /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
+    /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///   [`Closed`](crate::Error::Closed) from the engine.
+    /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not read it.
     ///
     /// # Cancel safety
     ///
@@ -52,7 +53,7 @@ impl Store {
         self.queue().ask(request::Get { key }).await
     }
 
-    /// Returns the value of a key as text, or `None` if there is none.
+    /// Returns the value of a key as text, or `None` if the key is absent.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -85,8 +86,9 @@ impl Store {
         Ok(Some(text.to_owned()))
     }
 
-    /// Writes a value, whatever the key holds. Its TTL and dependencies are those given here and no
-    /// others; on Redis, an invalidation of what it depended on before may still remove it.
+    /// Writes a value, and replaces the value, the TTL and the dependencies that the key had.
+    ///
+    /// On Redis, an invalidation of a former dependency may still remove the entry, once.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -100,25 +102,25 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
-    ///   refused changes nothing.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). A refused call
+    ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine.
-    /// * On Redis, [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and no answer came: it is not
+    /// * On Redis, [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the write was sent and no answer came: it is not
     ///   sent again. [`Unauthorized`](crate::Error::Unauthorized) if the user may not write the key.
     ///
     /// # Cancel safety
     ///
-    /// On the memory engine, dropped before it is ready, it has written nothing; on Redis, once polled,
-    /// the write may be made. Ready, every later read, by anyone, sees it.
+    /// On the memory engine, a future that is dropped before it is ready has written nothing. On Redis, once polled,
+    /// the write may be made. Once the future is ready, every later read of any caller sees the write.
     pub fn set(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Set<'_> {
         Set::new(self, self.entry(key, value))
     }
 
     /// Writes a value if the key is absent. Returns `true` if it was written.
     ///
-    /// A loaded value that is stale, or a cached `None`, counts as absent: see
-    /// *Loaded values in other calls* at [`get_or_load`](Self::get_or_load).
+    /// A stale loaded value and a cached `None` count as absent: see *Loaded values in other calls* at
+    /// [`get_or_load`](Self::get_or_load).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -132,8 +134,8 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
-    ///   refused changes nothing.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). A refused call
+    ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
@@ -148,8 +150,8 @@ impl Store {
         SetIf::new(self, self.entry(key, value), Condition::Absent)
     }
 
-    /// Writes a value if the key holds one. Returns `true` if it was written: exactly where [`add`](Self::add)
-    /// would not write.
+    /// Writes a value if the key holds one. Returns `true` if it was written. Stale loaded values and a cached `None`
+    /// count as absent, as for [`add`](Self::add).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -162,8 +164,8 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
-    ///   refused changes nothing.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). A refused call
+    ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
@@ -193,8 +195,8 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
-    ///   refused changes nothing.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). A refused call
+    ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
@@ -216,9 +218,8 @@ impl Store {
 
     /// Writes a value and returns the value that the key held before, in one step.
     ///
-    /// The write is that of [`set`](Self::set): its TTL and dependencies are those given here and no others, and
-    /// what is being loaded from the key is not stored. The answer is that of [`get`](Self::get), and counts as one
-    /// hit or one miss.
+    /// It writes as [`set`](Self::set) does: it replaces the TTL and the dependencies, and running loads from the key
+    /// are not stored. It returns what [`get`](Self::get) would return, and counts as one hit or one miss.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -232,8 +233,8 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
-    ///   refused changes nothing.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). A refused call
+    ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
@@ -248,7 +249,7 @@ impl Store {
         Swap::new(self, self.entry(key, value))
     }
 
-    /// Removes a key: the value that it held.
+    /// Removes a key and returns the value that it held, or `None` if it was absent.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -307,7 +308,7 @@ impl Store {
         self.queue().ask(request::Delete { key }).await
     }
 
-    /// Whether a key holds a value. It does not count as a use of it.
+    /// Returns whether a key holds a value. The call does not count as a use of the entry.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

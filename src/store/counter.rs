@@ -14,14 +14,13 @@ use crate::ttl::Ttl;
 const LONGEST_INTEGER: usize = 20;
 
 impl Store {
-    /// Adds to a counter and returns the sum. A counter is a decimal integer of 64 bits, as
-    /// [`set`](Self::set) writes one from text.
+    /// Adds to a counter and returns the sum. A counter is a value that holds a 64-bit integer as decimal text.
     ///
-    /// An absent key counts as 0. The counter that this call creates lives for [`ttl`](Incr::ttl), or for
-    /// ever without one: `default_ttl` does not apply. A counter that exists keeps its TTL and its
-    /// dependencies. Both engines do this in one step, so no other call comes between.
+    /// An absent key counts as 0. A counter that this call creates lives for [`ttl`](Incr::ttl), or for ever without
+    /// one: `default_ttl` does not apply. An existing counter keeps its TTL and its dependencies. The call is atomic on
+    /// both engines.
     ///
-    /// A rate limiter needs nothing else. Each window begins with the first request after the last window:
+    /// This is enough for a rate limiter. Each window begins with the first request after the last window:
     ///
     /// ```
     /// # use std::time::Duration;
@@ -59,7 +58,7 @@ impl Store {
         }
     }
 
-    /// Returns the value of a counter, or `None` if the key is absent. It counts as a read of the key.
+    /// Returns the value of a counter, or `None` if the key is absent. The call counts as a read of the key.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -101,8 +100,8 @@ pub struct Incr<'a> {
 }
 
 impl Incr<'_> {
-    /// How long the counter lives if this call creates it: over zero, at most 100 years, in whole
-    /// milliseconds, rounded up. A counter that exists keeps the TTL that it has. Default: for ever.
+    /// Sets how long the counter lives if this call creates it: over zero, at most 100 years, in whole milliseconds,
+    /// rounded up. An existing counter keeps its TTL. Default: for ever.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self

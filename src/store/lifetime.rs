@@ -10,10 +10,10 @@ use crate::request;
 use crate::ttl::Ttl;
 
 impl Store {
-    /// How long a key still lives: `None` if it holds no value.
+    /// Returns how long a key still lives, or `None` if the key is absent.
     ///
-    /// For a loaded value this is how long it is still fresh, and `None` once it is stale: see
-    /// *Loaded values in other calls* at [`get_or_load`](Self::get_or_load).
+    /// For a loaded value, it returns how long the value is still fresh, and `None` once it is stale: see *Loaded
+    /// values in other calls* at [`get_or_load`](Self::get_or_load).
     ///
     /// ```
     /// # use cachestore::Ttl;
@@ -40,10 +40,11 @@ impl Store {
         self.queue().ask(request::GetTtl { key }).await
     }
 
-    /// Lets a key live for `ttl` from now. Returns `true` if it holds a value. Its dependencies stay.
+    /// Lets a key live for `ttl` from now. Returns `true` if the key holds a value.
     ///
-    /// For a loaded value this sets its fresh time, which the stale windows follow. A stale value stays stale, and
-    /// the answer is `false`.
+    /// The dependencies stay. `ttl` is over zero and at most 100 years, in whole milliseconds, rounded up. For a loaded
+    /// value, `ttl` is the new fresh time, and the stale windows follow it. A stale value stays stale, and the call
+    /// returns `false`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -57,7 +58,7 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key, and [`InvalidTtl`](crate::Error::InvalidTtl) for a
-    ///   TTL of zero or over 100 years. What is refused changes nothing.
+    ///   TTL of zero or over 100 years. A refused call changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
@@ -73,13 +74,13 @@ impl Store {
         self.queue().ask(request::Expire { key, ttl }).await
     }
 
-    /// Returns the value of a key and lets the key live for `ttl` from now, in one step: sliding expiry, as sessions
-    /// need it. Returns `None` if the key holds no value.
+    /// Returns the value of a key and lets the key live for `ttl` from now, in one step. Returns `None` if the key is
+    /// absent.
     ///
-    /// The answer is that of [`get`](Self::get), and counts as one hit or one miss. The new TTL is that of
-    /// [`expire`](Self::expire): dependencies stay, a loaded value gets a new fresh time, and one that is stale is
-    /// returned and stays stale. The value itself does not change, so what is being loaded from the key may be
-    /// stored.
+    /// Use it for sliding expiry, as sessions need it. It returns what [`get`](Self::get) returns, and counts as one
+    /// hit or one miss. It changes the TTL as [`expire`](Self::expire) does: dependencies stay, and a loaded value gets
+    /// a new fresh time. A stale loaded value is returned and stays stale. Running loads that depend on the key may be
+    /// stored, because the value does not change.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -97,7 +98,7 @@ impl Store {
     ///
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key, and [`InvalidTtl`](crate::Error::InvalidTtl) for a
-    ///   TTL of zero or over 100 years. What is refused changes nothing.
+    ///   TTL of zero or over 100 years. A refused call changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
@@ -115,9 +116,10 @@ impl Store {
         Ok(value.map(Bytes::from))
     }
 
-    /// Takes a key's TTL away. Returns `true` if it held a value that had one. Its dependencies stay.
+    /// Removes the TTL of a key. Returns `true` if the key had a TTL.
     ///
-    /// A loaded value becomes fresh for ever. A stale value stays stale, and the answer is `false`.
+    /// The dependencies stay. A loaded value becomes fresh for ever. A stale value stays stale, and the call returns
+    /// `false`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

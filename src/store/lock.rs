@@ -22,7 +22,7 @@ use crate::ttl::{LONGEST, Ttl};
 /// The TTL of a lock that names none.
 const TTL: Duration = Duration::from_secs(30);
 
-/// A lock to be taken: see [`Store::lock`].
+/// A request for a lock: see [`Store::lock`].
 #[derive(Debug)]
 #[must_use = "a lock is not taken until this is awaited or sent"]
 pub struct Lock<'a> {
@@ -38,42 +38,45 @@ pub struct Lock<'a> {
 }
 
 impl Lock<'_> {
-    /// How long the lock is held at most, unless it is renewed or extended: over zero, at most 100
-    /// years, in whole milliseconds, rounded up. Default: 30 s.
+    /// Sets how long the lock is held, unless it is renewed or extended: over zero, at most 100 years, in whole
+    /// milliseconds, rounded up. Default: 30 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// How long to wait for the lock if it is held: at most 100 years. Zero, the default, tries once.
-    /// Callers of one store get a lock in the order in which they asked.
+    /// Sets how long to wait if the lock is held: at most 100 years. Zero, the default, tries once.
+    ///
+    /// Callers of one store get a lock in the order of their calls.
     pub fn wait(mut self, time: Duration) -> Self {
         self.wait = time;
         self
     }
 
-    /// The secret to hold the lock with. If it holds the lock already, that is renewed, and this is a
-    /// second guard of it: either releases it. Default: a random one.
+    /// Sets the secret of the hold. Default: a random secret.
+    ///
+    /// If this secret holds the lock already, the call renews the hold and returns a second guard for it. Each of the
+    /// two guards releases the lock.
     pub fn secret(mut self, secret: impl AsRef<str>) -> Self {
         self.secret = Some(Secret::given(secret.as_ref()).ok_or(Error::SecretRequired));
         self
     }
 
-    /// Renews the lock by itself, at each third of its TTL, for `longest` at most: over zero, at most
-    /// 100 years.
+    /// Renews the lock automatically at each third of its TTL, for at most `longest`: over zero, at most 100 years.
     ///
-    /// The hold ends after `longest`, counted from the grant. If that is shorter than the TTL, it is the TTL.
-    /// Choose a TTL as short as the work of others can wait, and a `longest` that no honest work exceeds.
+    /// The hold ends after `longest`, counted from the grant. If `longest` is shorter than the TTL, it also is the TTL.
+    /// Choose a short TTL: if the holder dies, others wait that long. Choose a `longest` that normal work never
+    /// exceeds.
     pub fn renew(mut self, longest: Duration) -> Self {
         self.renew = Some(longest);
         self
     }
 
-    /// Asks for the lock on behalf of an actor and returns at once.
+    /// Requests the lock for an actor and returns at once.
     ///
-    /// The guard or the error comes to `recipient` as a [`LockOutcome`], which names the key. So an actor need
-    /// not block its mailbox to wait for a lock, and can wait for several. If the actor has ended by then, the
-    /// lock goes to the next caller.
+    /// The guard or the error is sent to `recipient` as a [`LockOutcome`], which names the key. So an actor need not
+    /// block its mailbox while it waits for a lock, and can wait for several locks. The message waits for room in the
+    /// mailbox. If the actor has ended when the lock is granted, the lock goes to the next caller.
     ///
     /// ```
     /// use cachestore::kameo::prelude::*;
@@ -106,8 +109,9 @@ impl Lock<'_> {
     ///
     /// # Errors
     ///
-    /// The outcome holds those of [`Store::lock`]. If the store's queue is full, it is
-    /// [`Timeout`](Error::Timeout) at once.
+    /// The outcome holds the errors of [`Store::lock`]. If the store's queue is full, the outcome is
+    /// [`Timeout`](Error::Timeout) at once. If the arguments are refused while the actor's mailbox is full, no message
+    /// is sent.
     pub fn send_to(self, recipient: Recipient<LockOutcome>) {
         let store = self.store;
         let key = match &self.key {
@@ -170,14 +174,14 @@ impl<'a> IntoFuture for Lock<'a> {
 struct NoRandomness;
 
 impl Store {
-    /// A lock by its key: awaited, it is a guard, whose drop releases the lock.
+    /// Takes a lock and returns its guard. Dropping the guard releases the lock.
     ///
-    /// One holder at a time until its TTL ends, counted on the holder's monotonic clock from before the
-    /// request was sent, as long as the engine loses no data; beyond that only the
-    /// [fencing token](LockGuard::fencing_token) protects the resource.
+    /// A lock has one holder until its TTL ends, as long as the engine loses no data. The TTL counts on the holder's
+    /// monotonic clock, from before the request was sent. After the TTL or a loss of data, only the [fencing
+    /// token](LockGuard::fencing_token) protects the resource.
     ///
-    /// Locks live apart from values: a key can have both, [`clear`](Self::clear) and
-    /// [`invalidate`](Self::invalidate) leave them alone, and they count towards no bound.
+    /// Locks are separate from values: a key can have both. [`clear`](Self::clear) and [`invalidate`](Self::invalidate)
+    /// do not remove locks, and locks do not count towards `capacity_bytes`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -195,16 +199,20 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`LockHeld`](Error::LockHeld) if it is held, or others wait for it, and does not become free in
-    /// time; [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong),
-    /// [`InvalidTtl`](Error::InvalidTtl) and [`SecretRequired`](Error::SecretRequired) for its arguments;
-    /// [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) (also if too many wait) or
-    /// [`Closed`](Error::Closed) from the engine; [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost; on
-    /// Redis, [`Unauthorized`](Error::Unauthorized). While there is time to wait, a failing engine is asked again.
+    /// * [`LockHeld`](Error::LockHeld) if the lock is held, or others wait for it, and it does not come free within the
+    ///   wait.
+    /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong), [`InvalidTtl`](Error::InvalidTtl) and
+    ///   [`SecretRequired`](Error::SecretRequired) for the arguments.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the engine,
+    ///   and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost. `Unavailable` also if more callers wait
+    ///   than `max_lock_waiters` or `max_lock_waiters_per_key` allows.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not take locks.
+    ///
+    /// During the wait, a request that fails for a temporary reason is repeated.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a call that is dropped leaves its place in the line, and a lock that was granted meanwhile is released.
+    /// Safe: a dropped call leaves the line. A lock that was granted to it meanwhile is released.
     pub fn lock(&self, key: impl AsRef<str>) -> Lock<'_> {
         let given = key.as_ref();
         let key = self.lock_key(given);

@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::value::Value;
 
 impl Store {
-    /// Writes a model: any value that serializes. It is encoded at once, in the caller's task.
+    /// Writes a model: any value that serde can serialize. The model is encoded at once, in the caller's task.
     ///
     /// ```
     /// use serde::{Deserialize, Serialize};
@@ -32,11 +32,11 @@ impl Store {
     /// * [`Encode`](crate::Error::Encode) if the model cannot be encoded.
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). What is
-    ///   refused changes nothing.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). A refused call
+    ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and, on Redis,
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and the server's answer did not come.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the write was sent and the server's answer did not come.
     ///   It is not sent again.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not write the key.
     ///
@@ -47,15 +47,16 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If the model's own `Serialize` does. Nobody else notices.
+    /// If the model's own `Serialize` panics. Other callers are not affected.
     pub fn set_model<T: Serialize + ?Sized>(&self, key: impl AsRef<str>, model: &T) -> Set<'_> {
         Set::new(self, self.encoded(key.as_ref(), model))
     }
 
-    /// The model of a key, `None` if there is none.
+    /// Returns the model of a key, or `None` if the key is absent.
     ///
-    /// A loaded value ([`get_or_load`](Self::get_or_load)) is a model too, while it is fresh. Where a load of an
-    /// `Option` gave `None`, the model of type `T` is `None`, and that of type `Option<T>` is `Some(None)`.
+    /// A loaded value ([`get_or_load`](Self::get_or_load)) is a model too, while it is fresh. If a load of an
+    /// `Option<T>` returned `None`, then `get_model::<T>` returns `None`, and `get_model::<Option<T>>` returns
+    /// `Some(None)`.
     ///
     /// See [`set_model`](Self::set_model) for an example.
     ///
@@ -75,7 +76,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If the model's own `Deserialize` does. Nobody else notices.
+    /// If the model's own `Deserialize` panics. Other callers are not affected.
     pub async fn get_model<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>> {
         let key = self.key(key.as_ref())?;
         let entry = self.entry_of(&mut self.queue().call(), &key, false).await?;
@@ -109,23 +110,23 @@ impl Store {
     /// * [`Encode`](crate::Error::Encode) if one of the models cannot be encoded. Nothing is written then.
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
     ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys or a dependency,
-    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). One
-    ///   entry that is refused refuses the call.
+    ///   [`InvalidTtl`](crate::Error::InvalidTtl), and [`ValueTooLarge`](crate::Error::ValueTooLarge). One refused
+    ///   entry makes the call fail.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and, on Redis,
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if it was sent and the server's answer did not come.
-    ///   It is not sent again. It is also the answer if some of the entries were written and others not: more than
-    ///   512 travel in several requests, which share one `request_timeout`.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the write was sent and the server's answer did not come.
+    ///   It is not sent again. This error is also returned if only some of the entries were written: more than 512
+    ///   entries travel in several requests, which share one `request_timeout`.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not write one of the keys.
     ///
     /// # Cancel safety
     ///
-    /// On the memory engine, a future that is dropped before it is ready has written the first 512 entries, or
-    /// twice as many, and so on, or none. On Redis, once polled, some or all of them may be written.
+    /// On the memory engine, a future that is dropped before it is ready has written none of the entries, or the first
+    /// 512, 1,024 and so on. On Redis, once polled, some or all entries may be written.
     ///
     /// # Panics
     ///
-    /// If a model's own `Serialize` does. Nobody else notices.
+    /// If a model's own `Serialize` panics. Other callers are not affected.
     pub fn set_models<'m, K: AsRef<str>, T: Serialize + ?Sized + 'm>(
         &self,
         models: impl IntoIterator<Item = (K, &'m T)>,
@@ -139,7 +140,7 @@ impl Store {
         )
     }
 
-    /// The models of many keys, in the order asked.
+    /// Returns the models of many keys, in the order of the keys.
     ///
     /// See [`set_models`](Self::set_models) for an example.
     ///
@@ -147,8 +148,7 @@ impl Store {
     ///
     /// * [`Decode`](crate::Error::Decode) if one of them cannot be decoded.
     /// * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
-    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One key that is refused refuses the
-    ///   call.
+    ///   [`KeyReserved`](crate::Error::KeyReserved) for one of the keys. One refused key makes the call fail.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
@@ -160,7 +160,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If a model's own `Deserialize` does. Nobody else notices.
+    /// If a model's own `Deserialize` panics. Other callers are not affected.
     pub async fn get_models<T: DeserializeOwned>(
         &self,
         keys: impl IntoIterator<Item = impl AsRef<str>>,

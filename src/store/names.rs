@@ -4,8 +4,8 @@
 ///
 /// [`depends_on`](crate::Set::depends_on) and [`invalidate`](crate::Store::invalidate) take one name as any
 /// text (`&str`, `String`, `Cow<str>`, `Arc<str>`, ...), and many as anything that iterates over text: an
-/// array, a `Vec`, a slice, an iterator. The compiler finds the marker `M`, which is [`One`] or [`Many`]. The
-/// trait is sealed: these are all the types that it is for.
+/// array, a `Vec`, a slice, an iterator. The compiler infers the marker `M`, which is [`One`] or [`Many`]. The trait is
+/// sealed: other crates cannot implement it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -19,7 +19,7 @@
 /// # Ok(()) }
 /// ```
 ///
-/// A number is no name:
+/// A number is not a name:
 ///
 /// ```compile_fail,E0283
 /// # async fn unclear(store: cachestore::Store) {
@@ -30,11 +30,11 @@ pub trait IntoNames<M>: sealed::Names<M> {}
 
 impl<M, N: sealed::Names<M>> IntoNames<M> for N {}
 
-/// Marks what is one name: see [`IntoNames`].
+/// Marks a type that is one name: see [`IntoNames`].
 #[derive(Debug)]
 pub enum One {}
 
-/// Marks what is many names: see [`IntoNames`].
+/// Marks a type that has many names: see [`IntoNames`].
 #[derive(Debug)]
 pub enum Many {}
 

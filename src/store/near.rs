@@ -12,9 +12,9 @@ use crate::near::Near;
 use crate::value::Value;
 
 impl Store {
-    /// A handle to the same namespace whose reads always ask the engine, past the near cache.
+    /// Returns a handle to the same namespace whose reads always ask the engine, not the near cache.
     ///
-    /// Namespaces made from it do so too. Its writes are seen by all handles as before.
+    /// Namespaces that are made from this handle do so too. All handles see its writes as before.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

@@ -24,7 +24,7 @@ use crate::supervisor::{Plan, Supervisor};
 impl Store {
     /// Opens a store.
     ///
-    /// Call it once, when the application starts, and clone the store. On Redis it connects and pings the server
+    /// Open a store once, when the application starts, and clone it. On Redis, `open` connects and pings the server
     /// before it returns.
     ///
     /// ```
@@ -37,14 +37,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// * [`InvalidConfig`](crate::Error::InvalidConfig) outside a Tokio runtime, or an error that names the setting which
-    ///   cannot be used.
+    /// * [`InvalidConfig`](crate::Error::InvalidConfig) outside a Tokio runtime, on a runtime without a timer, or if a
+    ///   setting cannot be used. The message names the setting.
+    /// * [`InvalidNamespace`](crate::Error::InvalidNamespace) and [`InvalidTtl`](crate::Error::InvalidTtl) for these
+    ///   settings.
     /// * On Redis, [`InvalidConfig`](crate::Error::InvalidConfig) if the keys of the database have another version of the
     ///   layout, because another version of this library wrote them. The message names both versions.
-    /// * On Redis, [`Unavailable`](crate::Error::Unavailable) if there is no server,
-    ///   [`Timeout`](crate::Error::Timeout) if it is silent, and [`Unauthorized`](crate::Error::Unauthorized) if it
-    ///   does not let this client in. The source of `Unavailable` names the server and the cause. A `tracing` warning
-    ///   names them for each of these errors.
+    /// * On Redis, [`Unavailable`](crate::Error::Unavailable) if there is no server, [`Timeout`](crate::Error::Timeout)
+    ///   if the server is silent, and [`Unauthorized`](crate::Error::Unauthorized) if the server refuses the user or
+    ///   the password. The source of `Unavailable` names the server and the cause. For each of these errors, a
+    ///   `tracing` warning names both.
     ///
     /// # Cancel safety
     ///

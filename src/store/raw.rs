@@ -11,12 +11,13 @@ use crate::request;
 
 impl Store {
     #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-    /// Sends a command of your own, owned or by reference, over the engine's connection, in order with this store's calls and
-    /// within `request_timeout`. Keys are sent as they are, without this handle's namespace.
+    /// Sends a command of your own over the engine's connection, and returns the reply.
     ///
-    /// The connection is shared, so commands that would make others wait or change what they see are
-    /// refused: blocking commands, subscriptions, transactions (use a script), `SELECT`, `AUTH` and
-    /// their like.
+    /// The command is owned or a reference. It keeps its order with this store's calls, and ends by `request_timeout`.
+    /// Keys are sent as they are, without this handle's namespace.
+    ///
+    /// All callers share the connection. So commands that would make others wait, or change the connection's state, are
+    /// refused: blocking commands, subscriptions, transactions (use a script), `SELECT`, `AUTH` and similar ones.
     ///
     /// ```no_run
     /// use cachestore::{Config, Store, redis};
@@ -32,11 +33,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](Error::Unsupported) on the memory engine and for the commands above;
-    /// [`Rejected`](Error::Rejected) if the server refuses the command, without its words, which may
-    /// quote arguments; [`Decode`](Error::Decode) if the reply is no `T`; as
-    /// [`delete`](Self::delete) from the engine. Whether the command only reads is not known, so a
-    /// lost reply is always [`OutcomeUnknown`](Error::OutcomeUnknown).
+    /// * [`Unsupported`](Error::Unsupported) on the memory engine, and for the refused commands above.
+    /// * [`Rejected`](Error::Rejected) if the server refuses the command. The error does not show the server's message,
+    ///   because it may quote arguments.
+    /// * [`Decode`](Error::Decode) if the reply is not a `T`.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the engine,
+    ///   and [`Unauthorized`](Error::Unauthorized) if the user may not send the command.
+    /// * [`OutcomeUnknown`](Error::OutcomeUnknown) if the reply was lost, also for a command that only reads: the store
+    ///   does not know that.
     ///
     /// # Cancel safety
     ///

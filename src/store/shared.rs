@@ -11,17 +11,19 @@ use crate::error::Result;
 use crate::key::Key;
 
 impl Store {
-    /// The model of a key, shared by all who read it. `None` if there is none.
+    /// Returns the model of a key in an `Arc` that its readers share, or `None` if the key is absent.
     ///
-    /// While the entry is in the near cache, the model is decoded once, and every read gets the same `Arc`. Else each read
-    /// decodes, as [`get_model`](Self::get_model) does. Use it for large models that are read often and not changed.
+    /// While the entry is in the near cache, the model is decoded once, and every read gets the same `Arc`. Otherwise
+    /// each read decodes, as [`get_model`](Self::get_model) does. Use `get_shared` for large models that are read often
+    /// and not changed.
     ///
-    /// The model is kept beside its entry, of one type for each entry. It counts in the near cache's bytes, as twice its
-    /// encoded length: an estimate. Where the near cache has no room for it, each read decodes. On the memory engine, new models may
-    /// take the store over its capacity, by at most the near cache's own bound, until the next write evicts entries for them.
+    /// The near cache keeps one decoded model for each entry, of one type. The model counts in the near cache's bytes
+    /// as twice its encoded length, which is an estimate. If the near cache has no room for the model, each read
+    /// decodes. On the memory engine, new models may take the store over its capacity, by at most the near cache's
+    /// bound, until the next write evicts entries for them.
     ///
-    /// When the entry changes or leaves the near cache, the cache's `Arc` is dropped in a task of its own. A panic of the
-    /// model's `Drop` there harms nobody.
+    /// When the entry changes or leaves the near cache, the near cache drops its `Arc` in a task of its own. A panic of
+    /// the model's `Drop` ends that task only.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -44,7 +46,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If the model's own `Deserialize` does. Nobody else notices.
+    /// If the model's own `Deserialize` panics. Other callers are not affected.
     pub async fn get_shared<T>(&self, key: impl AsRef<str>) -> Result<Option<Arc<T>>>
     where
         T: DeserializeOwned + Send + Sync + 'static,

@@ -77,18 +77,17 @@ impl fmt::Debug for Options<'_> {
 macro_rules! sweep_options {
     ($builder:ident) => {
         impl<'a> $builder<'a> {
-            /// Sets how long the call may take, in place of `request_timeout`: over zero, at most 100 years.
-            /// Outside these bounds, the call answers [`InvalidTtl`](crate::Error::InvalidTtl).
+            /// Sets how long the call may take, in place of `request_timeout`: over zero, at most 100 years. Outside
+            /// these bounds, the call returns [`InvalidTtl`](crate::Error::InvalidTtl).
             pub fn timeout(mut self, timeout: Duration) -> Self {
                 self.options.timeout = Some(timeout);
                 self
             }
 
-            /// Calls `on_progress` with the number of entries that were removed so far, as often as the engine
-            /// reports it and the caller's task runs. The last call gets the total.
+            /// Calls `on_progress` with the number of entries that were removed so far. The last call gets the total.
             ///
-            /// `on_progress` runs in the task that awaits the builder, where its panics stay. The engine
-            /// waits for none of the calls: a slow caller gets fewer of them.
+            /// `on_progress` runs in the task that awaits the builder, and a panic of it ends that task only. The
+            /// engine does not wait for it: a slow task gets fewer reports.
             pub fn on_progress(mut self, on_progress: impl FnMut(u64) + Send + 'a) -> Self {
                 self.options.on_progress = Some(Box::new(on_progress));
                 self

@@ -40,7 +40,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`add`](Self::add), and [`Encode`](Error::Encode) if the model cannot be encoded.
+    /// The errors of [`add`](Self::add), and [`Encode`](Error::Encode) if the model cannot be encoded.
     ///
     /// # Cancel safety
     ///
@@ -48,16 +48,16 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If the model's own `Serialize` does. Nobody else notices.
+    /// If the model's own `Serialize` panics. Other callers are not affected.
     pub fn add_model<T: Serialize + ?Sized>(&self, key: impl AsRef<str>, model: &T) -> SetIf<'_> {
         SetIf::new(self, self.encoded(key.as_ref(), model), Condition::Absent)
     }
 
     /// Writes a model if the key holds `expected`. Returns `true` if it was written.
     ///
-    /// The stored model is decoded and compared by `==`, so how it was encoded does not matter. The write is
-    /// made only over the bytes that were compared, in one step. If another write comes between, the call
-    /// compares again. A loaded value past its fresh time counts as absent, and absent is never expected.
+    /// The stored model is decoded and compared with `==`, so its encoding does not matter. The write replaces only the
+    /// bytes that were compared, in one step. If another write comes between, the call compares again. A stale loaded
+    /// value counts as absent, and an absent key is never equal to `expected`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -70,10 +70,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// * Those of [`compare_and_set`](Self::compare_and_set), and [`Encode`](Error::Encode) if the model cannot
-    ///   be encoded.
-    /// * [`Decode`](Error::Decode) if the key holds something that is no such model. It stays as it is.
-    /// * [`Conflict`](Error::Conflict) if other writes came between at every try. Nothing was written.
+    /// * The errors of [`compare_and_set`](Self::compare_and_set), and [`Encode`](Error::Encode) if the model cannot be
+    ///   encoded.
+    /// * [`Decode`](Error::Decode) if the value is not a model of this type. The value stays as it is.
+    /// * [`Conflict`](Error::Conflict) if another write came between at every try. Nothing was written.
     ///
     /// # Cancel safety
     ///
@@ -81,7 +81,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If the model's own `Serialize`, `Deserialize` or `PartialEq` does. Nobody else notices.
+    /// If the model's own `Serialize`, `Deserialize` or `PartialEq` panics. Other callers are not affected.
     pub fn compare_and_set_model<'a, T>(
         &'a self,
         key: impl AsRef<str>,
@@ -98,16 +98,16 @@ impl Store {
         }
     }
 
-    /// Changes a model: writes what `update` makes of it, and returns that.
+    /// Changes a model by `update`, and returns the new model.
     ///
-    /// `update` is given the model that the key holds, or `None` if it is absent. If it returns `None`, the key
-    /// is deleted. A loaded value past its fresh time counts as absent.
+    /// `update` gets the current model, or `None` if the key is absent. If `update` returns `None`, the key is deleted.
+    /// A stale loaded value counts as absent.
     ///
     /// No update is lost: the new model is written only over the bytes that were read, in one step. If another
     /// write comes between, the call reads again and calls `update` again, up to 64 times, with short random
     /// pauses. So `update` should have no effects of its own. It runs in the caller's task.
     ///
-    /// Like every write, the update clears the TTL and the dependencies that it does not name.
+    /// Like every write, the update replaces the TTL and the dependencies: name them again to keep them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -129,8 +129,8 @@ impl Store {
     /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) or
     ///   [`KeyReserved`](Error::KeyReserved) for the key or a dependency, [`InvalidTtl`](Error::InvalidTtl) for
     ///   the TTL, [`ValueTooLarge`](Error::ValueTooLarge) and [`Encode`](Error::Encode) for the new model.
-    /// * [`Decode`](Error::Decode) if the key holds something that is no such model. It stays as it is.
-    /// * [`Conflict`](Error::Conflict) if other writes came between at every try, or until `request_timeout`.
+    /// * [`Decode`](Error::Decode) if the value is not a model of this type. The value stays as it is.
+    /// * [`Conflict`](Error::Conflict) if another write came between at every try, or until `request_timeout`.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from
     ///   the engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine failed during the write. All
     ///   tries together end by `request_timeout`.
@@ -143,7 +143,7 @@ impl Store {
     ///
     /// # Panics
     ///
-    /// If `update`, or the model's own `Serialize` or `Deserialize`, does. Nobody else notices.
+    /// If `update`, or the model's own `Serialize` or `Deserialize`, panics. Other callers are not affected.
     pub fn update_model<T, F>(&self, key: impl AsRef<str>, update: F) -> UpdateModel<'_, T, F>
     where
         F: FnMut(Option<T>) -> Option<T> + Send,
@@ -158,7 +158,7 @@ impl Store {
     }
 }
 
-/// A model that is written over another: see [`Store::compare_and_set_model`].
+/// A write of a model over an expected one: see [`Store::compare_and_set_model`].
 #[must_use = "a write does nothing until it is awaited"]
 pub struct CompareAndSetModel<'a, T> {
     options: Options<'a>,

@@ -22,23 +22,25 @@ pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send
 macro_rules! write_options {
     ($builder:ident $(<$($generic:ident),+>)?) => {
         impl<'a $(, $($generic),+)?> $builder<'a $(, $($generic),+)?> {
-            /// How long the entry lives: over zero, at most 100 years, in whole milliseconds, rounded
-            /// up. Without it, `default_ttl` holds.
+            /// Sets how long the entry lives: over zero, at most 100 years, in whole milliseconds, rounded up. Default:
+            /// `default_ttl`.
             pub fn ttl(mut self, ttl: Duration) -> Self {
                 self.options.ttl = Lifetime::For(ttl);
                 self
             }
 
-            /// Lets the entry live until it is removed, whatever `default_ttl` says.
+            /// Makes the entry persistent: it lives until it is removed, and `default_ttl` does not apply.
             pub fn persistent(mut self) -> Self {
                 self.options.ttl = Lifetime::Persistent;
                 self
             }
 
-            /// Ties the entry to other keys, one or many, which need not exist:
-            /// [`invalidate`](crate::Store::invalidate) of any of them removes it. Further calls add to the
-            /// names. A write without it clears what the entry depended on; on Redis, an invalidation
-            /// of a former name may still remove the entry.
+            /// Makes the entry depend on other keys, one or many: [`invalidate`](crate::Store::invalidate) of any of
+            /// them removes the entry.
+            ///
+            /// The other keys need not exist. Further calls add names. A write without `depends_on` clears the
+            /// dependencies of the entry. On Redis, an invalidation of a former dependency may still remove the entry,
+            /// once.
             pub fn depends_on<M>(mut self, names: impl IntoNames<M>) -> Self {
                 self.options.depends_on(names);
                 self
@@ -101,8 +103,7 @@ impl<'a> IntoFuture for Set<'a> {
     }
 }
 
-/// The future of a [`Set`]. On the memory engine it allocates only if it has to wait for room in the
-/// queue.
+/// The future of a [`Set`]. On the memory engine, it allocates only if it waits for room in the queue.
 #[must_use = "futures do nothing unless awaited"]
 pub struct SetFuture<'a>(State<'a>);
 

@@ -18,13 +18,13 @@ use crate::key::Key;
 use crate::load::{AnyLoader, Failure, SharedError};
 use crate::prehashed::Map;
 
-/// A loader: a closure that gives one value, or those of many keys.
+/// A loader: a closure that returns one value, or the values of many keys.
 ///
 /// [`get_or_load`](crate::Store::get_or_load) takes a closure `FnOnce() -> Future<Output = Result<T, E>>`, and
 /// [`get_or_load_many`](crate::Store::get_or_load_many) a closure
 /// `FnOnce(Vec<String>) -> Future<Output = Result<HashMap<String, T>, E>>`. `T` is a [`Model`]. The closure, its
-/// future and `E` are `Send + 'static`, and `E` is also `Sync`. The compiler finds the marker `M`, which is [`One`] or
-/// [`Many`]. The trait is sealed: these closures are all that it is for.
+/// future and `E` are `Send + 'static`, and `E` is also `Sync`. The compiler infers the marker `M`, which is [`One`] or
+/// [`Many`]. The trait is sealed: other types cannot implement it.
 pub trait Loader<M>: sealed::Load<M> {}
 
 impl<M, L: sealed::Load<M>> Loader<M> for L {}

@@ -20,12 +20,12 @@ use crate::error::Result;
 use crate::load::{LoadError, Loaded};
 
 impl Store {
-    /// The values of many keys. One call of the loader loads all that are missing.
+    /// Returns the values of many keys. One call of the loader loads all missing keys.
     ///
-    /// All keys are read in one request (512 to a request). The call waits for keys that another call loads
-    /// already. Its loader is called once, with the other missing keys, as they were given and in no order. A key
-    /// that the loader leaves out is absent from the answer, and is not stored. Without keys, nothing is called.
-    /// Each key is shared, kept and served as [`get_or_load`](Self::get_or_load) does with its one.
+    /// The keys are read in requests of up to 512. If another call already loads a key, this call waits for it. The
+    /// loader is called once, with the other missing keys, as they were given and in no order. A key that the loader
+    /// leaves out is absent from the answer, and is not stored. Without missing keys, the loader is not called. In all
+    /// else, each key behaves as in [`get_or_load`](Self::get_or_load).
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -43,13 +43,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The errors of [`get_or_load`](Self::get_or_load). One key that fails fails the call, unless a stale value is
-    /// served for it. Also [`Unavailable`](crate::Error::Unavailable) if the loader has run and this call waited for
-    /// another call's load of a further key, which left no value that this call can read.
+    /// The errors of [`get_or_load`](Self::get_or_load). If one key fails, the call fails, unless a stale value is
+    /// served for the key. Also [`Unavailable`](crate::Error::Unavailable) if this call waited for another call's load
+    /// of a key, that load gave no value, and this call's loader has already run.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a load that has begun goes on, and is stored.
+    /// Safe: a load that has begun goes on, and its values are stored.
     pub fn get_or_load_many<T, E, K, F, Fut>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-/// Values that are loaded if need be: see [`Store::get_or_load_many`].
+/// A read of many keys that loads missing values: see [`Store::get_or_load_many`].
 #[must_use = "a load does nothing until it is awaited"]
 pub struct LoadMany<'a, T, F> {
     options: CallOptions<'a, T>,
@@ -104,7 +104,7 @@ where
 }
 
 impl<T, F> LoadMany<'_, T, F> {
-    /// Returns the values, each with where it came from and how old it is.
+    /// Returns the values, each with its origin and its age.
     ///
     /// ```
     /// use std::collections::HashMap;
@@ -129,7 +129,7 @@ impl<T, F> LoadMany<'_, T, F> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a load that has begun goes on, and is stored.
+    /// Safe: a load that has begun goes on, and its values are stored.
     pub async fn outcome<E>(self) -> std::result::Result<HashMap<String, Loaded<T>>, LoadError<E>>
     where
         F: Loader<Many, Value = T, Error = E>,

@@ -27,8 +27,10 @@ pub(super) type Describe = fn(&dyn Any) -> Option<String>;
 /// The setters of what loads can share. `$ttl` and `$shared` are where a builder keeps it.
 macro_rules! setters {
     ($this:ident, $ttl:expr, $shared:expr) => {
-        /// How long a value is fresh: over zero, at most 100 years, in whole milliseconds, rounded up.
-        /// The stale windows come after it. Without it, `default_ttl` holds.
+        /// Sets how long a value is fresh: over zero, at most 100 years, in whole milliseconds, rounded up. Default:
+        /// `default_ttl`.
+        ///
+        /// The stale windows begin when the fresh time ends.
         ///
         /// ```
         /// use std::time::Duration;
@@ -39,7 +41,7 @@ macro_rules! setters {
             $this
         }
 
-        /// Lets values be fresh until they are removed, whatever `default_ttl` says.
+        /// Makes values fresh until they are removed: `default_ttl` does not apply.
         ///
         /// ```
         /// let options = cachestore::LoadOptions::default().persistent();
@@ -49,8 +51,8 @@ macro_rules! setters {
             $this
         }
 
-        /// For so long after its fresh time a value is served at once, while one load in the
-        /// background makes a new one. Default: zero.
+        /// Sets for how long after its fresh time a value is served at once, while one load in the background replaces
+        /// it. At most 100 years. Default: zero.
         ///
         /// ```
         /// use std::time::Duration;
@@ -61,8 +63,10 @@ macro_rules! setters {
             $this
         }
 
-        /// For so long after its fresh time a value is served if no new one can be had: the loader
-        /// fails, panics, or takes too long, or the engine fails. Default: zero.
+        /// Sets for how long after its fresh time a value is served if a load fails. At most 100 years. Default: zero.
+        ///
+        /// A load fails if the loader returns an error, panics or takes too long, or if the engine fails after it was
+        /// read. If the engine cannot be read, there is no stale value to serve.
         ///
         /// ```
         /// use std::time::Duration;
@@ -73,10 +77,11 @@ macro_rules! setters {
             $this
         }
 
-        /// From this fraction of its fresh time on, 0 to 1, a value may be loaded anew in the
-        /// background, so that nobody ever waits for a key that is in use. The nearer the end, the
-        /// likelier for each call: probabilistic early expiration (XFetch; Vattani, Chierichetti,
-        /// Lowenstein, VLDB 2015). Default: never.
+        /// Sets the fraction of the fresh time, 0 to 1, after which a call may start a load in the background. Default:
+        /// never.
+        ///
+        /// So no caller waits for a key that is read often. The nearer the end of the fresh time, the likelier is a
+        /// load: probabilistic early expiration (XFetch; Vattani, Chierichetti, Lowenstein, VLDB 2015).
         ///
         /// ```
         /// let options = cachestore::LoadOptions::default().refresh_ahead(0.8);
@@ -86,8 +91,10 @@ macro_rules! setters {
             $this
         }
 
-        /// How long the loader may run, and how long this call waits for it or for another's: over zero.
-        /// A loader that takes longer is dropped. Default: 30 s.
+        /// Sets how long the loader may run, and how long this call waits for a load, its own or another caller's: over
+        /// zero, at most 100 years. Default: 30 s.
+        ///
+        /// A loader that takes longer is dropped.
         ///
         /// ```
         /// use std::time::Duration;
@@ -98,9 +105,11 @@ macro_rules! setters {
             $this
         }
 
-        /// How long a call waits if a stale value is available: then it is served, and the load goes on.
-        /// Other calls with a stale value that want the same load are then served it at once. Where nothing
-        /// is stale, a call waits for [`timeout`](Self::timeout). Default: 1 s.
+        /// Sets how long a call waits for a load if a stale value is available. At most 100 years. Default: 1 s.
+        ///
+        /// After that time the call returns the stale value, and the load goes on. From then on, other calls that have
+        /// a stale value and wait for the same load return the stale value at once. Without a stale value, a call waits
+        /// for [`timeout`](Self::timeout).
         ///
         /// ```
         /// use std::time::Duration;
@@ -111,8 +120,9 @@ macro_rules! setters {
             $this
         }
 
-        /// Spreads the fresh times at random within ± this fraction, 0 to 1, so that what was
-        /// loaded together does not expire together. Default: 0.
+        /// Changes the fresh time at random by up to ± this fraction, 0 to 1. Default: 0.
+        ///
+        /// So values that are loaded together do not expire together.
         ///
         /// ```
         /// let options = cachestore::LoadOptions::default().jitter(0.1);
@@ -122,13 +132,14 @@ macro_rules! setters {
             $this
         }
 
-        /// How long a failing source is left alone: for so long after a failed load, the stale value is served
-        /// without asking the source again, and nothing is loaded in the background. A call with nothing stale
-        /// always loads. A background load that gives nothing to store is not repeated for so long either.
-        /// Zero asks each time. Default: 1 s.
+        /// Sets the pause after a failed load, at most 100 years. Default: 1 s. Zero sets no pause.
         ///
-        /// It holds for calls through one store. The shorter of the call's own time and that of the load that
-        /// failed counts.
+        /// During the pause, a stale value is served without a load, and nothing is loaded in the background. A call
+        /// without a stale value always loads. A background load whose value is not stored is not repeated during the
+        /// pause either.
+        ///
+        /// The pause holds for all handles of one store. If the call and the failed load have different pauses, the
+        /// shorter one counts.
         ///
         /// ```
         /// use std::time::Duration;
@@ -142,9 +153,9 @@ macro_rules! setters {
 }
 pub(super) use setters;
 
-/// Options that loads share: made once, and given to any number of them.
+/// Options that several loads share.
 ///
-/// Each has the setter of the same name on [`Load`](crate::Load) and [`LoadMany`](crate::LoadMany).
+/// Each setter has the same name and meaning as on [`Load`](crate::Load) and [`LoadMany`](crate::LoadMany).
 ///
 /// ```
 /// use std::time::Duration;
@@ -306,7 +317,7 @@ macro_rules! load_options {
         impl<T, $generic> $builder<'_, T, $generic> {
             setters!(self, self.options.write.ttl, self.options.shared);
 
-            /// Takes shared options in place of all that were set before: call it first.
+            /// Sets shared options, and replaces all options that were set before. So call it first.
             ///
             /// ```
             /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -324,7 +335,7 @@ macro_rules! load_options {
                 self
             }
 
-            /// Gives each value a fresh time of its own, in place of [`ttl`](Self::ttl).
+            /// Sets the fresh time of each value by a closure, in place of [`ttl`](Self::ttl).
             ///
             /// Use it to keep a `None` for a shorter time. The closure runs where the loader runs. A value whose time
             /// is zero is given to the callers that wait, and is not stored. The value that was stored before stays. A
@@ -345,9 +356,11 @@ macro_rules! load_options {
                 self
             }
 
-            /// Ties what is loaded to other keys, one or many, which need not exist:
-            /// [`invalidate`](crate::Store::invalidate) of any of them removes it, and while it is being
-            /// loaded, any change to them keeps it from being stored. Further calls add to the names.
+            /// Makes the value depend on other keys, one or many: [`invalidate`](crate::Store::invalidate) of any of
+            /// them removes the value.
+            ///
+            /// The other keys need not exist. If one of them is changed during the load, the value is not stored.
+            /// Further calls add names.
             ///
             /// ```
             /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -362,12 +375,11 @@ macro_rules! load_options {
                 self
             }
 
-            /// Logs the loader's error as its `Display` shows it, where a load fails.
+            /// Logs the loader's error by its `Display` if a load fails.
             ///
-            /// Without it, the log names the key, and the error if it is a text, a
-            /// `Box<dyn Error + Send + Sync>`, a [`std::io::Error`] or an [`Error`](crate::Error): the library
-            /// cannot show the error of a type that it does not know. See also
-            /// [`hide_errors`](Self::hide_errors).
+            /// Without this option, the log names the key. It shows the error only if that is a text, a `Box<dyn Error
+            /// + Send + Sync>`, a [`std::io::Error`] or an [`Error`](crate::Error), because the library cannot show
+            /// unknown types. See also [`hide_errors`](Self::hide_errors).
             ///
             /// ```
             /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -386,7 +398,7 @@ macro_rules! load_options {
                 self
             }
 
-            /// Keeps the loader's errors out of the log, which then names the key only: for errors that tell
+            /// Keeps the loader's errors out of the log, which then names only the key. Use it for errors that may show
             /// secrets.
             ///
             /// ```

@@ -10,11 +10,11 @@ use crate::actor::Guarded;
 use crate::load::{LoadError, Loading};
 
 impl<T: Model, F> Load<'_, T, F> {
-    /// Loads on behalf of an actor and returns at once.
+    /// Loads for an actor and returns at once.
     ///
-    /// The value or the error comes to `recipient` as a [`Loading`], which names the key. So an actor need not block its
-    /// mailbox to wait for a load, and can wait for several. The message waits for room in the actor's mailbox. If the
-    /// actor has ended by then, a load that has begun goes on, and is stored.
+    /// The value or the error is sent to `recipient` as a [`Loading`], which names the key. So an actor need not block
+    /// its mailbox while it waits for a load, and can wait for several loads. The message waits for room in the actor's
+    /// mailbox. If the actor has ended, a load that has begun goes on, and its value is stored.
     ///
     /// The store stays open until the message is sent.
     ///
@@ -49,8 +49,8 @@ impl<T: Model, F> Load<'_, T, F> {
     ///
     /// # Errors
     ///
-    /// The message holds those of [`get_or_load`](crate::Store::get_or_load), and [`Panicked`](LoadError::Panicked) also if the
-    /// model's `Deserialize` panics.
+    /// The message holds the errors of [`get_or_load`](crate::Store::get_or_load). [`Panicked`](LoadError::Panicked)
+    /// also if the model's `Deserialize` panics.
     pub fn send_to<E>(self, recipient: Recipient<Loading<T, E>>)
     where
         F: Loader<One, Value = T, Error = E>,

@@ -11,8 +11,9 @@ use crate::load::{LoadError, Verdict};
 impl<T: Model + Sync, F> Load<'_, T, F> {
     /// Returns the value in an `Arc` that its readers share.
     ///
-    /// While the value is in the near cache, it is decoded once: see [`get_shared`](crate::Store::get_shared). A value that
-    /// was just loaded, is stale, is not near, or makes this call begin a refresh has an `Arc` of its own.
+    /// While the value is in the near cache, it is decoded once: see [`get_shared`](crate::Store::get_shared). In these
+    /// cases the value is in an `Arc` of its own: it was just loaded, it is stale, it is not in the near cache, or this
+    /// call begins a refresh.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -31,7 +32,7 @@ impl<T: Model + Sync, F> Load<'_, T, F> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a load that has begun goes on, and is stored.
+    /// Safe: a load that has begun goes on, and its value is stored.
     pub async fn shared<E>(mut self) -> Result<Arc<T>, LoadError<E>>
     where
         F: Loader<One, Value = T, Error = E>,

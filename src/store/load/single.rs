@@ -20,18 +20,17 @@ use crate::key::Key;
 use crate::load::{LoadError, Loaded, Serving};
 
 impl Store {
-    /// The value of a key, loaded if there is none.
+    /// Returns the value of a key. If the key is absent, runs `loader` and stores its result.
     ///
-    /// All callers who want the same key share one load, in this process and, on Redis, in all that
-    /// use the same server, whatever their options. What is loaded is stored only if nothing that it was made
-    /// from has changed meanwhile: a [`set`](Self::set), [`delete`](Self::delete),
-    /// [`invalidate`](Self::invalidate) or [`clear`](Self::clear) of the key or of any of its
-    /// dependencies, by any process, keeps a value from being stored that was read from the source
-    /// before. Who calls after such a change never gets it either.
+    /// All callers of the same key share one load, whatever their options: in this process, and on Redis in all
+    /// processes that use the same server.
     ///
-    /// The loader runs in a task of its own, on the runtime that the store was opened on, within the caller's
-    /// tracing span. What it gives is a model, as [`set_model`](Self::set_model) stores it; a `None` is
-    /// a value too.
+    /// The value is stored only if no change came during the load: a [`set`](Self::set), [`delete`](Self::delete),
+    /// [`invalidate`](Self::invalidate) or [`clear`](Self::clear) of the key or of a dependency, by any process. A
+    /// caller that comes after such a change never gets a value that was read from the source before it.
+    ///
+    /// The loader runs in a task of its own, on the runtime that opened the store, within the caller's tracing span.
+    /// Its value is stored as a model, as by [`set_model`](Self::set_model). `None` is a value too.
     ///
     /// ```
     /// use std::time::Duration;
@@ -49,7 +48,7 @@ impl Store {
     /// # Ok(()) }
     /// ```
     ///
-    /// A loader of bytes gives [`Bytes`](crate::Bytes), which are stored and read by one copy:
+    /// A loader of bytes should return [`Bytes`](crate::Bytes), which are stored and read with one copy:
     ///
     /// ```
     /// use cachestore::Bytes;
@@ -66,7 +65,7 @@ impl Store {
     ///
     /// # Loaded values in other calls
     ///
-    /// The life of a loaded value is its fresh time. Its bytes are there until the stale windows end too.
+    /// For other calls, a loaded value lives for its fresh time. Its stored bytes stay until the stale windows end.
     ///
     /// | call | fresh | stale, within its windows |
     /// |---|---|---|
@@ -80,22 +79,31 @@ impl Store {
     /// | `compare_and_set` | compares its stored bytes, which `expire` and `persist` change | the same |
     /// | `incr` | [`NotAnInteger`](crate::Error::NotAnInteger) | the same |
     ///
-    /// Where a load of an `Option<T>` gave `None`, `get_model::<T>` is `None` and `get_model::<Option<T>>` is
-    /// `Some(None)`.
+    /// If a load of an `Option<T>` returned `None`, then `get_model::<T>` returns `None`, and `get_model::<Option<T>>`
+    /// returns `Some(None)`.
     ///
     /// # Errors
     ///
-    /// [`LoadError::Loader`], [`Panicked`](LoadError::Panicked) and [`Timeout`](LoadError::Timeout) from
-    /// the load, to all who waited for it; nothing of it is stored.
-    /// [`Store`](LoadError::Store) for what is refused before the loader runs (as [`set`](Self::set)
-    /// for the key, the TTL and the dependencies; [`InvalidConfig`](crate::Error::InvalidConfig) for a fraction),
-    /// for what the engine answers (as [`get`](Self::get)), and if the value cannot be encoded. A value that
-    /// is too large, or that does not decode again from its encoded form, is returned and not stored. A stored
-    /// value that does not decode counts as absent.
+    /// * [`LoadError::Loader`], [`Panicked`](LoadError::Panicked) and [`Timeout`](LoadError::Timeout) if the load
+    ///   fails. All callers that wait for it get the same error, and nothing is stored.
+    /// * [`LoadError::Store`] with one of these errors:
+    ///   * [`KeyRequired`](crate::Error::KeyRequired), [`KeyTooLong`](crate::Error::KeyTooLong) or
+    ///     [`KeyReserved`](crate::Error::KeyReserved) for the key or a dependency,
+    ///     [`InvalidTtl`](crate::Error::InvalidTtl) for a time, and [`InvalidConfig`](crate::Error::InvalidConfig) for
+    ///     a fraction. The loader does not run.
+    ///   * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
+    ///     [`Closed`](crate::Error::Closed) from the engine. `Unavailable` also if `max_loads` or `max_load_waiters` is
+    ///     reached.
+    ///   * [`Encode`](crate::Error::Encode) if the value cannot be encoded.
+    ///   * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
+    ///     [`Unauthorized`](crate::Error::Unauthorized) if the user may not read the key or take its lease.
+    ///
+    /// A value that is too large, or that does not decode again, is returned and not stored. A stored value that does
+    /// not decode counts as absent.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a load that has begun goes on, and is stored.
+    /// Safe: a load that has begun goes on, and its value is stored.
     #[inline]
     pub fn get_or_load<T, E, F, Fut>(&self, key: impl AsRef<str>, loader: F) -> Load<'_, T, F>
     where
@@ -123,7 +131,7 @@ impl Store {
     }
 }
 
-/// A value that is loaded if need be: see [`Store::get_or_load`].
+/// A read of a key that loads a missing value: see [`Store::get_or_load`].
 #[must_use = "a load does nothing until it is awaited"]
 pub struct Load<'a, T, F> {
     options: CallOptions<'a, T>,
@@ -179,7 +187,7 @@ where
 }
 
 impl<'a, T, F> Load<'a, T, F> {
-    /// Returns the value with where it came from and how old it is.
+    /// Returns the value, its origin and its age.
     ///
     /// ```
     /// use cachestore::Origin;
@@ -198,7 +206,7 @@ impl<'a, T, F> Load<'a, T, F> {
     ///
     /// # Cancel safety
     ///
-    /// Safe: a load that has begun goes on, and is stored.
+    /// Safe: a load that has begun goes on, and its value is stored.
     pub async fn outcome<E>(self) -> std::result::Result<Loaded<T>, LoadError<E>>
     where
         F: Loader<One, Value = T, Error = E>,

@@ -12,8 +12,8 @@ use crate::store::Store;
 use crate::ttl::Ttl;
 
 impl Store {
-    /// Takes a lock for `ttl` and answers its secret, which releases it. Prefer [`lock`](Self::lock),
-    /// whose guard releases it by itself.
+    /// Takes a lock for `ttl` and returns the secret that releases it. Prefer [`lock`](Self::lock), whose guard
+    /// releases the lock when it is dropped.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -26,21 +26,22 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// * [`LockHeld`](Error::LockHeld) if it is held, or others wait for it.
+    /// * [`LockHeld`](Error::LockHeld) if the lock is held, or others wait for it.
     /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
     ///   [`InvalidTtl`](Error::InvalidTtl) for its arguments.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
-    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine's answer was lost.
     /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not take locks.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a call that is dropped leaves its place in the line, and a lock that was granted meanwhile is released.
+    /// Safe: a dropped call leaves the line. A lock that was granted to it meanwhile is released.
     pub async fn write_lock(&self, key: impl AsRef<str>, ttl: Duration) -> Result<Secret> {
         self.by_secret(self.lock(key).ttl(ttl)).await
     }
 
-    /// Takes a lock with a secret of the caller's. If that holds it already, its TTL is renewed.
+    /// Takes a lock with a secret of the caller's, and returns the secret. If the secret holds the lock already, the
+    /// TTL is renewed.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -61,12 +62,13 @@ impl Store {
     ///   [`InvalidTtl`](Error::InvalidTtl) for its arguments, and [`SecretRequired`](Error::SecretRequired) if the
     ///   secret is empty or blank.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
-    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine's answer was lost.
     /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not take locks.
     ///
     /// # Cancel safety
     ///
-    /// Safe; a lock that the secret held before may have been renewed.
+    /// Safe: a dropped call leaves the line. A lock that was granted to it meanwhile is released. A lock that the
+    /// secret held before stays held, and its TTL may have been renewed.
     pub async fn write_lock_with_secret(
         &self,
         key: impl AsRef<str>,
@@ -94,12 +96,12 @@ impl Store {
     /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
     ///   [`InvalidTtl`](Error::InvalidTtl) for its arguments.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
-    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine's answer was lost.
     /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not take locks.
     ///
     /// # Cancel safety
     ///
-    /// Safe: a call that is dropped leaves its place in the line, and a lock that was granted meanwhile is released.
+    /// Safe: a dropped call leaves the line. A lock that was granted to it meanwhile is released.
     pub async fn wait_write_lock(
         &self,
         key: impl AsRef<str>,
@@ -120,10 +122,10 @@ impl Store {
 
     /// Releases a lock by its secret. A lock that is not held is [`Release::NotHeld`].
     ///
-    /// A server that refuses for a passing reason is asked again: if it is a replica just now, is loading, cannot save
-    /// its data, or cannot be reached. The call waits for that up to `request_timeout`. If it fails then, the library
-    /// goes on trying in the background for a minute after the call, for 4,096 calls at most. Taking or extending the
-    /// lock with the same secret ends that.
+    /// If the server refuses for a temporary reason, the release is sent again: if the server is a replica, is loading,
+    /// cannot save its data, or cannot be reached. The call waits for up to `request_timeout`. If it then fails, the
+    /// library goes on trying in the background for a minute after the call, for at most 4,096 such calls. Taking or
+    /// extending the lock with the same secret stops the attempts.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -138,13 +140,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`LockMismatch`](Error::LockMismatch) if it is held with another secret;
-    /// [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
-    /// [`SecretRequired`](Error::SecretRequired). [`Unavailable`](Error::Unavailable) or
-    /// [`Timeout`](Error::Timeout) if the server did not take the release in time, and
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost: the lock may stay held until the server takes
-    /// the release. [`Unauthorized`](Error::Unauthorized) if the server does not permit it, and
-    /// [`Closed`](Error::Closed) if the store was closed.
+    /// * [`LockMismatch`](Error::LockMismatch) if the lock is held with another secret.
+    /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong) and
+    ///   [`SecretRequired`](Error::SecretRequired) for the arguments.
+    /// * [`Unavailable`](Error::Unavailable) or [`Timeout`](Error::Timeout) if the server did not accept the release in
+    ///   time, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost. The lock may stay held until the
+    ///   server accepts the release.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not change locks.
+    /// * [`Closed`](Error::Closed) if the store was closed.
     ///
     /// # Cancel safety
     ///
@@ -163,7 +166,7 @@ impl Store {
         }
     }
 
-    /// Lets a lock end `ttl` from now. Returns `true` if it was held.
+    /// Sets the end of a lock to `ttl` from now. Returns `true` if the lock was held.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -176,11 +179,11 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// * [`LockMismatch`](Error::LockMismatch) if it is held with another secret.
+    /// * [`LockMismatch`](Error::LockMismatch) if the lock is held with another secret.
     /// * [`KeyRequired`](Error::KeyRequired), [`KeyTooLong`](Error::KeyTooLong),
     ///   [`SecretRequired`](Error::SecretRequired) and [`InvalidTtl`](Error::InvalidTtl) for its arguments.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the
-    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost.
+    ///   engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine's answer was lost.
     /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not change locks.
     ///
     /// # Cancel safety
@@ -219,7 +222,7 @@ impl Store {
         Ok((key, secret))
     }
 
-    /// The fencing token of a lock's holder, and how long it is still held; `None` if it is free.
+    /// Returns the fencing token of a lock's holder and the remaining time, or `None` if the lock is free.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -231,8 +234,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong); as
-    /// [`get`](Self::get) from the engine.
+    /// * [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong) for the key.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the engine.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not read locks.
     ///
     /// # Cancel safety
     ///
@@ -248,8 +252,10 @@ impl Store {
         })
     }
 
-    /// Releases a lock, whichever secret holds it. Returns `true` if it was held. Its holder learns of it when it renews the
-    /// lock, or at its deadline; only the [fencing token](crate::LockGuard::fencing_token) protects the resource until then.
+    /// Releases a lock, whichever secret holds it. Returns `true` if the lock was held.
+    ///
+    /// The holder notices when it renews the lock, or when its TTL ends. Until then, only the [fencing
+    /// token](crate::LockGuard::fencing_token) protects the resource.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -262,10 +268,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong).
-    /// [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the engine;
-    /// [`OutcomeUnknown`](Error::OutcomeUnknown) if its answer was lost; on Redis,
-    /// [`Unauthorized`](Error::Unauthorized).
+    /// * [`KeyRequired`](Error::KeyRequired) and [`KeyTooLong`](Error::KeyTooLong) for the key.
+    /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from the engine,
+    ///   and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine's answer was lost.
+    /// * On Redis, [`Unauthorized`](Error::Unauthorized) if the user may not change locks.
     ///
     /// # Cancel safety
     ///
