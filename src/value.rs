@@ -41,7 +41,7 @@ impl Value {
         self.0.is_empty()
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -74,7 +74,7 @@ impl DecodeError {
         decode
     }
 
-    /// What was wrong.
+    /// Returns what was wrong.
     #[must_use]
     pub fn kind(&self) -> DecodeErrorKind {
         self.kind
@@ -203,7 +203,7 @@ impl EncodeError {
         Self::new(kind, Some(written))
     }
 
-    /// What was wrong.
+    /// Returns what was wrong.
     #[must_use]
     pub fn kind(&self) -> EncodeErrorKind {
         self.kind

@@ -242,7 +242,7 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// The namespace that the opened store is in: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+            /// Sets the namespace of the opened store: 1 to 64 of `A-Z a-z 0-9 . _ -`.
             /// Default: none, the root.
             #[must_use]
             pub fn namespace(mut self, name: impl Into<String>) -> Self {
