@@ -165,7 +165,7 @@ impl From<DecodeError> for Error {
     }
 }
 
-/// What a call was waiting for when its time ran out.
+/// What a call waited for when its deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {

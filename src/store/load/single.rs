@@ -71,9 +71,9 @@ impl Store {
     /// |---|---|---|
     /// | `get_model`, `get_models` | the model | `None` |
     /// | `ttl` | how long it is still fresh | `None` |
-    /// | `expire(d)` | fresh for `d` from now on, and then its windows; its age stays | `false`; it stays stale |
+    /// | `expire(d)` | fresh for `d` from now, and then its stale windows; its age does not change | `false`; it stays stale |
     /// | `persist` | fresh for ever | `false`; it stays stale |
-    /// | `add` | `false`; a cached `None` is written over | writes |
+    /// | `add` | `false`, but overwrites a cached `None` | writes |
     /// | `replace` | writes; `false` for a cached `None` | `false` |
     /// | `get`, `exists`, `take`, `delete`, `scan` | its stored bytes, which begin with `0xC1` | the same |
     /// | `compare_and_set` | compares its stored bytes, which `expire` and `persist` change | the same |
