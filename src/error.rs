@@ -114,7 +114,7 @@ pub enum Error {
         /// What it was waiting for.
         phase: Phase,
     },
-    /// The engine could not serve the request. It was not carried out.
+    /// The request was not carried out: the engine could not serve it, or too many callers wait for locks or loads.
     #[error("the engine is unavailable")]
     Unavailable(#[source] Cause),
     /// The engine failed during a change: the change may have been carried out or not. The library never sends it

@@ -19,7 +19,7 @@ use self::backlog::Backlog;
 pub(crate) use self::listeners::{EndOfEvents, Listeners};
 use crate::key::Namespace;
 
-/// Something that happened in a store: see [`Store::events`](crate::Store::events).
+/// A change in a store or its connections: see [`Store::events`](crate::Store::events).
 ///
 /// Keys are named as the listening handle names them: without its namespace. Events never hold values.
 #[derive(Debug, Clone, PartialEq, Eq)]

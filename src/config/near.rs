@@ -16,9 +16,9 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// there. For the memory engine it is on by default, and all promises of the engine hold: a read that begins after a
 /// write was acknowledged sees the write, and no entry is served after its TTL. It serves [`get`](crate::Store::get),
 /// [`get_string`](crate::Store::get_string), [`get_model`](crate::Store::get_model),
-/// [`get_many`](crate::Store::get_many), [`get_models`](crate::Store::get_models), [`exists`](crate::Store::exists),
-/// and the hit of a load. An entry enters the near cache when it is read again. Values of more than 64 KiB do not enter
-/// it.
+/// [`get_shared`](crate::Store::get_shared), [`get_many`](crate::Store::get_many),
+/// [`get_models`](crate::Store::get_models), [`exists`](crate::Store::exists), and the hit of a load. An entry enters
+/// the near cache when it is read again. Values of more than 64 KiB do not enter it.
 ///
 /// The near cache answers a call for up to 512 keys if it has all of them. Otherwise the engine is asked for all keys.
 ///

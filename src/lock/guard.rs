@@ -95,8 +95,8 @@ pub struct LockOutcome {
 /// A drop cannot wait. It notifies the store's actor, which sends the release while the runtime runs. If `main` returns
 /// right after `drop(guard)`, a lock on a Redis server may stay held until its TTL ends. So await
 /// [`release`](Self::release), or [`Store::close`](crate::Store::close) at the end of the program: `close` releases the
-/// guards that were dropped before, and those that are still held. If the runtime ends without a `close`, it logs a
-/// warning.
+/// guards that were dropped before, and those that are still held. If the runtime ends without a `close`, the library
+/// logs a warning.
 ///
 /// A lock has one holder until its TTL ends, as long as the engine loses no data. The TTL counts on the holder's
 /// monotonic clock, from before the request was sent. After the TTL or a loss of data, only the [fencing

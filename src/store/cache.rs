@@ -218,8 +218,9 @@ impl Store {
 
     /// Writes a value and returns the value that the key held before, in one step.
     ///
-    /// It writes as [`set`](Self::set) does: it replaces the TTL and the dependencies, and running loads from the key
-    /// are not stored. It returns what [`get`](Self::get) would return, and counts as one hit or one miss.
+    /// It writes as [`set`](Self::set) does: it replaces the TTL and the dependencies, and the results of running loads
+    /// that depend on the key are not stored. It returns what [`get`](Self::get) would return, and counts as one hit or
+    /// one miss.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -280,8 +281,9 @@ impl Store {
         Ok(value.map(Bytes::from))
     }
 
-    /// Removes a key. Returns `true` if it held a value. What depends on the key stays; see
-    /// [`invalidate`](Self::invalidate).
+    /// Removes a key. Returns `true` if the key held a value.
+    ///
+    /// Entries that depend on the key stay: see [`invalidate`](Self::invalidate).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

@@ -79,8 +79,8 @@ impl Store {
     ///
     /// Use it for sliding expiry, as sessions need it. It returns what [`get`](Self::get) returns, and counts as one
     /// hit or one miss. It changes the TTL as [`expire`](Self::expire) does: dependencies stay, and a loaded value gets
-    /// a new fresh time. A stale loaded value is returned and stays stale. Running loads that depend on the key may be
-    /// stored, because the value does not change.
+    /// a new fresh time. A stale loaded value is returned and stays stale. The results of running loads that depend on
+    /// the key may be stored, because the value does not change.
     ///
     /// ```
     /// # use std::time::Duration;

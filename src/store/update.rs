@@ -98,7 +98,7 @@ impl Store {
         }
     }
 
-    /// Changes a model by `update`, and returns the new model.
+    /// Changes a model by `update`, and returns the new model, or `None` if `update` returned `None`.
     ///
     /// `update` gets the current model, or `None` if the key is absent. If `update` returns `None`, the key is deleted.
     /// A stale loaded value counts as absent.

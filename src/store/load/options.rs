@@ -65,8 +65,8 @@ macro_rules! setters {
 
         /// Sets for how long after its fresh time a value is served if a load fails. At most 100 years. Default: zero.
         ///
-        /// A load fails if the loader returns an error, panics or takes too long, or if the engine fails after it was
-        /// read. If the engine cannot be read, there is no stale value to serve.
+        /// A load fails if the loader returns an error, panics or takes too long, or if the engine fails after the call
+        /// has read the key. If the key cannot be read, there is no stale value to serve.
         ///
         /// ```
         /// use std::time::Duration;
@@ -337,9 +337,9 @@ macro_rules! load_options {
 
             /// Sets the fresh time of each value by a closure, in place of [`ttl`](Self::ttl).
             ///
-            /// Use it to keep a `None` for a shorter time. The closure runs where the loader runs. A value whose time
-            /// is zero is given to the callers that wait, and is not stored. The value that was stored before stays. A
-            /// time over 100 years makes the load fail with [`InvalidTtl`](crate::Error::InvalidTtl).
+            /// Use it to keep a `None` for a shorter time. The closure runs where the loader runs. A value with a time
+            /// of zero is returned to the waiting callers and not stored. A value that was stored before stays. A time
+            /// over 100 years makes the load fail with [`InvalidTtl`](crate::Error::InvalidTtl).
             ///
             /// ```
             /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
