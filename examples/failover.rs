@@ -1,5 +1,5 @@
 //! A failover, as callers see it: a primary, its replica and a Sentinel on the loopback, a workload, and a `kill -9`.
-//! Needs `redis-server` on the path.
+//! Needs `redis-server`, `redis-cli` and `kill` on the path, so a Unix.
 #![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::collections::BTreeMap;

@@ -7,6 +7,9 @@ use super::credentials::{CredentialsSource, IntoCredentials};
 
 impl RedisConfig {
     /// Sets the user on the servers. Default: the user of the URL, or the server's default user.
+    ///
+    /// A user needs a [`password`](Self::password), or [`credentials`](Self::credentials):
+    /// [`Store::open`](crate::Store::open) refuses one without. The password of a user who needs none (`nopass`) is `""`.
     #[must_use]
     pub fn username(mut self, username: impl Into<String>) -> Self {
         let username = username.into();
@@ -66,6 +69,7 @@ impl RedisConfig {
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     /// Sets whether connections to the servers use TLS. Default: as in the URL, and `false` for
     /// [`sentinel`](Self::sentinel).
+    /// [`Store::open`](crate::Store::open) refuses `true` for a `unix://` URL.
     #[must_use]
     pub fn tls(mut self, tls: bool) -> Self {
         self.options.change_access(|access| access.tls = tls);

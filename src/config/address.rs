@@ -28,6 +28,17 @@ pub(crate) struct Access {
     pub(crate) resp3: Option<bool>,
 }
 
+/// Without a password nothing is sent, and the connection would be that of the default user.
+pub(super) const NEEDS_PASSWORD: &str =
+    "is given without a password: set it too, as an empty one for a user who needs none (nopass)";
+
+impl Access {
+    /// Whether a user is named who could not be told to the server.
+    pub(super) fn lacks_password(&self) -> bool {
+        self.username.is_some() && self.password.is_none()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     Tcp(String, u16),

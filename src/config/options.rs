@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::address::{Access, Address};
+use super::address::{Access, Address, NEEDS_PASSWORD, Place};
 use super::address_map::AddressMap;
 use super::credentials::CredentialsSource;
 use super::sentinel::Sentinels;
@@ -116,9 +116,9 @@ pub(crate) struct RedisOptions {
     pub(crate) target: Target,
     #[cfg(feature = "tls")]
     pub(crate) tls: Tls,
-    /// TLS with Sentinels, where it differs from that with servers.
+    /// TLS with Sentinels. What it lacks is as for servers.
     #[cfg(feature = "tls")]
-    pub(crate) sentinel_tls: Option<Tls>,
+    pub(super) sentinel_tls: Tls,
     /// Asked for the user and the password at each connect.
     pub(crate) credentials: Option<CredentialsSource>,
     /// Where the addresses that Sentinels name are reached from here.
@@ -212,6 +212,17 @@ impl fmt::Debug for Target {
 }
 
 #[cfg(feature = "tls")]
+impl Tls {
+    /// What is not given here is as in `default`.
+    fn or(self, default: &Self) -> Self {
+        Self {
+            ca: self.ca.or_else(|| default.ca.clone()),
+            client: self.client.or_else(|| default.client.clone()),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
@@ -228,7 +239,7 @@ impl RedisOptions {
             #[cfg(feature = "tls")]
             tls: Tls::default(),
             #[cfg(feature = "tls")]
-            sentinel_tls: None,
+            sentinel_tls: Tls::default(),
             credentials: None,
             address_map: AddressMap::default(),
             sentinel_timeout: Duration::from_millis(500),
@@ -257,6 +268,24 @@ impl RedisOptions {
         match self.target {
             Target::Connection(_) => 1,
             _ => self.max_in_flight,
+        }
+    }
+
+    /// How Sentinels are connected to.
+    pub(crate) fn for_sentinels(&self) -> Self {
+        Self {
+            #[cfg(feature = "tls")]
+            tls: self.sentinel_tls.clone().or(&self.tls),
+            ..self.clone()
+        }
+    }
+
+    /// How the servers are entered. `None` if an application opens the connections.
+    fn access(&self) -> Option<&Access> {
+        match &self.target {
+            Target::Address(address) => Some(&address.access),
+            Target::Sentinel(sentinels) => Some(&sentinels.access),
+            Target::Client(_) | Target::Connection(_) => None,
         }
     }
 
@@ -300,6 +329,9 @@ impl RedisOptions {
                     .to_owned(),
             );
         }
+        if self.credentials.is_none() && self.access().is_some_and(Access::lacks_password) {
+            return refuse(format!("username {NEEDS_PASSWORD}"));
+        }
         match &self.target {
             Target::Sentinel(sentinels) => sentinels.validate()?,
             _ if self.address_map.is_set() => {
@@ -328,16 +360,19 @@ impl RedisOptions {
     fn validate_tls(&self) -> Result<()> {
         if let Target::Sentinel(sentinels) = &self.target {
             let (to_servers, to_sentinels) = (sentinels.access.tls, sentinels.speak_tls());
-            let is_of_use = self.sentinel_tls.is_none() || to_sentinels;
+            let is_of_use = self.sentinel_tls == Tls::default() || to_sentinels;
             if !is_of_use || (self.tls != Tls::default() && !to_servers && !to_sentinels) {
                 return refuse("a certificate is given for TLS, and TLS is not spoken there".to_owned());
             }
             return Ok(());
         }
-        if self.sentinel_tls.is_some() {
+        if self.sentinel_tls != Tls::default() {
             return refuse("sentinel_tls_ca_pem and sentinel_tls_client_pem are for Sentinels".to_owned());
         }
         match &self.target {
+            Target::Address(address) if address.access.tls && matches!(address.place, Place::Unix(_)) => {
+                refuse("tls is for servers that are reached over TCP: unix:// speaks no TLS".to_owned())
+            }
             _ if self.tls == Tls::default() => Ok(()),
             Target::Address(address) if address.access.tls => Ok(()),
             Target::Address(_) | Target::Sentinel(_) => refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned()),

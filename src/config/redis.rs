@@ -44,8 +44,9 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// Returns the configuration of a server from its URL:
     ///
-    /// * `redis://[user[:password]@]host[:port][/database]`, without TLS. Without a user, the
-    ///   password is the default user's: `redis://:password@host`.
+    /// * `redis://[user:password@]host[:port][/database]`, without TLS. Without a user, the
+    ///   password is the default user's: `redis://:password@host`. A user without a password in the URL needs
+    ///   [`password`](Self::password) or [`credentials`](Self::credentials).
     /// * `rediss://…`, with TLS. It needs the Cargo feature `tls` (on by default). The server's certificate and name
     ///   are always verified.
     /// * `unix:///path/to/socket?db=1&user=…&pass=…`.

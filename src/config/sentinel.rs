@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{self, Access, Address, Place};
+use super::address::{self, Access, Address, NEEDS_PASSWORD, Place};
 use super::address_map::AddressMap;
 #[cfg(feature = "tls")]
 use super::options::ClientCertificate;
@@ -58,6 +58,11 @@ impl Sentinels {
         }
         if !(1..=MOST_SENTINELS).contains(&self.seeds.len()) {
             return refuse(format!("a service has from 1 to {MOST_SENTINELS} Sentinels"));
+        }
+        if self.seeds.iter().any(|seed| seed.access.lacks_password()) {
+            return refuse(format!(
+                "sentinelUsername, or the user of a Sentinel's URL, {NEEDS_PASSWORD}"
+            ));
         }
         Ok(())
     }
@@ -209,7 +214,8 @@ impl RedisConfig {
     /// # Errors
     ///
     /// [`InvalidConfig`](crate::Error::InvalidConfig) if there is no Sentinel, if a Sentinel is not named in one of
-    /// these forms, or if the name of the service is empty or has characters other than printable ASCII.
+    /// these forms or has a user without a password, or if the name of the service is empty or has characters other
+    /// than printable ASCII.
     pub fn sentinel<S: AsRef<str>>(
         service: impl Into<String>,
         sentinels: impl IntoIterator<Item = S>,
@@ -240,7 +246,8 @@ impl RedisConfig {
     /// Sets a callback that maps the addresses from Sentinels to addresses that this process can reach, as in a
     /// container network or behind NAT. Default: no change.
     ///
-    /// `map` gets the host and the port that a Sentinel reports, and returns the host and the port to connect to.
+    /// `map` gets the host and the port that a Sentinel reports, and returns the host and the port to connect to. It runs
+    /// on the engine's own tasks and must not block: it may look into a table, and must not ask another host.
     ///
     /// The addresses of the Sentinels themselves are not mapped. If `map` panics, the attempt to connect fails.
     ///
@@ -269,8 +276,7 @@ impl RedisConfig {
     /// Trusts the certificate authorities in this PEM text for Sentinels, and no others. Default: as for the servers.
     #[must_use]
     pub fn sentinel_tls_ca_pem(mut self, pem: impl AsRef<[u8]>) -> Self {
-        let tls = self.options.sentinel_tls.get_or_insert_default();
-        tls.ca = Some(Arc::from(pem.as_ref()));
+        self.options.sentinel_tls.ca = Some(Arc::from(pem.as_ref()));
         self
     }
 
@@ -281,8 +287,7 @@ impl RedisConfig {
     #[must_use]
     pub fn sentinel_tls_client_pem(mut self, certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Self {
         let (chain, key) = (Arc::from(certificate.as_ref()), Arc::from(key.as_ref()));
-        let tls = self.options.sentinel_tls.get_or_insert_default();
-        tls.client = Some(ClientCertificate { chain, key });
+        self.options.sentinel_tls.client = Some(ClientCertificate { chain, key });
         self
     }
 }

@@ -74,6 +74,27 @@ async fn sentinels_and_servers_have_certificates_of_their_own() {
     }
 }
 
+/// The Sentinel wants a certificate of its clients, the server does not. The authority is the same.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn what_is_not_given_for_sentinels_is_as_for_servers() {
+    let certificates = Certificates::new();
+    let server = RedisServer::options()
+        .tls(certificates.server(Shown::Good, false))
+        .start()
+        .await;
+    let sentinel = Sentinel::with(None, Some(&certificates.server(Shown::Good, true))).await;
+    sentinel.watch(&server, 1, None);
+    let (chain, key) = certificates.client();
+    let read = |file| std::fs::read(file).unwrap();
+    let config = RedisConfig::sentinel(SERVICE, [format!("rediss://{}", sentinel.address())])
+        .unwrap()
+        .tls(true)
+        .tls_ca_pem(certificates.authority_pem())
+        .sentinel_tls_client_pem(read(chain), read(key));
+    open(config).await.set("k", "v").await.unwrap();
+}
+
 #[tokio::test]
 async fn addresses_of_sentinels_are_mapped() {
     let service = Service::start(1).await;

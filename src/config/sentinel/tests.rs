@@ -108,6 +108,75 @@ fn passwords_are_not_shown() {
     assert!(!format!("{config:?} {:?}", Config::from(config.clone())).contains("hunter2"));
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn certificates_for_sentinels_that_are_not_given_are_those_for_servers() {
+    let config = || {
+        let config = RedisConfig::sentinel("main", ["rediss://s1"]).unwrap();
+        config.tls_ca_pem("ca").tls_client_pem("chain", "key")
+    };
+    for (config, ca, chain) in [
+        (config(), "ca", "chain"),
+        (config().sentinel_tls_ca_pem("other"), "other", "chain"),
+        (config().sentinel_tls_client_pem("other", "key"), "ca", "other"),
+    ] {
+        config.options.validate().unwrap();
+        let tls = config.options.for_sentinels().tls;
+        assert_eq!(tls.ca.as_deref(), Some(ca.as_bytes()));
+        let shown = tls.client.map(|client| client.chain);
+        assert_eq!(shown.as_deref(), Some(chain.as_bytes()));
+    }
+}
+
+/// The reason of a refusal. It names no user.
+fn reason(refused: Result<()>) -> String {
+    let Err(Error::InvalidConfig { reason }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(!reason.contains("hunter2"), "{reason}");
+    reason
+}
+
+/// Nothing would be sent, so that the store would be the default user.
+#[test]
+fn a_user_without_a_password_is_refused() {
+    let opened = |config: RedisConfig| Config::from(config).validate();
+    let redis = |url: &str| RedisConfig::new(url).unwrap();
+    for url in [
+        "redis://hunter2@host",
+        "redis://hunter2:@host",
+        "unix:///s?user=hunter2",
+        "redis-sentinel://hunter2@s1?sentinelServiceName=m",
+    ] {
+        assert!(reason(Config::from_url(url).unwrap().validate()).contains("password"));
+        assert!(reason(opened(redis(url))).contains("password"));
+        for password in ["p", ""] {
+            opened(redis(url).password(password)).unwrap();
+        }
+        opened(redis(url).credentials(|| async { ("u", "p") })).unwrap();
+    }
+    let sentinel = || RedisConfig::sentinel("main", ["s1"]).unwrap();
+    for config in [redis("redis://host"), sentinel()] {
+        assert!(reason(opened(config.clone().username("hunter2"))).contains("password"));
+        opened(config.username("u").password("p")).unwrap();
+    }
+    // No setter could add the password of a Sentinel.
+    for refused in [
+        RedisConfig::sentinel("main", ["redis://hunter2@s1"]),
+        RedisConfig::new("redis-sentinel://s1?sentinelServiceName=m&sentinelUsername=hunter2"),
+    ] {
+        assert!(reason(refused.map(drop)).contains("password"));
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_unix_socket_speaks_no_tls() {
+    let config = || RedisConfig::new("unix:///run/hunter2").unwrap();
+    assert!(reason(Config::from(config().tls(true)).validate()).contains("unix://"));
+    Config::from(config().tls(false)).validate().unwrap();
+}
+
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let client = || RedisConfig::from_client(redis::Client::open("redis://localhost").unwrap());

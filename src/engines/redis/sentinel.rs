@@ -61,18 +61,9 @@ impl Discovery {
         let Target::Sentinel(sentinels) = &options.target else {
             return None;
         };
-        #[cfg_attr(
-            not(feature = "tls"),
-            expect(unused_mut, reason = "TLS differs between the two")
-        )]
-        let mut own = options.clone();
-        #[cfg(feature = "tls")]
-        if let Some(tls) = own.sentinel_tls.take() {
-            own.tls = tls;
-        }
         Some(Self {
             sentinels: sentinels.clone(),
-            options: own,
+            options: options.for_sentinels(),
             first: AtomicUsize::new(0),
             primary: Mutex::default(),
             generation,

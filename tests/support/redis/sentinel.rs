@@ -47,10 +47,11 @@ impl Sentinel {
             }
             if let Some(tls) = tls {
                 lines.push_str(&format!(
-                    "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients no\n",
+                    "tls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients {}\n",
                     tls.certificate.display(),
                     tls.key.display(),
-                    tls.authority.display()
+                    tls.authority.display(),
+                    if tls.wants_client { "yes" } else { "no" }
                 ));
             }
             let file = folder.join("sentinel.conf");
