@@ -31,7 +31,8 @@ struct Known {
 pub(super) enum Verdict {
     /// It is the first answer, or the same primary.
     Stays,
-    /// There is another primary. `cut` says that the connections to the old one still have to be cut.
+    /// There is another primary, or there was one meanwhile. `cut` says that the connections to the old one still have
+    /// to be cut.
     Moves { cut: bool },
     /// The Sentinel knows less than another has told, or contradicts it. It is not believed.
     Outdated,
@@ -62,7 +63,8 @@ impl Primary {
         if remembered && (older || gone || disagrees) {
             return Verdict::Outdated;
         }
-        let (moves, cut) = (!same || known.left, !known.left);
+        // The same server with a newer number: another was the primary between two answers, and it is one again.
+        let (moves, cut) = (!same || newer || known.left, !known.left);
         *known = Known {
             place: place.clone(),
             epoch: epoch.or(known.epoch),
@@ -147,6 +149,17 @@ mod tests {
             primary.answered(&place(1), Some(5), now),
             Verdict::Moves { cut: false }
         );
+    }
+
+    /// p1, p2, p1 between two answers: locks and leases may have been lost, as after any switch.
+    #[test]
+    fn a_newer_number_is_a_switch_also_if_the_server_is_the_same() {
+        let (mut primary, now) = (Primary::default(), Instant::now());
+        assert_eq!(primary.answered(&place(1), Some(3), now), Verdict::Stays);
+        assert_eq!(primary.answered(&place(1), Some(5), now), MOVED);
+        assert_eq!(primary.answered(&place(1), Some(5), now), Verdict::Stays);
+        assert_eq!(primary.answered(&place(1), None, now), Verdict::Stays);
+        assert_eq!(primary.answered(&place(1), Some(4), now), Verdict::Outdated);
     }
 
     #[test]
