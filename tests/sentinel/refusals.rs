@@ -50,9 +50,8 @@ async fn an_unknown_service_is_a_configuration_that_names_the_sentinels() {
     );
 }
 
-/// It is asked after one that is down, and first from then on.
 #[tokio::test]
-async fn the_sentinel_that_answers_is_asked_first() {
+async fn a_sentinel_that_is_down_is_passed_over() {
     let service = Service::start(1).await;
     let mut down = Sentinel::start(None).await;
     down.kill9();

@@ -149,7 +149,7 @@ pub(super) async fn connect(
             let open = |route| open(route, options, bounds, layout, tracker);
             let connected = resolver.open(options, open).await?;
             if let Some(route) = &connected.route {
-                resolver.opened(route);
+                resolver.greeted(route);
             }
             Ok(connected)
         }

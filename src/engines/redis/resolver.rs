@@ -80,12 +80,9 @@ impl Resolver {
                 return opened;
             };
             match opened {
-                Ok(opened) => {
-                    discovery.trust();
-                    return Ok(opened);
-                }
+                Ok(opened) => return Ok(opened),
                 Err(error) => {
-                    discovery.doubt();
+                    discovery.doubt(&place);
                     failed.push((place, error));
                 }
             }
@@ -118,11 +115,14 @@ impl Resolver {
         })
     }
 
-    /// A connection is open, and its greeting was answered.
-    pub(super) fn opened(&self, route: &Route) {
-        if let Way::Sentinel(discovery) = &self.way
-            && !route.ends_leases
-        {
+    /// A connection is open, and its greeting was answered: the server calls itself the primary. A connection without
+    /// a greeting, as that for notifications, tells nothing about that.
+    pub(super) fn greeted(&self, route: &Route) {
+        let Way::Sentinel(discovery) = &self.way else {
+            return;
+        };
+        discovery.trust(&route.address.place);
+        if !route.ends_leases {
             discovery.ended_leases(route.generation);
         }
     }

@@ -2,6 +2,8 @@
 
 mod primary;
 mod question;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 use std::fmt;
@@ -99,14 +101,14 @@ impl Discovery {
         Err(self.refusal(&refused))
     }
 
-    /// The server that was named last can be reached, and calls itself the primary.
-    pub(super) fn trust(&self) {
-        self.known().doubt(false);
+    /// A server that was named calls itself the primary.
+    pub(super) fn trust(&self, place: &Place) {
+        self.known().doubt(place, false);
     }
 
-    /// The server that was named last cannot be reached, or is no primary: another Sentinel may know better.
-    pub(super) fn doubt(&self) {
-        self.known().doubt(true);
+    /// A server that was named cannot be reached, or is no primary: another Sentinel may know better.
+    pub(super) fn doubt(&self, place: &Place) {
+        self.known().doubt(place, true);
         let next = (self.first.load(Ordering::Relaxed) + 1) % self.count();
         self.first.store(next, Ordering::Relaxed);
     }

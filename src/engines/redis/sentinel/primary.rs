@@ -79,9 +79,12 @@ impl Primary {
         }
     }
 
-    /// The primary could not be reached, or does not call itself so; or it does, and is not doubted any more.
-    pub(super) fn doubt(&mut self, doubted: bool) {
-        if let Some(known) = &mut self.0 {
+    /// A server could not be reached, or does not call itself the primary; or it does, and is not doubted any more. It
+    /// counts for the one that was named last.
+    pub(super) fn doubt(&mut self, place: &Place, doubted: bool) {
+        if let Some(known) = &mut self.0
+            && known.place == *place
+        {
             known.doubted = doubted;
         }
     }
@@ -179,12 +182,15 @@ mod tests {
             let (mut primary, now) = (Primary::default(), Instant::now());
             primary.answered(&place(1), epoch, now);
             assert_eq!(primary.answered(&place(2), epoch, now), Verdict::Outdated);
-            primary.doubt(true);
+            primary.doubt(&place(1), true);
             assert_eq!(primary.answered(&place(1), epoch, now), Verdict::Stays);
             assert_eq!(primary.answered(&place(2), epoch, now), MOVED);
             assert_eq!(primary.answered(&place(1), epoch, now), Verdict::Outdated);
-            primary.doubt(true);
-            primary.doubt(false);
+            primary.doubt(&place(2), true);
+            primary.doubt(&place(2), false);
+            assert_eq!(primary.answered(&place(1), epoch, now), Verdict::Outdated);
+            // What is late, and about another server, changes nothing.
+            primary.doubt(&place(1), true);
             assert_eq!(primary.answered(&place(1), epoch, now), Verdict::Outdated);
         }
     }
