@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cachestore::{LockGuard, Release, Store};
+use cachestore::{Event, LockGuard, Release, Store};
 use tokio::time::{sleep, timeout};
 
 use crate::harness::Service;
@@ -23,6 +23,27 @@ async fn switched(commands: &[&[&str]], go: bool) -> (Service, Store, LockGuard)
     let back = async { while store.set("back", "v").await.is_err() {} };
     timeout(Duration::from_secs(20), back).await.unwrap();
     (service, store, guard)
+}
+
+/// The replica loses the locks `k0` and so on, and their tokens.
+async fn forget(service: &Service, locks: usize) {
+    let names: Vec<String> = (0..locks)
+        .flat_map(|n| {
+            [
+                format!("cachestore:lock:{{k{n}}}"),
+                format!("cachestore:fence:{{k{n}}}"),
+            ]
+        })
+        .collect();
+    let mut delete = vec!["DEL"];
+    delete.extend(names.iter().map(String::as_str));
+    service.diverge(&[&delete]).await;
+}
+
+/// How many locks the second server knows.
+fn held(service: &Service) -> i64 {
+    let count = "return #redis.call('KEYS', 'cachestore:lock:*')";
+    service.servers[1].command(&["EVAL", count, "0"]).int()
 }
 
 #[tokio::test]
@@ -61,24 +82,57 @@ async fn a_lock_that_another_holds_at_the_new_primary_is_lost() {
     assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
 }
 
-/// Its renewals, which wait for the connection, meet a server that does not know the lock.
+/// Locks that are renewed at any time, so that renewals wait for the connection at the switch, and meet a server
+/// that does not know the lock, or has given it another token.
 #[tokio::test]
 async fn a_renewal_does_not_lose_what_the_check_takes_anew() {
+    const LOCKS: usize = 60;
     let mut service = Service::start(1).await;
     let store = open(config(&service.url())).await;
-    let ttl = Duration::from_secs(9);
-    let guard = store.lock("k").ttl(ttl).renew(TTL).await.unwrap();
-    service.diverge(&[&["DEL", LOCK, FENCE]]).await;
+    let ttl = Duration::from_secs(12);
+    let mut guards = Vec::new();
+    for n in 0..LOCKS {
+        guards.push(store.lock(format!("k{n}")).ttl(ttl).renew(TTL).await.unwrap());
+        // One is renewed every 4 s / 60.
+        sleep(ttl / 3 / LOCKS as u32).await;
+    }
+    forget(&service, LOCKS).await;
     service.fail_over().await;
-    let taken = || service.servers[1].command(&["EXISTS", LOCK]).int() == 1;
-    assert!(eventually(ms(8000), taken).await);
-    sleep(ms(4000)).await;
-    assert!(
-        guard.remaining() > ttl / 3,
-        "it is renewed: {:?}",
-        guard.remaining()
-    );
-    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    assert!(eventually(ms(8000), || held(&service) == LOCKS as i64).await);
+    sleep(ttl / 3 + ms(500)).await;
+    for (n, guard) in guards.into_iter().enumerate() {
+        assert!(guard.remaining() > ttl / 3, "{n}: {:?}", guard.remaining());
+        assert_eq!(guard.release().await.unwrap(), Release::Released, "{n}");
+    }
+    assert_eq!(held(&service), 0);
+}
+
+/// Guards that are dropped at any time around the switch: behind a check, too, which may give the lock another token.
+#[tokio::test]
+async fn a_release_at_the_switch_leaves_nothing() {
+    const LOCKS: usize = 200;
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url()).request_timeout(ms(1000))).await;
+    let mut guards = Vec::new();
+    for n in 0..LOCKS {
+        guards.push(store.lock(format!("k{n}")).ttl(TTL).await.unwrap());
+    }
+    forget(&service, LOCKS).await;
+    let mut events = store.events();
+    service.fail_over().await;
+    let switched = async { while !matches!(events.recv().await, Some(Event::SwitchedPrimary { .. })) {} };
+    timeout(Duration::from_secs(20), switched).await.unwrap();
+    // The checks are under way, or are made again until the new primary takes writes.
+    while let Some(guard) = guards.pop() {
+        drop(guard);
+        if guards.len() % 8 == 0 {
+            sleep(ms(1)).await;
+        }
+    }
+    let back = async { while store.set("back", "v").await.is_err() {} };
+    timeout(Duration::from_secs(20), back).await.unwrap();
+    let gone = || held(&service) == 0;
+    assert!(eventually(ms(5000), gone).await, "{} are left", held(&service));
 }
 
 /// A guard that was dropped before the switch leaves nothing behind.
