@@ -48,6 +48,8 @@ impl Store {
     ///   the password. The source of `Unavailable` names the server and the cause. For each of these errors, a
     ///   `tracing` warning names both.
     ///
+    /// After an error, all connections of the store have ended, or `close_timeout` is over.
+    ///
     /// # Cancel safety
     ///
     /// Safe: a store that is not returned is stopped.
@@ -139,6 +141,8 @@ impl Store {
                 let server = store.config().server();
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(server, %error, cause, "the store could not be opened");
+                // Its connections must not act on the server after this. The error of a close that takes too long adds nothing.
+                let _ = store.close().await;
                 Err(error)
             }
             Ok(_) => Ok(store),

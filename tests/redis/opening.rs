@@ -329,8 +329,11 @@ async fn another_version_of_the_layout_is_refused_when_a_store_opens() {
         if mode {
             config = config.go_compatible();
         }
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
         let error = Store::open(config.clone()).await.unwrap_err();
         assert!(names_both(&error), "{error:?}");
+        assert_eq!(tasks(), before, "all of it has ended");
         assert_eq!(server.command(&["GET", LAYOUT]).text(), "2");
         let client = cachestore::redis::Client::open(server.url()).unwrap();
         let connection = client.get_multiplexed_async_connection().await.unwrap();
