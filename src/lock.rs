@@ -70,6 +70,8 @@ enum Sink {
     Actor {
         recipient: Recipient<LockOutcome>,
         key: String,
+        /// The runtime of the store: the caller may have none.
+        home: runtime::Handle,
     },
 }
 
@@ -184,7 +186,7 @@ impl Handle {
         let command = Command::Lock {
             id: self.number(),
             wish: Box::new(wish),
-            sink: Sink::Actor { recipient, key },
+            sink: self.sink(key, recipient),
             handle: self.clone(),
         };
         let (error, command) = match self.0.inbox.try_call(command) {
@@ -194,6 +196,19 @@ impl Handle {
         };
         if let Command::Lock { sink, .. } = command {
             let _ = sink.send(Err(error));
+        }
+    }
+
+    /// Tells an actor that its request was refused.
+    pub(crate) fn refuse(&self, error: Error, key: String, recipient: Recipient<LockOutcome>) {
+        drop(self.sink(key, recipient).send(Err(error)));
+    }
+
+    fn sink(&self, key: String, recipient: Recipient<LockOutcome>) -> Sink {
+        Sink::Actor {
+            recipient,
+            key,
+            home: self.home(),
         }
     }
 
@@ -254,14 +269,12 @@ impl Sink {
     fn send(self, granted: Result<LockGuard>) -> Option<LockGuard> {
         match self {
             Sink::Caller(caller) => caller.send(granted).err()?.ok(),
-            Sink::Actor { recipient, key } => {
+            Sink::Actor { recipient, key, home } => {
                 match recipient.tell(LockOutcome { key, result: granted }).try_send() {
                     Ok(()) => None,
                     Err(SendError::MailboxFull(outcome)) => {
                         // A task waits for room in the actor's mailbox, until the actor ends.
-                        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                            runtime.spawn(async move { drop(recipient.tell(outcome).await) });
-                        }
+                        home.spawn(async move { drop(recipient.tell(outcome).await) });
                         None
                     }
                     Err(SendError::ActorNotRunning(outcome)) => outcome.result.ok(),

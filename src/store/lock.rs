@@ -110,8 +110,7 @@ impl Lock<'_> {
     /// # Errors
     ///
     /// The outcome holds the errors of [`Store::lock`]. If the store's queue is full, the outcome is
-    /// [`Timeout`](Error::Timeout) at once. If the arguments are refused while the actor's mailbox is full, no message
-    /// is sent.
+    /// [`Timeout`](Error::Timeout) at once.
     pub fn send_to(self, recipient: Recipient<LockOutcome>) {
         let store = self.store;
         let key = match &self.key {
@@ -120,11 +119,7 @@ impl Lock<'_> {
         };
         match self.checked() {
             Ok(wish) => store.inner.locks.lock_for(wish, key, recipient),
-            Err(error) => {
-                let result = Err(error);
-                // An actor that has ended, or whose mailbox is full, is not told.
-                drop(recipient.tell(LockOutcome { key, result }).try_send());
-            }
+            Err(error) => store.inner.locks.refuse(error, key, recipient),
         }
     }
 

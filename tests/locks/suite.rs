@@ -103,6 +103,7 @@ on_both_engines! {
     a_dropped_waiter_leaves_its_place
     actors_are_told
     an_outcome_names_its_key
+    an_actor_with_a_full_mailbox_is_told_later
     an_actor_that_has_gone_hands_the_lock_on
     bounds_hold
     secrets_are_not_shown
@@ -695,6 +696,24 @@ async fn an_outcome_names_its_key(world: World) {
     assert_eq!(results["m"].as_ref().unwrap().key(), "m");
     assert!(matches!(results["\t"], Err(Error::KeyRequired)));
     drop(held);
+}
+
+/// An outcome waits for room in the mailbox, whatever it is and wherever the request was made.
+async fn an_actor_with_a_full_mailbox_is_told_later(world: World) {
+    const REQUESTS: usize = 20;
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let listener = Listener::spawn_with_mailbox(Listener(sender), kameo::mailbox::bounded(1));
+    let (store, recipient) = (world.store.clone(), listener.clone().recipient());
+    let outside = std::thread::spawn(move || {
+        for n in 0..REQUESTS {
+            let key = if n % 2 == 0 { "" } else { "k" };
+            store.lock(key).send_to(recipient.clone());
+        }
+    });
+    outside.join().unwrap();
+    for _ in 0..REQUESTS {
+        timeout(5 * SECOND, told.recv()).await.unwrap().unwrap();
+    }
 }
 
 async fn an_actor_that_has_gone_hands_the_lock_on(world: World) {
