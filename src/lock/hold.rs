@@ -34,8 +34,7 @@ const LOST: u64 = 0;
 pub(super) struct Hold {
     pub(super) name: Name,
     pub(super) secret: Secret,
-    /// `None` while a check may give the lock another one.
-    pub(super) token: Option<u64>,
+    pub(super) token: u64,
     view: View,
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
@@ -139,7 +138,7 @@ impl Hold {
         Self {
             name,
             secret,
-            token: Some(token),
+            token,
             view: View::new(origin, deadline),
             renewal: None,
             under_way: 0,

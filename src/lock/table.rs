@@ -67,6 +67,13 @@ impl Table {
                     announces: true,
                 }
             }
+            (LockAction::Check { secret, ttl, token }, Some(held)) => {
+                if !held.is(&secret, Some(token)) {
+                    return LockAnswer::Mismatch;
+                }
+                held.until = held.until.max(now + ttl);
+                LockAnswer::Done
+            }
             (LockAction::Extend { secret, ttl, token }, Some(held)) => {
                 if !held.is(&secret, token) {
                     return LockAnswer::Mismatch;
@@ -163,6 +170,20 @@ mod tests {
         let secret = Secret::given("a").unwrap();
         let late = table.serve(&name(0), LockAction::Release { secret, token: None }, TTL);
         assert_eq!(late, LockAnswer::Mismatch);
+    }
+
+    #[test]
+    fn a_check_shortens_nothing_and_is_of_one_hold() {
+        let mut table = Table::new();
+        table.serve(&name(0), acquire("a"), Duration::ZERO);
+        let check = |token| LockAction::Check {
+            secret: Secret::given("a").unwrap(),
+            ttl: TTL / 2,
+            token,
+        };
+        assert_eq!(table.serve(&name(0), check(1), Duration::ZERO), LockAnswer::Done);
+        assert_eq!(table.serve(&name(0), check(2), TTL / 4 * 3), LockAnswer::Mismatch);
+        assert_eq!(table.serve(&name(0), check(1), TTL), LockAnswer::NotHeld);
     }
 
     #[test]

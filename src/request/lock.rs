@@ -34,6 +34,13 @@ pub(crate) enum LockAction {
         ttl: Duration,
         known: u64,
     },
+    /// Makes sure of a hold at a server that may not know it: it lasts for the TTL at least, under its token. A free lock
+    /// is held so again, unless another has held it since.
+    Check {
+        secret: Secret,
+        ttl: Duration,
+        token: u64,
+    },
     /// A new TTL, from now on. With a token, only for the hold that was granted that token.
     Extend {
         secret: Secret,
@@ -55,6 +62,7 @@ impl LockAction {
             LockAction::Info => Effect::Question,
             LockAction::Acquire { .. }
             | LockAction::Renew { .. }
+            | LockAction::Check { .. }
             | LockAction::Extend { .. }
             | LockAction::Release { .. }
             | LockAction::Force => Effect::Aside,
@@ -79,11 +87,13 @@ pub(crate) enum LockAnswer {
         /// Its holder announces the release. Else it must be asked for.
         announces: bool,
     },
-    /// It was done.
+    /// It was done. To `Check`: the lock is held so.
     Done,
+    /// To `Check`: the lock was free, and is held so again.
+    Restored,
     /// There is no such lock.
     NotHeld,
-    /// Another secret holds the lock, or another hold of the same secret.
+    /// Another secret holds the lock, or another hold of the same secret. To `Check`: or another has held it since.
     Mismatch,
     /// To `Info`.
     Held { remaining: Duration, token: u64 },

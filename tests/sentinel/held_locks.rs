@@ -1,8 +1,10 @@
 //! Locks that are held when another server becomes the primary, and the tokens of those that follow.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cachestore::{Event, LockGuard, Release, Store};
+use cachestore::{Error, Event, LockGuard, Release, Store};
 use tokio::time::{sleep, timeout};
 
 use crate::harness::Service;
@@ -67,6 +69,8 @@ async fn a_lock_that_the_new_primary_does_not_know_is_taken_anew() {
         assert!(left > 0 && left as u128 <= TTL.as_millis(), "{left}");
         assert!(guard.remaining() > TTL / 2 && guard.remaining() < TTL);
         let before = guard.fencing_token();
+        let info = store.lock_info("k").await.unwrap().unwrap();
+        assert_eq!(info.fencing_token, before, "the hold is the same");
         assert_eq!(guard.release().await.unwrap(), Release::Released);
         assert!(token(&store).await > before);
     }
@@ -82,32 +86,79 @@ async fn a_lock_that_another_holds_at_the_new_primary_is_lost() {
     assert_eq!(guard.release().await.unwrap(), Release::NotHeld);
 }
 
-/// Locks that are renewed at any time, so that renewals wait for the connection at the switch, and meet a server
-/// that does not know the lock, or has given it another token.
+/// It is free again. The guard must not go on as if nobody else had held the lock.
 #[tokio::test]
-async fn a_renewal_does_not_lose_what_the_check_takes_anew() {
-    const LOCKS: usize = 60;
+async fn a_lock_that_another_has_held_at_the_new_primary_is_lost() {
+    let later = "9000000000000000";
+    let (service, _store, guard) = switched(&[&["DEL", LOCK], &["SET", FENCE, later]], false).await;
+    timeout(Duration::from_secs(5), guard.lost())
+        .await
+        .expect("it is told");
+    assert_eq!(service.servers[1].command(&["EXISTS", LOCK]).int(), 0);
+}
+
+/// The secret is shared, and another holder has extended the lock.
+#[tokio::test]
+async fn a_check_does_not_shorten_what_another_has_extended() {
     let mut service = Service::start(1).await;
     let store = open(config(&service.url())).await;
-    let ttl = Duration::from_secs(12);
+    let guard = store.lock("k").ttl(TTL).secret("shared").await.unwrap();
+    let extended = store.extend_lock("k", "shared", 10 * TTL).await.unwrap();
+    assert!(extended);
+    service.replicated().await;
+    service.fail_over().await;
+    let back = async { while store.set("back", "v").await.is_err() {} };
+    timeout(Duration::from_secs(20), back).await.unwrap();
+    sleep(ms(300)).await;
+    let left = service.servers[1].command(&["PTTL", LOCK]).int();
+    assert!(left as u128 > TTL.as_millis(), "{left}");
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+/// Locks that are renewed and extended all the time: some extensions meet a check that is under way, and some meet a
+/// server that does not know the lock yet.
+#[tokio::test]
+async fn no_extension_loses_what_the_check_takes_anew() {
+    const LOCKS: usize = 30;
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url()).request_timeout(ms(1000))).await;
+    let ttl = Duration::from_secs(20);
     let mut guards = Vec::new();
     for n in 0..LOCKS {
-        guards.push(store.lock(format!("k{n}")).ttl(ttl).renew(TTL).await.unwrap());
-        // One is renewed every 4 s / 60.
-        sleep(ttl / 3 / LOCKS as u32).await;
+        let lock = store.lock(format!("k{n}")).ttl(ttl).renew(TTL);
+        guards.push(lock.await.unwrap());
     }
     forget(&service, LOCKS).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let holders: Vec<_> = guards
+        .into_iter()
+        .map(|guard| {
+            let done = done.clone();
+            tokio::spawn(async move {
+                while !done.load(Ordering::Relaxed) {
+                    if let Err(Error::LockMismatch) = guard.extend(ttl).await {
+                        panic!("it is lost");
+                    }
+                    sleep(ms(1)).await;
+                }
+                assert!(guard.remaining() > ttl / 2, "{:?}", guard.remaining());
+                guard.release().await.unwrap()
+            })
+        })
+        .collect();
     service.fail_over().await;
     assert!(eventually(ms(8000), || held(&service) == LOCKS as i64).await);
-    sleep(ttl / 3 + ms(500)).await;
-    for (n, guard) in guards.into_iter().enumerate() {
-        assert!(guard.remaining() > ttl / 3, "{n}: {:?}", guard.remaining());
-        assert_eq!(guard.release().await.unwrap(), Release::Released, "{n}");
+    let back = async { while store.set("back", "v").await.is_err() {} };
+    timeout(Duration::from_secs(20), back).await.unwrap();
+    sleep(ms(300)).await;
+    done.store(true, Ordering::Relaxed);
+    for holder in holders {
+        assert_eq!(holder.await.unwrap(), Release::Released);
     }
     assert_eq!(held(&service), 0);
 }
 
-/// Guards that are dropped at any time around the switch: behind a check, too, which may give the lock another token.
+/// Guards that are dropped at any time around the switch, behind their checks too.
 #[tokio::test]
 async fn a_release_at_the_switch_leaves_nothing() {
     const LOCKS: usize = 200;

@@ -36,6 +36,7 @@ impl Exchange for Lock {
         let action = &self.step.action;
         let script = match action {
             LockAction::Acquire { .. } | LockAction::Renew { .. } => Script::LockAcquire,
+            LockAction::Check { .. } => Script::LockCheck,
             LockAction::Extend { .. } => Script::LockExtend,
             LockAction::Release { .. } => Script::LockRelease,
             LockAction::Force => Script::LockForce,
@@ -51,6 +52,14 @@ impl Exchange for Lock {
                         .arg(Layout::channel(key))
                         .arg(Layout::unheard_channel(key))
                         .arg(*known);
+                }
+                LockAction::Check { secret, ttl, token } => {
+                    command
+                        .arg(secret.expose())
+                        .arg(millis(*ttl))
+                        .arg(millis(MEMORY))
+                        .arg(*token)
+                        .arg(Layout::unheard_channel(key));
                 }
                 LockAction::Extend { secret, ttl, token } => {
                     timed(command, secret, *ttl).arg(Layout::channel(key)).arg(*token);
@@ -112,6 +121,12 @@ fn answer(action: &LockAction, got: Wire) -> Option<LockAnswer> {
                 }),
                 _ => None,
             },
+            _ => None,
+        },
+        LockAction::Check { .. } => match got {
+            Wire::Int(1) => Some(LockAnswer::Done),
+            Wire::Int(2) => Some(LockAnswer::Restored),
+            Wire::Int(-1) => Some(LockAnswer::Mismatch),
             _ => None,
         },
         LockAction::Extend { .. } | LockAction::Release { .. } | LockAction::Force => match got {
@@ -177,6 +192,16 @@ mod tests {
             );
         }
         assert_eq!(answer(&LockAction::Info, Wire::Int(0)), Some(LockAnswer::NotHeld));
+        let (secret, token) = (Secret::given("s").unwrap(), 7);
+        let check = LockAction::Check { secret, ttl, token };
+        for (got, told) in [
+            (1, Some(LockAnswer::Done)),
+            (2, Some(LockAnswer::Restored)),
+            (-1, Some(LockAnswer::Mismatch)),
+            (0, None),
+        ] {
+            assert_eq!(answer(&check, Wire::Int(got)), told);
+        }
         assert_eq!(answer(&LockAction::Force, Wire::Okay), None);
     }
 }

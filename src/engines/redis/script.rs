@@ -23,6 +23,7 @@ pub(super) enum Script {
     ClearLarge,
     ClearRest,
     LockAcquire,
+    LockCheck,
     LockExtend,
     LockRelease,
     LockForce,
@@ -33,7 +34,7 @@ pub(super) enum Script {
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 21] = [
+    pub(super) const ALL: [Script; 22] = [
         Script::Write,
         Script::WriteMany,
         Script::Expire,
@@ -48,6 +49,7 @@ impl Script {
         Script::ClearLarge,
         Script::ClearRest,
         Script::LockAcquire,
+        Script::LockCheck,
         Script::LockExtend,
         Script::LockRelease,
         Script::LockForce,
@@ -128,6 +130,7 @@ impl Script {
                 include_str!("scripts/clear_rest.lua")
             ),
             Script::LockAcquire => include_str!("scripts/lock_acquire.lua"),
+            Script::LockCheck => include_str!("scripts/lock_check.lua"),
             Script::LockExtend => include_str!("scripts/lock_extend.lua"),
             Script::LockRelease => include_str!("scripts/lock_release.lua"),
             Script::LockForce => include_str!("scripts/lock_force.lua"),

@@ -114,101 +114,71 @@ impl Scheduler {
         }
     }
 
-    /// Renews a hold for the time that it has left. A lock that is free is taken anew under the same secret. Nobody gains
-    /// time by it.
+    /// Makes sure of a hold for the time that it has left. A lock that is free is held again under the same secret and
+    /// token. Nobody gains time by it.
     pub(super) fn check(&mut self, id: u64) {
-        let Some(hold) = self.holds.get(&id).filter(|hold| hold.is_live(self.now)) else {
+        let Some(hold) = self.holds.get(&id) else {
             return self.checks.close(id);
         };
-        let (name, secret) = (hold.name.clone(), hold.secret.clone());
-        // Guards that share a secret share the lock: it has to last for the longest of them.
-        let left = self
-            .shared_until(&name, &secret)
-            .saturating_duration_since(self.now);
+        let left = hold.deadline().map(|at| at.saturating_duration_since(self.now));
         // Cut to whole milliseconds, as a hold is.
-        let ttl = Duration::from_millis(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        if ttl.is_zero() {
+        let left = left.map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        if left == 0 {
             return self.checks.close(id);
         }
-        // Behind an extension whose answer is on its way, this TTL would shorten the lock.
-        if self.sharing(&name, &secret).any(|hold| hold.under_way > 0) {
-            return self.checks.again_at(id, Some(self.now + PAUSE));
-        }
+        let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), hold.token);
         self.checks.asked(id);
-        // The server may give the lock another token from now on.
-        self.set_token(&name, &secret, None);
-        let known = self.tokens.highest(&name);
-        let action = LockAction::Acquire { secret, ttl, known };
+        let ttl = Duration::from_millis(left);
+        let action = LockAction::Check { secret, ttl, token };
         self.ask(&name, action, Asked::Check(id));
     }
 
     pub(super) fn check_answered(&mut self, id: u64, answer: Result<LockAnswer>) {
         let is_last = self.checks.answered(id);
+        if is_last {
+            self.checks.close(id);
+        }
         // A guard that was dropped meanwhile has its release behind this.
-        let Some(hold) = self.holds.get(&id) else {
+        let Some(hold) = self.holds.get_mut(&id) else {
             return;
         };
-        let (name, secret) = (hold.name.clone(), hold.secret.clone());
-        if let Ok(LockAnswer::Granted { token, .. } | LockAnswer::Busy { token, .. }) = answer {
-            self.remember(&name, token);
-        }
-        if !is_last {
-            return;
-        }
-        self.checks.close(id);
         match answer {
-            Ok(LockAnswer::Granted { token, renewed, .. }) => {
-                self.set_token(&name, &secret, Some(token));
-                if !renewed && self.shared_until(&name, &secret) <= self.now {
-                    // It came too late for its guard, and for those that shared the lock.
-                    self.release_orphan(name, secret, Some(token), self.now);
-                } else if !renewed {
+            Ok(LockAnswer::Done) => {}
+            Ok(LockAnswer::Restored) => {
+                let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), hold.token);
+                if self.is_held(&name, &secret) {
+                    let key = name.key().as_str();
                     tracing::warn!(
-                        key = name.key().as_str(),
+                        key,
                         "a held lock was unknown to the new primary, and was taken anew"
                     );
+                } else {
+                    // It came too late for its guard.
+                    self.release_orphan(name, secret, Some(token), self.now);
                 }
             }
-            Ok(LockAnswer::Busy { .. }) => {
-                self.lose(id);
+            Ok(_) => {
+                let key = hold.name.key().as_str();
                 tracing::warn!(
-                    key = name.key().as_str(),
-                    "a held lock is lost: at the new primary another holds it"
+                    key,
+                    "a held lock is lost: at the new primary another holds it, or has held it since"
                 );
+                hold.lose();
             }
-            Ok(_) => self.lose(id),
-            // The same secret may ask as often as it likes.
+            // The same hold may be checked as often as it likes.
             Err(error) if error.is_retryable() || matches!(error, Error::OutcomeUnknown(_)) => {
-                self.checks.again_at(id, Some(self.now + PAUSE));
+                if is_last {
+                    self.checks.again_at(id, Some(self.now + PAUSE));
+                }
             }
             Err(_) => {}
         }
     }
 
-    /// The guards that hold a lock under one secret.
-    fn sharing(&self, name: &Name, secret: &Secret) -> impl Iterator<Item = &Hold> {
+    /// Whether a guard that is not over holds a lock under this secret.
+    fn is_held(&self, name: &Name, secret: &Secret) -> bool {
         let holders = self.holders.get(name).into_iter().flat_map(Holders::all);
-        holders
-            .filter_map(|holder| self.holds.get(holder))
-            .filter(|hold| hold.secret == *secret && hold.is_live(self.now))
-    }
-
-    /// When the last of the guards ends that share a lock.
-    fn shared_until(&self, name: &Name, secret: &Secret) -> Instant {
-        let ends = self.sharing(name, secret).filter_map(Hold::deadline);
-        ends.max().unwrap_or(self.now)
-    }
-
-    /// The guards that share a lock share its token. One that is over keeps its own: the lock may have been taken again
-    /// since.
-    fn set_token(&mut self, name: &Name, secret: &Secret, token: Option<u64>) {
-        for holder in self.holders.get(name).into_iter().flat_map(Holders::all) {
-            if let Some(hold) = self.holds.get_mut(holder)
-                && hold.secret == *secret
-                && hold.is_live(self.now)
-            {
-                hold.token = token;
-            }
-        }
+        let mut holds = holders.filter_map(|holder| self.holds.get(holder));
+        holds.any(|hold| hold.secret == *secret && hold.is_live(self.now))
     }
 }

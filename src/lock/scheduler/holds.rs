@@ -94,8 +94,6 @@ impl Scheduler {
             return Err(Error::LockMismatch);
         };
         hold.under_way -= 1;
-        // A check may wait for this answer.
-        self.checks.hasten(id, self.now);
         match answer {
             Ok(LockAnswer::Done) => {
                 // Another that is under way may shorten it: its own deadline holds already.
@@ -110,7 +108,7 @@ impl Scheduler {
                 }
                 Ok(())
             }
-            // Another primary may not know the lock yet, or has given it another token.
+            // Another primary may not know the lock yet, or may know an earlier hold of the same secret.
             Ok(LockAnswer::NotHeld | LockAnswer::Mismatch) if may_be_unknown => {
                 self.check(id);
                 Err(checks::unknown())
@@ -137,13 +135,6 @@ impl Scheduler {
             self.renewals.remove(&(renewal.next, id));
             renewal.next = soon;
             self.renewals.insert((soon, id));
-        }
-    }
-
-    /// The guard is told that its lock is lost.
-    pub(super) fn lose(&mut self, id: u64) {
-        if let Some(hold) = self.holds.get_mut(&id) {
-            hold.lose();
         }
     }
 
@@ -186,7 +177,7 @@ impl Scheduler {
             }
             return;
         };
-        // The check's TTL is from before the extension, and the server may have given the lock another token.
+        // The new primary may not know the lock.
         if self.checks.is_open(id) {
             self.hasten(id);
             self.checks.hasten(id, self.now);
@@ -199,7 +190,7 @@ impl Scheduler {
         // The engine may shorten the hold at any time from now on.
         hold.shorten(sent + ttl);
         hold.under_way += 1;
-        let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), hold.token);
+        let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), Some(hold.token));
         let asked = Asked::Extend {
             hold: id,
             ttl,

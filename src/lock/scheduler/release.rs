@@ -15,7 +15,7 @@ impl Scheduler {
         };
         let until = hold.deadline().unwrap_or(self.now);
         hold.lose();
-        let release = Releasing::new(hold.name.clone(), hold.secret.clone(), hold.token, until);
+        let release = Releasing::new(hold.name.clone(), hold.secret.clone(), Some(hold.token), until);
         self.begin_release(release.told_to(caller, self.now + self.ends.patience));
     }
 
