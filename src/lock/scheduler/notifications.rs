@@ -40,10 +40,11 @@ impl Scheduler {
             }
             Notification::Missed { lost, switched } => {
                 self.set_heard(!lost);
-                self.with_queues(Queues::wake_all);
+                // First: what a guard of ours holds is not for our waiters.
                 if switched {
                     self.check_all();
                 }
+                self.with_queues(Queues::wake_all);
             }
             Notification::Switched => self.check_all(),
             Notification::Released { key, token } => {

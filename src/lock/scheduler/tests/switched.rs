@@ -55,6 +55,26 @@ async fn a_lock_that_another_holds_is_lost() {
     }
 }
 
+/// A waiter that asks first would be granted what a guard of the same store holds.
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_checked_before_its_waiters_ask() {
+    let (mut world, _guard) = holding().await;
+    let waiter = world.lock(TTL);
+    world.asked().await.reply.send(busy(7));
+    world.is_idle().await;
+    world
+        .tell(Notification::Missed {
+            lost: true,
+            switched: true,
+        })
+        .await;
+    checked(&mut world).await.reply.send(Ok(LockAnswer::Restored));
+    let asked = timeout(MS, world.asked()).await.expect("the waiter asks");
+    assert!(matches!(asked.operation.step.action, LockAction::Acquire { .. }));
+    asked.reply.send(busy(7));
+    waiter.abort();
+}
+
 /// Extends the lock in a task of its own.
 fn extending(guard: LockGuard, ttl: Duration) -> JoinHandle<(LockGuard, Result<()>)> {
     tokio::spawn(async move {
