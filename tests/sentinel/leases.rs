@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::harness::Service;
-use crate::harness::opening::{config, open};
+use crate::harness::opening::{config, ms, open, told};
 
 /// The replica knows the lease. It may have missed an invalidation that the old primary had acknowledged.
 #[tokio::test]
@@ -55,4 +55,46 @@ async fn a_load_that_began_before_the_switch_is_not_stored() {
         store.get_model::<String>("k").await.unwrap().as_deref(),
         Some("new")
     );
+}
+
+/// The new primary takes no writes at first: the leases there cannot be ended when the store connects. Once it takes
+/// writes, a load from before the switch is not stored, even if the connection has not been replaced yet.
+#[tokio::test]
+async fn a_load_from_before_the_switch_is_not_stored_once_writes_are_taken() {
+    let mut service = Service::start(1).await;
+    let late = Duration::from_secs(30);
+    let store = open(config(&service.url()).reconnect_backoff(late, late)).await;
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let load = tokio::spawn({
+        let (store, begun, go) = (store.clone(), begun.clone(), go.clone());
+        async move {
+            let loader = move || async move {
+                begun.notify_one();
+                go.notified().await;
+                Ok::<_, std::io::Error>("old".to_owned())
+            };
+            store.get_or_load("k", loader).outcome().await
+        }
+    });
+    begun.notified().await;
+    service.replicated().await;
+    let needed = |service: &Service, replicas: &str| {
+        service.servers[1].command(&["CONFIG", "SET", "min-replicas-to-write", replicas]);
+    };
+    needed(&service, "1");
+    service.fail_over().await;
+    let refused = async {
+        loop {
+            match store.set("back", "v").await {
+                Err(error) if told(&error).contains("NOREPLICAS") => break,
+                _ => tokio::time::sleep(ms(5)).await,
+            }
+        }
+    };
+    timeout(Duration::from_secs(20), refused).await.unwrap();
+    needed(&service, "0");
+    go.notify_one();
+    let loaded = timeout(Duration::from_secs(20), load).await.unwrap().unwrap();
+    assert_eq!(loaded.unwrap().origin, Origin::Superseded);
+    assert_eq!(service.servers[1].keys("k").len(), 0);
 }

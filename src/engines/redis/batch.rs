@@ -73,6 +73,8 @@ pub(super) struct Batch {
     /// The neighbouring `SET`s with dependencies that are being gathered.
     sets: Option<Sets>,
     leases: Invalidated,
+    /// All leases end first.
+    ends_leases: bool,
     commands: Commands,
     /// Requests taken, those that write several entries counted by them.
     length: usize,
@@ -89,6 +91,7 @@ impl Batch {
             fetches: Vec::new(),
             sets: None,
             leases: Invalidated::default(),
+            ends_leases: false,
             commands: Commands::new(layout),
             length: 0,
             values: 0,
@@ -98,6 +101,12 @@ impl Batch {
     /// Whether the replies are to tell what happened to each key.
     pub(super) fn telling(mut self, tells: bool) -> Self {
         self.commands.tells = tells;
+        self
+    }
+
+    /// Whether all leases on the server end before anything else.
+    pub(super) fn ending_leases(mut self, ends: bool) -> Self {
+        self.ends_leases = ends;
         self
     }
 
@@ -131,7 +140,10 @@ impl Batch {
         self.end_gets();
         self.end_sets();
         let commands = std::mem::take(&mut self.commands.sent);
-        let (first, last) = std::mem::take(&mut self.leases).into_commands(before + self.bytes());
+        let (mut first, last) = std::mem::take(&mut self.leases).into_commands(before + self.bytes());
+        if self.ends_leases && !self.parts.is_empty() {
+            first = Some(redis::Cmd::unlink(Layout::LEASES));
+        }
         self.pipeline = Pipeline::with_capacity(commands.len() + 2);
         if first.is_some() {
             self.parts.insert(0, Part::Leases);

@@ -43,6 +43,15 @@ impl Link {
         self.waiting.len() < waiting
     }
 
+    /// Whether leases of another primary may be left, because the server took no writes when the connection was opened.
+    /// It may take them at any time, before the connection is replaced.
+    fn owes_leases(&self) -> bool {
+        match &self.state {
+            State::Up(connected) => connected.route.as_ref().is_some_and(|route| route.ends_leases),
+            State::Down { .. } | State::Connecting(_) => false,
+        }
+    }
+
     pub(super) fn may_send(&self) -> bool {
         !self.waiting.is_empty()
             && !self.retiring
@@ -62,7 +71,9 @@ impl Link {
 
     /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
     pub(super) fn batch(&mut self, now: Instant, tells: bool, beside: Option<&Link>) -> Batch {
-        let mut batch = Batch::new(self.layout).telling(tells);
+        let mut batch = Batch::new(self.layout)
+            .telling(tells)
+            .ending_leases(self.owes_leases());
         let mut commands = self.options.batch_commands;
         if self.flights.is_empty() && self.pipelines() > 1 {
             // The server works on the first half while the second is made.

@@ -71,8 +71,8 @@ async fn the_sentinel_that_answered_is_asked_first() {
     }
 }
 
-/// A server that was named and could not be reached, or is no primary, is doubted. The connection for notifications does not ask
-/// for the role: it may be open to such a server.
+/// A server that was named and could not be reached, or is no primary, is doubted. The connection for notifications
+/// does not ask for the role: it may be open to such a server.
 #[tokio::test]
 async fn only_a_connection_that_was_greeted_ends_a_doubt() {
     let (one, other) = (Fake::start(Some((7, 1))).await, Fake::start(Some((8, 1))).await);
