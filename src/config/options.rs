@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::address::{Access, Address, NEEDS_PASSWORD, Place};
+use super::address::{Access, Address, NEEDS_PASSWORD};
 use super::address_map::AddressMap;
 use super::credentials::CredentialsSource;
 use super::sentinel::Sentinels;
@@ -370,7 +370,7 @@ impl RedisOptions {
             return refuse("sentinel_tls_ca_pem and sentinel_tls_client_pem are for Sentinels".to_owned());
         }
         match &self.target {
-            Target::Address(address) if address.access.tls && matches!(address.place, Place::Unix(_)) => {
+            Target::Address(address) if address.access.tls && matches!(address.place, super::Place::Unix(_)) => {
                 refuse("tls is for servers that are reached over TCP: unix:// speaks no TLS".to_owned())
             }
             _ if self.tls == Tls::default() => Ok(()),
