@@ -13,6 +13,7 @@ use kameo::actor::{ActorId, ActorRef};
 use crate::actor::queue::{QueueReceiver, Stamp};
 use crate::config::EngineKind;
 use crate::events::Listeners;
+use crate::key::Namespace;
 use crate::near::NearWriter;
 use crate::request::Notifications;
 
@@ -56,10 +57,22 @@ pub(crate) struct Start {
     /// The stored data is shared with go-cachestore.
     pub(crate) go_compatible: bool,
     pub(crate) max_value_bytes: usize,
+    pub(crate) removals: RemovalLimits,
+    /// Where the store was opened.
+    pub(crate) namespace: Namespace,
     /// The engine's end of the near cache, if its profile asks for one.
     pub(crate) near: Option<NearWriter>,
     /// Those who hear of what happens to entries and connections.
     pub(crate) listeners: Arc<Listeners>,
+}
+
+/// How many removals an engine keeps while it has no connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RemovalLimits {
+    /// The most keys and names. With 0, nothing is kept.
+    pub(crate) keys: usize,
+    /// The most bytes that they take.
+    pub(crate) bytes: usize,
 }
 
 /// How the lock scheduler and the load coordinator learn of what other processes do. `None` if there are none.

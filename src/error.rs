@@ -199,6 +199,12 @@ impl Cause {
     pub(crate) fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(Arc::from(cause.into()))
     }
+
+    /// The cause, if it is an error of this type.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
 }
 
 impl fmt::Debug for Cause {

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use compact_str::CompactString;
 
-pub(crate) use self::namespace::Namespace;
+pub(crate) use self::namespace::{Namespace, Within};
 use crate::error::{Error, Result};
 
 /// The longest key that any setting allows, in bytes.
@@ -45,6 +45,12 @@ impl Key {
 
     pub(crate) fn text(&self) -> &CompactString {
         &self.text
+    }
+
+    /// The prefix of the namespace that the key was named in.
+    #[cfg(feature = "redis")]
+    pub(crate) fn namespace(&self, within: Within) -> &str {
+        self.text.get(..within.bytes()).unwrap_or_default()
     }
 
     /// Bytes that the key holds on the heap.

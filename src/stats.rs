@@ -83,6 +83,9 @@ pub struct Stats {
     pub bytes: Option<u64>,
     /// Requests that waited in the engine's request queue when it answered this call.
     pub queue_depth: u64,
+    /// Invalidations and deletes that wait for a connection to Redis, each key once: see
+    /// [`queue_invalidations`](crate::Config::queue_invalidations).
+    pub queued_invalidations: u64,
 }
 
 /// The engine's part of [`Stats`].

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 
 use crate::actor::queue::{QueueReceiver, QueueSender};
 use crate::config::Config;
-use crate::engine::{Crew, Member, Start};
+use crate::engine::{Crew, Member, RemovalLimits, Start};
 use crate::engines;
 use crate::events::{EndOfEvents, Listeners};
+use crate::key::Namespace;
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
 use crate::near::NearWriter;
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) queue: QueueReceiver,
     pub(crate) ended: watch::Sender<()>,
     pub(crate) max_value_bytes: usize,
+    /// Where the store is opened.
+    pub(crate) namespace: Namespace,
     pub(crate) near: Option<NearWriter>,
     pub(crate) listeners: Arc<Listeners>,
     /// The queue's sending end, for actors that ask the engine themselves.
@@ -60,6 +63,11 @@ impl Actor for Supervisor {
             queue: plan.queue,
             go_compatible: plan.config.settings().go_compatible,
             max_value_bytes: plan.max_value_bytes,
+            removals: RemovalLimits {
+                keys: plan.config.settings().queue_invalidations,
+                bytes: plan.config.settings().queue_bytes,
+            },
+            namespace: plan.namespace,
             near: plan.near,
             listeners: plan.listeners.clone(),
         };

@@ -49,6 +49,8 @@ pub struct Settings {
     pub max_load_waiters: usize,
     /// How many loaders may run at once although the engine cannot be read. Default: 0.
     pub loads_while_unavailable: usize,
+    /// How many invalidations and deletes are kept while there is no connection. Default: 0.
+    pub queue_invalidations: usize,
     /// Whether stored data is shared with go-cachestore. Default: no.
     pub go_compatible: bool,
     /// The faults that the engine has on command.
@@ -73,6 +75,7 @@ impl Default for Settings {
             max_loads: 10_000,
             max_load_waiters: 250_000,
             loads_while_unavailable: 0,
+            queue_invalidations: 0,
             go_compatible: false,
             #[cfg(feature = "testing")]
             faults: None,
@@ -191,6 +194,10 @@ pub(super) static SHARED: &[Row] = &[
     Row::new(
         "loads_while_unavailable",
         Kind::Number(0..=Semaphore::MAX_PERMITS, field!(loads_while_unavailable)),
+    ),
+    Row::new(
+        "queue_invalidations",
+        Kind::Number(0..=usize::MAX, field!(queue_invalidations)),
     ),
     Row::new(
         "go_compatible",
@@ -334,6 +341,44 @@ macro_rules! shared_settings {
             #[must_use]
             pub fn loads_while_unavailable(mut self, loads: usize) -> Self {
                 self.settings.loads_while_unavailable = loads;
+                self
+            }
+
+            /// How many keys of failed invalidations and deletes are kept while Redis cannot be reached, to be replayed later.
+            /// Default: 0, none. The memory engine does not use it.
+            ///
+            /// `invalidate`, `delete`, `delete_many` and `clear` are kept if they could not be sent because the connection
+            /// was down, or if the connection was lost before the server answered. The call itself still ends with
+            /// [`Unavailable`](crate::Error::Unavailable), [`Timeout`](crate::Error::Timeout) or
+            /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown). When a connection is open again, the store replays all that
+            /// was kept before it reads or writes anything else, also at another primary that Sentinels name. So no
+            /// later read of this store returns an entry that a kept call was to remove. The replay also removes what other
+            /// processes have written to the same keys since then, which costs one miss.
+            ///
+            /// Each key counts once, however many calls name it. The keys take at most
+            /// [`queue_bytes`](Self::queue_bytes). On overflow, the replay clears the namespace that has the most keys in
+            /// the queue. **For calls of the root store, the namespace is the whole database**: open the store in a
+            /// namespace if others use the database. If more than 256 namespaces are to be cleared, the replay clears all
+            /// that the opened store sees.
+            ///
+            /// Writes, and calls that read what they remove (`take`, `update_model`), are not kept.
+            /// [`Stats::queued_invalidations`](crate::Stats::queued_invalidations) tells how many keys are kept. They are in
+            /// memory only: [`close`](crate::Store::close) during an outage loses them, and logs a warning with their
+            /// number.
+            ///
+            /// ```
+            /// # #[cfg(feature = "redis")] {
+            /// use cachestore::RedisConfig;
+            ///
+            /// let config = RedisConfig::new("redis://localhost")?
+            ///     .namespace("shop")
+            ///     .queue_invalidations(100_000);
+            /// # }
+            /// # Ok::<(), cachestore::Error>(())
+            /// ```
+            #[must_use]
+            pub fn queue_invalidations(mut self, keys: usize) -> Self {
+                self.settings.queue_invalidations = keys;
                 self
             }
 

@@ -9,6 +9,8 @@
 //! `walk`. All of them stand on `wire` (what commands and replies are made of), `layout` (names on the server) and
 //! `script` (the Lua scripts).
 //!
+//! What was to be removed while there was no connection is kept in `removals`, and `replay` makes up for it.
+//!
 //! `connect` opens a connection to the address that `resolver` gives: the one that was configured, or that of the primary
 //! which Sentinels name (`sentinel`).
 
@@ -32,6 +34,8 @@ mod lease;
 mod link;
 mod lock;
 mod raw;
+mod removals;
+mod replay;
 mod reply;
 mod resolver;
 mod scanner;

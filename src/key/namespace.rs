@@ -12,6 +12,17 @@ const MAX_PATH_BYTES: usize = 1024;
 /// The one namespace whose keys would begin with [`RESERVED_PREFIX`](super::RESERVED_PREFIX).
 const RESERVED_NAMESPACE: &str = "cachestore";
 
+/// How many bytes of a key are the namespace of the handle that named it: none for the root, although a key of the root
+/// may be one of a namespace too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Within(u16);
+
+impl Within {
+    pub(super) fn bytes(self) -> usize {
+        self.0.into()
+    }
+}
+
 /// Where a handle's keys live: `""` for the root, else `path:`, whose path cannot contain a colon.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Namespace {
@@ -49,6 +60,12 @@ impl Namespace {
     /// What stands before each key: empty for the root.
     pub(crate) fn prefix(&self) -> &str {
         self.prefix.as_deref().unwrap_or("")
+    }
+
+    /// How much of each key it is.
+    pub(crate) fn within(&self) -> Within {
+        // A path has at most `MAX_PATH_BYTES`.
+        Within(u16::try_from(self.prefix().len()).unwrap_or_default())
     }
 
     /// The names, joined by `/`: empty for the root.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::change::KeyChange;
 use super::{Condition, LeaseAction, LeaseTerms, LockStep, Progress, Reply, Request, Write};
-use crate::key::Key;
+use crate::key::{Key, Within};
 use crate::value::Value;
 
 /// One thing that an engine can be asked to do. The rows of [`table`](super::table) are the operations.
@@ -176,6 +176,7 @@ impl Field for i64 {}
 impl Field for u64 {}
 impl Field for Duration {}
 impl Field for Progress {}
+impl Field for Within {}
 impl<T: Field> Field for Option<T> {
     fn bytes(&self) -> usize {
         self.as_ref().map_or(0, Field::bytes)

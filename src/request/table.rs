@@ -11,7 +11,7 @@ use super::{
     Aged, Condition, LeaseAction, LeaseAnswer, LeaseTerms, LockAnswer, LockStep, Lookup, Page, Progress,
     RawAnswer, RawCommand, Reply, Request, Write,
 };
-use crate::key::Key;
+use crate::key::{Key, Within};
 use crate::stats::EngineStats;
 use crate::ttl::Ttl;
 use crate::value::Value;
@@ -58,13 +58,13 @@ operations! {
     Take { key: Key } -> Option<Value>: Deletes of key;
 
     /// Deletes a key. Answers whether it held a value.
-    Delete { key: Key } -> bool: Deletes of key;
+    Delete { key: Key, within: Within } -> bool: Deletes of key;
 
     /// Deletes a key if it holds this value. Answers whether it was deleted.
     DeleteIf { key: Key, expected: Value } -> bool: Deletes of key;
 
     /// Deletes keys. Answers how many held a value.
-    DeleteMany { keys: Vec<Key> } -> u64: Deletes of keys;
+    DeleteMany { keys: Vec<Key>, within: Within } -> u64: Deletes of keys;
 
     /// Gives an entry a new TTL. `None` makes it persistent, and answers `true` only if it was not.
     Expire { key: Key, ttl: Option<Duration> } -> bool: Aside of key;
@@ -100,7 +100,7 @@ operations! {
     Clear { prefix: String, progress: Progress } -> u64: Change of nothing;
 
     /// Removes the entries of these names and all that depends on them. Answers how many there were.
-    Invalidate { names: Vec<Key>, progress: Progress } -> u64: Change of names;
+    Invalidate { names: Vec<Key>, within: Within, progress: Progress } -> u64: Change of names;
 
     /// Reads the engine's figures.
     Stats {} -> EngineStats: Question of nothing;

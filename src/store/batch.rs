@@ -113,9 +113,10 @@ impl Store {
     ///   nothing is removed.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
-    ///   if the engine failed during the call or the server's answer did not come. The call is not sent again. This
-    ///   error is also returned if only some of the keys were removed: more than 512 keys travel in several requests,
-    ///   which share one `request_timeout`.
+    ///   if the engine failed during the call or the server's answer did not come. The call is not sent again,
+    ///   unless [`queue_invalidations`](crate::Config::queue_invalidations) is set. This error is also returned if only
+    ///   some of the keys were removed: more than 512 keys travel in several requests, which share one
+    ///   `request_timeout`.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
@@ -123,7 +124,7 @@ impl Store {
     /// Once polled, some or all of the keys may be removed even if the future is dropped.
     pub async fn delete_many<K: AsRef<str>>(&self, keys: impl IntoIterator<Item = K>) -> Result<u64> {
         let keys = self.keys(keys)?;
-        chunks::delete(&mut self.queue().call(), keys).await
+        chunks::delete(self, keys).await
     }
 
     /// Removes the entries of these keys, and all entries that depend on them, directly or through others. Returns how
@@ -160,7 +161,7 @@ impl Store {
     /// The call ends by its [`timeout`](Invalidate::timeout), or by `request_timeout`. After
     /// [`Timeout`](crate::Error::Timeout), and on Redis after [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the
     /// engine continues the work. If the connection to the server was lost, the work stops: call again, and it is
-    /// completed.
+    /// completed. With [`queue_invalidations`](crate::Config::queue_invalidations), the store does that.
     ///
     /// # Cancel safety
     ///
@@ -270,7 +271,7 @@ impl Store {
     /// The call ends by its [`timeout`](Clear::timeout), or by `request_timeout`. After
     /// [`Timeout`](crate::Error::Timeout), and on Redis after [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the
     /// engine continues the work. If the connection to the server was lost, the work stops: call again, and it is
-    /// completed.
+    /// completed. With [`queue_invalidations`](crate::Config::queue_invalidations), the store does that.
     ///
     /// # Cancel safety
     ///

@@ -299,7 +299,8 @@ impl Store {
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   answer did not come. It is not sent again, unless
+    ///   [`queue_invalidations`](crate::Config::queue_invalidations) is set.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
@@ -307,7 +308,8 @@ impl Store {
     /// Once polled, the key may be removed even if the future is dropped.
     pub async fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.queue().ask(request::Delete { key }).await
+        let within = self.namespace.within();
+        self.queue().ask(request::Delete { key, within }).await
     }
 
     /// Returns whether a key holds a value. The call does not count as a use of the entry.

@@ -42,11 +42,18 @@ pub(super) async fn read<T, O: Operation<Answer = Vec<T>>>(
     }
 }
 
-/// Removes keys in chunks. Returns how many held a value.
-pub(super) async fn delete(call: &mut Call<'_>, keys: Vec<Key>) -> Result<u64> {
+/// Removes keys of the store's namespace in chunks. Returns how many held a value.
+pub(super) async fn delete(store: &Store, keys: Vec<Key>) -> Result<u64> {
     let mut deleted = 0;
-    let make = |keys| request::DeleteMany { keys };
-    change(call, keys, AHEAD, make, |count| deleted += count).await?;
+    let within = store.namespace.within();
+    let make = |keys| request::DeleteMany { keys, within };
+    let plan = Plan {
+        ahead: AHEAD,
+        // The engine keeps what it cannot remove now.
+        goes_on: store.inner.config.settings().queue_invalidations > 0,
+    };
+    let call = &mut store.queue().call();
+    change(call, keys, plan, make, |count| deleted += count).await?;
     Ok(deleted)
 }
 
@@ -66,29 +73,44 @@ pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>
     let make = |writes| request::SetMany { writes };
     // Chunks may overtake each other where connections do, and one key may be in two of them.
     let ahead = if store.profile().keeps_order { AHEAD } else { 1 };
-    change(call, writes, ahead, make, |()| {}).await
+    let goes_on = false;
+    change(call, writes, Plan { ahead, goes_on }, make, |()| {}).await
 }
 
-/// Changes what `items` name in chunks, and passes the answer to each chunk to `done`. After a failure no
-/// further chunk is sent, but the answers to all that were sent are waited for.
+/// How chunks are sent.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// How many may be under way at once.
+    ahead: usize,
+    /// After a failure all others are sent at once. If not, none is.
+    goes_on: bool,
+}
+
+/// Changes what `items` name in chunks, and passes the answer to each chunk to `done`. The answers to all that were
+/// sent are waited for, also after a failure.
 async fn change<I, O: Operation>(
     call: &mut Call<'_>,
     items: Vec<I>,
-    ahead: usize,
+    plan: Plan,
     make: impl Fn(Vec<I>) -> O,
     mut done: impl FnMut(O::Answer),
 ) -> Result<()> {
     let mut items = items.into_iter();
     let mut answers: VecDeque<Answer<'_, O::Answer>> = VecDeque::new();
     let mut failure: Option<Error> = None;
+    let mut ahead = plan.ahead;
     // Whether a chunk was, or may have been, carried out.
     let mut partly = false;
     loop {
-        while failure.is_none() && items.len() > 0 && answers.len() < ahead {
+        while items.len() > 0 && answers.len() < ahead {
             let chunk = items.by_ref().take(CHUNK).collect();
             match call.begin(make(chunk)).await {
                 Ok(answer) => answers.push_back(answer),
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    // There is no way to the engine.
+                    failure.get_or_insert(error);
+                    ahead = 0;
+                }
             }
         }
         let Some(answer) = answers.pop_front() else { break };
@@ -100,6 +122,9 @@ async fn change<I, O: Operation>(
             Err(error) => {
                 partly |= matches!(error, Error::OutcomeUnknown(_));
                 failure.get_or_insert(error);
+                if ahead > 0 {
+                    ahead = if plan.goes_on { usize::MAX } else { 0 };
+                }
             }
         }
     }

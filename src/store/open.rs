@@ -103,6 +103,7 @@ impl Store {
             queue: receiver,
             ended: running,
             max_value_bytes: settings.max_value_bytes,
+            namespace: namespace.clone(),
             near: near_writer,
             listeners: listeners.clone(),
             sender: queue.clone(),

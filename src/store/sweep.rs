@@ -145,7 +145,12 @@ impl<'a> IntoFuture for Invalidate<'a> {
     fn into_future(self) -> BoxFuture<'a> {
         Box::pin(async move {
             let names = self.names?;
-            let make = |progress| request::Invalidate { names, progress };
+            let within = self.options.store.namespace.within();
+            let make = |progress| request::Invalidate {
+                names,
+                within,
+                progress,
+            };
             self.options.run(make).await
         })
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
 
 mod bandwidth;
+mod callers;
 mod cross_talk;
 mod deadlines;
 mod dependencies;
@@ -28,6 +29,8 @@ mod near_scripted;
 mod opening;
 mod order;
 mod outage;
+mod queued;
+mod replay;
 mod replica;
 mod restart;
 mod scan;

@@ -152,3 +152,35 @@ async fn an_idle_store_follows_and_its_near_cache_is_emptied() {
     back(&store).await;
     assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("other"));
 }
+
+/// What was removed while no primary was there is not read from the replica, which still has it.
+#[tokio::test]
+async fn removals_without_a_primary_are_replayed_at_the_next_one() {
+    let mut service = Service::start(1).await;
+    let settings = config(&service.url())
+        .wait_for_connection(Duration::ZERO)
+        .queue_invalidations(100);
+    let store = open(settings).await;
+    for key in ["deleted", "name", "kept"] {
+        store.set(key, "old").await.unwrap();
+    }
+    store.set("dependent", "old").depends_on(["name"]).await.unwrap();
+    service.replicated().await;
+    service.servers[0].kill9();
+    while store.exists("nothing").await.is_ok() {}
+    assert!(store.delete("deleted").await.is_err());
+    assert!(store.invalidate("name").await.is_err());
+    let reader = async {
+        loop {
+            // All of them in one request, so that they are read at one time.
+            match store.get_many(["deleted", "name", "dependent", "kept"]).await {
+                Ok(values) => return values,
+                Err(_) => sleep(ms(1)).await,
+            }
+        }
+    };
+    let values = timeout(Duration::from_secs(60), reader).await.unwrap();
+    let found: Vec<bool> = values.iter().map(Option::is_some).collect();
+    assert_eq!(found, [false, false, false, true]);
+    assert_eq!(service.servers[1].keys("d*").len(), 0);
+}

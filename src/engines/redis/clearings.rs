@@ -58,10 +58,12 @@ impl Clearings {
         deadline.map(|deadline| (walk, deadline))
     }
 
-    /// Tells those whose time is over before a walk of theirs has begun. Returns when the next one's time is over.
-    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
-        for (_, caller) in self.next.extract_if(.., |(_, caller)| caller.deadline <= now) {
+    /// Tells those whose time is over before a walk of theirs has begun, and adds their prefixes to `left`. Returns when
+    /// the next one's time is over.
+    pub(super) fn expire(&mut self, now: Instant, left: &mut Vec<String>) -> Option<Instant> {
+        for (prefix, caller) in self.next.extract_if(.., |(_, caller)| caller.deadline <= now) {
             caller.reply.send(Err(Error::Timeout { phase: Phase::Queue }));
+            left.push(prefix);
         }
         self.next.iter().map(|(_, caller)| caller.deadline).min()
     }

@@ -18,6 +18,8 @@ use super::generation::Generation;
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
+use super::removals::Removal;
+use super::replay::Replay;
 use super::resolver::Resolver;
 use super::scanner::Bounds;
 use super::stripe::Stripe;
@@ -27,7 +29,9 @@ use super::walk::{Caller, Walk};
 use crate::actor::queue::{QueueReceiver, Queued};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::config::RedisOptions;
+use crate::engine::RemovalLimits;
 use crate::events::Listeners;
+use crate::key::Namespace;
 use crate::request::{Asked, EngineRequest, EntryRequest, Request};
 use crate::stats::Stats;
 
@@ -46,6 +50,9 @@ pub(super) struct Setup {
     pub(super) resolver: Resolver,
     /// The most bytes of a value.
     pub(super) max_value_bytes: usize,
+    pub(super) removals: RemovalLimits,
+    /// Where the store was opened.
+    pub(super) namespace: Namespace,
     pub(super) go_compatible: bool,
     pub(super) listeners: Arc<Listeners>,
     /// Writes the near cache, if there is one.
@@ -59,6 +66,8 @@ pub(super) struct RedisEngine {
     stripes: Vec<Stripe>,
     generation: Generation,
     clearings: Clearings,
+    replay: Replay,
+    options: Arc<RedisOptions>,
     tally: Tally,
     tracker: Option<Tracker>,
     /// No later than the earliest deadline of a request under way.
@@ -84,15 +93,17 @@ impl Actor for RedisEngine {
         let options = Arc::new(*setup.options);
         let bounds = Bounds::for_values(setup.max_value_bytes);
         let tracker = setup.tracker;
+        let replay = Replay::new(setup.removals, &setup.namespace);
         let link = || {
-            Link::new(
+            let link = Link::new(
                 options.clone(),
                 layout,
                 bounds,
                 setup.resolver.clone(),
                 tracker.clone(),
                 now,
-            )
+            );
+            link.keeping_removals(replay.keeps_removals())
         };
         let stripes = (0..options.connections)
             .map(|_| Stripe::new(link().heard_by(setup.listeners.clone()), link()))
@@ -103,6 +114,8 @@ impl Actor for RedisEngine {
             stripes,
             generation: setup.resolver.generation().clone(),
             clearings: Clearings::default(),
+            replay,
+            options,
             tally: Tally::new(setup.listeners),
             tracker,
             due: None,
@@ -144,6 +157,7 @@ impl Actor for RedisEngine {
         self.clearings.abandon();
         self.stripes.iter_mut().for_each(Stripe::abandon);
         self.stripes.clear();
+        self.replay.abandon();
         tracing::debug!(?reason, "the Redis engine has stopped");
         Ok(())
     }
@@ -157,8 +171,13 @@ impl Turns for RedisEngine {
         let mut done = self.poll_queue(cx, now);
         done |= self.generation.poll_next(cx);
         self.start_clearing(now);
-        for stripe in &mut self.stripes {
-            done |= stripe.poll(cx, now, &mut self.tally);
+        self.keep_removals();
+        done |= self.poll_replay(cx, now);
+        for at in 0..self.stripes.len() {
+            let (is_held, refused) = (self.replay.holds(), self.replay.refused());
+            self.stripes[at].hold(is_held, refused, now);
+            done |= self.stripes[at].poll(cx, now, &mut self.tally);
+            self.keep_removals();
         }
         if !done && self.is_finished(now) {
             return Step::Ended;
@@ -169,7 +188,11 @@ impl Turns for RedisEngine {
     fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         if self.due.is_some_and(|due| due <= now) {
-            let waiting = self.clearings.expire(now);
+            let mut left = Vec::new();
+            let waiting = self.clearings.expire(now, &mut left);
+            if !left.is_empty() && !self.stripes[0].is_up() {
+                self.replay.keep(Removal::Prefixes(left), self.tracker.as_ref());
+            }
             let stripes = self.stripes.iter_mut().filter_map(|stripe| stripe.expire(now));
             let next = stripes.chain(waiting).min();
             self.due = next.map(|due| due.max(now + TICK));
@@ -177,7 +200,7 @@ impl Turns for RedisEngine {
             return true;
         }
         let looks = self.stripes.iter_mut().filter_map(|stripe| stripe.look(now));
-        let due = looks.chain(self.due).min();
+        let due = looks.chain(self.due).chain(self.replay.retry_at()).min();
         due.is_some_and(|at| self.alarm.poll(at, now, cx).is_ready())
     }
 }
@@ -226,6 +249,9 @@ impl RedisEngine {
                 let caller = Caller::new(reply, operation.progress, deadline);
                 let mut walk = Walk::invalidation(&operation.names, caller, self.tally.is_heard());
                 walk.near(self.tracker.as_ref());
+                if self.replay.keeps_removals() {
+                    walk.remember(operation.names, operation.within);
+                }
                 (0, Task::Walk(walk))
             }
             Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
@@ -239,6 +265,7 @@ impl RedisEngine {
                     + self.stripes.iter().map(Stripe::waiting).sum::<usize>();
                 let mut stats = Stats {
                     queue_depth: queue_depth as u64,
+                    queued_invalidations: self.replay.waiting() as u64,
                     ..self.tally.stats
                 };
                 if let Some(tracker) = &self.tracker {
@@ -253,6 +280,29 @@ impl RedisEngine {
         let mut job = Job::new(task, deadline);
         job.room = room;
         self.stripes[link].push(job, now);
+    }
+
+    /// Keeps what jobs that have failed were to remove.
+    fn keep_removals(&mut self) {
+        for removal in self.stripes.iter_mut().flat_map(Stripe::take_unsent) {
+            self.replay.keep(removal, self.tracker.as_ref());
+        }
+    }
+
+    /// Goes on with the replay, if there is one.
+    fn poll_replay(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let stripes = &mut self.stripes;
+        let is_up = |stripe: usize| stripes[stripe].is_up();
+        let mut done = self.replay.poll(cx, &self.options, is_up, now);
+        let open = || stripes.iter().position(Stripe::is_up);
+        let next = self
+            .replay
+            .begin(open, self.tally.is_heard(), self.tracker.as_ref(), now);
+        if let Some((job, stripe)) = next {
+            stripes[stripe].push_replay(job);
+            done = true;
+        }
+        done
     }
 
     /// Starts the next walk that clears, if there is one and none is under way.

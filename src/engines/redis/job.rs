@@ -4,11 +4,12 @@ use tokio::time::Instant;
 
 use super::doubt::Doubt;
 use super::exchange::Way;
+use super::removals::Removal;
 use super::script::By;
 use super::walk::Walk;
 use crate::actor::queue::Room;
 use crate::prehashed::Map;
-use crate::request::{EntryRequest, Keys};
+use crate::request::{Asked, EntryRequest, Keys};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -42,6 +43,34 @@ impl Task {
             Task::Request(request) => request.way(),
             Task::Doubt(_) | Task::Walk(_) => Way::Plain,
         }
+    }
+
+    /// What it removes, if it only removes.
+    pub(super) fn removal(&self) -> Option<Removal> {
+        match self {
+            Task::Request(EntryRequest::Delete(Asked { operation, .. })) => {
+                let key = operation.key.clone();
+                Some(Removal::Entries(vec![key], operation.within))
+            }
+            Task::Request(EntryRequest::DeleteMany(Asked { operation, .. })) => {
+                Some(Removal::Entries(operation.keys.clone(), operation.within))
+            }
+            Task::Walk(walk) => walk.removal(),
+            Task::Request(_) | Task::Doubt(_) => None,
+        }
+    }
+
+    /// Whether it only removes.
+    pub(super) fn is_removal(&self) -> bool {
+        matches!(
+            self,
+            Task::Walk(_) | Task::Request(EntryRequest::Delete(_) | EntryRequest::DeleteMany(_))
+        )
+    }
+
+    /// Whether it reads and writes no entries.
+    fn is_beside_entries(&self) -> bool {
+        matches!(self, Task::Request(EntryRequest::Lock(_) | EntryRequest::Ping(_)))
     }
 
     /// The keys that this touches. No order matters to the keys of other tasks than requests.
@@ -127,11 +156,23 @@ pub(super) struct Job {
     pub(super) by: By,
     /// The link beside its own may have jobs of its keys, which come first.
     pub(super) crossing: bool,
+    /// It is a step of a replay. Other jobs wait for it.
+    pub(super) is_replay: bool,
     /// Its room in the queue, kept until it is sent.
     pub(super) room: Option<Room>,
 }
 
 impl Job {
+    /// Whether a replay makes it, now or later: it is one of its steps, or nobody waits for it any more.
+    pub(super) fn is_replayed(&self) -> bool {
+        self.is_replay || matches!(&self.task, Task::Walk(walk) if !walk.is_awaited())
+    }
+
+    /// Whether it waits for a replay.
+    pub(super) fn waits_for_replay(&self) -> bool {
+        !self.is_replay && !self.task.is_beside_entries()
+    }
+
     pub(super) fn new(task: Task, deadline: Instant) -> Self {
         Self {
             task,
@@ -140,6 +181,7 @@ impl Job {
             alone: false,
             by: By::Digest,
             crossing: false,
+            is_replay: false,
             room: None,
         }
     }

@@ -28,6 +28,7 @@ use super::fault;
 use super::generation::Generation;
 use super::job::{Busy, Job};
 use super::layout::Layout;
+use super::removals::Removal;
 use super::reply::{self, Origin, Outcome};
 use super::resolver::Resolver;
 use super::scanner::Bounds;
@@ -79,6 +80,13 @@ pub(super) struct Link {
     born: u64,
     /// Whether the log has told that leases cannot be invalidated. It tells so once.
     not_invalidated: bool,
+    /// Whether what was not removed is to be replayed.
+    keeps_removals: bool,
+    unsent: Vec<Removal>,
+    /// Jobs wait for a replay.
+    is_held: bool,
+    /// The server has refused the replay for now.
+    is_refused: bool,
     /// The replies that have been handed out, those to the greeting included.
     replied: u64,
 }
@@ -134,6 +142,10 @@ impl Link {
             resolver,
             tracker,
             not_invalidated: false,
+            keeps_removals: false,
+            unsent: Vec::new(),
+            is_held: false,
+            is_refused: false,
             replied: 0,
         }
     }
@@ -144,9 +156,16 @@ impl Link {
         self
     }
 
+    /// Remembers what was to be removed by jobs that fail.
+    pub(super) fn keeping_removals(mut self, keeps: bool) -> Self {
+        self.keeps_removals = keeps;
+        self
+    }
+
     pub(super) fn push(&mut self, mut job: Job, now: Instant) {
         if !self.is_worth_waiting(&mut job, now) {
-            return reply::fail(job.task, &self.why_down());
+            let error = self.why_down();
+            return self.give_up(job, &error);
         }
         self.waiting.push_back(job);
     }
@@ -247,6 +266,9 @@ impl Link {
                         self.waiting.push_front(job);
                     }
                     self.waiting.extend(outcome.later);
+                    if self.keeps_removals {
+                        self.unsent.extend(outcome.unsent);
+                    }
                     if outcome.demoted {
                         self.demoted();
                     }

@@ -5,13 +5,14 @@ mod lost;
 use redis::Value as Wire;
 use tokio::time::Instant;
 
-pub(super) use self::lost::{at, expire, fail, is_awaited, lose, no_answer, refuse};
+pub(super) use self::lost::{at, expire, fail, is_awaited, lose, no_answer, refuse, unsent};
 use super::batch::Part;
 use super::exchange::{Replies, Settled, Way};
 use super::fault;
 use super::fetch;
 use super::gets;
 use super::job::{Job, Task};
+use super::removals::Removal;
 use super::script::By;
 use super::tally::Tally;
 use super::tracker::TrackedConnection;
@@ -31,6 +32,8 @@ pub(super) struct Outcome {
     pub(super) demoted: bool,
     /// The server did not know a script.
     pub(super) forgotten: bool,
+    /// What was not removed because the server takes no writes.
+    pub(super) unsent: Vec<Removal>,
     /// Why leases that should have been invalidated were not.
     pub(super) not_invalidated: Option<Error>,
 }
@@ -43,6 +46,10 @@ impl Outcome {
             self.forgotten |= fault::is_forgotten_script(error);
         }
     }
+}
+
+fn is_demoted(reply: &Wire) -> bool {
+    matches!(reply, Wire::ServerError(error) if fault::is_demoted(error))
 }
 
 /// The connection that replies come over, and when their requests were sent: for the near cache.
@@ -122,6 +129,11 @@ pub(super) fn settle(
             } => {
                 let mut own: Vec<Wire> = replies.by_ref().take(count).collect();
                 own.iter().for_each(|reply| outcome.learn(reply));
+                if let Some(job) = &job
+                    && own.iter().any(is_demoted)
+                {
+                    outcome.unsent.extend(unsent(job));
+                }
                 if let Some(fetch) = fetch {
                     match fetch::found(&fetch.keys, own, near.as_ref()) {
                         Some(found) => own = fetch.as_asked(found),
@@ -152,14 +164,19 @@ fn settle_job(
         deadline,
         by,
         alone,
+        is_replay,
         ..
     } = job;
+    let job = |task| Job {
+        is_replay,
+        ..Job::new(task, deadline)
+    };
     if let [reply] = replies.as_slice()
         && forgotten(reply, by)
     {
         outcome.again.push(Job {
             by: By::Source,
-            ..Job::new(task, deadline)
+            ..job(task)
         });
         return;
     }
@@ -168,18 +185,18 @@ fn settle_job(
             Settled::Answered => {}
             Settled::Forgotten(request) => outcome.again.push(Job {
                 by: By::Source,
-                ..Job::new(Task::Request(request), deadline)
+                ..job(Task::Request(request))
             }),
             Settled::Doubted(doubt) => outcome.again.push(Job {
                 alone: doubt.is_sure(),
-                ..Job::new(Task::Doubt(doubt), deadline)
+                ..job(Task::Doubt(doubt))
             }),
         },
         Task::Doubt(doubt) => {
             if let Some(doubt) = doubt.decode(alone, replies, tally) {
                 outcome.again.push(Job {
                     alone: true,
-                    ..Job::new(Task::Doubt(Box::new(doubt)), deadline)
+                    ..job(Task::Doubt(Box::new(doubt)))
                 });
             }
         }
@@ -189,7 +206,7 @@ fn settle_job(
             if let Some(near) = near {
                 near.connection.raise_barrier();
             }
-            settle_walk(walk, reply, deadline, tally, outcome);
+            settle_walk(walk, reply, job, tally, outcome);
         }
     }
 }
@@ -201,7 +218,13 @@ fn tell_of_walk(walk: &mut Walk, tally: &Tally) {
     }
 }
 
-fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, tally: &mut Tally, outcome: &mut Outcome) {
+fn settle_walk(
+    mut walk: Walk,
+    got: Wire,
+    job: impl FnOnce(Task) -> Job,
+    tally: &mut Tally,
+    outcome: &mut Outcome,
+) {
     let failure = match refuse_errors(got) {
         Ok(got) => match walk.advance(got) {
             Ok(true) => {
@@ -219,7 +242,7 @@ fn settle_walk(mut walk: Walk, got: Wire, deadline: Instant, tally: &mut Tally, 
             }
             Ok(false) => {
                 tell_of_walk(&mut walk, tally);
-                outcome.later.push(Job::new(Task::Walk(walk), deadline));
+                outcome.later.push(job(Task::Walk(walk)));
                 return;
             }
             Err(_) => {

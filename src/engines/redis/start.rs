@@ -61,6 +61,8 @@ impl Engine for Redis {
             options: self.options.clone(),
             resolver: resolver.clone(),
             max_value_bytes: start.max_value_bytes,
+            removals: start.removals,
+            namespace: start.namespace,
             go_compatible: start.go_compatible,
             tracker: start
                 .near

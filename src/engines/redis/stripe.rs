@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use super::job::{Job, Task};
 use super::link::Link;
+use super::removals::Removal;
 use super::tally::Tally;
+use crate::error::Error;
 use crate::prehashed::Set;
 
 /// The part of a call's time after which an answer is late, from when it was sent.
@@ -186,6 +188,22 @@ impl Stripe {
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let both = [self.main.expire(now), self.side.expire(now)];
         both.into_iter().flatten().min()
+    }
+
+    /// Holds all jobs but those of a replay: see [`Link::hold`].
+    pub(super) fn hold(&mut self, is_held: bool, refused: Option<&Error>, now: Instant) {
+        self.main.hold(is_held, refused, now);
+        self.side.hold(is_held, refused, now);
+    }
+
+    /// Gives a step of a replay to the link that carries what is new.
+    pub(super) fn push_replay(&mut self, job: Job) {
+        self.main.push_replay(job);
+    }
+
+    /// What was to be removed by jobs that have failed since this was last called.
+    pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Removal> + use<> {
+        self.main.take_unsent().into_iter().chain(self.side.take_unsent())
     }
 
     /// Jobs not yet sent.

@@ -19,14 +19,15 @@ use tokio::time::Instant;
 use super::batch::{Batch, Part};
 use super::job::{Busy, Job, Task};
 use super::layout::Layout;
+use super::removals::Removal;
 use super::reply::{self, Outcome};
 use super::script::By;
 use super::tally::Tally;
 use crate::error::{Cause, Error, Result};
-use crate::key::{Key, KeyMaker, Namespace};
+use crate::key::{Key, KeyMaker, Namespace, Within};
 use crate::request::{
     Asked, Condition, Delete, DeleteMany, EntryRequest, Expire, Get, GetMany, Incr, Operation, Reply,
-    Request, Scan, Set, SetIf, SetMany, Write,
+    Request, Scan, Set, SetIf, SetMany, Take, Write,
 };
 use crate::stats::Stats;
 use crate::value::Value;
@@ -53,6 +54,16 @@ fn job_of<O: Operation>(operation: O, reply: Reply<O::Answer>) -> Job {
         panic!("it is sent");
     };
     Job::new(Task::Request(request), Instant::now() + Duration::from_secs(5))
+}
+
+fn delete(key: Key) -> Delete {
+    let within = Within::default();
+    Delete { key, within }
+}
+
+fn delete_many(keys: Vec<Key>) -> DeleteMany {
+    let within = Within::default();
+    DeleteMany { keys, within }
 }
 
 /// A job whose answer nobody waits for.
@@ -119,7 +130,7 @@ fn neighbouring_gets_are_one_mget_and_nothing_overtakes_them() {
     let jobs = vec![
         get("a").0,
         get("b").0,
-        job(Delete { key: key("a") }),
+        job(delete(key("a"))),
         get("c").0,
         set(write("s", &[])),
     ];
@@ -143,7 +154,7 @@ fn leases_are_invalidated_again_behind_a_long_pipeline() {
             value: Value::from(vec![b'v'; length]),
             ..write("s", &[])
         };
-        let jobs = vec![set(write), job(Delete { key: key("d") })];
+        let jobs = vec![set(write), job(delete(key("d")))];
         batch(jobs)
     };
     let invalidates = "HDEL cachestore:leases s d";
@@ -259,7 +270,7 @@ fn what_is_long_by_its_many_arguments_is_long() {
             (write.ttl, write.value) = (None, Value::from("0123456789"));
         }
         let set = job(SetMany { writes });
-        let delete = job(DeleteMany { keys });
+        let delete = job(delete_many(keys));
         for changes in [set, delete] {
             let batch = batch(vec![changes]);
             let once: Vec<_> = batch.pipeline.cmd_iter().take(2).collect();
@@ -311,6 +322,7 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
         batch(vec![question, change]).parts,
         &Cause::new("gone"),
         &mut again,
+        &mut Vec::new(),
     );
     assert_eq!(lines(&batch(again)), ["GET a"]);
     assert!(not_answered.try_recv().is_err());
@@ -321,6 +333,35 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
 }
 
 #[test]
+fn what_a_lost_or_late_removal_was_to_remove_can_be_replayed() {
+    let removal = |names: &[&str]| {
+        let keys = names.iter().map(|name| key(name)).collect();
+        Removal::Entries(keys, Within::default())
+    };
+    let jobs = || {
+        vec![
+            job(delete(key("a"))),
+            job(delete_many(vec![key("b"), key("c")])),
+            set(write("s", &[])),
+            job(Take { key: key("t") }),
+        ]
+    };
+    let expected = [removal(&["a"]), removal(&["b", "c"])];
+    let (mut again, mut lost) = (Vec::new(), Vec::new());
+    reply::lose(batch(jobs()).parts, &Cause::new("gone"), &mut again, &mut lost);
+    assert_eq!(lost, expected);
+    let (mut parts, mut late) = (batch(jobs()).parts, Vec::new());
+    let now = Instant::now() + Duration::from_secs(9);
+    reply::expire(&mut parts, now, &mut Vec::new(), &mut late);
+    assert_eq!(late, expected);
+    let replay = Job {
+        is_replay: true,
+        ..job(delete(key("a")))
+    };
+    assert_eq!(reply::unsent(&replay), None, "the replay remembers it");
+}
+
+#[test]
 fn late_callers_are_answered_and_their_places_kept() {
     let (late, mut of_late) = get("a");
     let (mut patient, mut of_patient) = get("b");
@@ -328,7 +369,7 @@ fn late_callers_are_answered_and_their_places_kept() {
     patient.deadline = now + Duration::from_secs(1);
     let mut parts = batch(vec![late, patient]).parts;
     assert_eq!(
-        reply::expire(&mut parts, now, &mut Vec::new()),
+        reply::expire(&mut parts, now, &mut Vec::new(), &mut Vec::new()),
         Some(now + Duration::from_secs(1))
     );
     assert!(matches!(of_late.try_recv().unwrap(), Err(Error::Timeout { .. })));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use redis::{PushInfo, PushKind, RedisResult, Value as Wire};
 use tokio::time::Instant;
 
+use super::removals::Removal;
 use super::tracking::{ConnectionId, Tracking};
 use crate::events::{Event, Listeners};
 use crate::key::Key;
@@ -97,6 +98,15 @@ impl Tracker {
     pub(super) fn changes(&self, keys: Keys<'_>) {
         let mut tracking = self.lock();
         keys.for_each(|key| tracking.changed(key));
+    }
+
+    /// What a removal covers is to go as soon as the server is reached.
+    pub(super) fn is_to_go(&self, removal: &Removal) {
+        match removal {
+            Removal::Entries(keys, _) => self.changes(Keys::Many(keys)),
+            // Nobody here knows which entries these are.
+            Removal::Dependents(..) | Removal::Prefixes(_) => self.change(Tracking::forget),
+        }
     }
 
     pub(super) fn report(&self, stats: &mut Stats) {

@@ -110,6 +110,16 @@ impl Tracking {
         self.drop_entries_of(connection);
     }
 
+    /// Drops all entries, and what is being fetched too.
+    pub(super) fn forget(&mut self) {
+        self.fetches.values_mut().for_each(|fetch| fetch.spoiled = true);
+        let keys: Vec<CompactString> = self.entries.keys().cloned().collect();
+        if !keys.is_empty() {
+            self.writer.count_flush();
+        }
+        keys.iter().for_each(|key| drop(self.retract(key)));
+    }
+
     /// The server's message that a key was changed. `tells` says that somebody listens to changes by others.
     pub(super) fn invalidated(&mut self, key: &str, tells: bool, now: Instant) {
         // What is past its deadline has expired, and nobody has changed it.

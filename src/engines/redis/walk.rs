@@ -16,10 +16,11 @@ use tokio::time::Instant;
 use self::clearing::{Clearing, Removed};
 use self::invalidation::Invalidation;
 use super::layout::Layout;
+use super::removals::Removal;
 use super::script::By;
 use super::tracker::{OwnWork, Tracker};
 use crate::error::Error;
-use crate::key::Key;
+use crate::key::{Key, Within};
 use crate::request::{Progress, Reply};
 
 /// The most steps in a row that remove nothing and get no further: a server that answers so for ever is not asked for
@@ -36,6 +37,8 @@ pub(super) struct Walk {
     /// Whether a step may have been carried out.
     pub(super) begun: bool,
     work: Work,
+    /// The names of an invalidation that is to be replayed if it fails.
+    given: Option<(Vec<Key>, Within)>,
     /// Later clearings wait until it is dropped: with the walk, however that ends, or earlier.
     alive: Option<Arc<()>>,
     /// Tells the near cache what the walk removes, and by its end that the walk has ended.
@@ -105,8 +108,25 @@ impl Walk {
             each: Vec::new(),
             begun: false,
             work,
+            given: None,
             alive: None,
             near: None,
+        }
+    }
+
+    /// Remembers the names of an invalidation, so that it can be replayed.
+    pub(super) fn remember(&mut self, names: Vec<Key>, within: Within) {
+        self.given = Some((names, within));
+    }
+
+    /// What it removes, if it remembers that.
+    pub(super) fn removal(&self) -> Option<Removal> {
+        match &self.work {
+            Work::Invalidation(_) => {
+                let (names, within) = self.given.clone()?;
+                Some(Removal::Dependents(names, within))
+            }
+            Work::Clearing(work) => Some(Removal::Prefixes(work.prefixes().to_vec())),
         }
     }
 

@@ -353,6 +353,11 @@ impl RedisServer {
         }
     }
 
+    /// Replaces the users by those of these lines of the ACL file, from the next start on.
+    pub(crate) fn admit(&mut self, lines: &[&str]) {
+        self.options.users = lines.iter().map(ToString::to_string).collect();
+    }
+
     /// Starts it again, on the same port and socket and over the same files.
     pub(crate) async fn restart(&mut self) {
         self.kill9();

@@ -11,6 +11,7 @@ use super::super::engine::{MemoryEngine, Setup};
 use super::Keys;
 use crate::actor::queue::{Bounds, QueueSender, Stamp, request_queue};
 use crate::error::{Error, Result};
+use crate::key::Within;
 use crate::request::{
     Get, Invalidate, Operation, Panic, Progress, Reply, Request, Set, Stats as GetStats, Write,
 };
@@ -154,6 +155,7 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         engine.stats().await;
         let names = vec![engine.keys.key("name")];
         let invalidated = engine.enqueue(Invalidate {
+            within: Within::default(),
             names,
             progress: Progress::default(),
         });
@@ -175,6 +177,7 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         let again = engine
             .queue
             .ask(Invalidate {
+                within: Within::default(),
                 names,
                 progress: Progress::default(),
             })
@@ -240,6 +243,7 @@ async fn an_invalidation_is_answered_when_nothing_is_left_though_another_began_i
     engine.stats().await;
     let invalidate = || {
         engine.enqueue(Invalidate {
+            within: Within::default(),
             names: vec![engine.keys.key("name")],
             progress: Progress::default(),
         })

@@ -26,10 +26,12 @@ impl Link {
                         if begun || next.is_some() {
                             job.deadline = next.unwrap_or(job.deadline);
                             self.waiting.push_back(job);
+                        } else {
+                            self.give_up(job, &error);
                         }
                     }
                     Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
-                        reply::fail(job.task, &error);
+                        self.give_up(job, &error);
                     }
                     _ => self.waiting.push_back(job),
                 }
@@ -55,6 +57,14 @@ impl Link {
         }
     }
 
+    /// Answers a job that is not sent any more with an error. What it was to remove can be replayed.
+    pub(super) fn give_up(&mut self, job: Job, error: &Error) {
+        if self.keeps_removals {
+            self.unsent.extend(reply::unsent(&job));
+        }
+        reply::fail(job.task, error);
+    }
+
     /// Gives up on everything: the engine ends.
     pub(in crate::engines::redis) fn abandon(&mut self) {
         for job in self.waiting.drain(..) {
@@ -63,7 +73,7 @@ impl Link {
         let cause = Cause::new(fault::Lost("the store was closed".to_owned()));
         let mut again = Vec::new();
         for flight in self.flights.take() {
-            reply::lose(flight.parts, &cause, &mut again);
+            reply::lose(flight.parts, &cause, &mut again, &mut Vec::new());
         }
         for job in again {
             reply::fail(job.task, &Error::Closed);

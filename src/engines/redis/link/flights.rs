@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Boxed;
 use crate::engines::redis::batch::Part;
+use crate::engines::redis::removals::Removal;
 use crate::engines::redis::reply;
 
 /// One pipeline under way.
@@ -24,6 +25,8 @@ pub(super) struct Flight {
     /// The keys, by their hashes, of changes whose callers left at their deadlines. The server may make
     /// these changes yet.
     pub(super) left: Vec<u64>,
+    /// What these were to remove.
+    pub(super) removals: Vec<Removal>,
 }
 
 /// All pipelines under way, and what they add up to.
@@ -89,7 +92,9 @@ impl Flights {
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         self.all
             .iter_mut()
-            .filter_map(|flight| reply::expire(&mut flight.parts, now, &mut flight.left))
+            .filter_map(|flight| {
+                reply::expire(&mut flight.parts, now, &mut flight.left, &mut flight.removals)
+            })
             .min()
     }
 

@@ -115,8 +115,13 @@ impl Link {
         self.received = connected.received();
         self.state = State::Up(connected);
         self.proven = true;
-        self.trouble = None;
-        self.outage = None;
+        if self.is_held && self.outage.is_some() {
+            let first = "invalidations that were queued are replayed first".to_owned();
+            self.trouble = Some(Error::Unavailable(Cause::new(fault::Lost(first))));
+        } else {
+            self.trouble = None;
+            self.outage = None;
+        }
         self.heard(now);
         self.retiring = false;
         self.replace_at = None;
@@ -127,8 +132,8 @@ impl Link {
         let hopeless = matches!(error, Error::Unauthorized | Error::InvalidConfig { .. })
             || matches!(self.options.target, Target::Connection(_));
         if !self.proven || hopeless {
-            for job in self.waiting.drain(..) {
-                reply::fail(job.task, &error);
+            for job in std::mem::take(&mut self.waiting) {
+                self.give_up(job, &error);
             }
         }
         self.trouble = Some(error);
@@ -164,8 +169,13 @@ impl Link {
     /// Closes the connection, and has another opened. What is under way is asked `again` where that is safe. The server
     /// is not known to be down.
     fn close(&mut self, cause: &Cause, mut again: Vec<Job>, now: Instant) {
+        let mut removals = Vec::new();
         for flight in self.flights.take() {
-            reply::lose(flight.parts, cause, &mut again);
+            reply::lose(flight.parts, cause, &mut again, &mut removals);
+            removals.extend(flight.removals);
+        }
+        if self.keeps_removals {
+            self.unsent.extend(removals);
         }
         self.busy = Busy::default();
         for job in again.into_iter().rev() {
@@ -203,7 +213,8 @@ impl Link {
             State::Connecting(_) => return self.end_waits(now),
             State::Up(connected) => (connected.since, connected.pulse(), connected.incoming()),
         };
-        let mut next = self.ping_at(now);
+        let waits = self.end_waits(now);
+        let mut next = self.ping_at(now).into_iter().chain(waits).min();
         if let Some(age) = self.options.max_connection_age {
             let end = since + age;
             if end <= now {

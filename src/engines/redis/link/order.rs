@@ -82,6 +82,7 @@ impl Link {
             sent: now,
             launch: None,
             left: Vec::new(),
+            removals: Vec::new(),
         });
     }
 }

@@ -9,8 +9,7 @@ use tokio::time::Instant;
 use super::flights::Flight;
 use super::{Boxed, Link, State, order};
 use crate::engines::redis::batch::Batch;
-use crate::engines::redis::job::Task;
-use crate::engines::redis::reply;
+use crate::engines::redis::job::{Job, Task};
 
 /// A burst of at most this many requests is not worth a second pipeline.
 const SMALL: usize = 32;
@@ -81,7 +80,7 @@ impl Link {
         }
         let mut room = self.window.room(self.flights.values());
         while batch.length() < commands && batch.bytes() < self.options.batch_bytes {
-            let Some(job) = self.waiting.pop_front() else {
+            let Some(job) = self.next_job() else {
                 break;
             };
             match &job.task {
@@ -89,7 +88,7 @@ impl Link {
                 Task::Doubt(doubt) if doubt.is_pointless() => {}
                 Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
                     let error = self.why_late(true);
-                    reply::fail(job.task, &error);
+                    self.give_up(job, &error);
                 }
                 _ if self.busy.holds(&job) || order::must_wait(&job, beside) => {
                     self.waiting.push_front(job);
@@ -109,6 +108,15 @@ impl Link {
         }
         batch.finish(self.flights.bytes());
         batch
+    }
+
+    /// The next one of those who wait that may be sent.
+    fn next_job(&mut self) -> Option<Job> {
+        if !self.is_held {
+            return self.waiting.pop_front();
+        }
+        let place = self.waiting.iter().position(|job| !job.waits_for_replay())?;
+        self.waiting.remove(place)
     }
 
     /// Takes in that a pipeline of so many values was answered.
@@ -154,6 +162,7 @@ impl Link {
             sent: now,
             launch,
             left: Vec::new(),
+            removals: Vec::new(),
         });
     }
 

@@ -7,12 +7,18 @@ use crate::engines::redis::fault::{self, Refusal};
 use crate::engines::redis::fetch;
 use crate::engines::redis::gets::alone;
 use crate::engines::redis::job::{Job, Task};
+use crate::engines::redis::removals::Removal;
 use crate::error::{Cause, Error, Phase};
 use crate::request::Effect;
 
 /// Answers what can no longer be answered by the server, because the connection is lost: questions
-/// are handed back to be asked again.
-pub(in crate::engines::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &mut Vec<Job>) {
+/// are handed back to be asked again. Adds what was to be removed to `removals`.
+pub(in crate::engines::redis) fn lose(
+    parts: Vec<Part>,
+    cause: &Cause,
+    again: &mut Vec<Job>,
+    removals: &mut Vec<Removal>,
+) {
     for part in parts {
         match part {
             Part::Gets(getters) | Part::Fetches(_, getters) => {
@@ -27,6 +33,7 @@ pub(in crate::engines::redis) fn lose(parts: Vec<Part>, cause: &Cause, again: &m
                 if is_question(&job.task) {
                     again.push(job);
                 } else {
+                    removals.extend(unsent(&job));
                     fail(job.task, &Error::OutcomeUnknown(cause.clone()));
                 }
             }
@@ -102,11 +109,12 @@ fn is_question(task: &Task) -> bool {
 }
 
 /// Answers callers whose time is over, and keeps the places of their replies. Adds the keys of their changes, by their
-/// hashes, to `left`. Returns the earliest deadline of the others.
+/// hashes, to `left`, and what was to be removed to `removals`. Returns the earliest deadline of the others.
 pub(in crate::engines::redis) fn expire(
     parts: &mut [Part],
     now: Instant,
     left: &mut Vec<u64>,
+    removals: &mut Vec<Removal>,
 ) -> Option<Instant> {
     let mut next = None;
     let mut keep = |deadline: Instant| {
@@ -158,6 +166,7 @@ pub(in crate::engines::redis) fn expire(
                     if let Some(job) = place.take() {
                         if !is_question(&job.task) {
                             job.task.keys().for_each(|key| left.push(key.hash()));
+                            removals.extend(unsent(&job));
                         }
                         fail_sent(job.task);
                     }
@@ -182,6 +191,11 @@ fn fail_sent(task: Task) {
         Error::OutcomeUnknown(no_answer())
     };
     fail(task, &error);
+}
+
+/// What a job was to remove that the server has not confirmed. The replay itself remembers its steps.
+pub(in crate::engines::redis) fn unsent(job: &Job) -> Option<Removal> {
+    if job.is_replay { None } else { job.task.removal() }
 }
 
 /// Answers a task with an error.

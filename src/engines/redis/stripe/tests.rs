@@ -9,9 +9,11 @@ use crate::engines::redis::job::Task;
 use crate::engines::redis::layout::Layout;
 use crate::engines::redis::resolver::Resolver;
 use crate::engines::redis::scanner::Bounds;
-use crate::key::{Key, KeyMaker, Namespace};
+use crate::key::{Key, KeyMaker, Namespace, Within};
 use crate::prehashed::Set as HashSet;
-use crate::request::{Delete, DeleteMany, Get, Operation, Reply, Request, Set, Write};
+use crate::request::{
+    Delete, DeleteMany, Get, Lock, LockAction, LockStep, Operation, Ping, Reply, Request, Set, Write,
+};
 use crate::value::Value;
 
 fn stripe(now: Instant) -> Stripe {
@@ -41,6 +43,16 @@ fn job(operation: impl Operation, now: Instant) -> Job {
     Job::new(Task::Request(request), now + Duration::from_secs(5))
 }
 
+fn delete(key: Key) -> Delete {
+    let within = Within::default();
+    Delete { key, within }
+}
+
+fn delete_many(keys: Vec<Key>) -> DeleteMany {
+    let within = Within::default();
+    DeleteMany { keys, within }
+}
+
 #[test]
 fn a_job_follows_its_key_to_the_connection_beside() {
     let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
@@ -55,7 +67,7 @@ fn a_job_follows_its_key_to_the_connection_beside() {
 
     // Nobody knows any more that it is large, but the connection beside has a job of that key.
     stripe.large.clear();
-    stripe.push(job(Delete { key: key("large") }, now), now);
+    stripe.push(job(delete(key("large")), now), now);
     assert_eq!(waiting(&stripe), (0, 2), "the order of its jobs is kept");
     stripe.push(job(Get { key: key("small") }, now), now);
     assert_eq!(waiting(&stripe), (1, 2));
@@ -69,11 +81,11 @@ fn a_job_of_keys_on_both_connections_waits_for_the_other() {
     stripe.late = Some(now);
     stripe.large.insert(key("large").hash());
     stripe.push(job(Get { key: key("large") }, now), now);
-    stripe.push(job(Delete { key: key("small") }, now), now);
+    stripe.push(job(delete(key("small")), now), now);
     let keys = vec![key("large"), key("small")];
-    stripe.push(job(DeleteMany { keys }, now), now);
+    stripe.push(job(delete_many(keys), now), now);
     assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (1, 2));
-    let last = job(Delete { key: key("small") }, now);
+    let last = job(delete(key("small")), now);
     stripe.push(last, now);
     assert_eq!(stripe.side.waiting(), 3, "it follows");
 
@@ -99,9 +111,9 @@ fn a_job_of_one_key_waits_for_the_other_connection_when_what_it_followed_has_gon
     stripe.late = Some(now);
     stripe.large.insert(key("large").hash());
     stripe.push(job(Get { key: key("large") }, now), now);
-    stripe.push(job(Delete { key: key("small") }, now), now);
-    stripe.push(ends_soon(DeleteMany { keys: keys() }), now);
-    stripe.push(job(Delete { key: key("small") }, now), now);
+    stripe.push(job(delete(key("small")), now), now);
+    stripe.push(ends_soon(delete_many(keys())), now);
+    stripe.push(job(delete(key("small")), now), now);
     assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (1, 3));
     stripe.expire(later);
     stripe.side.take_batch(later, &stripe.main);
@@ -111,9 +123,9 @@ fn a_job_of_one_key_waits_for_the_other_connection_when_what_it_followed_has_gon
     let (mut stripe, mut beside) = (self::stripe(now), HashSet::default());
     stripe.push(job(Get { key: key("large") }, now), now);
     stripe.main.send_in_vain(now);
-    stripe.push(job(Delete { key: key("small") }, now), now);
-    stripe.push(ends_soon(DeleteMany { keys: keys() }), now);
-    stripe.push(job(Delete { key: key("small") }, now), now);
+    stripe.push(job(delete(key("small")), now), now);
+    stripe.push(ends_soon(delete_many(keys())), now);
+    stripe.push(job(delete(key("small")), now), now);
     stripe.main.hand_over(&mut stripe.side, &mut beside);
     assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (2, 1));
     stripe.expire(later);
@@ -138,7 +150,7 @@ fn a_change_keeps_its_place_after_its_caller_has_left() {
     let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
     let key = |text: &str| maker.key(&root, text).unwrap();
     let mut stripe = stripe(now);
-    stripe.push(job(Delete { key: key("deleted") }, now), now);
+    stripe.push(job(delete(key("deleted")), now), now);
     stripe.push(job(write(key("plain"), &[]), now), now);
     stripe.push(job(write(key("scripted"), &[key("name")]), now), now);
     stripe.main.send_in_vain(now);
@@ -153,7 +165,7 @@ fn a_change_keeps_its_place_after_its_caller_has_left() {
     let changed = ["deleted", "plain", "scripted"];
     for text in changed.into_iter().chain(["other"]) {
         stripe.large.insert(key(text).hash());
-        stripe.push(job(Delete { key: key(text) }, now), now);
+        stripe.push(job(delete(key(text)), now), now);
     }
     assert_eq!((stripe.main.waiting(), stripe.side.waiting()), (3, 1));
 
@@ -162,4 +174,31 @@ fn a_change_keeps_its_place_after_its_caller_has_left() {
     other.abandon();
     stripe.main.hand_over(&mut other, &mut beside);
     assert_eq!((stripe.main.waiting(), other.waiting()), (3, 0));
+}
+
+/// A held lock must be renewed, however long a replay takes.
+#[test]
+fn a_replay_and_locks_pass_what_is_held() {
+    let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
+    let key = |text: &str| maker.key(&root, text).unwrap();
+    let mut stripe = stripe(now);
+    stripe.hold(true, None, now);
+    stripe.push(job(Get { key: key("a") }, now), now);
+    stripe.push(job(write(key("a"), &[]), now), now);
+    stripe.push(job(delete(key("a")), now), now);
+    let step = Box::new(LockStep {
+        key: key("lock"),
+        action: LockAction::Info,
+    });
+    stripe.push(job(Lock { step }, now), now);
+    stripe.push(job(Ping {}, now), now);
+    stripe.push_replay(Job {
+        is_replay: true,
+        ..job(delete(key("b")), now)
+    });
+    stripe.main.take_batch(now, &stripe.side);
+    assert_eq!(stripe.main.waiting(), 3, "what reads and writes entries waits");
+    stripe.hold(false, None, now);
+    stripe.main.take_batch(now, &stripe.side);
+    assert_eq!(stripe.main.waiting(), 0);
 }

@@ -151,7 +151,12 @@ fn a_forgotten_step_is_sent_whole_and_a_lost_one_is_not_sent_again() {
     assert_eq!(outcome.again[0].by, By::Source);
     let (second, mut answer) = lease(fulfil(Token::random()));
     let mut again = Vec::new();
-    reply::lose(batch(vec![second]).parts, &Cause::new("gone"), &mut again);
+    reply::lose(
+        batch(vec![second]).parts,
+        &Cause::new("gone"),
+        &mut again,
+        &mut Vec::new(),
+    );
     assert!(again.is_empty());
     assert!(matches!(answer(), Some(Err(Error::OutcomeUnknown(_)))));
 }

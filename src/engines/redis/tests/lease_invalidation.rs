@@ -263,7 +263,7 @@ async fn whoever_takes_over_from_an_invalidated_lease_invalidates_who_loads_from
 
 #[test]
 fn an_invalidation_of_leases_that_is_refused_fails_nothing_and_is_told() {
-    let (delete, mut answer) = asked(Delete { key: key("k") });
+    let (delete, mut answer) = asked(delete(key("k")));
     let replies = vec![server_error("NOPERM this user has no permissions"), Wire::Int(1)];
     let (_, outcome) = settle(batch(vec![delete]).parts, replies);
     assert!(answer.try_recv().unwrap().unwrap());

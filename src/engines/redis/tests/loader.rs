@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use super::key;
 use crate::actor::queue::{Bounds, QueueSender, Stamp, request_queue};
 use crate::config::{Config, EngineConfig, RedisConfig};
+use crate::engine::RemovalLimits;
 use crate::engines::redis::engine::{RedisEngine, Setup};
 use crate::engines::redis::generation::Generation;
 use crate::engines::redis::resolver::Resolver;
 use crate::error::Result;
-use crate::key::Key;
+use crate::key::{Key, Namespace};
 use crate::request::{
     CorrelatedReply, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Operation,
     Reply, Token, Write,
@@ -68,6 +69,8 @@ impl Loader {
             options,
             resolver: Resolver::fixed(Generation::first()),
             max_value_bytes: 1 << 20,
+            removals: RemovalLimits { keys: 0, bytes: 0 },
+            namespace: Namespace::default(),
             go_compatible,
             listeners: Default::default(),
             tracker: None,

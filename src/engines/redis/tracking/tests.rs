@@ -406,3 +406,19 @@ async fn what_own_work_removes_is_told_apart_from_changes_by_others() {
     world.pushed("g");
     assert_eq!(world.foreign(), ["g"]);
 }
+
+/// What a queued invalidation covers is not known here. Nothing is near until it has been replayed, because nothing is
+/// read before.
+#[test]
+fn nothing_is_near_once_an_invalidation_is_queued() {
+    let mut world = World::new(1 << 20);
+    let over = world.open();
+    world.fetch(over, "a", "old");
+    let fetch = world.begin(over, "b");
+    world.tracking.forget();
+    assert_eq!(world.seen("a"), None);
+    world.end(over, "b", "old", fetch);
+    assert_eq!(world.seen("b"), None, "it was read before");
+    world.fetch(over, "a", "new");
+    assert_eq!(world.seen("a").as_deref(), Some("new"));
+}
