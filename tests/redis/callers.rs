@@ -16,7 +16,7 @@ const KEYS: usize = 2000;
 /// The most loaders that may run at once while the server is dead.
 const LOADERS: usize = 8;
 /// Each caller waits so long between two calls, on average.
-const PAUSE: Duration = ms(250);
+const PAUSE: Duration = ms(1000);
 /// How long a loader takes.
 const LOAD: Duration = ms(5);
 
