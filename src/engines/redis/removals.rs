@@ -254,6 +254,10 @@ impl Removals {
             None => return 0,
         };
         let count = before - self.len();
+        if self.round.is_empty() {
+            // It may have had room for very many.
+            self.round = Vec::new();
+        }
         self.bytes -= keys.iter().map(|(key, _)| cost(key)).sum::<usize>();
         if done {
             return count;

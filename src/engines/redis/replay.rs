@@ -1,5 +1,7 @@
 //! Replays removals over the first connection that is open, before anything else is read or written.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -131,7 +133,7 @@ impl Replay {
                 Task::Walk(Walk::invalidation(&names, caller(reply), tells))
             }
             Chunk::Prefixes(prefixes) => {
-                Task::Walk(Walk::clearing(prefixes, vec![caller(reply)], Default::default()))
+                Task::Walk(Walk::clearing(prefixes, vec![caller(reply)], Arc::default()))
             }
         };
         if let Task::Walk(walk) = &mut task {
@@ -154,7 +156,7 @@ impl Replay {
         now: Instant,
     ) -> bool {
         let Some(step) = &mut self.step else { return false };
-        let Poll::Ready(answer) = std::pin::Pin::new(&mut step.answer).poll(cx) else {
+        let Poll::Ready(answer) = Pin::new(&mut step.answer).poll(cx) else {
             return false;
         };
         let stripe = step.stripe;
