@@ -107,9 +107,15 @@ pub enum EngineKind {
 
 impl fmt::Display for EngineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl EngineKind {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
-            EngineKind::Memory => f.write_str("memory"),
-            EngineKind::Redis => f.write_str("redis"),
+            EngineKind::Memory => "memory",
+            EngineKind::Redis => "redis",
         }
     }
 }

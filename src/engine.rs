@@ -14,6 +14,7 @@ use crate::actor::queue::{QueueReceiver, Stamp};
 use crate::config::EngineKind;
 use crate::events::Listeners;
 use crate::key::Namespace;
+use crate::meters::Meters;
 use crate::near::NearWriter;
 use crate::request::Notifications;
 
@@ -64,6 +65,12 @@ pub(crate) struct Start {
     pub(crate) near: Option<NearWriter>,
     /// Those who hear of what happens to entries and connections.
     pub(crate) listeners: Arc<Listeners>,
+    /// What the engine tells of its connections.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "only the Redis engine has connections")
+    )]
+    pub(crate) meters: Meters,
 }
 
 /// How many removals an engine keeps while it has no connection.

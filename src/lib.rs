@@ -131,6 +131,7 @@
 //! |---|---|---|
 //! | `redis` | yes | the Redis engine: [`Config::redis`], [`RedisConfig`], [`Store::redis_command`], [`redis`] |
 //! | `tls` | yes | `rediss://` URLs, by rustls with ring. Turns `redis` on |
+//! | `metrics` | no | metrics by the [`metrics`](https://docs.rs/metrics) facade: see [the guide](guide::observability) |
 //! | `testing` | no | `cachestore::testing`: an engine that fails on command, for your tests |
 //!
 //! With `default-features = false`, the crate has the memory engine alone. A URL that needs a disabled feature returns
@@ -163,6 +164,7 @@ pub mod guide;
 mod key;
 mod load;
 mod lock;
+mod meters;
 mod near;
 mod prehashed;
 mod request;

@@ -32,6 +32,7 @@ use crate::actor::inbox::{InboxReceiver, InboxSender, inbox};
 use crate::actor::queue::QueueSender;
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::meters::Meters;
 use crate::request::Names;
 use crate::stats::Stats;
 
@@ -88,6 +89,7 @@ pub(crate) struct Counters {
     failures: AtomicU64,
     dead_leases: AtomicU64,
     unreadable: AtomicU64,
+    meters: Meters,
 }
 
 impl Counters {
@@ -155,6 +157,7 @@ pub(crate) struct Setup {
     pub(crate) bypasses: usize,
     pub(crate) engine: QueueSender,
     pub(crate) home: runtime::Handle,
+    pub(crate) meters: Meters,
 }
 
 impl fmt::Debug for Handle {
@@ -172,7 +175,10 @@ impl fmt::Debug for Shared {
 /// A handle and its end.
 pub(crate) fn channel(setup: Setup) -> (Handle, Ends) {
     let (sender, receiver) = inbox(setup.length, setup.patience);
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters {
+        meters: setup.meters,
+        ..Counters::default()
+    });
     let direct = Arc::new(DirectLoads::new(setup.bounds));
     let shared = Arc::new(Shared {
         inbox: sender,

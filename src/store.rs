@@ -24,6 +24,9 @@ mod shared;
 
 mod near;
 
+#[cfg(feature = "metrics")]
+mod metrics;
+
 #[cfg(feature = "redis")]
 mod raw;
 
@@ -54,7 +57,7 @@ pub use self::scan::{Scan, ScanEntries};
 pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
 pub use self::write::{Set, SetFuture, SetIf, SetMany, Swap};
-use crate::actor::queue::{QueueSender, until};
+use crate::actor::queue::{Call, QueueSender, until};
 use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
 use crate::error::{Phase, Result};
@@ -62,6 +65,7 @@ use crate::events::{Events, Listeners};
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::load as loading;
 use crate::lock as locking;
+use crate::meters::{CallName, Meters};
 use crate::near::Near;
 use crate::request;
 use crate::stats::Stats;
@@ -95,6 +99,8 @@ pub struct Store {
     namespace: Namespace,
     /// Whether reads look into the near cache first.
     looks_near: bool,
+    /// What is told of this handle's calls.
+    meters: Meters,
 }
 
 /// What all handles of one store share.
@@ -114,6 +120,9 @@ struct Inner {
     ended: watch::Receiver<()>,
     locks: locking::Handle,
     loads: loading::Handle,
+    /// What is told of the store as a whole.
+    #[cfg(feature = "metrics")]
+    meters: Meters,
 }
 
 impl Store {
@@ -139,9 +148,8 @@ impl Store {
     pub fn namespace(&self, name: impl AsRef<str>) -> Result<Self> {
         let namespace = self.count(self.namespace.nested(name.as_ref()))?;
         Ok(Self {
-            inner: self.inner.clone(),
             namespace,
-            looks_near: self.looks_near,
+            ..self.clone()
         })
     }
 
@@ -177,7 +185,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ping(&self) -> Result<Duration> {
         let began = Instant::now();
-        self.inner.queue.call().ask_for_long(request::Ping {}).await?;
+        self.call(CallName::Ping).ask_for_long(request::Ping {}).await?;
         Ok(began.elapsed())
     }
 
@@ -202,19 +210,7 @@ impl Store {
     ///
     /// Safe: it changes nothing.
     pub async fn stats(&self) -> Result<Stats> {
-        let corrections = self.inner.reads.corrections();
-        let engine = self.inner.queue.call().ask_for_long(request::Stats {}).await?;
-        let mut stats = Stats {
-            refused: self.inner.refused.load(Ordering::Relaxed),
-            ..engine
-        };
-        if let Some(near) = &self.inner.near {
-            stats.near_hits = near.hits();
-            stats.hits += stats.near_hits;
-        }
-        corrections.apply(&mut stats);
-        self.inner.loads.counters().report(&mut stats);
-        Ok(stats)
+        self.inner.stats(self.call(CallName::Stats)).await
     }
 
     /// Returns a stream of the changes in this handle's namespace, from now on.
@@ -278,8 +274,9 @@ impl Store {
         until(limit, Phase::Reply, stop).await
     }
 
-    fn queue(&self) -> &QueueSender {
-        &self.inner.queue
+    /// Begins a call, which ends by `request_timeout`.
+    fn call(&self, name: CallName) -> Call<'_> {
+        self.inner.queue.watched_call(self.meters.watch(name))
     }
 
     /// What there is to know of the engine.
@@ -319,6 +316,27 @@ impl Store {
             self.inner.refused.fetch_add(1, Ordering::Relaxed);
         }
         checked
+    }
+}
+
+impl Inner {
+    /// The statistics of the store, of which the engine knows a part.
+    async fn stats(&self, mut call: Call<'_>) -> Result<Stats> {
+        let corrections = self.reads.corrections();
+        let engine = call.ask_for_long(request::Stats {}).await?;
+        let mut stats = Stats {
+            refused: self.refused.load(Ordering::Relaxed),
+            ..engine
+        };
+        if let Some(near) = &self.near {
+            stats.near_hits = near.hits();
+            stats.hits += stats.near_hits;
+        }
+        corrections.apply(&mut stats);
+        self.loads.counters().report(&mut stats);
+        #[cfg(feature = "metrics")]
+        self.publish(&stats);
+        Ok(stats)
     }
 }
 

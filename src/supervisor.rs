@@ -16,6 +16,7 @@ use crate::events::{EndOfEvents, Listeners};
 use crate::key::Namespace;
 use crate::load::{self, Coordinator};
 use crate::lock::{self, Scheduler};
+use crate::meters::Meters;
 use crate::near::NearWriter;
 
 /// What a store is started with.
@@ -37,6 +38,7 @@ pub(crate) struct Plan {
     pub(crate) lock_bounds: lock::Bounds,
     pub(crate) loads: load::Ends,
     pub(crate) load_bounds: load::Bounds,
+    pub(crate) meters: Meters,
 }
 
 /// Lives as long as the store's last handle. The engine ends by itself when the handles have gone
@@ -70,6 +72,7 @@ impl Actor for Supervisor {
             namespace: plan.namespace,
             near: plan.near,
             listeners: plan.listeners.clone(),
+            meters: plan.meters.clone(),
         };
         let notifications = engines::start(plan.config, start, &mut crew).await;
         let scheduler = Scheduler::spawn(lock::Start {
@@ -77,6 +80,7 @@ impl Actor for Supervisor {
             engine: plan.engine_keeps_locks.then(|| plan.sender.clone()),
             notifications: notifications.locks,
             bounds: plan.lock_bounds,
+            meters: plan.meters,
         });
         crew.add("lock scheduler", scheduler).await;
         let coordinator = Coordinator::spawn(load::Start {

@@ -21,8 +21,9 @@ pub(crate) use self::call::{Answer, Call, until};
 pub(crate) use self::forwarder::Forwarder;
 pub(crate) use self::receiver::QueueReceiver;
 use crate::error::{Cause, Error, Phase, Result};
+use crate::meters::Watch;
 use crate::near::{Near, Ticket};
-use crate::request::{Operation, Request};
+use crate::request::Request;
 use crate::ttl::LONGEST;
 
 /// A request in the queue.
@@ -166,33 +167,33 @@ impl QueueSender {
         self.sender.is_closed()
     }
 
+    /// How many requests wait in the queue.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn depth(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
     /// Begins a call, which ends by `request_timeout`.
     pub(crate) fn call(&self) -> Call<'_> {
+        self.watched_call(Watch::default())
+    }
+
+    /// Begins a call, which ends by `request_timeout`, and of which metrics tell.
+    pub(crate) fn watched_call<'a>(&'a self, watch: Watch<'a>) -> Call<'a> {
         Call {
             queue: self,
             deadline: None,
-        }
-    }
-
-    /// Begins a call, which ends by `timeout`.
-    pub(crate) fn call_within(&self, timeout: Duration) -> Call<'_> {
-        Call {
-            queue: self,
-            deadline: Some(Instant::now() + timeout.min(LONGEST)),
+            watch,
         }
     }
 
     /// Begins a call, which ends by `request_timeout`, and by `limit` if the engine may have to wait.
     pub(crate) fn call_until(&self, limit: Instant) -> Call<'_> {
+        let deadline = self.stamp.has_deadlines().then(|| limit.min(self.limit()));
         Call {
-            queue: self,
-            deadline: self.stamp.has_deadlines().then(|| limit.min(self.limit())),
+            deadline,
+            ..self.call()
         }
-    }
-
-    /// Makes a call of one request: see [`Call::ask`].
-    pub(crate) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Answer> {
-        self.call().ask(operation).await
     }
 
     /// Makes a call of one request that has no reply: see [`Call::send`].
@@ -203,11 +204,6 @@ impl QueueSender {
     /// Puts `request` into the queue if there is room for it now.
     pub(crate) fn try_send(&self, request: Request) -> std::result::Result<(), Refused> {
         self.call().try_send(request)
-    }
-
-    /// Waits for room for a request that found none.
-    pub(crate) async fn send_refused(&self, queued: Box<Queued>) -> Result<()> {
-        self.wait_and_send(*queued, self.limit()).await
     }
 
     fn try_enter(&self, request: Request, time: Option<Time>) -> std::result::Result<(), Refused> {
@@ -313,7 +309,7 @@ mod tests {
 
     use super::*;
     use crate::request;
-    use crate::request::Reply;
+    use crate::request::{Operation, Reply};
 
     fn ping() -> Request {
         let (reply, _) = Reply::new();

@@ -54,6 +54,7 @@ impl Bypass {
         let (sender, made) = oneshot::channel();
         shared.clone().home.spawn(async move {
             count(&shared.counters.loads);
+            let timer = shared.counters.meters.timer();
             let load = timeout(within, Guarded::new(loader.call(keys)));
             let made = tokio::select! {
                 made = load => match made {
@@ -62,6 +63,7 @@ impl Bypass {
                 },
                 () = shared.engine.gone() => Err(Failure::Store(Error::Closed)),
             };
+            shared.counters.meters.load_ended(&timer);
             match &made {
                 Ok(made) => give_out(&shared, made).await,
                 Err(_) => count(&shared.counters.failures),

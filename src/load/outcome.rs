@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
+#[cfg(feature = "metrics")]
+use crate::meters::{Answered, Outcome};
 
 /// A value with its origin and its age: see [`Load::outcome`](crate::Load::outcome).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +113,18 @@ pub enum LoadError<E> {
     /// The store refused an argument before the loader ran, could not serve the request, or could not
     /// encode or decode the value.
     Store(Error),
+}
+
+#[cfg(feature = "metrics")]
+impl<T, E> Answered for Result<T, LoadError<E>> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Ok(_) => Outcome::Ok,
+            Err(LoadError::Loader(_) | LoadError::Panicked) => Outcome::LoadFailed,
+            Err(LoadError::Timeout) => Outcome::Timeout,
+            Err(LoadError::Store(error)) => error.outcome(),
+        }
+    }
 }
 
 impl<E> LoadError<E> {

@@ -14,6 +14,7 @@ use super::work::{Answer, Failure, Fate, Made};
 use super::{Handle, Landed, Notice, Shared, count};
 use crate::error::Error;
 use crate::key::Key;
+use crate::meters::Meters;
 use crate::request::{GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Names, Write};
 
 /// For so many reads after one that found nothing, the next are expected to find nothing too: a read that asks for the
@@ -142,6 +143,11 @@ impl Solo {
         &self.key
     }
 
+    /// The metrics of the store.
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.shared.counters.meters
+    }
+
     /// Runs the load in a task of its own, on the runtime that the store was opened on.
     pub(crate) fn spawn<F: Future<Output = ()> + Send + 'static>(self, run: impl FnOnce(Self) -> F) {
         let shared = self.shared.clone();
@@ -166,7 +172,8 @@ impl Solo {
         };
         let token = self.shared.direct.token(self.load);
         let step = Box::new(LeaseAction::Fulfil { token, write });
-        let fate = match self.shared.engine.call_until(limit).ask(Lease { step }).await {
+        let answer = self.shared.engine.call_until(limit).ask(Lease { step }).await;
+        let fate = match answer {
             Ok(LeaseAnswer::Stored(true)) => Fate::Stored,
             Ok(_) => Fate::Superseded,
             Err(error) => {

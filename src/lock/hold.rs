@@ -39,6 +39,8 @@ pub(super) struct Hold {
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
     pub(super) under_way: u32,
+    /// When it was granted.
+    pub(super) since: Instant,
 }
 
 /// Renewals at a third of the TTL, on a schedule that answers do not shift.
@@ -134,7 +136,14 @@ impl Shared {
 }
 
 impl Hold {
-    pub(super) fn new(name: Name, secret: Secret, token: u64, origin: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(
+        name: Name,
+        secret: Secret,
+        token: u64,
+        origin: Instant,
+        since: Instant,
+        deadline: Instant,
+    ) -> Self {
         Self {
             name,
             secret,
@@ -142,6 +151,7 @@ impl Hold {
             view: View::new(origin, deadline),
             renewal: None,
             under_way: 0,
+            since,
         }
     }
 

@@ -40,6 +40,7 @@ use crate::actor::inbox::Received;
 use crate::actor::queue::QueueSender;
 use crate::actor::{Alarm, Step, Turns, poll_turn};
 use crate::error::{Error, Result};
+use crate::meters::Meters;
 use crate::prehashed::Map;
 use crate::request::{LockAction, LockAnswer, Notification, Notifications, Subject, Subscription};
 use crate::secret::Secret;
@@ -56,6 +57,7 @@ pub(crate) struct Start {
     /// How it learns of other holders. Without one there are none.
     pub(crate) notifications: Option<Notifications>,
     pub(crate) bounds: Bounds,
+    pub(crate) meters: Meters,
 }
 
 /// Owns the queues and the holds, alone.
@@ -84,6 +86,7 @@ pub(crate) struct Scheduler {
     now: Instant,
     elapsed: Duration,
     alarm: Alarm,
+    meters: Meters,
     /// It was told that releases are not announced.
     warned: bool,
     /// All that was held has been given back.
@@ -124,6 +127,7 @@ impl Actor for Scheduler {
             now: origin,
             elapsed: Duration::ZERO,
             alarm: Alarm::new(),
+            meters: start.meters,
             warned: false,
             stopped: false,
         })
@@ -184,6 +188,7 @@ impl Actor for Scheduler {
         });
         // The engine answers each request by its deadline. A request that is sent a second time is not waited for.
         let in_time = timeout(patience, answered).await.is_ok();
+        self.meters.locks(0, 0);
         self.stopped = true;
         tracing::debug!(?reason, in_time, "the lock scheduler has stopped");
         Ok(())
@@ -203,6 +208,7 @@ impl Turns for Scheduler {
         self.poll_backend(cx);
         let mut done = self.poll_notifications(cx);
         done |= self.poll_inbox(cx);
+        self.meters.locks(self.wishes.len(), self.holds.len());
         Step::of(done)
     }
 

@@ -6,6 +6,7 @@ use super::{Clear, IntoNames, Invalidate, Scan, ScanEntries, SetMany, Store, chu
 use crate::actor::queue::Call;
 use crate::error::Result;
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::request;
 use crate::value::{Value, pack};
 
@@ -47,7 +48,9 @@ impl Store {
         if let Some(values) = self.read_all_near(&keys, cloned).await {
             return Ok(pack(values));
         }
-        Ok(pack(self.get_values(&mut self.queue().call(), keys).await?))
+        Ok(pack(
+            self.get_values(&mut self.call(CallName::GetMany), keys).await?,
+        ))
     }
 
     pub(super) async fn get_values(&self, call: &mut Call<'_>, keys: Vec<Key>) -> Result<Vec<Option<Value>>> {

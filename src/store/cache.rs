@@ -7,6 +7,7 @@ use super::{Set, SetIf, Store, Swap};
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::error::Result;
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::request::{self, Condition};
 use crate::value::Value;
 
@@ -50,7 +51,7 @@ impl Store {
     }
 
     async fn ask_value(&self, key: Key) -> Result<Option<Value>> {
-        self.queue().ask(request::Get { key }).await
+        self.call(CallName::Get).ask(request::Get { key }).await
     }
 
     /// Returns the value of a key as text, or `None` if the key is absent.
@@ -277,7 +278,7 @@ impl Store {
     /// Once polled, the key may be removed even if the future is dropped; the value is then lost.
     pub async fn take(&self, key: impl AsRef<str>) -> Result<Option<Bytes>> {
         let key = self.key(key.as_ref())?;
-        let value = self.queue().ask(request::Take { key }).await?;
+        let value = self.call(CallName::Take).ask(request::Take { key }).await?;
         Ok(value.map(Bytes::from))
     }
 
@@ -309,7 +310,9 @@ impl Store {
     pub async fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
         let within = self.namespace.within();
-        self.queue().ask(request::Delete { key, within }).await
+        self.call(CallName::Delete)
+            .ask(request::Delete { key, within })
+            .await
     }
 
     /// Returns whether a key holds a value. The call does not count as a use of the entry.
@@ -338,7 +341,7 @@ impl Store {
             consume_budget().await;
             return Ok(true);
         }
-        self.queue().ask(request::Exists { key }).await
+        self.call(CallName::Exists).ask(request::Exists { key }).await
     }
 
     fn entry(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Result<(Key, Value)> {

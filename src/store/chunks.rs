@@ -6,6 +6,7 @@ use super::Store;
 use crate::actor::queue::{Answer, Call};
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::request::{self, Operation, Reply, Write};
 
 /// The most keys that travel in one request.
@@ -27,6 +28,16 @@ pub(super) async fn read<T, O: Operation<Answer = Vec<T>>>(
     if keys.len() <= CHUNK {
         return call.ask(make(keys)).await;
     }
+    let found = read_ahead(call, keys, make).await;
+    call.end(found)
+}
+
+/// Reads keys by several requests, a few of which are under way at once.
+async fn read_ahead<T, O: Operation<Answer = Vec<T>>>(
+    call: &mut Call<'_>,
+    keys: Vec<Key>,
+    make: impl Fn(Vec<Key>) -> O,
+) -> Result<Vec<T>> {
     let mut found = Vec::with_capacity(keys.len());
     let mut keys = keys.into_iter();
     let mut answers = VecDeque::with_capacity(AHEAD);
@@ -52,7 +63,7 @@ pub(super) async fn delete(store: &Store, keys: Vec<Key>) -> Result<u64> {
         // The engine keeps what it cannot remove now.
         goes_on: store.inner.config.settings().queue_invalidations > 0,
     };
-    let call = &mut store.queue().call();
+    let call = &mut store.call(CallName::DeleteMany);
     change(call, keys, plan, make, |count| deleted += count).await?;
     Ok(deleted)
 }
@@ -65,7 +76,8 @@ pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>
         while writes.len() > 0 {
             let writes = writes.by_ref().take(CHUNK).collect();
             let request = request::SetMany { writes }.into_request(Reply::Nobody);
-            call.send(request).await.map_err(|error| told(error, begun))?;
+            let sent = call.send(request).await.map_err(|error| told(error, begun));
+            call.end(sent)?;
             begun = true;
         }
         return Ok(());
@@ -128,7 +140,7 @@ async fn change<I, O: Operation>(
             }
         }
     }
-    failure.map_or(Ok(()), |error| Err(told(error, partly)))
+    call.end(failure.map_or(Ok(()), |error| Err(told(error, partly))))
 }
 
 /// The error of a call of which some chunks may have been carried out.

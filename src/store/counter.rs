@@ -7,6 +7,7 @@ use super::Store;
 use super::write::BoxFuture;
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::request;
 use crate::ttl::Ttl;
 
@@ -118,7 +119,10 @@ impl<'a> IntoFuture for Incr<'a> {
             let key = key?;
             let ttl = store.count(ttl.map(Ttl::checked).transpose())?;
             store.check_size(&key, LONGEST_INTEGER, &[])?;
-            store.queue().ask(request::Incr { key, by, ttl }).await
+            store
+                .call(CallName::Incr)
+                .ask(request::Incr { key, by, ttl })
+                .await
         })
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::Store;
 use crate::error::Result;
+use crate::meters::CallName;
 use crate::request;
 use crate::ttl::Ttl;
 
@@ -37,7 +38,7 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn ttl(&self, key: impl AsRef<str>) -> Result<Option<Ttl>> {
         let key = self.key(key.as_ref())?;
-        self.queue().ask(request::GetTtl { key }).await
+        self.call(CallName::Ttl).ask(request::GetTtl { key }).await
     }
 
     /// Lets a key live for `ttl` from now. Returns `true` if the key holds a value.
@@ -71,7 +72,9 @@ impl Store {
     pub async fn expire(&self, key: impl AsRef<str>, ttl: Duration) -> Result<bool> {
         let key = self.key(key.as_ref())?;
         let ttl = Some(self.count(Ttl::checked(ttl))?);
-        self.queue().ask(request::Expire { key, ttl }).await
+        self.call(CallName::Expire)
+            .ask(request::Expire { key, ttl })
+            .await
     }
 
     /// Returns the value of a key and lets the key live for `ttl` from now, in one step. Returns `None` if the key is
@@ -112,7 +115,10 @@ impl Store {
     pub async fn get_and_touch(&self, key: impl AsRef<str>, ttl: Duration) -> Result<Option<Bytes>> {
         let key = self.key(key.as_ref())?;
         let ttl = self.count(Ttl::checked(ttl))?;
-        let value = self.queue().ask(request::GetAndTouch { key, ttl }).await?;
+        let value = self
+            .call(CallName::GetAndTouch)
+            .ask(request::GetAndTouch { key, ttl })
+            .await?;
         Ok(value.map(Bytes::from))
     }
 
@@ -143,6 +149,8 @@ impl Store {
     /// Once polled, the change may be made even if the future is dropped.
     pub async fn persist(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.key(key.as_ref())?;
-        self.queue().ask(request::Expire { key, ttl: None }).await
+        self.call(CallName::Persist)
+            .ask(request::Expire { key, ttl: None })
+            .await
     }
 }

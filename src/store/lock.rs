@@ -16,6 +16,7 @@ use super::Store;
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::lock::{LockGuard, LockOutcome, Wish, own_part};
+use crate::meters::CallName;
 use crate::secret::Secret;
 use crate::ttl::{LONGEST, Ttl};
 
@@ -159,7 +160,12 @@ impl<'a> IntoFuture for Lock<'a> {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let store = self.store;
-            store.inner.locks.lock(self.checked()?).await
+            let wish = self.checked()?;
+            store
+                .meters
+                .watch(CallName::Lock)
+                .over(store.inner.locks.lock(wish))
+                .await
         })
     }
 }

@@ -8,6 +8,7 @@ use super::{Set, SetMany, Store};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::value::Value;
 
 impl Store {
@@ -79,7 +80,7 @@ impl Store {
     /// If the model's own `Deserialize` panics. Other callers are not affected.
     pub async fn get_model<T: DeserializeOwned>(&self, key: impl AsRef<str>) -> Result<Option<T>> {
         let key = self.key(key.as_ref())?;
-        let entry = self.entry_of(&mut self.queue().call(), &key, false).await?;
+        let entry = self.entry_of(&mut self.call(CallName::Get), &key, false).await?;
         self.fresh_model(&entry)
     }
 
@@ -166,7 +167,9 @@ impl Store {
         keys: impl IntoIterator<Item = impl AsRef<str>>,
     ) -> Result<Vec<Option<T>>> {
         let keys = self.keys(keys)?;
-        let entries = self.entries(&mut self.queue().call(), &keys, false).await?;
+        let entries = self
+            .entries(&mut self.call(CallName::GetMany), &keys, false)
+            .await?;
         entries.iter().map(|entry| self.fresh_model(entry)).collect()
     }
 

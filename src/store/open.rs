@@ -18,6 +18,7 @@ use crate::events::Listeners;
 use crate::key::{KeyMaker, Namespace};
 use crate::load as loading;
 use crate::lock as locking;
+use crate::meters::Meters;
 use crate::near::near;
 use crate::supervisor::{Plan, Supervisor};
 
@@ -73,6 +74,7 @@ impl Store {
             None => Namespace::default(),
         };
         let profile = engines::profile(&config);
+        let meters = Meters::open(profile.kind.name());
         let bounds = Bounds {
             length: settings.queue_length,
             bytes: settings.queue_bytes,
@@ -97,6 +99,7 @@ impl Store {
             bypasses: settings.loads_while_unavailable,
             engine: queue.clone(),
             home: home.clone(),
+            meters: meters.clone(),
         });
         let supervisor = Supervisor::spawn(Plan {
             config: config.clone(),
@@ -115,6 +118,7 @@ impl Store {
             },
             loads: load_ends,
             load_bounds,
+            meters: meters.clone(),
         });
         let inner = Inner {
             queue,
@@ -130,11 +134,14 @@ impl Store {
             ended,
             locks,
             loads,
+            #[cfg(feature = "metrics")]
+            meters: meters.clone(),
         };
         let store = Self {
             inner: Arc::new(inner),
             namespace,
             looks_near: true,
+            meters,
         };
         match store.ping().await {
             Err(Error::Closed) => Err(unfit("the Tokio runtime needs its timer: `enable_time`")),
@@ -146,7 +153,11 @@ impl Store {
                 let _ = store.close().await;
                 Err(error)
             }
-            Ok(_) => Ok(store),
+            Ok(_) => {
+                #[cfg(feature = "metrics")]
+                store.publish_every_second();
+                Ok(store)
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use redis::{Cmd, FromRedisValue};
 use super::Store;
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::error::{Error, Result};
+use crate::meters::CallName;
 use crate::request;
 
 impl Store {
@@ -51,7 +52,11 @@ impl Store {
             return self.count(Err(Error::Unsupported { operation }));
         }
         let command = Box::new(command.clone());
-        let answer = match self.queue().ask(request::Raw { command }).await {
+        let answer = match self
+            .call(CallName::RedisCommand)
+            .ask(request::Raw { command })
+            .await
+        {
             // The engine has no such commands.
             Err(error @ Error::Unsupported { .. }) => return self.count(Err(error)),
             answer => answer?,

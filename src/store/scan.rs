@@ -11,6 +11,7 @@ use futures_core::Stream;
 
 use super::Store;
 use crate::error::Result;
+use crate::meters::CallName;
 use crate::request::{self, Page};
 
 /// How many entries are read at first, and at most: so many large values may be in memory at once.
@@ -47,7 +48,12 @@ impl Scan {
     fn fetch(&self, cursor: u64) -> Fetch<Page> {
         let store = self.store.clone();
         let prefix = self.prefix.clone();
-        Box::pin(async move { store.queue().ask(request::Scan { prefix, cursor }).await })
+        Box::pin(async move {
+            store
+                .call(CallName::Scan)
+                .ask(request::Scan { prefix, cursor })
+                .await
+        })
     }
 
     /// The keys of a page that this scan was asked for, as this handle names them.
@@ -124,7 +130,10 @@ impl ScanEntries {
         let names: Vec<String> = self.scan.page.drain(..count).collect();
         Box::pin(async move {
             let keys = store.keys(&names)?;
-            let values = store.queue().ask(request::GetMany { keys, peek: true }).await?;
+            let values = store
+                .call(CallName::ScanEntries)
+                .ask(request::GetMany { keys, peek: true })
+                .await?;
             let entries = names.into_iter().zip(values);
             let found = entries.filter_map(|(name, value)| Some((name, Bytes::from(value?))));
             Ok(found.collect())

@@ -9,6 +9,7 @@ use super::Store;
 use super::entry::Entry;
 use crate::error::Result;
 use crate::key::Key;
+use crate::meters::CallName;
 
 impl Store {
     /// Returns the model of a key in an `Arc` that its readers share, or `None` if the key is absent.
@@ -55,7 +56,7 @@ impl Store {
         if let Some(model) = self.near_model(&key, |entry| entry.fresh_model().is_some()).await {
             return Ok(Some(model));
         }
-        let entry = self.entry_of(&mut self.queue().call(), &key, false).await?;
+        let entry = self.entry_of(&mut self.call(CallName::Get), &key, false).await?;
         Ok(self.fresh_model(&entry)?.map(Arc::new))
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Store;
 use crate::error::Result;
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::request::{self, Operation, Progress};
 use crate::ttl::Ttl;
 
@@ -33,12 +34,16 @@ impl<'a> Options<'a> {
     }
 
     /// Sends the request that `make` builds, and waits until the work is done.
-    async fn run<O: Operation<Answer = u64>>(self, make: impl FnOnce(Progress) -> O) -> Result<u64> {
-        let queue = self.store.queue();
-        let mut call = match self.store.count(self.timeout.map(Ttl::checked).transpose())? {
-            Some(timeout) => queue.call_within(timeout),
-            None => queue.call(),
-        };
+    async fn run<O: Operation<Answer = u64>>(
+        self,
+        name: CallName,
+        make: impl FnOnce(Progress) -> O,
+    ) -> Result<u64> {
+        let timeout = self.store.count(self.timeout.map(Ttl::checked).transpose())?;
+        let mut call = self.store.call(name);
+        if let Some(timeout) = timeout {
+            call = call.within(timeout);
+        }
         let Some(mut on_progress) = self.on_progress else {
             return call.ask_for_long(make(Progress::default())).await;
         };
@@ -119,7 +124,10 @@ impl<'a> IntoFuture for Clear<'a> {
 
     fn into_future(self) -> BoxFuture<'a> {
         let prefix = self.options.store.namespace.prefix().to_owned();
-        Box::pin(self.options.run(|progress| request::Clear { prefix, progress }))
+        Box::pin(
+            self.options
+                .run(CallName::Clear, |progress| request::Clear { prefix, progress }),
+        )
     }
 }
 
@@ -151,7 +159,7 @@ impl<'a> IntoFuture for Invalidate<'a> {
                 within,
                 progress,
             };
-            self.options.run(make).await
+            self.options.run(CallName::Invalidate, make).await
         })
     }
 }

@@ -17,6 +17,7 @@ use super::{IntoNames, SetIf, Store};
 use crate::actor::queue::Call;
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::request::{self, Condition, Names, Write};
 use crate::value::Value;
 
@@ -189,7 +190,7 @@ where
             let (key, value) = self.entry?;
             let change = Change::new(self.options, key)?;
             change.check_size(&value)?;
-            let mut call = change.call();
+            let mut call = change.call(CallName::CompareAndSet);
             for attempt in 1..=TRIES {
                 let (entry, held) = change.read(&mut call).await?;
                 // The decoded model is gone before anything is awaited: it need not cross threads.
@@ -204,7 +205,7 @@ where
                 }
                 pause(&mut call, attempt).await?;
             }
-            Err(Error::Conflict)
+            call.end(Err(Error::Conflict))
         })
     }
 }
@@ -241,7 +242,7 @@ where
         Box::pin(async move {
             let change = Change::new(self.options, self.key?)?;
             let store = change.store;
-            let mut call = change.call();
+            let mut call = change.call(CallName::UpdateModel);
             for attempt in 1..=TRIES {
                 let (entry, held) = change.read(&mut call).await?;
                 let old = store.fresh_model(&entry)?;
@@ -262,7 +263,7 @@ where
                 }
                 pause(&mut call, attempt).await?;
             }
-            Err(Error::Conflict)
+            call.end(Err(Error::Conflict))
         })
     }
 }
@@ -287,8 +288,8 @@ impl<'a> Change<'a> {
     }
 
     /// Begins the call, whose deadline counts from now for all tries together.
-    fn call(&self) -> Call<'a> {
-        let mut call = self.store.queue().call();
+    fn call(&self, name: CallName) -> Call<'a> {
+        let mut call = self.store.call(name);
         call.deadline();
         call
     }
@@ -341,8 +342,9 @@ async fn pause(call: &mut Call<'_>, failed: u32) -> Result<()> {
     let longest = Duration::from_millis(failed.into()).min(LONGEST_PAUSE);
     let pause = longest.mul_f64(rand::random());
     if Instant::now() + pause >= call.deadline() {
-        return Err(Error::Conflict);
+        return call.end(Err(Error::Conflict));
     }
+    call.go_on();
     sleep(pause).await;
     Ok(())
 }

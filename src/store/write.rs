@@ -13,6 +13,7 @@ use super::{IntoNames, Store, chunks};
 use crate::actor::queue::Refused;
 use crate::error::Result;
 use crate::key::Key;
+use crate::meters::CallName;
 use crate::request::{self, Condition, Operation, Reply, Request, Write};
 use crate::value::Value;
 
@@ -97,7 +98,10 @@ impl<'a> IntoFuture for Set<'a> {
             Ok((store, write)) if store.profile().completes_when_queued => {
                 State::New(store, request::Set { write }.into_request(Reply::Nobody))
             }
-            Ok((store, write)) => State::Waiting(Box::pin(store.queue().ask(request::Set { write }))),
+            Ok((store, write)) => {
+                let set = request::Set { write };
+                State::Waiting(Box::pin(async move { store.call(CallName::Set).ask(set).await }))
+            }
             Err(error) => State::Ended(Err(error)),
         })
     }
@@ -120,14 +124,21 @@ impl Future for SetFuture<'_> {
         let ended = || State::Ended(Err(crate::Error::Closed));
         match std::mem::replace(&mut self.0, ended()) {
             State::Ended(result) => Poll::Ready(result),
-            State::New(store, request) => match store.queue().try_send(request) {
-                Ok(()) => Poll::Ready(Ok(())),
-                Err(Refused::Closed) => Poll::Ready(Err(crate::Error::Closed)),
-                Err(Refused::Full(queued)) => {
-                    self.0 = State::Waiting(Box::pin(store.queue().send_refused(queued)));
-                    self.poll(cx)
+            State::New(store, request) => {
+                let mut call = store.call(CallName::Set);
+                match call.try_send(request) {
+                    Ok(()) => Poll::Ready(call.end(Ok(()))),
+                    Err(Refused::Closed) => Poll::Ready(call.end(Err(crate::Error::Closed))),
+                    Err(Refused::Full(queued)) => {
+                        let waiting = async move {
+                            let sent = call.send_refused(queued).await;
+                            call.end(sent)
+                        };
+                        self.0 = State::Waiting(Box::pin(waiting));
+                        self.poll(cx)
+                    }
                 }
-            },
+            }
             State::Waiting(mut waiting) => {
                 let polled = waiting.as_mut().poll(cx);
                 if polled.is_pending() {
@@ -178,7 +189,12 @@ impl<'a> IntoFuture for SetIf<'a> {
         Box::pin(async move {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
-            store.queue().ask(request::SetIf { write, condition }).await
+            let name = match condition {
+                Condition::Absent => CallName::Add,
+                Condition::Present => CallName::Replace,
+                Condition::Holds(_) => CallName::CompareAndSet,
+            };
+            store.call(name).ask(request::SetIf { write, condition }).await
         })
     }
 }
@@ -209,7 +225,7 @@ impl<'a> IntoFuture for Swap<'a> {
         Box::pin(async move {
             let (store, write) = Set { options, entry }.checked()?;
             let write = Box::new(write);
-            let value = store.queue().ask(request::Swap { write }).await?;
+            let value = store.call(CallName::Swap).ask(request::Swap { write }).await?;
             Ok(value.map(Bytes::from))
         })
     }
@@ -249,7 +265,7 @@ impl<'a> IntoFuture for SetMany<'a> {
                 ttl,
                 depends_on: depends_on.clone(),
             });
-            chunks::write(store, &mut store.queue().call(), writes.collect()).await
+            chunks::write(store, &mut store.call(CallName::SetMany), writes.collect()).await
         })
     }
 }

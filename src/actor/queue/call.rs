@@ -8,23 +8,32 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{QueueSender, Refused, Stamp, Time};
+use super::{QueueSender, Queued, Refused, Stamp, Time};
 use crate::error::{Error, Phase, Result};
+use crate::meters::{Answered, Watch};
 use crate::request::{Operation, Reply, Request};
+use crate::ttl::LONGEST;
 
 /// How much longer than an engine that keeps deadlines a caller on another runtime waits: the engine
 /// knows better what has become of the request.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// One call of a caller. All requests that it is split into share its deadline.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(super) queue: &'a QueueSender,
     /// `None` until a request needs it, which saves most calls a look at the clock.
     pub(super) deadline: Option<Instant>,
+    pub(super) watch: Watch<'a>,
 }
 
 impl<'a> Call<'a> {
+    /// The call ends by `timeout`.
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
+        self.deadline = Some(Instant::now() + timeout.min(LONGEST));
+        self
+    }
+
     /// When the call must have ended.
     pub(crate) fn deadline(&mut self) -> Instant {
         *self.deadline.get_or_insert_with(|| self.queue.limit())
@@ -44,7 +53,11 @@ impl<'a> Call<'a> {
     /// engine from its turn there is a turn away itself, and a timer for each request would cost a
     /// third of it.
     pub(crate) async fn ask<O: Operation>(&mut self, operation: O) -> Result<O::Answer> {
-        self.begin(operation).await?.wait().await
+        let answer = match self.begin(operation).await {
+            Ok(answer) => answer.wait().await,
+            Err(error) => Err(error),
+        };
+        self.end(answer)
     }
 
     /// Sends an operation that may take an engine longer than its turn, and waits for its answer.
@@ -96,14 +109,30 @@ impl<'a> Call<'a> {
         match self.try_send(request) {
             Ok(()) => Ok(()),
             Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(queued)) => {
-                let deadline = self.deadline();
-                Box::pin(self.queue.wait_and_send(*queued, deadline)).await
-            }
+            Err(Refused::Full(queued)) => self.send_refused(queued).await,
         }
     }
 
-    pub(super) fn try_send(&mut self, request: Request) -> std::result::Result<(), Refused> {
+    /// Waits for room for a request that found none.
+    pub(crate) async fn send_refused(&mut self, queued: Box<Queued>) -> Result<()> {
+        let deadline = self.deadline();
+        Box::pin(self.queue.wait_and_send(*queued, deadline)).await
+    }
+
+    /// The call goes on, and waits for something other than the engine.
+    pub(crate) fn go_on(&mut self) {
+        self.watch.begin();
+    }
+
+    /// Ends the call, for metrics. A call of one request is ended by [`ask`](Self::ask).
+    pub(crate) fn end<A: Answered>(&mut self, answer: A) -> A {
+        self.watch.end(&answer);
+        answer
+    }
+
+    /// Puts `request` into the queue if there is room for it now.
+    pub(crate) fn try_send(&mut self, request: Request) -> std::result::Result<(), Refused> {
+        self.watch.begin();
         let time = match self.queue.stamp {
             stamp if stamp.has_deadlines() => Some(Time::Deadline(self.deadline())),
             _ if request.counts_from_the_call() => Some(Time::Made(Instant::now())),
@@ -182,7 +211,7 @@ mod tests {
     use std::pin::pin;
     use std::task::Waker;
 
-    use super::super::{Bounds, Queued, request_queue};
+    use super::super::{Bounds, request_queue};
     use super::*;
     use crate::request::Ping;
 

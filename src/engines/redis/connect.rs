@@ -23,6 +23,7 @@ use super::stream::{Pulse, Stream};
 use super::tracker::{TrackedConnection, Tracker};
 use crate::config::{Access, Address, RedisOptions, Target};
 use crate::error::{Cause, Error, Phase, Result};
+use crate::meters::OpenConnection;
 
 /// A response timeout that never comes: the engine keeps its own.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -45,6 +46,8 @@ pub(super) struct Connected {
     pub(super) tracked: Option<TrackedConnection>,
     /// Where it leads to, and the generation that it belongs to. `None` for connections that others opened.
     pub(super) route: Option<Box<Route>>,
+    /// What metrics see of it, once it is in use.
+    pub(super) open: OpenConnection,
     ended: bool,
 }
 
@@ -77,6 +80,7 @@ impl Connected {
             pulse: None,
             tracked: None,
             route: None,
+            open: OpenConnection::default(),
             ended: false,
         }
     }
@@ -101,6 +105,13 @@ impl Connected {
     /// The bytes that were received so far. It stays 0 for a connection that others opened.
     pub(super) fn received(&self) -> u64 {
         self.pulse.as_ref().map_or(0, Pulse::received)
+    }
+
+    /// Tells metrics how many bytes it has carried so far.
+    pub(super) fn report(&self) {
+        if let Some(pulse) = &self.pulse {
+            self.open.carried(pulse.sent(), pulse.received());
+        }
     }
 
     /// Why the last reply was not read to its end.

@@ -48,6 +48,11 @@ impl ConnectionLog {
         self.server = place.to_string();
     }
 
+    /// The address of the server, without user and password.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
     fn tell(&self, event: impl FnOnce(String) -> Event) {
         if let Some(listeners) = &self.listeners
             && listeners.any()
@@ -99,8 +104,8 @@ impl ConnectionLog {
     }
 
     /// It is open. After a failure that is told at the level of a loss, so that a log which shows the one
-    /// shows the other.
-    pub(super) fn opened(&mut self, now: Instant) {
+    /// shows the other. Returns `true` after a failure.
+    pub(super) fn opened(&mut self, now: Instant) -> bool {
         let Self {
             purpose,
             server,
@@ -112,8 +117,12 @@ impl ConnectionLog {
                 let away = now.saturating_duration_since(since);
                 tracing::warn!(%server, purpose, ?away, failures, "the connection to Redis has recovered");
                 self.tell(|node| Event::Connected { node });
+                true
             }
-            None => tracing::debug!(%server, purpose, "the connection to Redis is open"),
+            None => {
+                tracing::debug!(%server, purpose, "the connection to Redis is open");
+                false
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ use crate::config::RedisOptions;
 use crate::engine::RemovalLimits;
 use crate::events::Listeners;
 use crate::key::Namespace;
+use crate::meters::Meters;
 use crate::request::{Asked, EngineRequest, EntryRequest, Request};
 use crate::stats::Stats;
 
@@ -55,6 +56,7 @@ pub(super) struct Setup {
     pub(super) namespace: Namespace,
     pub(super) go_compatible: bool,
     pub(super) listeners: Arc<Listeners>,
+    pub(super) meters: Meters,
     /// Writes the near cache, if there is one.
     pub(super) tracker: Option<Tracker>,
 }
@@ -103,6 +105,7 @@ impl Actor for RedisEngine {
                 tracker.clone(),
                 now,
             );
+            let link = link.metered_by(setup.meters.clone());
             link.keeping_removals(replay.keeps_removals())
         };
         let stripes = (0..options.connections)

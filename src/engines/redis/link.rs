@@ -37,6 +37,7 @@ use super::tracker::{TrackedConnection, Tracker};
 use crate::config::RedisOptions;
 use crate::error::{Error, Result};
 use crate::events::Listeners;
+use crate::meters::Meters;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -63,6 +64,7 @@ pub(super) struct Link {
     proven: bool,
     backoff: Backoff,
     log: ConnectionLog,
+    meters: Meters,
     /// Why it is not open.
     trouble: Option<Error>,
     /// It was open, and is known to be down now.
@@ -132,6 +134,7 @@ impl Link {
             proven: false,
             backoff: Backoff::default(),
             log,
+            meters: Meters::default(),
             trouble: None,
             outage: None,
             vitals: Vitals::new(now),
@@ -148,6 +151,11 @@ impl Link {
             is_refused: false,
             replied: 0,
         }
+    }
+
+    /// Tells these meters of its connections.
+    pub(super) fn metered_by(self, meters: Meters) -> Self {
+        Self { meters, ..self }
     }
 
     /// Tells listeners when the connection is lost and when it is open again.

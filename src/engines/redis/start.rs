@@ -68,6 +68,7 @@ impl Engine for Redis {
                 .near
                 .map(|writer| Tracker::new(writer, max_age, start.listeners.clone())),
             listeners: start.listeners,
+            meters: start.meters,
         });
         crew.add("Redis engine", engine).await;
         let (subscribe, subscriptions) = mpsc::unbounded_channel();

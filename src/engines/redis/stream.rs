@@ -39,6 +39,7 @@ struct Shared {
     replies: AtomicU64,
     incoming: AtomicU64,
     received: AtomicU64,
+    sent: AtomicU64,
     refusal: OnceLock<Refusal>,
 }
 
@@ -63,9 +64,18 @@ impl Pulse {
         self.0.received.load(Ordering::Relaxed)
     }
 
+    /// The bytes that were sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
     /// Why the last reply was not read to its end.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.0.refusal.get().copied()
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.0.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn beat(&self) {
@@ -214,6 +224,9 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let stream = self.get_mut();
         let written = Pin::new(&mut stream.socket).poll_write(cx, buf);
+        if let Poll::Ready(Ok(bytes)) = &written {
+            stream.pulse.wrote(*bytes);
+        }
         let was_blocked = std::mem::replace(&mut stream.is_blocked, written.is_pending());
         if was_blocked && matches!(written, Poll::Ready(Ok(_))) {
             stream.pulse.beat();

@@ -304,10 +304,12 @@ impl Coordinator {
         let Some(loader) = load.loader.take() else { return };
         count(&self.ends.counters.loads);
         let within = load.timeout;
+        let meters = self.ends.counters.meters.clone();
         let task = self.tasks.spawn(async move {
-            timeout(within, loader.call(keys))
-                .await
-                .unwrap_or(Err(Failure::Timeout))
+            let timer = meters.timer();
+            let made = timeout(within, loader.call(keys)).await;
+            meters.load_ended(&timer);
+            made.unwrap_or(Err(Failure::Timeout))
         });
         self.running.insert(task.id(), id);
     }

@@ -18,8 +18,11 @@ impl Scheduler {
             wish,
             sink,
             handle,
+            since,
             ..
         } = waiting;
+        self.meters
+            .lock_granted(self.now.saturating_duration_since(since));
         let sent = grant.question.sent;
         // It is known: this grant was answered.
         let token = grant.token.unwrap_or_default();
@@ -44,7 +47,7 @@ impl Scheduler {
                 holders.get_mut().others.push(waiter);
             }
         }
-        let mut hold = Hold::new(name, wish.secret.clone(), token, self.origin, deadline);
+        let mut hold = Hold::new(name, wish.secret.clone(), token, self.origin, self.now, deadline);
         let key = own_part(&wish.key, wish.prefix).into();
         let guard = LockGuard::new(Parts {
             id: waiter,

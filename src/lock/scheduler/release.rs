@@ -14,6 +14,8 @@ impl Scheduler {
             return;
         };
         let until = hold.deadline().unwrap_or(self.now);
+        let held = self.now.saturating_duration_since(hold.since);
+        self.meters.lock_ended(held, until <= self.now);
         hold.lose();
         let release = Releasing::new(hold.name.clone(), hold.secret.clone(), Some(hold.token), until);
         self.begin_release(release.told_to(caller, self.now + self.ends.patience));

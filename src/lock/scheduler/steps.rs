@@ -31,6 +31,7 @@ impl Scheduler {
                     renewing: false,
                     uncertain: false,
                     pause: super::answers::AFTER_FAILURE,
+                    since: self.now,
                 };
                 if waiting.wish.own_secret {
                     self.releases.stop(&name, &waiting.wish.secret, self.now);

@@ -178,6 +178,7 @@ async fn locks_of_this_process_are_still_held_after_a_panic() {
     let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
     let keys = KeyMaker::new(100, false);
     let _actor = Scheduler::spawn(Start {
+        meters: Meters::default(),
         ends,
         engine: None,
         notifications: None,

@@ -32,6 +32,8 @@ pub(super) struct Waiting {
     pub(super) uncertain: bool,
     /// How long to pause after the next failure of the engine.
     pub(super) pause: Duration,
+    /// When the scheduler was asked.
+    pub(super) since: Instant,
 }
 
 /// What a head asked with. It outlives the wish of a caller who leaves meanwhile.

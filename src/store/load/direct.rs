@@ -93,7 +93,10 @@ async fn run<T: Model, F>(
     F: Future<Output = Result<(Made, T), Failure>>,
 {
     let limit = Instant::now() + within;
-    let (made, value) = match timeout_at(limit, load).await {
+    let timer = solo.meters().timer();
+    let ended = timeout_at(limit, load).await;
+    solo.meters().load_ended(&timer);
+    let (made, value) = match ended {
         Ok(Some(Ok((made, value)))) => (Ok(made), Some(value)),
         Ok(Some(Err(failure))) => (Err(failure), None),
         Ok(None) => (Err(Failure::Panicked), None),

@@ -169,7 +169,7 @@ impl<T> Findings<T> {
         T: DeserializeOwned,
     {
         let keys = again.iter().map(|missing| missing.key.clone()).collect();
-        let mut call = plan.store.queue().call();
+        let mut call = plan.store.inner.queue.call();
         match plan.store.entries_again(&mut call, keys).await {
             Ok(entries) => {
                 for (missing, entry) in again.into_iter().zip(entries) {

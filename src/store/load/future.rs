@@ -17,6 +17,7 @@ use crate::actor::queue::{Answer, Call};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::load::{Claim, LoadError, Loaded};
+use crate::meters::CallName;
 use crate::request::{self, Aged, Lookup};
 use crate::value::Value;
 
@@ -49,8 +50,9 @@ pub(super) struct LoadedFuture<'a, T, E, F> {
     /// What was asked for, until there is more to do than to read. It stays where it is: it is large.
     order: Option<Order<'a, T, F>>,
     key: Result<Key>,
-    /// The key is read as a part of this call: at first and, if need be, once more.
-    call: Call<'a>,
+    /// The key is read as a part of this call: at first and, if need be, once more. `None` while nothing is asked, and
+    /// once another future has the call.
+    call: Option<Call<'a>>,
     /// Whether the caller is told how old the value is.
     aged: bool,
     state: State<'a, T, E>,
@@ -155,9 +157,9 @@ impl<'a, T, E, F> LoadedFuture<'a, T, E, F> {
     #[inline]
     pub(super) fn new(order: Order<'a, T, F>, key: Result<Key>, aged: bool) -> Self {
         Self {
-            call: order.options.store().queue().call(),
             order: Some(order),
             key,
+            call: None,
             aged,
             state: State::New,
         }
@@ -181,6 +183,9 @@ where
             Err(found) => {
                 let key = key.clone();
                 let order = self.order.take().ok_or(Error::Closed)?;
+                let store = order.options.store();
+                let call = self.call.get_or_insert_with(|| store.call(CallName::GetOrLoad));
+                call.go_on();
                 self.state = State::Slow(Box::pin(order.go_on(checked, key, found)));
                 Ok(None)
             }
@@ -191,7 +196,9 @@ where
     fn read(&mut self, checked: Checked, aged: bool) -> Result<()> {
         let key = self.key.clone()?;
         let order = self.order.take().ok_or(Error::Closed)?;
-        let read = order.read(checked, self.call.clone(), vec![key], aged);
+        let call = self.call.take();
+        let call = call.unwrap_or_else(|| order.options.store().call(CallName::GetOrLoad));
+        let read = order.read(checked, call, vec![key], aged);
         self.state = State::Slow(Box::pin(read));
         Ok(())
     }
@@ -235,6 +242,54 @@ where
             Read::Lost => self.read(checked, true).map(|()| None),
         }
     }
+
+    fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<Result<Loaded<T>, LoadError<E>>> {
+        loop {
+            let loaded = match &mut self.state {
+                State::Slow(slow) => {
+                    let values = ready!(slow.as_mut().poll(cx));
+                    // The loader of one key gives one value.
+                    let one = values?.pop().map(|(_, loaded)| loaded);
+                    return Poll::Ready(one.ok_or(LoadError::Store(Error::Closed)));
+                }
+                State::Direct(outcome) => {
+                    return outcome.poll(cx).map_err(told);
+                }
+                State::New => {
+                    let Some(order) = &self.order else {
+                        return Poll::Ready(Err(Error::Closed.into()));
+                    };
+                    let checked = order.options.check()?;
+                    let (order, key) = asked(&self.order, &self.key)?;
+                    let near = ready!(look_near(order.options.store(), key, cx));
+                    if let Some(entry) = near {
+                        self.serve(checked, &entry)?
+                    } else {
+                        let aged = self.aged || order.options.serving().needs_age();
+                        let call = self.call.insert(order.options.store().call(CallName::GetOrLoad));
+                        match Reading::begin(order, call, key, aged) {
+                            Some(reading) => self.state = State::Reading(checked, reading),
+                            None => self.read(checked, self.aged)?,
+                        }
+                        None
+                    }
+                }
+                State::Reading(checked, reading) => {
+                    let (checked, read) = (*checked, ready!(reading.poll(cx)));
+                    match read {
+                        Ok(read) => self.go_on(checked, read)?,
+                        Err(error) => {
+                            self.load_past_engine(checked, error)?;
+                            None
+                        }
+                    }
+                }
+            };
+            if let Some(loaded) = loaded {
+                return Poll::Ready(Ok(loaded));
+            }
+        }
+    }
 }
 
 /// What was asked for, or why it is refused. A future that has ended answers [`Error::Closed`].
@@ -259,50 +314,11 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        loop {
-            let loaded = match &mut this.state {
-                State::Slow(slow) => {
-                    let values = ready!(slow.as_mut().poll(cx));
-                    // The loader of one key gives one value.
-                    let one = values?.pop().map(|(_, loaded)| loaded);
-                    return Poll::Ready(one.ok_or(LoadError::Store(Error::Closed)));
-                }
-                State::Direct(outcome) => {
-                    return outcome.poll(cx).map_err(told);
-                }
-                State::New => {
-                    let Some(order) = &this.order else {
-                        return Poll::Ready(Err(Error::Closed.into()));
-                    };
-                    let checked = order.options.check()?;
-                    let (order, key) = asked(&this.order, &this.key)?;
-                    let near = ready!(look_near(order.options.store(), key, cx));
-                    if let Some(entry) = near {
-                        this.serve(checked, &entry)?
-                    } else {
-                        let aged = this.aged || order.options.serving().needs_age();
-                        match Reading::begin(order, &mut this.call, key, aged) {
-                            Some(reading) => this.state = State::Reading(checked, reading),
-                            None => this.read(checked, this.aged)?,
-                        }
-                        None
-                    }
-                }
-                State::Reading(checked, reading) => {
-                    let (checked, read) = (*checked, ready!(reading.poll(cx)));
-                    match read {
-                        Ok(read) => this.go_on(checked, read)?,
-                        Err(error) => {
-                            this.load_past_engine(checked, error)?;
-                            None
-                        }
-                    }
-                }
-            };
-            if let Some(loaded) = loaded {
-                return Poll::Ready(Ok(loaded));
-            }
-        }
+        let loaded = ready!(this.poll_load(cx));
+        Poll::Ready(match this.call.take() {
+            Some(mut call) => call.end(loaded),
+            None => loaded,
+        })
     }
 }
 

@@ -18,6 +18,7 @@ use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, 
 use super::order::Order;
 use crate::error::Result;
 use crate::load::{LoadError, Loaded};
+use crate::meters::CallName;
 
 impl Store {
     /// Returns the values of many keys. One call of the loader loads all missing keys.
@@ -152,7 +153,7 @@ impl<T, F> LoadMany<'_, T, F> {
     {
         let checked = self.options.check()?;
         let Asked { keys, names } = self.asked?;
-        let call = self.options.store().queue().call();
+        let call = self.options.store().call(CallName::GetOrLoadMany);
         let order = Order {
             options: self.options,
             names: names.clone(),

@@ -27,13 +27,29 @@ impl<T: Model, L> Order<'_, T, L> {
         L: Loader<M, Value = T, Error = E>,
         E: Send + Sync + 'static,
     {
+        let values = self.read_and_load(checked, &mut call, keys, aged).await;
+        call.end(values)
+    }
+
+    async fn read_and_load<M, E>(
+        self,
+        checked: Checked,
+        call: &mut Call<'_>,
+        keys: Vec<Key>,
+        aged: bool,
+    ) -> Result<Values<T>, LoadError<E>>
+    where
+        L: Loader<M, Value = T, Error = E>,
+        E: Send + Sync + 'static,
+    {
         let plan = self.options.plan(checked);
         let aged = aged || plan.serving.needs_age();
-        let entries = match plan.store.entries(&mut call, &keys, aged).await {
+        let entries = match plan.store.entries(call, &keys, aged).await {
             Ok(entries) => entries,
             Err(error) => {
                 let (loader, own) = erased(self.loader, self.names, &plan);
                 let mut own = OwnValues::new(own);
+                call.go_on();
                 return Box::pin(load_past_engine(&plan, keys, loader, &mut own, error)).await;
             }
         };
@@ -45,6 +61,7 @@ impl<T: Model, L> Order<'_, T, L> {
             return Ok(findings.values);
         }
         let (loader, own) = erased(self.loader, self.names, &plan);
+        call.go_on();
         Box::pin(load(plan, findings, loader, own)).await
     }
 

@@ -6,6 +6,7 @@ use super::Lock;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lock::{LockInfo, Release};
+use crate::meters::CallName;
 use crate::request::{LockAction, LockAnswer};
 use crate::secret::Secret;
 use crate::store::Store;
@@ -154,14 +155,9 @@ impl Store {
     /// Once polled, the lock may be released even if the future is dropped.
     pub async fn release_lock(&self, key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Release> {
         let (key, secret) = self.key_and_secret(key.as_ref(), secret.as_ref())?;
-        match self
-            .inner
-            .locks
-            .step(key, LockAction::Release { secret, token: None })
-            .await?
-        {
+        let release = LockAction::Release { secret, token: None };
+        match self.lock_step(CallName::ReleaseLock, key, release).await? {
             LockAnswer::Done => Ok(Release::Released),
-            LockAnswer::Mismatch => Err(Error::LockMismatch),
             _ => Ok(Release::NotHeld),
         }
     }
@@ -197,23 +193,23 @@ impl Store {
     ) -> Result<bool> {
         let (key, secret) = self.key_and_secret(key.as_ref(), secret.as_ref())?;
         let ttl = self.count(Ttl::checked(ttl))?;
-        match self
-            .inner
-            .locks
-            .step(
-                key,
-                LockAction::Extend {
-                    secret,
-                    ttl,
-                    token: None,
-                },
-            )
-            .await?
-        {
+        let token = None;
+        let extend = LockAction::Extend { secret, ttl, token };
+        match self.lock_step(CallName::ExtendLock, key, extend).await? {
             LockAnswer::Done => Ok(true),
-            LockAnswer::Mismatch => Err(Error::LockMismatch),
             _ => Ok(false),
         }
+    }
+
+    /// One step on a lock, which is an error if it is by another secret than the holder's.
+    async fn lock_step(&self, name: CallName, key: Key, action: LockAction) -> Result<LockAnswer> {
+        let step = async {
+            match self.inner.locks.step(key, action).await? {
+                LockAnswer::Mismatch => Err(Error::LockMismatch),
+                answer => Ok(answer),
+            }
+        };
+        self.meters.watch(name).over(step).await
     }
 
     fn key_and_secret(&self, key: &str, secret: &str) -> Result<(Key, Secret)> {
@@ -243,13 +239,15 @@ impl Store {
     /// Safe: it changes nothing.
     pub async fn lock_info(&self, key: impl AsRef<str>) -> Result<Option<LockInfo>> {
         let key = self.lock_key(key.as_ref())?;
-        Ok(match self.inner.locks.step(key, LockAction::Info).await? {
-            LockAnswer::Held { remaining, token } => Some(LockInfo {
-                fencing_token: token,
-                remaining,
-            }),
-            _ => None,
-        })
+        Ok(
+            match self.lock_step(CallName::LockInfo, key, LockAction::Info).await? {
+                LockAnswer::Held { remaining, token } => Some(LockInfo {
+                    fencing_token: token,
+                    remaining,
+                }),
+                _ => None,
+            },
+        )
     }
 
     /// Releases a lock, whichever secret holds it. Returns `true` if the lock was held.
@@ -278,6 +276,9 @@ impl Store {
     /// Once polled, the lock may be released even if the future is dropped.
     pub async fn force_release(&self, key: impl AsRef<str>) -> Result<bool> {
         let key = self.lock_key(key.as_ref())?;
-        Ok(self.inner.locks.step(key, LockAction::Force).await? == LockAnswer::Done)
+        let answer = self
+            .lock_step(CallName::ForceRelease, key, LockAction::Force)
+            .await?;
+        Ok(answer == LockAnswer::Done)
     }
 }

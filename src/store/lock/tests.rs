@@ -24,7 +24,7 @@ async fn held_locks_are_still_held_after_a_panic_in_the_engine() {
     for inside_the_table in [false, true] {
         store.set("v", "value").await.unwrap();
         let fault = request::Panic { inside_the_table };
-        assert!(store.queue().ask(fault).await.is_err());
+        assert!(store.inner.queue.call().ask(fault).await.is_err());
         assert!(matches!(store.lock("k").await, Err(Error::LockHeld)));
         assert_eq!(
             store.lock_info("k").await.unwrap().unwrap().fencing_token,

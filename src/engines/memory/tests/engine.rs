@@ -58,15 +58,15 @@ impl Engine {
 
     async fn get(&self, key: &str) -> Result<Option<Value>> {
         let key = self.keys.key(key);
-        self.queue.ask(Get { key }).await
+        self.queue.call().ask(Get { key }).await
     }
 
     async fn fault(&self, inside_the_table: bool) -> Result<()> {
-        self.queue.ask(Panic { inside_the_table }).await
+        self.queue.call().ask(Panic { inside_the_table }).await
     }
 
     async fn stats(&self) -> Stats {
-        self.queue.ask(GetStats {}).await.unwrap()
+        self.queue.call().ask(GetStats {}).await.unwrap()
     }
 
     /// Sends without letting the engine run: what is sent so is served in one batch.
@@ -176,6 +176,7 @@ async fn a_fault_does_not_lose_an_invalidation_under_way_unless_the_entries_are_
         let names = vec![engine.keys.key("name")];
         let again = engine
             .queue
+            .call()
             .ask(Invalidate {
                 within: Within::default(),
                 names,

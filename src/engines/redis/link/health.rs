@@ -100,7 +100,7 @@ impl Link {
         }
     }
 
-    fn opened(&mut self, connected: Connected, now: Instant) {
+    fn opened(&mut self, mut connected: Connected, now: Instant) {
         if let Some(route) = &connected.route {
             self.born = route.generation;
             self.log.leads_to(&route.address.place);
@@ -109,7 +109,8 @@ impl Link {
                 self.demoted();
             }
         }
-        self.log.opened(now);
+        let again = self.log.opened(now);
+        connected.open = self.meters.connected(self.log.server(), again);
         self.busy = Busy::new(connected.scripts_loaded);
         self.replied = connected.replies();
         self.received = connected.received();

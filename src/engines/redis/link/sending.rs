@@ -124,12 +124,14 @@ impl Link {
         let State::Up(connected) = &self.state else { return };
         let received = connected.received();
         self.window.answered(values, received - self.received, now);
+        connected.report();
         self.received = received;
     }
 
     pub(super) fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
         let State::Up(connected) = &self.state else { return };
         let (bytes, values) = (batch.bytes(), batch.values());
+        connected.open.launched();
         let Batch {
             pipeline,
             parts,

@@ -16,6 +16,7 @@ use crate::engines::redis::generation::Generation;
 use crate::engines::redis::resolver::Resolver;
 use crate::error::Result;
 use crate::key::{Key, Namespace};
+use crate::meters::Meters;
 use crate::request::{
     CorrelatedReply, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Operation,
     Reply, Token, Write,
@@ -72,6 +73,7 @@ impl Loader {
             removals: RemovalLimits { keys: 0, bytes: 0 },
             namespace: Namespace::default(),
             go_compatible,
+            meters: Meters::default(),
             listeners: Default::default(),
             tracker: None,
         });
@@ -82,7 +84,7 @@ impl Loader {
     }
 
     pub(super) async fn ask<O: Operation>(&self, operation: O) -> Result<O::Answer> {
-        self.queue.ask(operation).await
+        self.queue.call().ask(operation).await
     }
 
     pub(super) async fn step(&self, action: LeaseAction) -> Result<LeaseAnswer> {

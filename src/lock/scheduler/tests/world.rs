@@ -50,6 +50,7 @@ impl World {
             may_not_announce: "",
         };
         let actor = Scheduler::spawn(Start {
+            meters: Meters::default(),
             ends,
             engine: Some(sender),
             notifications: Some(notifications),

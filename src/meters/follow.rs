@@ -1,0 +1,68 @@
+//! Counters and gauges that follow a figure which is counted elsewhere.
+//!
+//! The stores of a process share their series. So each store adds what has changed of its own figure.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use metrics::{Counter, Gauge};
+
+/// A counter that follows a count.
+pub(super) struct Total {
+    counter: Counter,
+    last: AtomicU64,
+}
+
+impl Total {
+    pub(super) fn new(counter: Counter) -> Self {
+        let last = AtomicU64::new(0);
+        Self { counter, last }
+    }
+
+    /// The count has become `value`. A lower one than before was read earlier, and is ignored.
+    pub(super) fn follow(&self, value: u64) {
+        let last = self.last.fetch_max(value, Relaxed);
+        self.counter.increment(value.saturating_sub(last));
+    }
+}
+
+/// A gauge that follows a level, until it is dropped.
+pub(super) struct Level {
+    gauge: Gauge,
+    last: AtomicU64,
+}
+
+impl Level {
+    pub(super) fn new(gauge: Gauge) -> Self {
+        gauge.increment(0.0);
+        let last = AtomicU64::new(0);
+        Self { gauge, last }
+    }
+
+    pub(super) fn set(&self, value: u64) {
+        let last = self.last.swap(value, Relaxed);
+        if value > last {
+            self.gauge.increment((value - last) as f64);
+        } else if value < last {
+            self.gauge.decrement((last - value) as f64);
+        }
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl fmt::Debug for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Total({})", self.last.load(Relaxed))
+    }
+}
+
+impl fmt::Debug for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Level({})", self.last.load(Relaxed))
+    }
+}
