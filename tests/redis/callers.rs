@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachestore::{Error, LoadError, Store};
-use tokio::time::{Instant, sleep};
+use cachestore::{Error, LoadError, RedisConfig, Store};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::opening::{config, ms, open};
+use crate::harness::opening::{WithNear, config, ms, open};
 use crate::harness::{RedisServer, Seeded};
 
 const CALLERS: usize = 1000;
@@ -138,10 +138,24 @@ async fn call(
     }
 }
 
-/// Kills the server under its callers, and starts it again with its old data after `outage`.
-async fn killed_for(outage: Duration, slice: Duration) {
+/// What happens to the server. When it is back, it has its old data.
+#[derive(Clone, Copy, PartialEq)]
+enum Outage {
+    /// It is killed, and started again.
+    Killed,
+    /// It stands still, and goes on.
+    Stopped,
+}
+
+/// Takes the server away from its callers for so long.
+async fn without_a_server(
+    what: Outage,
+    length: Duration,
+    slice: Duration,
+    settings: impl FnOnce(RedisConfig) -> RedisConfig,
+) {
     let mut server = RedisServer::options().append_only().start().await;
-    let settings = config(&server.url())
+    let settings = settings(config(&server.url()))
         .wait_for_connection(Duration::ZERO)
         .loads_while_unavailable(LOADERS)
         .queue_invalidations(100_000);
@@ -166,16 +180,19 @@ async fn killed_for(outage: Duration, slice: Duration) {
         sleep(slice).await;
         timeline.print(began.elapsed(), &store, &database).await;
     }
-    server.kill9();
+    match what {
+        Outage::Killed => server.kill9(),
+        Outage::Stopped => server.stop(),
+    }
     println!(
-        "callers: {:5.1} s  -> the server is killed",
+        "callers: {:5.1} s  -> the server is gone",
         began.elapsed().as_secs_f64()
     );
     while store.exists("nothing").await.is_ok() {}
     database.is_alone.store(true, SeqCst);
     timeline.print(began.elapsed(), &store, &database).await;
     let (dead, mut worst) = (Instant::now(), Duration::ZERO);
-    while dead.elapsed() < outage {
+    while dead.elapsed() < length {
         sleep(slice).await;
         let most = database.most.load(SeqCst);
         assert!(most <= LOADERS, "{most} loaders at once");
@@ -184,7 +201,10 @@ async fn killed_for(outage: Duration, slice: Duration) {
     database.is_alone.store(false, SeqCst);
     let waited = store.stats().await.unwrap().queued_invalidations;
     assert!(waited > 0);
-    server.restart().await;
+    match what {
+        Outage::Killed => server.restart().await,
+        Outage::Stopped => server.cont(),
+    }
     println!(
         "callers: {:5.1} s  -> the server is back",
         began.elapsed().as_secs_f64()
@@ -205,16 +225,21 @@ async fn killed_for(outage: Duration, slice: Duration) {
     for caller in callers {
         caller.await.unwrap();
     }
-    assert_eq!(
-        store.stats().await.unwrap().queued_invalidations,
-        0,
-        "all are replayed"
-    );
+    let replayed = async {
+        while store.stats().await.unwrap().queued_invalidations > 0 {
+            sleep(ms(1)).await
+        }
+    };
+    timeout(ms(10_000), replayed).await.expect("all are replayed");
     for row in 0..KEYS {
-        let (value, current) = (
-            store.get_model::<u64>(format!("row:{row}")).await.unwrap(),
-            database.rows[row].load(SeqCst),
-        );
+        let current = database.rows[row].load(SeqCst);
+        let value = loop {
+            match store.get_model::<u64>(format!("row:{row}")).await {
+                Ok(value) => break value,
+                Err(Error::Timeout { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        };
         assert!(
             value.is_none_or(|value| value == current),
             "{row}: {value:?}, not {current}"
@@ -224,11 +249,24 @@ async fn killed_for(outage: Duration, slice: Duration) {
 
 #[tokio::test]
 async fn callers_outlive_a_dead_server_and_find_nothing_stale_after_it() {
-    killed_for(ms(2000), ms(500)).await;
+    without_a_server(Outage::Killed, ms(2000), ms(500), |config| config).await;
+}
+
+#[tokio::test]
+async fn the_same_with_a_near_cache_over_several_connections() {
+    let _near = WithNear::on();
+    without_a_server(Outage::Killed, ms(1000), ms(500), |config| config.connections(3)).await;
+}
+
+/// It is not known to be down at first, and it has requests of before when it goes on.
+#[tokio::test]
+async fn the_same_with_a_server_that_stands_still() {
+    let patience = |config: RedisConfig| config.request_timeout(ms(300)).response_timeout(ms(200));
+    without_a_server(Outage::Stopped, ms(2000), ms(500), patience).await;
 }
 
 #[tokio::test]
 #[ignore = "it takes more than a minute"]
 async fn callers_outlive_a_minute_without_a_server() {
-    killed_for(Duration::from_secs(60), ms(4000)).await;
+    without_a_server(Outage::Killed, Duration::from_secs(60), ms(4000), |config| config).await;
 }
