@@ -9,7 +9,7 @@
 //! | to let one task at a time do something | [`locks`] |
 //! | to use it from kameo actors | [`actors`] |
 //! | to test your service | [`testing`] |
-//! | to run it in production | [`operations`], [`observability`], [`security`], [`settings`], [`errors`] |
+//! | to run it in production | [`operations`], [`observability`], [`command_line`], [`security`], [`settings`], [`errors`] |
 //! | all calls, and their costs | [`calls`], [`costs`] |
 //! | quick answers | [`faq`] |
 //! | to move from another library | [`coming_from_moka`], [`coming_from_cached`], [`coming_from_redis_rs`], [`coming_from_go_cachestore`] |
@@ -32,6 +32,7 @@ macro_rules! pages {
         #[doc = "[actors]: crate::guide::actors"]
         #[doc = "[operations]: crate::guide::operations"]
         #[doc = "[observability]: crate::guide::observability"]
+        #[doc = "[command-line]: crate::guide::command_line"]
         #[doc = "[security]: crate::guide::security"]
         #[doc = "[settings]: crate::guide::settings"]
         #[doc = "[errors]: crate::guide::errors"]
@@ -60,6 +61,7 @@ pages! {
     testing: "testing.md",
     operations: "operations.md",
     observability: "observability.md",
+    command_line: "command-line.md",
     security: "security.md",
     settings: "settings.md",
     errors: "errors.md",

@@ -78,14 +78,14 @@ async fn main() -> ExitCode {
 async fn run(store: StoreArguments, command: Command, out: &mut impl Write) -> Result<Ended> {
     match command {
         Command::Stats { metrics, format } => {
-            let sources = Sources::open(store, metrics).await?;
+            let sources = Sources::named(store, metrics)?;
             let ended = stats::print(&sources, format.json, out).await;
             sources.close().await;
             ended.map(|()| Ended::Done)
         }
         Command::Top { metrics, interval } => {
             top::check_terminal()?;
-            let sources = Sources::open(store, metrics).await?;
+            let sources = Sources::named(store, metrics)?;
             let ended = top::run(&sources, interval).await;
             sources.close().await;
             ended.map(|()| Ended::Done)

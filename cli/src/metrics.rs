@@ -19,8 +19,8 @@ const COUNTER: &str = "_total";
 const CALLS: &str = "calls_total";
 const DURATION: &str = "call_duration_seconds";
 const HITS: &str = "hits_total";
-/// The outcomes of calls that are no failure.
-const NO_FAILURE: [&str; 3] = ["ok", "miss", "cancelled"];
+/// The outcomes of calls that the store has answered as it should, and of those whose caller has gone.
+const NO_FAILURE: [&str; 5] = ["ok", "cancelled", "conflict", "lock_held", "lock_mismatch"];
 
 /// The figures of a process at one time, or what they have grown by between two. Those of all stores and namespaces
 /// are added up.
@@ -69,6 +69,9 @@ impl Process {
             }
             return;
         }
+        if sample.label("le").or(sample.label("quantile")).is_some() {
+            return;
+        }
         if name == HITS && sample.label("tier") == Some("near") {
             self.near_hits += sample.value;
         }
@@ -101,7 +104,7 @@ impl Process {
         self.figures.get(name).copied()
     }
 
-    /// All figures without labels that matter, by their names without the prefix.
+    /// All counters and levels that are not of calls, by their names without the prefix.
     pub(crate) fn figures(&self) -> &BTreeMap<String, f64> {
         &self.figures
     }
@@ -171,9 +174,10 @@ cachestore_hits_total{engine="memory",tier="engine"} 15
 cachestore_misses_total{engine="memory"} 10
 cachestore_locks_waiting{engine="memory"} 3
 cachestore_locks_waiting{engine="redis"} 1
+cachestore_lock_wait_seconds_bucket{engine="redis",le="0.1"} 9
 cachestore_calls_total{engine="memory",call="get",outcome="ok"} 55
 cachestore_calls_total{engine="memory",call="get",outcome="timeout"} 4
-cachestore_calls_total{engine="redis",call="get",outcome="miss"} 6
+cachestore_calls_total{engine="redis",call="get",outcome="cancelled"} 6
 cachestore_calls_total{engine="memory",call="set",outcome="ok"} 1
 "#;
 
@@ -185,6 +189,7 @@ cachestore_calls_total{engine="memory",call="set",outcome="ok"} 1
         assert_eq!(grown.reads(), Some((40.0, 30.0, 45.0)));
         assert_eq!(grown.figure("locks_waiting"), Some(4.0));
         assert_eq!(grown.figure("queue_depth"), None);
+        assert_eq!(grown.figure("lock_wait_seconds_bucket"), None);
         let calls: Vec<_> = grown
             .calls()
             .into_iter()

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::arguments::Removal;
 use crate::output::json;
 use crate::source::Target;
-use crate::{Ended, Usage, units};
+use crate::{Ended, Usage, escape, units};
 
 #[derive(Serialize)]
 struct Removed {
@@ -25,7 +25,7 @@ pub(crate) fn confirm(target: &Target) -> Result<()> {
     }
     let address = &target.address;
     let what = match &target.namespace {
-        Some(namespace) => format!("every entry of the namespace {namespace} at {address}"),
+        Some(path) => format!("every entry of the namespace {} at {address}", escape::key(path)),
         None => format!("every value of the whole database at {address}"),
     };
     let mut stderr = io::stderr();

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use cachestore::{Config, EngineKind, Error, Store};
+use tokio::sync::OnceCell;
 
 use crate::Usage;
 use crate::arguments::{Metrics, StoreArguments};
@@ -46,8 +47,8 @@ impl Target {
         })
     }
 
-    pub(crate) async fn open(self) -> Result<Store> {
-        let opened = Store::open(self.config).await;
+    pub(crate) async fn open(&self) -> Result<Store> {
+        let opened = Store::open(self.config.clone()).await;
         let mut store = opened.map_err(|error| unopened(&self.address, error))?;
         for name in self.inner.iter().flat_map(|path| path.split('/')) {
             store = store
@@ -60,7 +61,7 @@ impl Target {
 
 fn unopened(address: &str, error: Error) -> anyhow::Error {
     let advice = match error {
-        Error::Unavailable(_) | Error::Timeout { .. } => "\nIs the server running, and is the URL right?",
+        Error::Unavailable(_) | Error::Timeout { .. } => ". Is the server running, and is the URL right?",
         _ => "",
     };
     anyhow!(
@@ -81,8 +82,22 @@ fn address(url: &str) -> String {
 /// All that `stats` and `top` look at.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    pub(crate) store: Option<(String, Store)>,
-    pub(crate) endpoint: Option<Endpoint>,
+    server: Option<Remote>,
+    endpoint: Option<Endpoint>,
+}
+
+/// A store that is opened when it is first asked, and again if that has failed.
+#[derive(Debug)]
+struct Remote {
+    target: Target,
+    store: OnceCell<Store>,
+}
+
+impl Remote {
+    async fn ask(&self) -> Result<Server> {
+        let store = self.store.get_or_try_init(|| self.target.open()).await?;
+        Server::ask(store).await
+    }
 }
 
 /// What they told at one time.
@@ -104,7 +119,7 @@ impl Reading {
 }
 
 impl Sources {
-    pub(crate) async fn open(arguments: StoreArguments, metrics: Metrics) -> Result<Self> {
+    pub(crate) fn named(arguments: StoreArguments, metrics: Metrics) -> Result<Self> {
         let endpoint = metrics.metrics.filter(|url| !url.trim().is_empty());
         let endpoint = endpoint.map(|url| Endpoint::read(&url)).transpose();
         let endpoint = endpoint.map_err(|error| Usage::new(format!("{error:#}")))?;
@@ -112,29 +127,34 @@ impl Sources {
         if !is_named && endpoint.is_none() {
             return Err(Usage::new("nothing to look at: give --url, --metrics or both").into());
         }
-        let store = if is_named {
-            let target = Target::read(arguments)?;
-            let address = target.address.clone();
-            Some((address, target.open().await?))
-        } else {
-            None
-        };
-        Ok(Self { store, endpoint })
+        let target = is_named.then(|| Target::read(arguments)).transpose()?;
+        let server = target.map(|target| Remote {
+            target,
+            store: OnceCell::new(),
+        });
+        Ok(Self { server, endpoint })
+    }
+
+    /// Where the server is.
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.server.as_ref().map(|server| server.target.address.as_str())
+    }
+
+    /// Where the process tells its metrics.
+    pub(crate) fn endpoint(&self) -> Option<String> {
+        self.endpoint.as_ref().map(Endpoint::to_string)
     }
 
     /// Asks all of them at once.
     pub(crate) async fn read(&self) -> Reading {
-        let server = async {
-            let (_, store) = self.store.as_ref()?;
-            Some(Server::ask(store).await)
-        };
+        let server = async { Some(self.server.as_ref()?.ask().await) };
         let process = async { Some(self.endpoint.as_ref()?.ask().await) };
         let (server, process) = tokio::join!(server, process);
         Reading { server, process }
     }
 
     pub(crate) async fn close(self) {
-        if let Some((_, store)) = self.store {
+        if let Some(store) = self.server.and_then(|server| server.store.into_inner()) {
             // Nothing is left to be done.
             let _ = store.close().await;
         }

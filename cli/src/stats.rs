@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::{Result, anyhow};
 use serde_json::{Map, Value, json};
 
+use crate::escape;
 use crate::metrics::{Call, Process};
 use crate::output::{self, Table};
 use crate::server::Server;
@@ -21,26 +22,28 @@ pub(crate) async fn print(sources: &Sources, as_json: bool, out: &mut impl Write
     let mut failures = Vec::new();
     let server = server.and_then(|server| server.map_err(|error| failures.push(error)).ok());
     let process = process.and_then(|process| process.map_err(|error| failures.push(error)).ok());
-    let server = sources.store.as_ref().zip(server);
-    let process = sources.endpoint.as_ref().zip(process);
+    let server = sources.address().zip(server);
+    let process = sources.endpoint().zip(process);
     if as_json {
         let mut told = Map::new();
-        if let Some(((address, _), server)) = &server {
+        if let Some((address, server)) = &server {
             told.insert("server".to_owned(), server_json(address, server));
         }
         if let Some((endpoint, process)) = &process {
-            told.insert("process".to_owned(), process_json(&endpoint.to_string(), process));
+            told.insert("process".to_owned(), process_json(endpoint, process));
         }
-        output::json(out, &told)?;
+        if !told.is_empty() {
+            output::json(out, &told)?;
+        }
     } else {
-        if let Some(((address, _), server)) = &server {
+        if let Some((address, server)) = &server {
             output::figures(out, &server_figures(address, server))?;
         }
         if server.is_some() && process.is_some() {
             writeln!(out)?;
         }
         if let Some((endpoint, process)) = &process {
-            output::figures(out, &process_figures(&endpoint.to_string(), process))?;
+            output::figures(out, &process_figures(endpoint, process))?;
             calls(process, out)?;
         }
     }
@@ -106,6 +109,27 @@ pub(crate) fn memory(server: &Server) -> String {
 /// What makes a text of a figure.
 type Show = fn(f64) -> String;
 
+/// What is printed of a process: a figure's name here, its name in the metrics, and how it is shown.
+const FIGURES: [(&str, &str, Show); 17] = [
+    ("stale answers", "stale_hits_total", units::number),
+    ("loads", "loads_total", units::number),
+    ("loads that failed", "loads_failed_total", units::number),
+    ("invalidated", "invalidated_total", units::number),
+    ("expired", "expired_total", units::number),
+    ("evicted", "evicted_total", units::number),
+    ("entries", "entries", units::number),
+    ("memory", "memory_bytes", whole_bytes),
+    ("capacity", "capacity_bytes", whole_bytes),
+    ("near entries", "near_entries", units::number),
+    ("near memory", "near_bytes", whole_bytes),
+    ("waiting requests", "queue_depth", units::number),
+    ("lock waiters", "locks_waiting", units::number),
+    ("locks held", "locks_held", units::number),
+    ("locks lost", "locks_lost_total", units::number),
+    ("connections", "connections", units::number),
+    ("reconnects", "reconnects_total", units::number),
+];
+
 fn process_figures(endpoint: &str, process: &Process) -> Vec<(&'static str, String)> {
     let mut figures = vec![("process", endpoint.to_owned())];
     if let Some((hits, near, all)) = process.reads() {
@@ -113,22 +137,7 @@ fn process_figures(endpoint: &str, process: &Process) -> Vec<(&'static str, Stri
         let all = units::number(all);
         figures.push(("reads that hit", format!("{ratio} of {all}, {near} near")));
     }
-    // Each with its name, and what stands for the number.
-    let rows: [(&str, &str, Show); 12] = [
-        ("stale answers", "stale_hits_total", units::number),
-        ("loads", "loads_total", units::number),
-        ("loads that failed", "load_failures_total", units::number),
-        ("invalidated", "invalidated_total", units::number),
-        ("expired", "expired_total", units::number),
-        ("evicted", "evicted_total", units::number),
-        ("entries", "entries", units::number),
-        ("memory", "memory_bytes", whole_bytes),
-        ("capacity", "capacity_bytes", whole_bytes),
-        ("waiting requests", "queue_depth", units::number),
-        ("locks held", "locks_held", units::number),
-        ("lock waiters", "locks_waiting", units::number),
-    ];
-    let known = rows
+    let known = FIGURES
         .into_iter()
         .filter_map(|(shown, name, show)| Some((shown, show(process.figure(name)?))));
     figures.extend(known);
@@ -148,7 +157,7 @@ fn calls(process: &Process, out: &mut impl Write) -> io::Result<()> {
     let mut table = Table::new(["call", "calls", "failed", "p50", "p99"]);
     for (name, call) in calls {
         table.row([
-            crate::escape::key(name),
+            escape::key(name),
             units::number(call.ended),
             units::number(call.failed),
             quantile(call, MEDIAN),
@@ -200,4 +209,23 @@ fn process_json(endpoint: &str, process: &Process) -> Value {
         })
         .collect();
     json!({ "endpoint": endpoint, "figures": process.figures(), "near_hits": process.near_hits(), "calls": calls })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metrics_that_are_shown_are_those_of_the_documentation() {
+        let page = include_str!("../../docs/observability.md");
+        let of_calls = [
+            "calls_total",
+            "call_duration_seconds",
+            "hits_total",
+            "misses_total",
+        ];
+        for name in FIGURES.iter().map(|(_, name, _)| *name).chain(of_calls) {
+            assert!(page.contains(&format!("| `cachestore_{name}` |")), "{name}");
+        }
+    }
 }

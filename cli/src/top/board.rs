@@ -7,6 +7,7 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use super::trend::Trend;
+use crate::escape;
 use crate::metrics::Process;
 use crate::server::Server;
 use crate::source::{Reading, Sources};
@@ -65,11 +66,11 @@ pub(super) struct CallRow {
 impl Board {
     pub(super) fn new(sources: &Sources, every: Duration) -> Self {
         let server = sources
-            .store
-            .as_ref()
-            .map(|(address, _)| Panel::new(Source::Server, address.clone()));
-        let process = sources.endpoint.as_ref();
-        let process = process.map(|endpoint| Panel::new(Source::Process, endpoint.to_string()));
+            .address()
+            .map(|address| Panel::new(Source::Server, address.to_owned()));
+        let process = sources
+            .endpoint()
+            .map(|endpoint| Panel::new(Source::Process, endpoint));
         Self {
             every,
             panels: server.into_iter().chain(process).collect(),
@@ -119,7 +120,7 @@ impl Panel {
     /// What was read, or its trouble.
     fn read<'a, T>(&mut self, reading: &'a Option<Result<T>>) -> Option<&'a T> {
         let reading = reading.as_ref()?.as_ref();
-        self.trouble = reading.err().map(|error| format!("{error:#}"));
+        self.trouble = reading.err().map(|error| escape::key(&format!("{error:#}")));
         reading.ok()
     }
 
@@ -212,6 +213,7 @@ fn process_rows(process: &Process, grown: Option<&(Process, f64)>) -> Vec<Row> {
         Some(grown.figure(name)? / seconds)
     };
     let reads = grown.and_then(|(grown, _)| grown.reads());
+    let reads_rate = reads.zip(grown).map(|((_, _, all), (_, seconds))| all / seconds);
     let calls = grown.map(|(grown, seconds)| grown.ended() / seconds);
     let held = process.figure("locks_held");
     let waiters = |waiting: f64| match held {
@@ -226,6 +228,8 @@ fn process_rows(process: &Process, grown: Option<&(Process, f64)>) -> Vec<Row> {
     let mut rows = vec![
         Row::ratio("reads that hit", reads.map(|(hits, _, all)| (hits, all))),
         Row::ratio("near", reads.map(|(_, near, all)| (near, all))),
+        Row::of("reads / s", reads_rate, units::number),
+        // Those that the near cache does not answer.
         Row::of("calls / s", calls, units::number),
         Row::of("lock waiters", process.figure("locks_waiting"), waiters),
         Row::of("waiting requests", process.figure("queue_depth"), units::number),
@@ -247,7 +251,7 @@ fn call_rows(process: &Process, grown: Option<&(Process, f64)>) -> Vec<CallRow> 
             Some([ended, failed, quantile(call, MEDIAN), quantile(call, LATE)])
         });
         CallRow {
-            name: crate::escape::key(name),
+            name: escape::key(name),
             figures: figures.unwrap_or_else(|| [UNKNOWN; 4].map(str::to_owned)),
         }
     };

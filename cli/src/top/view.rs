@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Cell, Row as TableRow, Table};
+use ratatui::widgets::{Block, Cell, Padding, Paragraph, Row as TableRow, Table, Wrap};
 
 use super::board::{Board, CallRow, Panel};
 use crate::units;
@@ -14,6 +14,8 @@ const WIDE: u16 = 60;
 const NAME: u16 = 18;
 const FIGURE: u16 = 24;
 const CALL: u16 = 10;
+/// The most lines of a trouble.
+const TROUBLE: usize = 4;
 /// The columns of calls, and whether a narrow terminal shows them.
 const COLUMNS: [(&str, bool); 4] = [
     ("calls / s", true),
@@ -30,7 +32,11 @@ pub(super) fn draw(board: &Board, frame: &mut Frame<'_>) {
     if area.width >= WIDE {
         frame.render_widget(Line::from(every).dim().right_aligned(), head);
     }
-    let mut heights: Vec<u16> = board.panels.iter().map(panel_height).collect();
+    let mut heights: Vec<u16> = board
+        .panels
+        .iter()
+        .map(|panel| panel_height(panel, area.width))
+        .collect();
     if !board.calls.is_empty() {
         heights.push(height(1 + board.calls.len()));
     }
@@ -67,8 +73,19 @@ fn height(lines: usize) -> u16 {
     u16::try_from(lines).unwrap_or(u16::MAX)
 }
 
-fn panel_height(panel: &Panel) -> u16 {
-    height(1 + usize::from(panel.trouble.is_some()) + panel.rows.len())
+fn panel_height(panel: &Panel, width: u16) -> u16 {
+    height(1 + trouble_lines(panel, width) + panel.rows.len())
+}
+
+/// How many lines the trouble of a panel takes: words may leave a part of a line empty.
+fn trouble_lines(panel: &Panel, width: u16) -> usize {
+    let characters = panel
+        .trouble
+        .as_ref()
+        .map_or(0, |trouble| trouble.chars().count());
+    characters
+        .div_ceil(usize::from(width.saturating_sub(10).max(1)))
+        .min(TROUBLE)
 }
 
 /// Takes lines from the tallest until all have room. Answers whether there is room for a line above each, too.
@@ -96,8 +113,12 @@ fn draw_panel(panel: &Panel, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Line::from_iter(spans), title);
     let mut style = Style::new();
     if let Some(trouble) = &panel.trouble {
-        let [line, below] = split(rest, 1);
-        frame.render_widget(Line::from(format!(" {trouble}")).fg(Color::Red), line);
+        let [lines, below] = split(rest, height(trouble_lines(panel, area.width)));
+        let block = Block::new().padding(Padding::left(1));
+        let text = Paragraph::new(trouble.as_str())
+            .wrap(Wrap { trim: true })
+            .block(block);
+        frame.render_widget(text.fg(Color::Red), lines);
         rest = below;
         // The figures are old.
         style = style.dim();
@@ -193,6 +214,7 @@ mod tests {
  http://host:9000/metrics
  reads that hit                       80.0 %                                 ▇▇
  near                                 40.0 %                                 ▄▄
+ reads / s                               100                                 ██
  calls / s                               250                                 ██
  lock waiters                     2, 12 held                                ▁▄█
  waiting requests                          –
@@ -200,7 +222,7 @@ mod tests {
  call                calls / s  failed / s         p50         p99
  get                       200           5      500 µs      990 µs
  set                        50           0           –           –";
-        let lines = screen(&running(), 80, 20);
+        let lines = screen(&running(), 80, 21);
         assert_eq!(lines.join("\n"), wanted);
     }
 

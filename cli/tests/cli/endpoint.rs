@@ -100,3 +100,27 @@ fn an_endpoint_that_cannot_be_read_is_named() {
         );
     }
 }
+
+#[test]
+fn a_process_is_shown_although_the_server_is_down() {
+    let url = endpoint("200 OK\r\nconnection: close", TEXT.to_owned());
+    let ended = ended(&mut program(&[
+        "stats",
+        "--url",
+        "redis://127.0.0.1:1",
+        "--metrics",
+        &url,
+    ]));
+    assert_eq!(ended.code, 1);
+    assert!(
+        String::from_utf8_lossy(&ended.out).contains("lock waiters    3"),
+        "{ended:?}"
+    );
+    assert!(
+        ended
+            .errors
+            .contains("cannot open the store at redis://127.0.0.1:1"),
+        "{}",
+        ended.errors
+    );
+}

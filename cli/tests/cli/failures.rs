@@ -73,14 +73,16 @@ async fn a_password_is_never_printed() {
 
 #[test]
 fn a_dead_server_is_named_with_what_to_look_at() {
-    let ended = run("redis://127.0.0.1:1/3", &["get", "k"]);
-    assert_eq!((ended.code, ended.out.len()), (1, 0));
-    for part in [
-        "redis://127.0.0.1:1/3",
-        "onnection refused",
-        "Is the server running",
-    ] {
-        assert!(ended.errors.contains(part), "{part} in {}", ended.errors);
+    for arguments in [&["get", "k"][..], &["stats"], &["stats", "--json"]] {
+        let ended = run("redis://127.0.0.1:1/3", arguments);
+        assert_eq!((ended.code, ended.out.len()), (1, 0));
+        for part in [
+            "redis://127.0.0.1:1/3",
+            "onnection refused",
+            "Is the server running",
+        ] {
+            assert!(ended.errors.contains(part), "{part} in {}", ended.errors);
+        }
     }
 }
 

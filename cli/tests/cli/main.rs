@@ -13,7 +13,7 @@ mod endpoint;
 mod failures;
 mod replay;
 #[cfg(unix)]
-mod top;
+mod terminal;
 
 #[cfg(unix)]
 #[path = "../support/pty.rs"]

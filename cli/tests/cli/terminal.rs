@@ -1,4 +1,4 @@
-//! `top` in a terminal: what it shows, and how it leaves.
+//! What the program does in a terminal: `top`, and the question of `clear`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -38,9 +38,12 @@ async fn top_shows_the_figures_and_quits_by_q() {
 }
 
 #[tokio::test]
-async fn top_goes_on_while_the_server_is_away() {
+async fn top_waits_for_a_server_that_is_away() {
     let mut server = RedisServer::start().await;
+    server.kill9();
     let mut terminal = Terminal::run(&mut top(&server), 80, 24);
+    terminal.wait_for("refused");
+    server.restart().await;
     terminal.wait_for("trip");
     server.kill9();
     terminal.wait_for("unavailable");
@@ -68,4 +71,24 @@ async fn top_restores_the_terminal_when_it_is_told_to_end() {
     terminal.wait_for(LEAVES);
     assert_eq!(terminal.end().code(), Some(0));
     terminal.is_restored();
+}
+
+#[tokio::test]
+async fn a_clearing_goes_on_after_a_yes_only() {
+    let server = RedisServer::start().await;
+    for (answer, code, left) in [("no", 1, 1), ("", 1, 1), ("yes", 0, 0)] {
+        server.command(&["SET", "tenant:k", "v"]);
+        let mut clear = program(&["clear", "--namespace", "tenant"]);
+        let mut terminal = Terminal::run(clear.env("CACHESTORE_URL", server.url()), 80, 24);
+        terminal.wait_for("every entry of the namespace tenant at redis://");
+        terminal.wait_for("Type yes");
+        terminal.press(&format!("{answer}\n"));
+        terminal.wait_for(if left == 0 {
+            "removed 1 entry"
+        } else {
+            "nothing was removed"
+        });
+        assert_eq!(terminal.end().code(), Some(code));
+        assert_eq!(server.command(&["EXISTS", "tenant:k"]).int(), left);
+    }
 }
