@@ -156,6 +156,11 @@ static FIGURES: &[Figure] = &[
         Some(stats.near_bytes)
     })
     .in_bytes(),
+    level(
+        "cachestore_queued_invalidations",
+        "Keys of invalidations that wait for a connection",
+        |stats| Some(stats.queued_invalidations),
+    ),
 ];
 
 /// The metrics of one store that follow its statistics. One that the engine does not know is never registered.
