@@ -135,7 +135,10 @@ fn process_figures(endpoint: &str, process: &Process) -> Vec<(&'static str, Stri
     if let Some((hits, near, all)) = process.reads() {
         let [ratio, near] = [hits, near].map(|part| units::ratio(part, all));
         let all = units::number(all);
-        figures.push(("reads that hit", format!("{ratio} of {all}, {near} near")));
+        figures.push((
+            "reads that hit",
+            format!("{ratio} of {all}, {near} in the near cache"),
+        ));
     }
     let known = FIGURES
         .into_iter()

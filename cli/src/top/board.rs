@@ -227,7 +227,7 @@ fn process_rows(process: &Process, grown: Option<&(Process, f64)>) -> Vec<Row> {
     };
     let mut rows = vec![
         Row::ratio("reads that hit", reads.map(|(hits, _, all)| (hits, all))),
-        Row::ratio("near", reads.map(|(_, near, all)| (near, all))),
+        Row::ratio("near cache hits", reads.map(|(_, near, all)| (near, all))),
         Row::of("reads / s", reads_rate, units::number),
         // Those that the near cache does not answer.
         Row::of("calls / s", calls, units::number),

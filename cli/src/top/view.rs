@@ -213,7 +213,7 @@ mod tests {
  round trip                           250 µs                                ███
  http://host:9000/metrics
  reads that hit                       80.0 %                                 ▇▇
- near                                 40.0 %                                 ▄▄
+ near cache hits                      40.0 %                                 ▄▄
  reads / s                               100                                 ██
  calls / s                               250                                 ██
  lock waiters                     2, 12 held                                ▁▄█
@@ -236,7 +236,7 @@ mod tests {
             " commands / s                            100",
             " http://host:9000/metrics",
             " reads that hit                       80.0 %",
-            " near                                 40.0 %",
+            " near cache hits                      40.0 %",
             " call                calls / s         p99",
             " get                       200      990 µs",
         ];

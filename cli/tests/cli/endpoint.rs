@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::thread;
 
+use cachestore::{MemoryConfig, NearCache, Store};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use serde_json::{Value, json};
 
 use crate::{ended, program};
@@ -58,7 +60,7 @@ fn stats_show_what_a_process_tells() {
         text,
         format!(
             "process        {shown}\n\
-             reads that hit  75.0 % of 100, 60.0 % near\n\
+             reads that hit  75.0 % of 100, 60.0 % in the near cache\n\
              memory          2.00 MiB\n\
              lock waiters    3\n\
              \n\
@@ -123,4 +125,61 @@ fn a_process_is_shown_although_the_server_is_down() {
         "{}",
         ended.errors
     );
+}
+
+#[tokio::test]
+async fn a_process_is_read_as_it_tells_its_metrics() {
+    let buckets = [0.001, 0.01, 0.1, 1.0, 10.0];
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &buckets)
+        .unwrap()
+        .install_recorder()
+        .unwrap();
+    let store = Store::open(
+        MemoryConfig::default()
+            .near_cache(NearCache::off())
+            .capacity_bytes(1 << 20),
+    );
+    let store = store.await.unwrap();
+    store.set("k", "v").await.unwrap();
+    for key in ["k", "k", "k", "absent"] {
+        store.get(key).await.unwrap();
+    }
+    let guard = store.lock("job").await.unwrap();
+    assert!(store.lock("job").await.is_err());
+    // It publishes the newest figures.
+    store.stats().await.unwrap();
+
+    let url = endpoint("200 OK\r\nconnection: close", recorder.render());
+    let told = ended(&mut program(&["stats", "--json", "--metrics", &url])).text();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let (figures, calls) = (&told["process"]["figures"], &told["process"]["calls"]);
+    for (name, value) in [
+        ("hits_total", 3),
+        ("misses_total", 1),
+        ("locks_held", 1),
+        ("capacity_bytes", 1 << 20),
+        ("queue_depth", 0),
+    ] {
+        assert_eq!(
+            figures[name].as_f64(),
+            Some(f64::from(value)),
+            "{name} in {figures}"
+        );
+    }
+    assert!(figures["memory_bytes"].as_f64().unwrap() > 0.0, "{figures}");
+    assert_eq!(
+        (&calls["get"]["calls"], &calls["get"]["failed"]),
+        (&json!(4.0), &json!(0.0))
+    );
+    // The lock that is held is an answer.
+    assert_eq!(
+        (&calls["lock"]["calls"], &calls["lock"]["failed"]),
+        (&json!(2.0), &json!(0.0))
+    );
+    for quantile in ["p50_seconds", "p99_seconds"] {
+        let seconds = calls["get"][quantile].as_f64().unwrap();
+        assert!(seconds > 0.0 && seconds <= 10.0, "{calls}");
+    }
+    guard.release().await.unwrap();
 }
