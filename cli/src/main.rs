@@ -27,7 +27,7 @@ use self::entries::Shape;
 use self::output::Output;
 use self::source::{Sources, Target};
 
-/// How a command ended that has not failed.
+/// How a command ended, if it has not failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
     Done,
@@ -64,10 +64,10 @@ async fn main() -> ExitCode {
     match ended {
         Ok(Ended::Done) => ExitCode::SUCCESS,
         Ok(Ended::Absent) => ExitCode::from(3),
-        // It has what it wanted, as `head` has.
+        // The reader has what it wanted, as `head` has.
         Err(error) if Output::has_lost_its_reader(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // What was printed before belongs before it. Nobody may read either.
+            // The output comes before the error. Neither may have a reader.
             let _ = out.flush();
             let _ = writeln!(io::stderr(), "error: {}", escape::lines(&format!("{error:#}")));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
@@ -98,7 +98,7 @@ async fn run(store: StoreArguments, command: Command, out: &mut impl Write) -> R
             let namespace = target.namespace.clone();
             let store = target.open().await?;
             let ended = run_on(&store, namespace.as_deref(), command, out).await;
-            // Nothing is left to be done.
+            // The answer has come: a failure to close changes nothing.
             let _ = store.close().await;
             ended
         }

@@ -59,6 +59,10 @@ impl Target {
     }
 }
 
+fn names_memory(url: &str) -> bool {
+    Config::from_url(url).is_ok_and(|config| config.engine() == EngineKind::Memory)
+}
+
 fn unopened(address: &str, error: Error) -> anyhow::Error {
     let advice = match error {
         Error::Unavailable(_) | Error::Timeout { .. } => ". Is the server running, and is the URL right?",
@@ -123,7 +127,9 @@ impl Sources {
         let endpoint = metrics.metrics.filter(|url| !url.trim().is_empty());
         let endpoint = endpoint.map(|url| Endpoint::read(&url)).transpose();
         let endpoint = endpoint.map_err(|error| Usage::new(format!("{error:#}")))?;
-        let is_named = arguments.url.as_ref().is_some_and(|url| !url.trim().is_empty());
+        let url = arguments.url.as_deref().filter(|url| !url.trim().is_empty());
+        // The environment of a process with a memory store: its endpoint tells all.
+        let is_named = url.is_some_and(|url| endpoint.is_none() || !names_memory(url));
         if !is_named && endpoint.is_none() {
             return Err(Usage::new("nothing to look at: give --url, --metrics or both").into());
         }
@@ -155,7 +161,7 @@ impl Sources {
 
     pub(crate) async fn close(self) {
         if let Some(store) = self.server.and_then(|server| server.store.into_inner()) {
-            // Nothing is left to be done.
+            // All that was asked is answered: a failure to close changes nothing.
             let _ = store.close().await;
         }
     }
