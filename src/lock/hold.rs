@@ -35,6 +35,8 @@ pub(super) struct Hold {
     pub(super) name: Name,
     pub(super) secret: Secret,
     pub(super) token: u64,
+    /// The caller chose the secret, and others may hold the lock under it.
+    pub(super) own_secret: bool,
     view: View,
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
@@ -148,6 +150,7 @@ impl Hold {
             name,
             secret,
             token,
+            own_secret: false,
             view: View::new(origin, deadline),
             renewal: None,
             under_way: 0,

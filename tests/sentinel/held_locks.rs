@@ -186,6 +186,59 @@ async fn a_release_at_the_switch_leaves_nothing() {
     assert!(eventually(ms(5000), gone).await, "{} are left", held(&service));
 }
 
+/// A server whose memory is full still prolongs what it has.
+#[tokio::test]
+async fn a_lock_goes_on_at_a_new_primary_whose_memory_is_full() {
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url())).await;
+    let guard = store.lock("k").ttl(TTL).await.unwrap();
+    service
+        .diverge(&[
+            &["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+            &["CONFIG", "SET", "maxmemory", "1"],
+        ])
+        .await;
+    service.fail_over().await;
+    // The first extension may come before the check.
+    let extended = async {
+        let mut in_a_row = 0;
+        while in_a_row < 10 {
+            in_a_row = if guard.extend(TTL).await.is_ok() {
+                in_a_row + 1
+            } else {
+                0
+            };
+            sleep(ms(100)).await;
+        }
+    };
+    let extended = timeout(Duration::from_secs(20), extended).await;
+    extended.expect("it is extended");
+    assert_eq!(guard.release().await.unwrap(), Release::Released);
+}
+
+/// The holder has not heard of it when the switch comes.
+#[tokio::test]
+async fn a_lock_that_another_has_released_is_not_taken_anew() {
+    for by_secret in [false, true] {
+        let mut service = Service::start(1).await;
+        let store = open(config(&service.url())).await;
+        let other = open(config(&service.url())).await;
+        let guard = store.lock("k").ttl(TTL).secret("shared").await.unwrap();
+        if by_secret {
+            let released = other.release_lock("k", "shared").await.unwrap();
+            assert_eq!(released, Release::Released);
+        } else {
+            assert!(other.force_release("k").await.unwrap());
+        }
+        service.replicated().await;
+        service.fail_over().await;
+        timeout(Duration::from_secs(20), guard.lost())
+            .await
+            .expect("it is lost");
+        assert_eq!(service.servers[1].command(&["EXISTS", LOCK]).int(), 0);
+    }
+}
+
 /// A guard that was dropped before the switch leaves nothing behind.
 #[tokio::test]
 async fn a_lock_that_was_released_is_not_taken_anew() {

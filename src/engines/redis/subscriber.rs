@@ -173,6 +173,8 @@ impl Subscriber {
     /// Goes on with the connection. Returns `true` if anything has happened.
     fn poll_line(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
+        // Read first: a cut that comes later is then noticed in the next turn.
+        let current = self.generation.current();
         if self.generation.is_cut(self.born) {
             self.cut_off(now);
             return true;
@@ -181,7 +183,7 @@ impl Subscriber {
             Line::Down { retry } => {
                 let open = *retry <= now && self.channels.are_wanted();
                 if open {
-                    self.born = self.generation.current();
+                    self.born = current;
                     self.line =
                         Line::Opening(Box::pin(open_line(self.options.clone(), self.resolver.clone())));
                 }

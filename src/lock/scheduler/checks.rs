@@ -115,7 +115,7 @@ impl Scheduler {
     }
 
     /// Makes sure of a hold for the time that it has left. A lock that is free is held again under the same secret and
-    /// token. Nobody gains time by it.
+    /// token. If the check waits in the queue, the server may hold the lock for longer than the guard.
     pub(super) fn check(&mut self, id: u64) {
         let Some(hold) = self.holds.get(&id) else {
             return self.checks.close(id);
@@ -143,18 +143,20 @@ impl Scheduler {
             return;
         };
         match answer {
-            Ok(LockAnswer::Done) => {}
-            Ok(LockAnswer::Restored) => {
+            Ok(answer @ (LockAnswer::Done | LockAnswer::Restored)) => {
                 let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), hold.token);
-                if self.is_held(&name, &secret) {
+                // Others may hold it under a secret that the caller chose.
+                let is_orphan = !hold.own_secret && !self.is_held(&name, &secret);
+                if is_orphan {
+                    // It came too late for its guard.
+                    let until = self.now + self.ends.patience;
+                    self.release_orphan(name, secret, Some(token), until);
+                } else if answer == LockAnswer::Restored {
                     let key = name.key().as_str();
                     tracing::warn!(
                         key,
                         "a held lock was unknown to the new primary, and was taken anew"
                     );
-                } else {
-                    // It came too late for its guard.
-                    self.release_orphan(name, secret, Some(token), self.now);
                 }
             }
             Ok(_) => {

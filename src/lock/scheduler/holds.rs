@@ -37,17 +37,19 @@ impl Scheduler {
             }
             Entry::Occupied(mut holders) => {
                 for holder in holders.get().all() {
-                    // The engine has given them the new TTL too, which may be shorter.
-                    if let Some(hold) = self.holds.get(holder)
-                        && hold.secret == wish.secret
-                    {
-                        hold.shorten(deadline);
+                    match self.holds.get_mut(holder) {
+                        // The engine has given them the new TTL too, which may be shorter.
+                        Some(hold) if hold.secret == wish.secret => hold.shorten(deadline),
+                        // The engine has lost their lock: else it would not have granted it.
+                        Some(hold) => hold.lose(),
+                        None => {}
                     }
                 }
                 holders.get_mut().others.push(waiter);
             }
         }
         let mut hold = Hold::new(name, wish.secret.clone(), token, self.origin, self.now, deadline);
+        hold.own_secret = wish.own_secret;
         let key = own_part(&wish.key, wish.prefix).into();
         let guard = LockGuard::new(Parts {
             id: waiter,

@@ -200,6 +200,37 @@ async fn a_guard_that_is_over_is_not_taken_anew() {
     drop(guard);
 }
 
+/// Others may hold the lock under the secret that the caller chose.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_is_over_releases_nothing_under_a_shared_secret() {
+    let mut world = World::new();
+    let mut wish = wish(&world.keys, Duration::ZERO);
+    wish.own_secret = true;
+    let handle = world.handle.clone();
+    let locking = tokio::spawn(async move { handle.lock(wish).await });
+    world.asked().await.reply.send(granted(7));
+    let guard = locking.await.unwrap().unwrap();
+    world.tell(Notification::Switched).await;
+    let check = checked(&mut world).await;
+    tokio::time::advance(TTL).await;
+    check.reply.send(Ok(LockAnswer::Restored));
+    world.is_silent().await;
+    drop(guard);
+}
+
+/// The request of a waiter may reach the new primary before the check does.
+#[tokio::test(start_paused = true)]
+async fn a_grant_to_a_waiter_ends_what_the_new_primary_does_not_know() {
+    let (mut world, guard) = holding().await;
+    let waiter = world.lock(TTL);
+    let asked = timeout(MS, world.asked()).await.unwrap();
+    world.tell(Notification::Switched).await;
+    let _check = checked(&mut world).await;
+    asked.reply.send(granted(8));
+    let _granted = waiter.await.unwrap().unwrap();
+    assert_eq!(guard.remaining(), Duration::ZERO);
+}
+
 /// The primary before may have extended it. The check that was sent meanwhile has the TTL from before.
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_is_extended_after_the_switch_is_checked_again() {
