@@ -9,6 +9,8 @@ use cachestore::{Error, MemoryConfig, Store};
 
 /// How many accesses are told at once.
 const REPORT: usize = 1024;
+/// The largest value, in bytes: each one is made.
+const LARGEST: usize = 1 << 30;
 
 /// Accesses to keys, which are numbered in the order of their first access.
 #[derive(Debug, Default)]
@@ -43,6 +45,11 @@ impl Trace {
                     parsed.with_context(|| format!("line {}: `{size}` is no number of bytes", index + 1))
                 })
                 .transpose()?;
+            ensure!(
+                size.is_none_or(|size| size <= LARGEST),
+                "line {}: a value has at most {LARGEST} bytes",
+                index + 1
+            );
             trace.has_sizes |= size.is_some();
             let at = trace.accesses.len();
             let number = *numbers.entry(key.to_owned()).or_insert(last.len());

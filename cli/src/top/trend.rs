@@ -33,7 +33,8 @@ impl Trend {
                 0.0
             };
             // Nothing has the lowest bar too, so that it is seen from when on there are values.
-            BARS[(eighths.clamp(1.0, 8.0) as usize) - 1]
+            // A process may tell what is no number: that is cast to 0.
+            BARS[(eighths as usize).clamp(1, 8) - 1]
         };
         let bars: String = values().map(bar).collect();
         format!("{bars:>width$}")
@@ -58,5 +59,8 @@ mod tests {
         }
         assert_eq!(trend.values.len(), KEPT);
         assert_eq!(trend.bars(2, None), "▁▁");
+        trend.push(f64::INFINITY);
+        trend.push(f64::NAN);
+        assert_eq!(trend.bars(3, None), "▁▁▁");
     }
 }

@@ -120,10 +120,13 @@ fn a_trace_that_cannot_be_read_is_named() {
     let path = trace("refused");
     let wrong = path.with_file_name("wrong.txt");
     fs::write(&wrong, "key 1\nkey \u{1b}[2J\n").unwrap();
+    let large = path.with_file_name("large.txt");
+    fs::write(&large, "key 9999999999999999999\n").unwrap();
     let empty = path.with_file_name("empty.txt");
     fs::write(&empty, "\n").unwrap();
     for (file, said) in [
         (wrong, "line 2: `\\u{1b}[2J` is no number of bytes"),
+        (large, "line 1: a value has at most 1073741824 bytes"),
         (empty, "no accesses"),
         (path.with_file_name("absent"), "No such file"),
     ] {
