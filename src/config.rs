@@ -7,6 +7,8 @@ mod address;
 #[cfg(feature = "redis")]
 mod address_map;
 #[cfg(feature = "redis")]
+mod cluster;
+#[cfg(feature = "redis")]
 mod credentials;
 mod near;
 #[cfg(feature = "redis")]
@@ -30,9 +32,12 @@ use std::time::Duration;
 
 use crate::codec::Codec;
 use crate::error::Result;
+use crate::key::Namespace;
 
 #[cfg(feature = "redis")]
 pub(crate) use self::address::{Access, Address, Place};
+#[cfg(feature = "redis")]
+pub(crate) use self::cluster::Cluster;
 #[cfg(feature = "redis")]
 pub use self::credentials::{Credentials, IntoCredentials};
 pub use self::near::NearCache;
@@ -214,7 +219,7 @@ impl Config {
 
     #[cfg(feature = "redis")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-    /// Returns a configuration of a Redis or Valkey server from its URL, or from the URL of its Sentinels.
+    /// Returns a configuration of a Redis or Valkey server from its URL, or from the URL of its Sentinels or of its cluster.
     ///
     /// [`RedisConfig::new`] lists the URLs. All other settings have the defaults of [`RedisConfig`].
     ///
@@ -340,6 +345,15 @@ impl Config {
         &self.settings
     }
 
+    /// Where the keys of the store are.
+    pub(crate) fn root(&self) -> Namespace {
+        match &self.engine {
+            EngineConfig::Memory(_) => Namespace::default(),
+            #[cfg(feature = "redis")]
+            EngineConfig::Redis(options) => options.root(),
+        }
+    }
+
     /// Where the server is, if there is one.
     pub(crate) fn server(&self) -> Option<String> {
         match &self.engine {
@@ -353,6 +367,10 @@ impl Config {
         self.settings.validate()?;
         match &self.engine {
             EngineConfig::Memory(options) => options.validate(),
+            #[cfg(feature = "redis")]
+            EngineConfig::Redis(_) if self.settings.go_compatible && self.root() != Namespace::default() => {
+                refuse("go_compatible is not for a cluster: go-cachestore knows no hash tags".to_owned())
+            }
             #[cfg(feature = "redis")]
             EngineConfig::Redis(options) => options.validate(),
         }

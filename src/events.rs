@@ -75,7 +75,8 @@ pub enum Event {
         /// Why, in one line.
         cause: String,
     },
-    /// Sentinel names another server as the primary. All connections to the former primary are closed.
+    /// Sentinel names another server as the primary, or another node of a cluster owns the slot of the store. All connections
+    /// to the former primary are closed.
     SwitchedPrimary {
         /// The new primary, as `host:port`.
         node: String,

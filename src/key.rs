@@ -9,6 +9,8 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use compact_str::CompactString;
 
+#[cfg(feature = "redis")]
+pub(crate) use self::namespace::is_plain;
 pub(crate) use self::namespace::{Namespace, Within};
 use crate::error::{Error, Result};
 
@@ -133,7 +135,7 @@ impl KeyMaker {
 
     /// Why this is no key of a value or name of a dependency.
     fn refusal(&self, namespace: &Namespace, key: &str) -> Option<Error> {
-        let is_reserved = || namespace.prefix().is_empty() && key.starts_with(RESERVED_PREFIX);
+        let is_reserved = || namespace.is_root() && key.starts_with(RESERVED_PREFIX);
         // A key that is too long is refused for its length first.
         let refused = self.check(key).err();
         refused.or_else(|| is_reserved().then_some(Error::KeyReserved))

@@ -8,11 +8,13 @@ use redis::aio::MultiplexedConnection;
 
 use super::address::{Access, Address, NEEDS_PASSWORD};
 use super::address_map::AddressMap;
+use super::cluster::Cluster;
 use super::credentials::CredentialsSource;
 use super::sentinel::Sentinels;
 use super::setting::{self, Field, GRAIN, Kind, Setting, Text, field};
 use super::{MIB, NearCache, refuse};
 use crate::error::Result;
+use crate::key::Namespace;
 use crate::ttl::LONGEST;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -121,9 +123,11 @@ pub(crate) struct RedisOptions {
     pub(super) sentinel_tls: Tls,
     /// Asked for the user and the password at each connect.
     pub(crate) credentials: Option<CredentialsSource>,
-    /// Where the addresses that Sentinels name are reached from here.
+    /// Where the addresses that Sentinels or the nodes of a cluster name are reached from here.
     pub(crate) address_map: AddressMap,
     pub(crate) sentinel_timeout: Duration,
+    /// Whether a hash tag was set for what is no cluster. `validate` refuses it.
+    pub(super) foreign_tag: bool,
     /// Whether the access to a server was set that brings its own. `validate` refuses it.
     pub(super) foreign_access: bool,
     pub(crate) client_name: Option<String>,
@@ -150,6 +154,8 @@ pub(crate) enum Target {
     Address(Address),
     /// The primary that Sentinels name.
     Sentinel(Sentinels),
+    /// The owner of one slot of a cluster.
+    Cluster(Cluster),
     Client(Arc<redis::Client>),
     Connection(Arc<MultiplexedConnection>),
 }
@@ -175,6 +181,7 @@ impl PartialEq for Target {
         match (self, other) {
             (Target::Address(a), Target::Address(b)) => a == b,
             (Target::Sentinel(a), Target::Sentinel(b)) => a == b,
+            (Target::Cluster(a), Target::Cluster(b)) => a == b,
             (Target::Client(a), Target::Client(b)) => Arc::ptr_eq(a, b),
             (Target::Connection(a), Target::Connection(b)) => Arc::ptr_eq(a, b),
             _ => false,
@@ -188,6 +195,7 @@ impl fmt::Display for Target {
         match self {
             Target::Address(address) => fmt::Display::fmt(&address.place, f),
             Target::Sentinel(sentinels) => fmt::Display::fmt(sentinels, f),
+            Target::Cluster(cluster) => fmt::Display::fmt(cluster, f),
             Target::Client(client) => fmt::Display::fmt(client.get_connection_info().addr(), f),
             Target::Connection(_) => f.write_str("the connection that was handed in"),
         }
@@ -205,6 +213,7 @@ impl fmt::Debug for Target {
                 let Access { tls, db, .. } = sentinels.access;
                 write!(f, "{sentinels}, tls {tls}, database {db}")
             }
+            Target::Cluster(cluster) => write!(f, "{cluster}, tls {}", cluster.access.tls),
             Target::Client(_) => f.write_str("an existing client"),
             Target::Connection(_) => f.write_str("the connection that was handed in"),
         }
@@ -243,6 +252,7 @@ impl RedisOptions {
             credentials: None,
             address_map: AddressMap::default(),
             sentinel_timeout: Duration::from_millis(500),
+            foreign_tag: false,
             foreign_access: false,
             client_name: None,
             connect_timeout: Duration::from_secs(2),
@@ -285,6 +295,7 @@ impl RedisOptions {
         match &self.target {
             Target::Address(address) => Some(&address.access),
             Target::Sentinel(sentinels) => Some(&sentinels.access),
+            Target::Cluster(cluster) => Some(&cluster.access),
             Target::Client(_) | Target::Connection(_) => None,
         }
     }
@@ -294,6 +305,7 @@ impl RedisOptions {
         match &mut self.target {
             Target::Address(address) => change(&mut address.access),
             Target::Sentinel(sentinels) => change(&mut sentinels.access),
+            Target::Cluster(cluster) => change(&mut cluster.access),
             Target::Client(_) | Target::Connection(_) => self.foreign_access = true,
         }
     }
@@ -311,6 +323,14 @@ impl RedisOptions {
     /// A longer time than [`LONGEST`] counts as that: the clock cannot reckon with any.
     pub(super) fn set_max_connection_age(&mut self, age: Duration) {
         self.max_connection_age = Some(age.min(LONGEST));
+    }
+
+    /// Where the keys of the store are.
+    pub(crate) fn root(&self) -> Namespace {
+        match &self.target {
+            Target::Cluster(cluster) => cluster.root(),
+            _ => Namespace::default(),
+        }
     }
 
     pub(super) fn validate(&self) -> Result<()> {
@@ -334,10 +354,17 @@ impl RedisOptions {
         }
         match &self.target {
             Target::Sentinel(sentinels) => sentinels.validate()?,
+            Target::Cluster(cluster) => cluster.validate()?,
             _ if self.address_map.is_set() => {
-                return refuse("map_address is for the addresses that Sentinels name".to_owned());
+                return refuse(
+                    "map_address is for the addresses that Sentinels or the nodes of a cluster name"
+                        .to_owned(),
+                );
             }
             _ => {}
+        }
+        if self.foreign_tag {
+            return refuse("hash_tag is for a cluster".to_owned());
         }
         if self.capacity_bytes {
             return refuse(
@@ -375,7 +402,8 @@ impl RedisOptions {
             }
             _ if self.tls == Tls::default() => Ok(()),
             Target::Address(address) if address.access.tls => Ok(()),
-            Target::Address(_) | Target::Sentinel(_) => refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned()),
+            Target::Cluster(cluster) if cluster.access.tls => Ok(()),
+            Target::Address(_) | Target::Sentinel(_) | Target::Cluster(_) => refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned()),
             Target::Client(_) | Target::Connection(_) => refuse(
                 "tls_ca_pem and tls_client_pem are for URLs: an existing client or connection brings its own TLS \
                  settings"

@@ -8,6 +8,10 @@ pub(super) const REDIS_SCHEMES: [&str; 3] = ["redis", "rediss", "unix"];
 pub(super) const SENTINEL_SCHEMES: [(&str, &str); 2] =
     [("redis-sentinel", "redis"), ("rediss-sentinel", "rediss")];
 
+/// The schemes of URLs of clusters, each with that of the nodes.
+pub(super) const CLUSTER_SCHEMES: [(&str, &str); 2] =
+    [("redis-cluster", "redis"), ("rediss-cluster", "rediss")];
+
 /// The parameters of a URL's query, decoded as forms are: `+` is a space, `%2B` a plus.
 pub(super) fn parameters(query: &str) -> Parameters {
     let parameters = query.split('&').filter(|parameter| !parameter.is_empty());

@@ -243,13 +243,14 @@ impl RedisConfig {
         self
     }
 
-    /// Sets a callback that maps the addresses from Sentinels to addresses that this process can reach, as in a
-    /// container network or behind NAT. Default: no change.
+    /// Sets a callback that maps the addresses from Sentinels, or from the nodes of a cluster, to addresses that this process
+    /// can reach, as in a container network or behind NAT. Default: no change.
     ///
-    /// `map` gets the host and the port that a Sentinel reports, and returns the host and the port to connect to. It runs
-    /// on the engine's own tasks and must not block: it may look into a table, and must not ask another host.
+    /// `map` gets the host and the port that a Sentinel or a node reports, and returns the host and the port to connect to. It
+    /// runs on the engine's own tasks and must not block: it may look into a table, and must not ask another host.
     ///
-    /// The addresses of the Sentinels themselves are not mapped. If `map` panics, the attempt to connect fails.
+    /// The addresses of the Sentinels, and of the nodes that the configuration names, are not mapped. If `map` panics, the
+    /// attempt to connect fails.
     ///
     /// ```
     /// use cachestore::RedisConfig;

@@ -2,10 +2,10 @@
 
 #[cfg(feature = "redis")]
 use super::options::Target;
-use super::query::{REDIS_SCHEMES, SENTINEL_SCHEMES, parameters};
+use super::query::{CLUSTER_SCHEMES, REDIS_SCHEMES, SENTINEL_SCHEMES, parameters};
 use super::{Parameters, refuse};
 #[cfg(feature = "redis")]
-use super::{address, sentinel};
+use super::{address, cluster, sentinel};
 use crate::error::Result;
 
 /// Which engine a store's URL names.
@@ -23,15 +23,14 @@ pub(super) fn parse(url: &str) -> Result<(Engine, Parameters)> {
     if scheme.eq_ignore_ascii_case("memory") {
         return Ok((Engine::Memory, memory(rest)?));
     }
-    let mut redis_schemes = REDIS_SCHEMES
-        .iter()
-        .chain(SENTINEL_SCHEMES.iter().map(|(scheme, _)| scheme));
+    let others = SENTINEL_SCHEMES.iter().chain(&CLUSTER_SCHEMES);
+    let mut redis_schemes = REDIS_SCHEMES.iter().chain(others.map(|(scheme, _)| scheme));
     if redis_schemes.any(|known| scheme.eq_ignore_ascii_case(known)) {
         return redis(url);
     }
     refuse(
-        "the URL's scheme names no engine: memory://, redis://, rediss://, unix://, redis-sentinel:// and \
-         rediss-sentinel:// do"
+        "the URL's scheme names no engine: memory://, redis://, rediss://, unix://, redis-sentinel://, \
+         rediss-sentinel://, redis-cluster:// and rediss-cluster:// do"
             .to_owned(),
     )
 }
@@ -47,6 +46,9 @@ fn redis(url: &str) -> Result<(Engine, Parameters)> {
 pub(super) fn target(url: &str) -> Result<(Target, Parameters)> {
     if let Some((sentinels, given)) = sentinel::read(url)? {
         return Ok((Target::Sentinel(sentinels), given));
+    }
+    if let Some((cluster, given)) = cluster::read(url)? {
+        return Ok((Target::Cluster(cluster), given));
     }
     let (address, given) = address::read(url, address::SERVER_PORT)?;
     Ok((Target::Address(address), given))

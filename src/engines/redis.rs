@@ -11,12 +11,14 @@
 //!
 //! What was to be removed while there was no connection is kept in `removals`, and `replay` makes up for it.
 //!
-//! `connect` opens a connection to the address that `resolver` gives: the one that was configured, or that of the primary
-//! which Sentinels name (`sentinel`).
+//! `connect` opens a connection to the address that `resolver` gives: the one that was configured, that of the primary
+//! which Sentinels name (`sentinel`), or that of the node of a cluster which owns the store's slot (`cluster`). What a node of a
+//! cluster refuses because the slot is elsewhere is a redirection (`redirect`). The link follows it.
 
 mod backoff;
 mod batch;
 mod clearings;
+mod cluster;
 mod connect;
 mod connection_log;
 mod deletes;
@@ -33,7 +35,9 @@ mod layout;
 mod lease;
 mod link;
 mod lock;
+mod parking;
 mod raw;
+mod redirect;
 mod removals;
 mod replay;
 mod reply;

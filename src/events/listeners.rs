@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Event;
 use super::backlog::Backlog;
+use crate::key::Namespace;
 use crate::request::KeyChange;
 
 /// The event of a change of one key.
@@ -26,6 +27,7 @@ pub(crate) struct Listeners {
     /// Whether there are any, so that a store without listeners pays for one load.
     any: AtomicBool,
     all: Mutex<All>,
+    root: Namespace,
 }
 
 #[derive(Default)]
@@ -35,6 +37,14 @@ struct All {
 }
 
 impl Listeners {
+    /// Those of a store whose keys are in the namespaces of `root`.
+    pub(crate) fn of(root: Namespace) -> Self {
+        Self {
+            root,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn add(&self, backlog: Arc<Backlog>) {
         let mut all = self.all();
         if all.closed {
@@ -73,11 +83,12 @@ impl Listeners {
 
     /// Tells that all keys with this prefix, the namespace's, were cleared.
     pub(crate) fn tell_of_clearing(&self, prefix: &str, removed: u64) {
+        let path = prefix.strip_prefix(self.root.prefix()).unwrap_or(prefix);
         for backlog in self.backlogs().iter() {
             let other = backlog.prefix();
             if other.starts_with(prefix) || prefix.starts_with(other) {
                 backlog.push(|| Event::Cleared {
-                    namespace: prefix.trim_end_matches(':').to_owned(),
+                    namespace: path.trim_end_matches(':').to_owned(),
                     removed,
                 });
             }

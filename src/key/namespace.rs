@@ -23,55 +23,82 @@ impl Within {
     }
 }
 
-/// Where a handle's keys live: `""` for the root, else `path:`, whose path cannot contain a colon.
+/// Where a handle's keys live: `""` for the root, else `path:`, whose path cannot contain a colon. In a slot of a cluster, the
+/// slot's hash tag comes first: `{tag}:` and `{tag}:path:`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Namespace {
     prefix: Option<Arc<str>>,
+    /// How many bytes of the prefix are the root's.
+    root: usize,
 }
 
 impl Namespace {
+    /// The root of a store in the slot of this hash tag.
+    #[cfg(feature = "redis")]
+    pub(crate) fn tagged(tag: &str) -> Self {
+        let prefix = format!("{{{tag}}}:");
+        Self {
+            root: prefix.len(),
+            prefix: Some(prefix.into()),
+        }
+    }
+
     /// The namespace `name` inside this one.
     pub(crate) fn nested(&self, name: &str) -> Result<Self> {
         let refuse = |reason: &'static str| Err(Error::InvalidNamespace { reason });
         if name.is_empty() || name.len() > MAX_NAMESPACE_BYTES {
             return refuse("a name has 1 to 64 characters");
         }
-        if !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-        {
+        if !is_plain(name) {
             return refuse("a name is made of A-Z a-z 0-9 . _ -");
         }
         if name == RESERVED_NAMESPACE {
             return refuse("the name `cachestore` is the library's own");
         }
+        let root = self.root_prefix();
         let prefix = match self.path() {
-            "" => format!("{name}:"),
-            path => format!("{path}/{name}:"),
+            "" => format!("{root}{name}:"),
+            path => format!("{root}{path}/{name}:"),
         };
-        if prefix.len() > MAX_PATH_BYTES {
+        if prefix.len() - root.len() > MAX_PATH_BYTES {
             return refuse("nested names have at most 1023 characters together");
         }
         Ok(Self {
             prefix: Some(prefix.into()),
+            root: self.root,
         })
     }
 
-    /// What stands before each key: empty for the root.
+    /// What stands before each key: empty for the root outside of a cluster.
     pub(crate) fn prefix(&self) -> &str {
         self.prefix.as_deref().unwrap_or("")
     }
 
     /// How much of each key it is.
     pub(crate) fn within(&self) -> Within {
-        // A path has at most `MAX_PATH_BYTES`.
+        // A tag and a path have a little more than `MAX_PATH_BYTES`.
         Within(u16::try_from(self.prefix().len()).unwrap_or_default())
+    }
+
+    /// What stands before each key of the whole store.
+    pub(crate) fn root_prefix(&self) -> &str {
+        &self.prefix()[..self.root]
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.prefix().len() == self.root
     }
 
     /// The names, joined by `/`: empty for the root.
     pub(crate) fn path(&self) -> &str {
-        self.prefix().trim_end_matches(':')
+        self.prefix()[self.root..].trim_end_matches(':')
     }
+}
+
+/// Whether a name has only characters that a namespace may have.
+pub(crate) fn is_plain(name: &str) -> bool {
+    name.bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 impl fmt::Debug for Namespace {

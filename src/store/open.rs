@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::engines;
 use crate::error::{Error, Result};
 use crate::events::Listeners;
-use crate::key::{KeyMaker, Namespace};
+use crate::key::KeyMaker;
 use crate::load as loading;
 use crate::lock as locking;
 use crate::meters::Meters;
@@ -69,9 +69,10 @@ impl Store {
             return Err(unfit("a store must be opened within a Tokio runtime"));
         };
         let settings = config.settings();
+        let root = config.root();
         let namespace = match &settings.namespace {
-            Some(name) => Namespace::default().nested(name)?,
-            None => Namespace::default(),
+            Some(name) => root.nested(name)?,
+            None => root.clone(),
         };
         let profile = engines::profile(&config);
         let meters = Meters::open(profile.kind.name());
@@ -85,7 +86,7 @@ impl Store {
         let queue = queue.beside(near.clone());
         let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
-        let listeners = Arc::<Listeners>::default();
+        let listeners = Arc::new(Listeners::of(root));
         let (locks, lock_ends) =
             locking::channel(settings.queue_length, settings.request_timeout, home.clone());
         let load_bounds = loading::Bounds {

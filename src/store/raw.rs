@@ -20,6 +20,9 @@ impl Store {
     /// All callers share the connection. So commands that would make others wait, or change the connection's state, are
     /// refused: blocking commands, subscriptions, transactions (use a script), `SELECT`, `AUTH` and similar ones.
     ///
+    /// Over a cluster, the command goes to the node that owns the slot of the store. Its keys begin with the hash tag, as in
+    /// `{app}:key`.
+    ///
     /// ```no_run
     /// use cachestore::{Config, Store, redis};
     ///

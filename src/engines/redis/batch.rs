@@ -4,7 +4,7 @@
 use redis::Pipeline;
 use tokio::time::Instant;
 
-use super::exchange::{Commands, Exchange, Way};
+use super::exchange::{Commands, Way};
 use super::fetch::{self, Fetch};
 use super::gets::{self, Getter};
 use super::job::{Job, Task};
@@ -13,6 +13,7 @@ use super::lease::Invalidated;
 use super::sets::{Sets, Setter};
 use super::tracker::TrackedConnection;
 use super::wire::{ARGUMENT, FRAME};
+use super::writes::is_scripted;
 use crate::key::Key;
 use crate::request::{EntryRequest, Keys};
 
@@ -40,6 +41,24 @@ pub(super) enum Part {
 }
 
 impl Part {
+    /// How many replies it has.
+    pub(super) fn replies(&self) -> usize {
+        match self {
+            Part::Leases | Part::Ping | Part::Gets(_) | Part::Sets(_) => 1,
+            Part::Fetches(keys, _) => fetch::replies(keys.len()),
+            Part::Other { replies, .. } => *replies,
+        }
+    }
+
+    /// Whether it only asks, so that it may be sent again.
+    pub(super) fn is_question(&self) -> bool {
+        match self {
+            Part::Leases | Part::Ping | Part::Gets(_) | Part::Fetches(..) => true,
+            Part::Sets(_) => false,
+            Part::Other { job, .. } => job.as_ref().is_some_and(|job| job.task.is_question()),
+        }
+    }
+
     /// Calls `see` with each key of those who still wait.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
         match self {
@@ -142,7 +161,7 @@ impl Batch {
         let commands = std::mem::take(&mut self.commands.sent);
         let (mut first, last) = std::mem::take(&mut self.leases).into_commands(before + self.bytes());
         if self.ends_leases && !self.parts.is_empty() {
-            first = Some(redis::Cmd::unlink(Layout::LEASES));
+            first = Some(redis::Cmd::unlink(self.commands.layout.leases()));
         }
         self.pipeline = Pipeline::with_capacity(commands.len() + 2);
         if first.is_some() {
@@ -175,7 +194,9 @@ impl Batch {
                     self.gets.push(getter);
                 };
             }
-            Task::Request(EntryRequest::Set(asked)) if asked.operation.way() == Way::Script => {
+            Task::Request(EntryRequest::Set(asked))
+                if is_scripted(&asked.operation.write, &self.commands.layout) =>
+            {
                 self.end_gets();
                 if self.sets.as_ref().is_some_and(|sets| !sets.fits(&asked, job.by)) {
                     self.end_sets();
@@ -194,7 +215,7 @@ impl Batch {
         let fetch = tracked.and_then(|tracked| Fetch::begin(&job, tracked, now));
         let written = match &mut job.task {
             Task::Walk(walk) => {
-                let command = walk.command(self.commands.layout, job.by);
+                let command = walk.command(&self.commands.layout, job.by);
                 self.commands.add(command);
                 0
             }
@@ -225,16 +246,18 @@ impl Batch {
 
     /// Adds the commands of a request. Returns how many entries it writes.
     fn push_request(&mut self, request: &mut EntryRequest) -> usize {
-        let plain_change = request.changes_plainly();
+        let plain_change = request.changes_plainly(&self.commands.layout);
         if plain_change {
-            let (leases, bytes) = (&mut self.leases, &mut self.commands.bytes);
-            request.keys().for_each(|key| *bytes += leases.add(key));
+            let (leases, commands) = (&mut self.leases, &mut self.commands);
+            request
+                .keys()
+                .for_each(|key| commands.bytes += leases.add(key, &commands.layout));
         }
         let scripts = self.commands.scripts;
         request.encode(&mut self.commands);
         debug_assert_eq!(
             self.commands.scripts > scripts,
-            request.way() != Way::Plain,
+            request.way(&self.commands.layout) != Way::Plain,
             "{request:?} travels as it says"
         );
         let written = match request.keys() {

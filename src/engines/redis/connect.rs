@@ -14,6 +14,7 @@ use redis::{
 };
 use tokio::time::Instant;
 
+use super::cluster::Node;
 use super::fault::{self, Refusal};
 use super::greeting::Greeting;
 use super::layout::Layout;
@@ -21,7 +22,7 @@ use super::resolver::{Resolver, Route};
 use super::scanner::Bounds;
 use super::stream::{Pulse, Stream};
 use super::tracker::{TrackedConnection, Tracker};
-use crate::config::{Access, Address, RedisOptions, Target};
+use crate::config::{Access, Address, Place, RedisOptions, Target};
 use crate::error::{Cause, Error, Phase, Result};
 use crate::meters::OpenConnection;
 
@@ -156,10 +157,10 @@ pub(super) async fn connect(
 ) -> Result<Connected> {
     let (options, tracker) = (&*options, tracker.as_ref());
     match &options.target {
-        Target::Address(_) | Target::Sentinel(_) => {
-            let open = |route| open(route, options, bounds, layout, tracker);
-            let connected = resolver.open(options, open).await?;
-            if let Some(route) = &connected.route {
+        Target::Address(_) | Target::Sentinel(_) | Target::Cluster(_) => {
+            let open = |route| open(route, options, bounds, &layout, tracker);
+            let mut connected = resolver.open(options, open).await?;
+            if let Some(route) = &mut connected.route {
                 resolver.greeted(route);
             }
             Ok(connected)
@@ -169,16 +170,43 @@ pub(super) async fn connect(
             let open = async {
                 let opened = client.get_multiplexed_async_connection_with_config(&config);
                 let connection = opened.await.map_err(|error| fault::unopened(&error))?;
-                foreign(connection, options, layout).await
+                foreign(connection, options, &layout).await
             };
             in_time(options, &options.target, open).await
         }
         Target::Connection(connection) => {
             let mut connection = MultiplexedConnection::clone(connection);
             connection.set_response_timeout(NEVER);
-            in_time(options, &options.target, foreign(connection, options, layout)).await
+            in_time(options, &options.target, foreign(connection, options, &layout)).await
         }
     }
+}
+
+/// Connects to the node of a cluster that the node `at` a place has named, because some keys of the slot are there already.
+pub(super) async fn connect_node(
+    options: Arc<RedisOptions>,
+    bounds: Bounds,
+    layout: Layout,
+    resolver: Resolver,
+    (node, at): (Node, Place),
+) -> Result<Connected> {
+    let open = |route| enter_node(route, &options, bounds, &layout);
+    resolver.open_node(&options, (&node, &at), open).await
+}
+
+async fn enter_node(
+    route: Route,
+    options: &RedisOptions,
+    bounds: Bounds,
+    layout: &Layout,
+) -> Result<Connected> {
+    let config = connection_config(options);
+    let mut connected = open_address(&route.address, options, bounds, config, &mut None).await?;
+    let mut greeting = Greeting::of(options, layout);
+    greeting.is_owner = false;
+    greeted(&mut connected, greeting).await?;
+    connected.route = Some(Box::new(route));
+    Ok(connected)
 }
 
 /// Waits for a connection, for `connect_timeout` at most. An error names the `server`.
@@ -208,7 +236,7 @@ fn connection_config(options: &RedisOptions) -> AsyncConnectionConfig {
 async fn foreign(
     connection: MultiplexedConnection,
     options: &RedisOptions,
-    layout: Layout,
+    layout: &Layout,
 ) -> Result<Connected> {
     let mut connected = Connected::foreign(connection);
     greeted(&mut connected, Greeting::of(options, layout)).await?;
@@ -219,7 +247,7 @@ async fn open(
     route: Route,
     options: &RedisOptions,
     bounds: Bounds,
-    layout: Layout,
+    layout: &Layout,
     tracker: Option<&Tracker>,
 ) -> Result<Connected> {
     let mut tracked = tracker.map(Tracker::open);

@@ -7,6 +7,7 @@ use super::script::{By, Script};
 use super::tally::Tally;
 use super::wire::{count_read, flag, keyed, number, unexpected, value};
 use crate::error::Result;
+use crate::key::Key;
 use crate::request::{Asked, Delete, DeleteIf, DeleteMany, KeyChange, Operation, Take};
 
 impl Exchange for Take {
@@ -15,6 +16,9 @@ impl Exchange for Take {
     }
 
     fn encode(&self, to: &mut Commands) {
+        if to.layout.is_in_a_slot() {
+            return delete([&self.key], "GET", to);
+        }
         to.add(keyed("GETDEL", [&self.key]));
     }
 
@@ -31,6 +35,9 @@ impl Exchange for Delete {
     }
 
     fn encode(&self, to: &mut Commands) {
+        if to.layout.is_in_a_slot() {
+            return delete([&self.key], "", to);
+        }
         to.add(keyed("DEL", [&self.key]));
     }
 
@@ -56,21 +63,24 @@ impl Exchange for DeleteIf {
 }
 
 impl Exchange for DeleteMany {
-    /// Also the script travels so: it is sent whole each time, and ends leases itself as well.
+    /// Also the script that tells travels so: it is sent whole each time, and ends leases itself as well.
     fn way(&self) -> Way {
         Way::Plain
     }
 
     /// `DEL` tells only how many entries there were. If somebody listens, a script tells their keys.
     fn encode(&self, to: &mut Commands) {
-        if !to.tells {
-            return to.add(keyed("DEL", &self.keys));
+        match (to.tells, to.layout.is_in_a_slot()) {
+            (false, true) => return delete(&self.keys, "", to),
+            (false, false) => return to.add(keyed("DEL", &self.keys)),
+            (true, _) => {}
         }
-        let mut command = Script::Invalidate.call(By::Source, self.keys.len());
+        let mut command = to.layout.call(Script::Invalidate, By::Source, self.keys.len());
         for key in &self.keys {
             command.arg(key.as_str());
         }
         command.arg(1);
+        to.scripts += usize::from(to.layout.is_in_a_slot());
         to.add(command);
     }
 
@@ -89,6 +99,21 @@ impl Exchange for DeleteMany {
         reply.send(answer);
         Settled::Answered
     }
+}
+
+/// Adds the script that removes entries. It answers how many there were, or the value of the one that there was.
+fn delete<'k>(
+    keys: impl IntoIterator<Item = &'k Key, IntoIter: ExactSizeIterator>,
+    wants: &str,
+    to: &mut Commands,
+) {
+    let keys = keys.into_iter();
+    to.call(Script::Delete, keys.len(), |command, _| {
+        keys.for_each(|key| {
+            command.arg(key.as_str());
+        });
+        command.arg(wants);
+    });
 }
 
 /// The keys that the script removed.

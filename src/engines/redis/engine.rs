@@ -54,7 +54,7 @@ pub(super) struct Setup {
     pub(super) removals: RemovalLimits,
     /// Where the store was opened.
     pub(super) namespace: Namespace,
-    pub(super) go_compatible: bool,
+    pub(super) layout: Layout,
     pub(super) listeners: Arc<Listeners>,
     pub(super) meters: Meters,
     /// Writes the near cache, if there is one.
@@ -91,7 +91,7 @@ impl Actor for RedisEngine {
 
     async fn on_start(setup: Setup, _: ActorRef<Self>) -> Result<Self, Infallible> {
         let now = Instant::now();
-        let layout = Layout::new(setup.go_compatible);
+        let layout = setup.layout;
         let options = Arc::new(*setup.options);
         let bounds = Bounds::for_values(setup.max_value_bytes);
         let tracker = setup.tracker;
@@ -99,7 +99,7 @@ impl Actor for RedisEngine {
         let link = || {
             let link = Link::new(
                 options.clone(),
-                layout,
+                layout.clone(),
                 bounds,
                 setup.resolver.clone(),
                 tracker.clone(),

@@ -108,17 +108,30 @@ impl Commands {
     }
 
     /// Adds the call of a script. `give` adds its arguments: first so many keys, then the others.
-    pub(super) fn call(&mut self, script: Script, keys: usize, give: impl FnOnce(&mut Cmd, Layout)) {
-        let mut command = script.call(self.by, keys);
-        give(&mut command, self.layout);
+    pub(super) fn call(&mut self, script: Script, keys: usize, give: impl FnOnce(&mut Cmd, &Layout)) {
+        let mut command = self.layout.call(script, self.by, keys);
+        give(&mut command, &self.layout);
         self.scripts += 1;
         self.add(command);
     }
 }
 
 impl EntryRequest {
-    pub(super) fn way(&self) -> Way {
-        on_entry!(self, Asked { operation, .. } => operation.way())
+    /// How it travels. In a slot of a cluster all changes and scans are scripts; see [`Layout::is_in_a_slot`].
+    pub(super) fn way(&self, layout: &Layout) -> Way {
+        match on_entry!(self, Asked { operation, .. } => operation.way()) {
+            Way::Plain if layout.is_in_a_slot() && self.is_scripted_in_a_slot() => Way::Script,
+            way => way,
+        }
+    }
+
+    fn is_scripted_in_a_slot(&self) -> bool {
+        self.effect() == Effect::Change || matches!(self, EntryRequest::Scan(_))
+    }
+
+    /// Whether it is a step on a lock.
+    fn is_of_a_lock(&self) -> bool {
+        matches!(self, EntryRequest::Lock(_))
     }
 
     /// The bytes that it holds, those of values to be written included.
@@ -127,13 +140,13 @@ impl EntryRequest {
     }
 
     /// Whether this changes values by plain commands, which end no leases.
-    pub(super) fn changes_plainly(&self) -> bool {
-        self.effect() == Effect::Change && self.way() == Way::Plain
+    pub(super) fn changes_plainly(&self, layout: &Layout) -> bool {
+        self.effect() == Effect::Change && self.way(layout) == Way::Plain
     }
 
     /// Whether this may change what its keys hold, or their TTLs.
     pub(super) fn changes_entries(&self) -> bool {
-        self.effect() != Effect::Question && self.way() != Way::LockScript
+        self.effect() != Effect::Question && !self.is_of_a_lock()
     }
 
     /// Whether this may change keys that it does not name, or lets its caller go on after another who did. The near

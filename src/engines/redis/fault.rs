@@ -20,6 +20,9 @@ fn explained(code: &str) -> &'static str {
         "OOM" => ": it has no memory left, see its maxmemory settings",
         "READONLY" => ": it is a replica and takes no writes",
         "LOADING" => ": it is still loading its data",
+        "CLUSTERDOWN" => ": the cluster does not serve all its slots",
+        "TRYAGAIN" | "ASK" => ": the slot is moving to another node",
+        "MOVED" => ": another node owns the slot",
         "BUSY" => ": it is busy with a script",
         "MISCONF" => ": it takes no writes because it cannot save them",
         "NOREPLICAS" => ": it takes no writes because it has too few replicas",
@@ -78,7 +81,7 @@ pub(super) fn is_demoted(error: &ServerError) -> bool {
 
 /// The code of an error, and its text. Before Redis 7, an error inside a script comes wrapped in another: `ERR
 /// Error running script (call to f_…): @user_script:1: @user_script: 1: -OOM command not allowed …`.
-fn parts(error: &ServerError) -> (&str, &str) {
+pub(super) fn parts(error: &ServerError) -> (&str, &str) {
     let (code, text) = (error.code(), error.details().unwrap_or(""));
     if code != "ERR" || !text.starts_with("Error running script") {
         return (code, text);

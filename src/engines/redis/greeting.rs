@@ -5,7 +5,7 @@ use redis::{Pipeline, Value as Wire};
 
 use super::fault::{self, Lost};
 use super::layout::Layout;
-use super::script::Script;
+use super::redirect::Redirect;
 use crate::config::RedisOptions;
 use crate::error::{Cause, Error, Result};
 
@@ -14,9 +14,11 @@ use crate::error::{Cause, Error, Result};
 #[derive(Debug)]
 pub(super) struct Greeting<'a> {
     options: &'a RedisOptions,
-    layout: Layout,
+    layout: &'a Layout,
     /// Whether the server has to call itself the primary.
     pub(super) is_primary: bool,
+    /// Whether the server has to own the slot of the layout's names, if these are in one.
+    pub(super) is_owner: bool,
     /// Whether all leases on the server end.
     pub(super) ends_leases: bool,
 }
@@ -31,11 +33,12 @@ pub(super) struct Greeted {
 }
 
 impl<'a> Greeting<'a> {
-    pub(super) fn of(options: &'a RedisOptions, layout: Layout) -> Self {
+    pub(super) fn of(options: &'a RedisOptions, layout: &'a Layout) -> Self {
         Self {
             options,
             layout,
             is_primary: false,
+            is_owner: layout.is_in_a_slot(),
             ends_leases: false,
         }
     }
@@ -45,14 +48,14 @@ impl<'a> Greeting<'a> {
         if let Some(name) = &self.options.client_name {
             pipeline.cmd("CLIENT").arg("SETNAME").arg(name);
         }
-        for script in Script::ALL {
-            pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+        for source in self.layout.scripts() {
+            pipeline.cmd("SCRIPT").arg("LOAD").arg(source);
         }
         if self.is_primary {
             pipeline.cmd("ROLE");
         }
         if self.ends_leases {
-            pipeline.cmd("UNLINK").arg(Layout::LEASES);
+            pipeline.cmd("UNLINK").arg(self.layout.leases());
         }
         for command in self.layout.ask_version() {
             pipeline.add_command(command);
@@ -79,8 +82,8 @@ impl<'a> Greeting<'a> {
             tracing::debug!(%error, "the server refused the connection's name");
         }
         let is_refused = |reply: &Wire| matches!(reply, Wire::ServerError(_));
-        let mut loaded = 0;
-        for reply in replies.by_ref().take(Script::ALL.len()) {
+        let (scripts, mut loaded) = (self.layout.scripts().count(), 0);
+        for reply in replies.by_ref().take(scripts) {
             loaded += usize::from(!is_refused(&reply));
         }
         if self.is_primary {
@@ -89,10 +92,13 @@ impl<'a> Greeting<'a> {
         let ended_leases = self.ends_leases && replies.next().is_some_and(|reply| !is_refused(&reply));
         // The last is the answer to `PING`.
         if let Some(version) = replies.rev().nth(1) {
+            if self.is_owner {
+                check_owner(&version)?;
+            }
             Layout::check_version(&version)?;
         }
         Ok(Greeted {
-            scripts_loaded: loaded == Script::ALL.len(),
+            scripts_loaded: loaded == scripts,
             ended_leases,
         })
     }
@@ -111,6 +117,18 @@ fn check_role(reply: Option<Wire>) -> Result<()> {
             let not_primary = "Sentinel names it as the primary, and it does not call itself so";
             Err(Error::Unavailable(Cause::new(Lost(not_primary.to_owned()))))
         }
+    }
+}
+
+/// Refuses a node of a cluster that does not serve the slot, by what it answers to a command on a key there.
+fn check_owner(reply: &Wire) -> Result<()> {
+    match reply {
+        Wire::ServerError(error) => match Redirect::read(error) {
+            // The slot is moving away: until that has ended, this is the node to ask first.
+            None | Some(Redirect::Ask(_) | Redirect::Later) => Ok(()),
+            Some(Redirect::Moved(_) | Redirect::Elsewhere | Redirect::Down) => Err(fault::answered(error)),
+        },
+        _ => Ok(()),
     }
 }
 

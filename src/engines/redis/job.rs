@@ -4,12 +4,14 @@ use tokio::time::Instant;
 
 use super::doubt::Doubt;
 use super::exchange::Way;
+use super::layout::Layout;
 use super::removals::Removal;
 use super::script::By;
 use super::walk::Walk;
 use crate::actor::queue::Room;
+use crate::error::Error;
 use crate::prehashed::Map;
-use crate::request::{Asked, EntryRequest, Keys};
+use crate::request::{Asked, Effect, EntryRequest, Keys};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -37,10 +39,19 @@ impl Task {
         }
     }
 
-    /// How this travels, for what must keep its order.
-    fn way(&self) -> Way {
+    /// Whether it only asks, so that it may be sent again.
+    pub(super) fn is_question(&self) -> bool {
         match self {
-            Task::Request(request) => request.way(),
+            Task::Doubt(_) => true,
+            Task::Request(request) => request.effect() == Effect::Question,
+            Task::Walk(_) => false,
+        }
+    }
+
+    /// How this travels, for what must keep its order.
+    fn way(&self, layout: &Layout) -> Way {
+        match self {
+            Task::Request(request) => request.way(layout),
             Task::Doubt(_) | Task::Walk(_) => Way::Plain,
         }
     }
@@ -106,8 +117,8 @@ impl Busy {
     }
 
     /// Whether a job must wait for what is under way.
-    pub(super) fn holds(&self, job: &Job) -> bool {
-        if self.keys.is_empty() || (job.task.way() == Way::Script && !self.partly) {
+    pub(super) fn holds(&self, job: &Job, layout: &Layout) -> bool {
+        if self.keys.is_empty() || (job.task.way(layout) == Way::Script && !self.partly) {
             return false;
         }
         let mut holds = false;
@@ -117,8 +128,8 @@ impl Busy {
     }
 
     /// Takes note of a job that is about to be sent, also in `keys`.
-    pub(super) fn begin(&mut self, job: &Job, keys: &mut Vec<u64>) {
-        let scripted = match job.task.way() {
+    pub(super) fn begin(&mut self, job: &Job, layout: &Layout, keys: &mut Vec<u64>) {
+        let scripted = match job.task.way(layout) {
             Way::Plain => false,
             Way::Script => true,
             Way::LockScript => self.partly,
@@ -160,6 +171,8 @@ pub(super) struct Job {
     pub(super) is_replay: bool,
     /// Its room in the queue, kept until it is sent.
     pub(super) room: Option<Room>,
+    /// Why a node of a cluster did not carry it out when it was sent last.
+    pub(super) refused: Option<Error>,
 }
 
 impl Job {
@@ -183,6 +196,7 @@ impl Job {
             crossing: false,
             is_replay: false,
             room: None,
+            refused: None,
         }
     }
 }

@@ -1,86 +1,183 @@
 //! How things are named on the server: values by their physical keys, and what is kept beside them.
 
-use redis::Value as Wire;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 
+use redis::{Cmd, Value as Wire};
+
+use super::script::{By, Script, Scripts};
 use crate::error::{Error, Result};
-use crate::key::RESERVED_PREFIX;
+use crate::key::{Namespace, RESERVED_PREFIX};
 use crate::request::Subject;
 
-/// Holds the version of the layout that a database's keys have.
-const VERSION_KEY: &str = "cachestore:layout";
 /// The version that this layout has. A change that another version would misread takes the next number.
 const VERSION: &str = "1";
 
-/// What the name of a set of tombstones begins with; see `scripts/drain.lua`.
-const TOMBSTONES: &str = "cachestore:tombstones:{";
-/// What the name of a hash of parents begins with; see `scripts/depend.lua`.
-const PARENTS: &str = "cachestore:parents:";
-/// The sets that live as long as their longest-lived member; see `scripts/depend.lua`.
-const LASTING: &str = "cachestore:lasting";
-/// The marks of clearings under way; see `scripts/clearing.lua`.
-const CLEARING: &str = "cachestore:clearing";
-/// The invalidation that drained last; see `scripts/drain.lua`.
-const DRAINING: &str = "cachestore:draining";
-/// What was given out and not stored; see `scripts/lease.lua`.
-const GIVEN: &str = "cachestore:given";
+/// The names on the server, and the scripts that use them. Clones share them.
+///
+/// In a cluster each name begins with a hash tag, as in `{app}:cachestore:leases`, and each key with the same one, so that
+/// all of them are in one slot. The server hashes what is between the first `{` and the first `}` after it, whatever
+/// braces follow in a key.
+#[derive(Clone)]
+pub(super) struct Layout(Arc<Names>);
 
-/// The names of dependency sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
+struct Names {
+    /// What each name and each key begins with: `{app}:`, or nothing outside of a cluster.
+    tag: String,
     /// What a dependency set's name begins with.
-    pub(super) depend: &'static str,
-    /// What it ends with. The braces are a hash tag of Redis Cluster.
-    pub(super) close: &'static str,
+    depend: String,
+    /// What it ends with.
+    close: &'static str,
     /// What a lock's name begins and ends with: nothing where go-cachestore has to find it.
-    pub(super) lock: (&'static str, &'static str),
+    lock: (String, &'static str),
+    /// What the channel begins with on which a lock's release is announced, in every layout.
+    announced: String,
+    fence: String,
+    /// What a lease's name begins with, and the channel on which its end is announced.
+    lease: String,
+    tombstones: String,
+    leases: String,
+    version: String,
+    /// What the library's own keys begin with.
+    reserved: String,
+    /// Two keys that never exist; see [`Layout::call`].
+    absent: [String; 2],
+    scripts: Arc<Scripts>,
 }
 
-/// What a lock's name begins with, and, in every layout, the channel on which its release is announced.
-const LOCK: &str = "cachestore:lock:{";
-/// What a lease's name begins with, and the channel on which its end is announced.
-const LEASE: &str = "cachestore:lease:{";
+impl Names {
+    fn new(tag: String, go_compatible: bool) -> Self {
+        let own = |name: &str| format!("{tag}{RESERVED_PREFIX}{name}");
+        let announced = own("lock:{");
+        let (depend, close, lock) = if go_compatible {
+            ("depend:".to_owned(), "", (String::new(), ""))
+        } else {
+            (own("depend:{"), "}", (announced.clone(), "}"))
+        };
+        let scripts = if tag.is_empty() {
+            static PLAIN: LazyLock<Arc<Scripts>> = LazyLock::new(|| Arc::new(scripts("")));
+            PLAIN.clone()
+        } else {
+            Arc::new(scripts(&tag))
+        };
+        Self {
+            depend,
+            close,
+            lock,
+            announced,
+            fence: own("fence:{"),
+            lease: own("lease:{"),
+            tombstones: own("tombstones:{"),
+            leases: own("leases"),
+            version: own("layout"),
+            reserved: own(""),
+            absent: [own("absent"), own("absent:2")],
+            scripts,
+            tag,
+        }
+    }
+}
+
+/// The scripts of stores whose names begin with `tag`.
+fn scripts(tag: &str) -> Scripts {
+    let own = |name: &str| format!("{tag}{RESERVED_PREFIX}{name}");
+    // A word comes before one that it begins with.
+    let names = [
+        // What is known of all names that leases have; see `scripts/lease.lua`.
+        ("NAMES.leases", own("leases")),
+        ("NAMES.lease", own("lease:{")),
+        // What was given out and not stored; see `scripts/lease.lua`.
+        ("NAMES.given", own("given")),
+        // The sets that live as long as their longest-lived member; see `scripts/depend.lua`.
+        ("NAMES.lasting", own("lasting")),
+        // The marks of clearings under way; see `scripts/clearing.lua`.
+        ("NAMES.clearing", own("clearing")),
+        // The invalidation that drained last; see `scripts/drain.lua`.
+        ("NAMES.draining", own("draining")),
+        // What the name of a set of tombstones begins with; see `scripts/drain.lua`.
+        ("NAMES.tombstones", own("tombstones:{")),
+        // What the name of a hash of parents begins with; see `scripts/depend.lua`.
+        ("NAMES.parents", own("parents:")),
+        ("NAMES.reserved", own("")),
+        ("NAMES.tag", tag.to_owned()),
+    ];
+    Scripts::new(&names, !tag.is_empty())
+}
 
 impl Layout {
-    /// What is known of all names that leases have; see `scripts/lease.lua`.
-    pub(super) const LEASES: &str = "cachestore:leases";
-
-    /// The names in scripts, by the words that stand for them there. A word comes before one that it begins with.
-    pub(super) const NAMES: [(&str, &str); 9] = [
-        ("NAMES.leases", Self::LEASES),
-        ("NAMES.lease", LEASE),
-        ("NAMES.given", GIVEN),
-        ("NAMES.lasting", LASTING),
-        ("NAMES.clearing", CLEARING),
-        ("NAMES.draining", DRAINING),
-        ("NAMES.tombstones", TOMBSTONES),
-        ("NAMES.parents", PARENTS),
-        ("NAMES.reserved", RESERVED_PREFIX),
-    ];
-
+    /// The layout of a store outside of a cluster.
+    #[cfg(test)]
     pub(super) fn new(go_compatible: bool) -> Self {
-        if go_compatible {
-            Self {
-                depend: "depend:",
-                close: "",
-                lock: ("", ""),
-            }
-        } else {
-            Self {
-                depend: "cachestore:depend:{",
-                close: "}",
-                lock: (LOCK, "}"),
-            }
-        }
+        Self(Arc::new(Names::new(String::new(), go_compatible)))
+    }
+
+    /// The layout of a store whose keys are in the namespaces of `root`.
+    pub(super) fn of(root: &Namespace, go_compatible: bool) -> Self {
+        Self(Arc::new(Names::new(root.prefix().to_owned(), go_compatible)))
+    }
+
+    /// Whether all names are in one slot of a cluster. Then a command may be refused because the slot moves, and is sent
+    /// again: so whatever changes entries is a script, which ends leases in the same step.
+    pub(super) fn is_in_a_slot(&self) -> bool {
+        !self.0.tag.is_empty()
+    }
+
+    /// What each key begins with.
+    pub(super) fn tag(&self) -> &str {
+        &self.0.tag
+    }
+
+    /// What a dependency set's name begins with.
+    pub(super) fn depend(&self) -> &str {
+        &self.0.depend
+    }
+
+    /// What a dependency set's name ends with.
+    pub(super) fn close(&self) -> &'static str {
+        self.0.close
+    }
+
+    /// What is known of all names that leases have; see `scripts/lease.lua`.
+    pub(super) fn leases(&self) -> &str {
+        &self.0.leases
+    }
+
+    /// The scripts that the server is to know.
+    pub(super) fn scripts(&self) -> impl Iterator<Item = &str> {
+        let known = Script::ALL
+            .into_iter()
+            .filter(|script| self.is_in_a_slot() || !script.is_for_a_slot());
+        known.map(|script| self.0.scripts.source(script))
+    }
+
+    /// The call of a script up to its keys: by its digest, or by its source for a server that has forgotten it.
+    ///
+    /// A script finds most of the keys that it needs on the server. While a slot moves from one server to another, some of
+    /// its keys are here and some are there, and a script would take those there for absent. So each script names one more
+    /// key in a slot, which never exists: as long as the slot moves, the server then refuses the script before it runs.
+    pub(super) fn call(&self, script: Script, by: By, keys: usize) -> Cmd {
+        let absent: &[String] = match keys {
+            _ if !self.is_in_a_slot() || script.names_all_keys() => &[],
+            // The server that the slot moves to refuses a command that names several keys.
+            0 => &self.0.absent,
+            _ => &self.0.absent[..1],
+        };
+        let mut command = self.0.scripts.call(script, by);
+        command.arg(absent.len() + keys);
+        absent.iter().for_each(|key| {
+            command.arg(key);
+        });
+        command
     }
 
     /// Commands that note the layout's version where the database has none, and read it, last. A store that shares
     /// its keys with go-cachestore only reads it.
-    pub(super) fn ask_version(self) -> Vec<redis::Cmd> {
+    pub(super) fn ask_version(&self) -> Vec<Cmd> {
         let mut note = redis::cmd("SET");
-        note.arg(VERSION_KEY).arg(VERSION).arg("NX");
+        note.arg(&self.0.version).arg(VERSION).arg("NX");
         let mut ask = redis::cmd("GET");
-        ask.arg(VERSION_KEY);
-        if self.close.is_empty() {
+        ask.arg(&self.0.version);
+        if self.0.close.is_empty() {
             vec![ask]
         } else {
             vec![note, ask]
@@ -110,64 +207,70 @@ impl Layout {
         })
     }
 
-    pub(super) fn lock(self, key: &str) -> String {
-        let (open, close) = self.lock;
+    pub(super) fn lock(&self, key: &str) -> String {
+        let (open, close) = &self.0.lock;
         format!("{open}{key}{close}")
     }
 
     /// A lock's last fencing token, and how its holder releases; see `scripts/lock_acquire.lua`.
-    pub(super) fn fence(key: &str) -> String {
-        format!("cachestore:fence:{{{key}}}")
+    pub(super) fn fence(&self, key: &str) -> String {
+        format!("{}{key}}}", self.0.fence)
     }
 
     /// Who loads a key; see `scripts/lease.lua`.
-    pub(super) fn lease(key: &str) -> String {
-        format!("{LEASE}{key}}}")
+    pub(super) fn lease(&self, key: &str) -> String {
+        format!("{}{key}}}", self.0.lease)
     }
 
     /// Where the releases of a lock are announced.
-    pub(super) fn channel(key: &str) -> String {
-        format!("{LOCK}{key}}}")
+    pub(super) fn channel(&self, key: &str) -> String {
+        format!("{}{key}}}", self.0.announced)
     }
 
     /// A channel that nobody subscribes to. What a user may publish there it may publish in [`channel`](Self::channel).
-    pub(super) fn unheard_channel(key: &str) -> String {
-        format!("{LOCK}{key}}}:unheard")
+    pub(super) fn unheard_channel(&self, key: &str) -> String {
+        format!("{}{key}}}:unheard", self.0.announced)
     }
 
     /// Where it is announced what becomes of this.
-    pub(super) fn channel_of(subject: &Subject) -> String {
+    pub(super) fn channel_of(&self, subject: &Subject) -> String {
         match subject {
-            Subject::Lock(key) => Self::channel(key),
-            Subject::Lease(key) => Self::lease(key),
+            Subject::Lock(key) => self.channel(key),
+            Subject::Lease(key) => self.lease(key),
         }
     }
 
     /// What is announced there.
-    pub(super) fn subject_of(channel: &str) -> Option<Subject> {
+    pub(super) fn subject_of(&self, channel: &str) -> Option<Subject> {
         let channel = channel.strip_suffix('}')?;
-        if let Some(key) = channel.strip_prefix(LOCK) {
+        if let Some(key) = channel.strip_prefix(&self.0.announced) {
             return Some(Subject::Lock(key.into()));
         }
-        channel.strip_prefix(LEASE).map(|key| Subject::Lease(key.into()))
+        channel
+            .strip_prefix(&self.0.lease)
+            .map(|key| Subject::Lease(key.into()))
     }
 
     /// A pattern that all sets match, and with them what leads back from their members; values may match it too.
-    pub(super) fn kept(self) -> String {
-        if self.close.is_empty() {
+    pub(super) fn kept(&self) -> String {
+        if self.0.close.is_empty() {
             pattern("")
         } else {
-            pattern(RESERVED_PREFIX)
+            pattern(&self.0.reserved)
         }
     }
 
-    pub(super) fn tombstones(name: &str) -> String {
-        format!("{TOMBSTONES}{name}}}")
+    pub(super) fn tombstones(&self, name: &str) -> String {
+        format!("{}{name}}}", self.0.tombstones)
     }
+}
 
-    /// Whether a key is the library's own, and no value.
-    pub(super) fn is_reserved(key: &str) -> bool {
-        key.starts_with(RESERVED_PREFIX)
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layout")
+            .field("tag", &self.0.tag)
+            .field("depend", &self.0.depend)
+            .finish_non_exhaustive()
     }
 }
 
@@ -186,7 +289,11 @@ pub(super) fn pattern(prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::engines::redis::cluster::slot_of;
+    use crate::key::KeyMaker;
 
     #[test]
     fn glob_characters_are_literal() {
@@ -213,10 +320,68 @@ mod tests {
         }
     }
 
+    /// All names that a layout makes for a key, and those in scripts.
+    fn names(layout: &Layout, key: &str) -> Vec<String> {
+        let mut names = vec![
+            layout.lock(key),
+            layout.fence(key),
+            layout.lease(key),
+            layout.tombstones(key),
+            format!("{}{key}{}", layout.depend(), layout.close()),
+            layout.leases().to_owned(),
+            layout.0.version.clone(),
+        ];
+        names.extend(layout.0.absent.iter().cloned());
+        for source in layout.scripts() {
+            let quoted = source.split('\'').skip(1).step_by(2);
+            names.extend(
+                quoted
+                    .filter(|text| text.contains(RESERVED_PREFIX))
+                    .map(str::to_owned),
+            );
+        }
+        names
+    }
+
     #[test]
     fn what_is_kept_beside_values_is_reserved() {
-        assert!(Layout::is_reserved("cachestore:lock:{a}"));
-        assert!(Layout::is_reserved(&Layout::tombstones("a")));
-        assert!(!Layout::is_reserved("tenant:cachestore:x"));
+        for name in names(&Layout::new(false), "a") {
+            assert!(name.starts_with(RESERVED_PREFIX), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_announced_is_heard() {
+        for layout in [Layout::new(false), Layout::new(true), tagged("app")] {
+            for subject in [Subject::Lock("a}{".into()), Subject::Lease("{app}:a".into())] {
+                assert_eq!(layout.subject_of(&layout.channel_of(&subject)), Some(subject));
+            }
+            assert_eq!(layout.subject_of(&layout.unheard_channel("a")), None);
+        }
+    }
+
+    fn tagged(tag: &str) -> Layout {
+        Layout::of(&Namespace::tagged(tag), false)
+    }
+
+    proptest! {
+        /// Strangers choose keys.
+        #[test]
+        fn all_names_of_a_tag_are_in_its_slot(
+            tag in "[A-Za-z0-9._-]{1,64}",
+            namespace in prop::option::of("[a-z]{1,8}"),
+            key in r"[{}a:\PC]{1,20}",
+        ) {
+            let root = Namespace::tagged(&tag);
+            let namespace = namespace.map_or(Ok(root.clone()), |name| root.nested(&name));
+            let maker = KeyMaker::new(1000, false);
+            let Ok(key) = maker.key(&namespace.unwrap(), &key) else { return Ok(()) };
+            let layout = tagged(&tag);
+            let slot = slot_of(tag.as_bytes());
+            prop_assert_eq!(slot_of(key.as_str().as_bytes()), slot);
+            for name in names(&layout, key.as_str()) {
+                prop_assert_eq!(slot_of(name.as_bytes()), slot, "{}", name);
+            }
+        }
     }
 }

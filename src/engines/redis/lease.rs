@@ -45,7 +45,7 @@ impl Exchange for Lease {
                 names,
                 given,
             } => to.call(Script::LeaseEnd, 1, |command, layout| {
-                command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+                command.arg(key.as_str()).arg(layout.depend()).arg(layout.close());
                 command.arg(token.to_string()).arg(u8::from(*given));
                 for name in names.iter() {
                     command.arg(name.as_str());
@@ -99,7 +99,7 @@ impl Exchange for GetOrLease {
 /// Adds the call of a script that takes a lease.
 fn take(script: Script, key: &Key, token: Token, ttl: Duration, names: &Names, to: &mut Commands) {
     to.call(script, 1, |command, layout| {
-        command.arg(key.as_str()).arg(layout.depend).arg(layout.close);
+        command.arg(key.as_str()).arg(layout.depend()).arg(layout.close());
         command.arg(random());
         command.arg(token.to_string()).arg(millis(ttl)).arg(PREFIX);
         for name in names.iter() {
@@ -154,10 +154,10 @@ pub(super) struct Invalidated(Option<Cmd>);
 
 impl Invalidated {
     /// The leases that name `key`: how many bytes they add to the pipeline.
-    pub(super) fn add(&mut self, key: &Key) -> usize {
+    pub(super) fn add(&mut self, key: &Key, layout: &Layout) -> usize {
         let command = self.0.get_or_insert_with(|| {
             let mut command = redis::cmd("HDEL");
-            command.arg(Layout::LEASES);
+            command.arg(layout.leases());
             command
         });
         command.arg(key.as_str());

@@ -1,10 +1,12 @@
 //! One connection and what waits for it.
 
+mod asking;
 mod deadlines;
 mod flights;
 mod health;
 mod order;
 mod outage;
+mod redirects;
 mod sending;
 mod vitals;
 mod window;
@@ -17,6 +19,7 @@ use std::task::{Context, Poll};
 
 use tokio::time::Instant;
 
+use self::asking::Asking;
 use self::flights::Flights;
 use self::outage::Outage;
 use self::vitals::Vitals;
@@ -28,13 +31,14 @@ use super::fault;
 use super::generation::Generation;
 use super::job::{Busy, Job};
 use super::layout::Layout;
+use super::parking::Parking;
 use super::removals::Removal;
-use super::reply::{self, Origin, Outcome};
+use super::reply::{self, Origin, Outcome, Refusals};
 use super::resolver::Resolver;
 use super::scanner::Bounds;
 use super::tally::Tally;
 use super::tracker::{TrackedConnection, Tracker};
-use crate::config::RedisOptions;
+use crate::config::{Place, RedisOptions};
 use crate::error::{Error, Result};
 use crate::events::Listeners;
 use crate::meters::Meters;
@@ -56,6 +60,10 @@ pub(super) struct Link {
     received: u64,
     /// What later jobs must wait for.
     busy: Busy,
+    /// What a node of a cluster has refused.
+    parking: Parking,
+    /// What is asked of the node that the slot is moving to.
+    asking: Option<Asking>,
     /// Whether it opens a connection only when it has something to do.
     rests: bool,
     /// Whether it then keeps the connection.
@@ -65,6 +73,8 @@ pub(super) struct Link {
     backoff: Backoff,
     log: ConnectionLog,
     meters: Meters,
+    /// Where the last connection led to, if the library opened it.
+    leads_to: Option<Place>,
     /// Why it is not open.
     trouble: Option<Error>,
     /// It was open, and is known to be down now.
@@ -129,12 +139,15 @@ impl Link {
             window: Window::new(now),
             received: 0,
             busy: Busy::default(),
+            parking: Parking::default(),
+            asking: None,
             rests: false,
             lingers: false,
             proven: false,
             backoff: Backoff::default(),
             log,
             meters: Meters::default(),
+            leads_to: None,
             trouble: None,
             outage: None,
             vitals: Vitals::new(now),
@@ -180,12 +193,12 @@ impl Link {
 
     /// Jobs not yet sent.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.parking.len()
     }
 
     /// Whether it has something to do that somebody waits for.
     pub(super) fn is_awaited(&self, now: Instant) -> bool {
-        !self.waiting.is_empty() || self.owes_an_answer(now)
+        !self.waiting.is_empty() || self.is_redirected() || self.owes_an_answer(now)
     }
 
     /// Whether somebody waits for what is under way. A walk goes on without its caller, if the server answers.
@@ -199,7 +212,7 @@ impl Link {
 
     /// Whether it has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.flights.is_empty()
+        self.waiting.is_empty() && self.flights.is_empty() && !self.is_redirected()
     }
 
     /// When the pipeline was sent that is answered next, and since when it has been the next.
@@ -238,6 +251,7 @@ impl Link {
     ) -> bool {
         let mut progress = self.poll_state(cx, now);
         progress |= self.poll_flights(cx, now, tally);
+        progress |= self.follow_redirects(cx, now, tally);
         progress |= self.send(cx, now, tally.is_heard(), beside);
         self.keep_near(cx, now);
         progress
@@ -269,7 +283,12 @@ impl Link {
                         connection,
                         sent: flight.sent,
                     });
-                    reply::settle(flight.parts, replies, near, tally, &mut outcome);
+                    let refusals = self.layout.is_in_a_slot().then_some(Refusals {
+                        parking: &mut self.parking,
+                        sent: self.flights.sent(),
+                        now,
+                    });
+                    reply::settle(flight.parts, replies, near, tally, &mut outcome, refusals);
                     for job in outcome.again.into_iter().rev() {
                         self.waiting.push_front(job);
                     }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use redis::{Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
-use super::layout::Layout;
 use super::script::Script;
 use super::tally::Tally;
 use super::wire::{millis, refuse_errors, unexpected};
@@ -23,8 +22,7 @@ use crate::ttl::LONGEST;
 const MEMORY: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Why releases are not announced, and what to do.
-pub(super) const MAY_NOT_PUBLISH: &str =
-    "the server's user may not publish: it needs `+publish` and `&cachestore:*`";
+pub(super) const MAY_NOT_PUBLISH: &str = "the server's user may not publish: it needs `+publish` and `&cachestore:*`, in a cluster behind the hash tag";
 
 impl Exchange for Lock {
     fn way(&self) -> Way {
@@ -43,14 +41,14 @@ impl Exchange for Lock {
             LockAction::Info => Script::LockInfo,
         };
         to.call(script, 2, |command, layout| {
-            command.arg(layout.lock(key)).arg(Layout::fence(key));
+            command.arg(layout.lock(key)).arg(layout.fence(key));
             match action {
                 LockAction::Acquire { secret, ttl, known } | LockAction::Renew { secret, ttl, known } => {
                     let leaves_free = matches!(action, LockAction::Renew { .. });
                     timed(command, secret, *ttl)
                         .arg(u8::from(leaves_free))
-                        .arg(Layout::channel(key))
-                        .arg(Layout::unheard_channel(key))
+                        .arg(layout.channel(key))
+                        .arg(layout.unheard_channel(key))
                         .arg(*known);
                 }
                 LockAction::Check { secret, ttl, token } => {
@@ -59,16 +57,16 @@ impl Exchange for Lock {
                         .arg(millis(*ttl))
                         .arg(millis(MEMORY))
                         .arg(*token)
-                        .arg(Layout::unheard_channel(key));
+                        .arg(layout.unheard_channel(key));
                 }
                 LockAction::Extend { secret, ttl, token } => {
-                    timed(command, secret, *ttl).arg(Layout::channel(key)).arg(*token);
+                    timed(command, secret, *ttl).arg(layout.channel(key)).arg(*token);
                 }
                 LockAction::Release { secret, token } => {
-                    command.arg(secret.expose()).arg(Layout::channel(key)).arg(*token);
+                    command.arg(secret.expose()).arg(layout.channel(key)).arg(*token);
                 }
                 LockAction::Force => {
-                    command.arg(Layout::channel(key));
+                    command.arg(layout.channel(key));
                 }
                 LockAction::Info => {}
             }

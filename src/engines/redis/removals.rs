@@ -81,9 +81,12 @@ impl Removals {
     /// For a store that was opened in `namespace`.
     pub(super) fn new(limits: RemovalLimits, namespace: &Namespace) -> Self {
         let everything = match namespace.path() {
-            "" => vec![String::new()],
+            "" => vec![namespace.prefix().to_owned()],
             // Its own keys, and those of the namespaces inside it.
-            path => vec![namespace.prefix().to_owned(), format!("{path}/")],
+            path => vec![
+                namespace.prefix().to_owned(),
+                format!("{}{path}/", namespace.root_prefix()),
+            ],
         };
         Self {
             limits,

@@ -7,19 +7,21 @@ use tokio::time::Instant;
 
 pub(super) use self::lost::{at, expire, fail, is_awaited, lose, no_answer, refuse, unsent};
 use super::batch::Part;
-use super::exchange::{Replies, Settled, Way};
+use super::exchange::{Replies, Settled};
 use super::fault;
 use super::fetch;
 use super::gets;
 use super::job::{Job, Task};
+use super::parking::Parking;
+use super::redirect::Redirect;
 use super::removals::Removal;
 use super::script::By;
 use super::tally::Tally;
 use super::tracker::TrackedConnection;
 use super::walk::Walk;
-use super::wire::{forgotten, refuse_errors, unexpected};
+use super::wire::{forgotten, refuse_errors, refused, unexpected};
 use crate::error::{Cause, Error};
-use crate::request::KeyChange;
+use crate::request::{EntryRequest, KeyChange};
 
 /// What the engine learns while it hands out answers.
 #[derive(Debug, Default)]
@@ -68,7 +70,7 @@ impl Origin<'_> {
                     if request.needs_barrier() {
                         self.connection.raise_barrier();
                     }
-                    if request.way() == Way::LockScript {
+                    if matches!(request, EntryRequest::Lock(_)) {
                         return;
                     }
                     request.changes_entries()
@@ -90,6 +92,31 @@ impl Origin<'_> {
     }
 }
 
+/// Where a node of a cluster sends what it does not carry out, which waits there until it is sent again.
+#[derive(Debug)]
+pub(super) struct Refusals<'a> {
+    pub(super) parking: &'a mut Parking,
+    /// How many pipelines were sent so far.
+    pub(super) sent: u64,
+    pub(super) now: Instant,
+}
+
+impl Refusals<'_> {
+    /// Parks what a part stands for if its next replies refuse it. Gives it back if they do not.
+    fn take(&mut self, part: Part, replies: &mut std::vec::IntoIter<Wire>) -> Option<Part> {
+        let own = replies.as_slice();
+        let own = &own[..part.replies().min(own.len())];
+        let Some(redirect) = Redirect::among(own, part.is_question()) else {
+            self.parking.executed(&part);
+            return Some(part);
+        };
+        let error = refused(own.iter().find(|reply| Redirect::of(reply).is_some()).cloned());
+        replies.by_ref().take(part.replies()).for_each(drop);
+        self.parking.refuse(part, &redirect, &error, self.sent, self.now);
+        None
+    }
+}
+
 /// Hands out the replies of one pipeline.
 pub(super) fn settle(
     parts: Vec<Part>,
@@ -97,9 +124,17 @@ pub(super) fn settle(
     near: Option<Origin<'_>>,
     tally: &mut Tally,
     outcome: &mut Outcome,
+    mut refusals: Option<Refusals<'_>>,
 ) {
     let mut replies = replies.into_iter();
     for part in parts {
+        let part = match &mut refusals {
+            Some(refusals) => match refusals.take(part, &mut replies) {
+                Some(part) => part,
+                None => continue,
+            },
+            None => part,
+        };
         if let Some(near) = &near {
             near.learn(&part);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::cluster::{Node, SlotOwner};
 use super::connect::in_time;
 use super::fault::Lost;
 use super::generation::Generation;
@@ -34,6 +35,28 @@ enum Way {
     Fixed,
     /// The primary that Sentinels name.
     Sentinel(Arc<Discovery>),
+    /// The node of a cluster that owns a slot.
+    Slot(Arc<SlotOwner>),
+}
+
+impl Way {
+    /// How many can be asked for the address.
+    fn count(&self) -> usize {
+        match self {
+            Way::Fixed => 0,
+            Way::Sentinel(discovery) => discovery.count(),
+            Way::Slot(owner) => owner.count(),
+        }
+    }
+
+    /// The server at a place cannot be used, though it was named.
+    fn doubt(&self, place: &Place) {
+        match self {
+            Way::Fixed => {}
+            Way::Sentinel(discovery) => discovery.doubt(place),
+            Way::Slot(owner) => owner.doubt(),
+        }
+    }
 }
 
 impl Resolver {
@@ -47,13 +70,18 @@ impl Resolver {
         Self { generation, way }
     }
 
+    pub(super) fn slot(generation: Generation, owner: Arc<SlotOwner>) -> Self {
+        let way = Way::Slot(owner);
+        Self { generation, way }
+    }
+
     /// Which connections of the store belong together.
     pub(super) fn generation(&self) -> &Generation {
         &self.generation
     }
 
     /// Opens a connection of the library's own by `open`, each attempt within `connect_timeout`. It begins anew if another
-    /// server becomes the primary meanwhile, and goes on to another Sentinel if that names another server.
+    /// server becomes the primary meanwhile, and goes on to another Sentinel or node if that names another server.
     pub(super) async fn open<T, F>(&self, options: &RedisOptions, open: impl Fn(Route) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -76,17 +104,14 @@ impl Resolver {
                 () = self.generation.after_cut(generation) => continue,
                 opened = attempt => opened,
             };
-            let Way::Sentinel(discovery) = &self.way else {
-                return opened;
-            };
             match opened {
                 Ok(opened) => return Ok(opened),
                 Err(error) => {
-                    discovery.doubt(&place);
+                    self.way.doubt(&place);
                     failed.push((place, error));
                 }
             }
-            if failed.len() >= discovery.count() {
+            if failed.len() >= self.way.count() {
                 let (_, error) = failed.swap_remove(0);
                 return Err(error);
             }
@@ -102,6 +127,11 @@ impl Resolver {
                 let access = sentinels.access.clone();
                 (Address { place, access }, discovery.owes_leases())
             }
+            (Way::Slot(owner), _) => {
+                let place = owner.place().await?;
+                let ends_leases = owner.owes_leases(&place);
+                (owner.address(place), ends_leases)
+            }
             (_, Target::Address(address)) => (address.clone(), false),
             _ => {
                 let foreign = "others open the connections of this store".to_owned();
@@ -115,16 +145,53 @@ impl Resolver {
         })
     }
 
-    /// A connection is open, and its greeting was answered: the server calls itself the primary. A connection without
-    /// a greeting, as that for notifications, tells nothing about that.
-    pub(super) fn greeted(&self, route: &Route) {
-        let Way::Sentinel(discovery) = &self.way else {
-            return;
-        };
-        discovery.trust(&route.address.place);
-        if !route.ends_leases {
-            discovery.ended_leases(route.generation);
+    /// A connection is open, and its greeting was answered: the server calls itself the primary, or owns the slot. A
+    /// connection without a greeting, as that for notifications, tells nothing about that.
+    pub(super) fn greeted(&self, route: &mut Route) {
+        match &self.way {
+            Way::Fixed => {}
+            Way::Sentinel(discovery) => {
+                discovery.trust(&route.address.place);
+                if !route.ends_leases {
+                    discovery.ended_leases(route.generation);
+                }
+            }
+            Way::Slot(owner) => owner.greeted(route),
         }
+    }
+
+    /// The node at a place has told that the slot belongs to another one.
+    pub(super) fn redirected(&self, node: &Node, at: &Place) {
+        if let Way::Slot(owner) = &self.way {
+            owner.redirected(node, at);
+        }
+    }
+
+    /// Opens a connection by `open` to the node that the node `at` a place has named.
+    pub(super) async fn open_node<T, F>(
+        &self,
+        options: &RedisOptions,
+        (node, at): (&Node, &Place),
+        open: impl Fn(Route) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let place = match &self.way {
+            Way::Slot(owner) => owner.mapped(node, at).map(|place| owner.address(place)),
+            Way::Fixed | Way::Sentinel(_) => None,
+        };
+        let Some(address) = place else {
+            let unknown = "the address of another node is not known".to_owned();
+            return Err(Error::Unavailable(Cause::new(Lost(unknown))));
+        };
+        let place = address.place.clone();
+        let route = Route {
+            address,
+            generation: self.generation.current(),
+            ends_leases: false,
+        };
+        in_time(options, &place, enter(options, route, &open)).await
     }
 }
 
@@ -140,7 +207,7 @@ where
 }
 
 /// How the server is entered: as configured, with what the application's callback answers now.
-async fn shown(options: &RedisOptions, mut access: Access) -> Result<Access> {
+pub(super) async fn shown(options: &RedisOptions, mut access: Access) -> Result<Access> {
     if let Some(source) = options.credentials.clone() {
         // The application's code runs in a task of its own, which ends with this attempt.
         let mut task = JoinSet::new();

@@ -1,10 +1,6 @@
 //! The scripts: constants, called by their digest.
 
-use std::sync::LazyLock;
-
 use redis::Cmd;
-
-use super::layout::Layout;
 
 /// One script of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +27,12 @@ pub(super) enum Script {
     LeaseTake,
     GetOrLease,
     LeaseEnd,
+    Delete,
+    Scan,
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 22] = [
+    pub(super) const ALL: [Script; 24] = [
         Script::Write,
         Script::WriteMany,
         Script::Expire,
@@ -57,13 +55,26 @@ impl Script {
         Script::LeaseTake,
         Script::GetOrLease,
         Script::LeaseEnd,
+        Script::Delete,
+        Script::Scan,
     ];
 
-    /// What the server is sent: without comments and indentation, which are half of it.
-    pub(super) fn source(self) -> &'static str {
-        static SOURCES: LazyLock<[String; Script::ALL.len()]> =
-            LazyLock::new(|| Script::ALL.map(|script| named(bare(script.text()))));
-        &SOURCES[self as usize]
+    /// Whether it stands for a plain command in a slot of a cluster, and is not needed elsewhere.
+    pub(super) fn is_for_a_slot(self) -> bool {
+        matches!(self, Script::Delete | Script::Scan)
+    }
+
+    /// Whether its KEYS are all keys that it needs.
+    pub(super) fn names_all_keys(self) -> bool {
+        matches!(
+            self,
+            Script::LockAcquire
+                | Script::LockCheck
+                | Script::LockExtend
+                | Script::LockRelease
+                | Script::LockForce
+                | Script::LockInfo
+        )
     }
 
     fn text(self) -> &'static str {
@@ -153,26 +164,55 @@ impl Script {
                 include_str!("scripts/lease.lua"),
                 include_str!("scripts/lease_end.lua")
             ),
+            Script::Delete => include_str!("scripts/delete.lua"),
+            Script::Scan => include_str!("scripts/scan.lua"),
         }
     }
+}
 
-    /// A call, up to its arguments: by the script's digest, or by its `source` for a server that has
-    /// forgotten it.
-    pub(super) fn call(self, by: By, keys: usize) -> Cmd {
-        static DIGESTS: LazyLock<[String; Script::ALL.len()]> =
-            LazyLock::new(|| Script::ALL.map(|s| redis::Script::new(s.source()).get_hash().to_owned()));
+/// The scripts as a server is sent them, with the names that keys have there.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    sources: [String; Script::ALL.len()],
+    digests: [String; Script::ALL.len()],
+}
+
+impl Scripts {
+    /// `names` are put in place of the words that stand for them. `absent_first` says that calls have a first key that
+    /// never exists.
+    pub(super) fn new(names: &[(&str, String)], absent_first: bool) -> Self {
+        let sources = Script::ALL.map(|script| {
+            let named = named(bare(script.text()), names);
+            if absent_first && !script.names_all_keys() {
+                format!("table.remove(KEYS, 1)\n{named}")
+            } else {
+                named
+            }
+        });
+        let digests = sources
+            .each_ref()
+            .map(|source| redis::Script::new(source).get_hash().to_owned());
+        Self { sources, digests }
+    }
+
+    /// What the server is sent: without comments and indentation, which are half of it.
+    pub(super) fn source(&self, script: Script) -> &str {
+        &self.sources[script as usize]
+    }
+
+    /// A call, up to the number of its keys: by the script's digest, or by its source for a server that has forgotten it.
+    pub(super) fn call(&self, script: Script, by: By) -> Cmd {
         let mut command;
         match by {
             By::Digest => {
                 command = redis::cmd("EVALSHA");
-                command.arg(&DIGESTS[self as usize]);
+                command.arg(&self.digests[script as usize]);
             }
             By::Source => {
                 command = redis::cmd("EVAL");
-                command.arg(self.source());
+                command.arg(self.source(script));
             }
         }
-        command.arg(keys);
         command
     }
 }
@@ -185,9 +225,9 @@ fn bare(text: &str) -> String {
 }
 
 /// Puts the names on the server in place of `NAMES.leases` and the like.
-fn named(text: String) -> String {
-    let put = |text: String, (word, name): &(&str, &str)| text.replace(word, &format!("'{name}'"));
-    Layout::NAMES.iter().fold(text, put)
+fn named(text: String, names: &[(&str, String)]) -> String {
+    let put = |text: String, (word, name): &(&str, String)| text.replace(word, &format!("'{name}'"));
+    names.iter().fold(text, put)
 }
 
 /// The number by which a script chooses what it looks at beside its task; see `scripts/tidy.lua`.
@@ -227,22 +267,34 @@ pub(super) enum By {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Layout;
     use super::*;
+    use crate::key::Namespace;
+
+    fn layouts() -> [Layout; 2] {
+        [
+            Layout::new(false),
+            Layout::of(&Namespace::tagged(&"t".repeat(64)), false),
+        ]
+    }
 
     #[test]
     fn a_script_is_called_by_its_digest_or_by_its_source() {
-        let packed = Script::Drain.call(By::Digest, 0).get_packed_command();
-        let digest = redis::Script::new(Script::Drain.source()).get_hash().to_owned();
+        let scripts = Scripts::new(&[], false);
+        let packed = scripts.call(Script::Drain, By::Digest).get_packed_command();
+        let digest = redis::Script::new(scripts.source(Script::Drain))
+            .get_hash()
+            .to_owned();
         assert!(String::from_utf8(packed).unwrap().contains(&digest));
-        let packed = Script::Drain.call(By::Source, 0).get_packed_command();
+        let packed = scripts.call(Script::Drain, By::Source).get_packed_command();
         assert!(String::from_utf8(packed).unwrap().contains("SRANDMEMBER"));
     }
 
     /// A server takes no longer text from a client that has not introduced itself, and ends its connection.
     #[test]
     fn every_script_is_short_enough_for_a_server_that_asks_for_a_password() {
-        for script in Script::ALL {
-            assert!(script.source().len() <= 16 * 1024, "{script:?}");
+        for source in layouts().iter().flat_map(Layout::scripts) {
+            assert!(source.len() <= 16 * 1024, "{source}");
         }
     }
 
@@ -253,10 +305,9 @@ mod tests {
                 !script.text().contains("'cachestore:"),
                 "{script:?} names it itself"
             );
-            assert!(
-                !script.source().contains("NAMES."),
-                "{script:?} names what there is not"
-            );
+        }
+        for source in layouts().iter().flat_map(Layout::scripts) {
+            assert!(!source.contains("NAMES."), "names what there is not: {source}");
         }
     }
 
@@ -267,7 +318,7 @@ mod tests {
         let rights = page.lines().find(|line| line.starts_with("user app on "));
         let rights: Vec<&str> = rights.unwrap().split(' ').collect();
         for script in Script::ALL {
-            for call in script.source().split("call('").skip(1) {
+            for call in script.text().split("call('").skip(1) {
                 let command = call.split('\'').next().unwrap();
                 let right = format!("+{}", command.to_lowercase());
                 assert!(rights.contains(&right.as_str()), "{command}");

@@ -6,8 +6,10 @@ use kameo::Actor;
 use kameo::actor::Spawn;
 use tokio::sync::mpsc;
 
+use super::cluster::SlotOwner;
 use super::engine::{RedisEngine, Setup};
 use super::generation::Generation;
+use super::layout::Layout;
 use super::lock::MAY_NOT_PUBLISH;
 use super::resolver::Resolver;
 use super::sentinel::{Discovery, Watcher, WatcherStart};
@@ -48,12 +50,15 @@ impl Engine for Redis {
     }
 
     async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
+        let layout = Layout::of(&self.options.root(), start.go_compatible);
         let generation = Generation::first();
         let discovery =
             Discovery::new(&self.options, generation.clone(), start.listeners.clone()).map(Arc::new);
-        let resolver = match &discovery {
-            Some(discovery) => Resolver::sentinel(generation, discovery.clone()),
-            None => Resolver::fixed(generation),
+        let owner = SlotOwner::new(&self.options, generation.clone(), start.listeners.clone());
+        let resolver = match (&discovery, owner) {
+            (Some(discovery), _) => Resolver::sentinel(generation, discovery.clone()),
+            (None, Some(owner)) => Resolver::slot(generation, Arc::new(owner)),
+            (None, None) => Resolver::fixed(generation),
         };
         let max_age = self.options.near_cache.greatest_age();
         let engine = RedisEngine::spawn(Setup {
@@ -63,7 +68,7 @@ impl Engine for Redis {
             max_value_bytes: start.max_value_bytes,
             removals: start.removals,
             namespace: start.namespace,
-            go_compatible: start.go_compatible,
+            layout: layout.clone(),
             tracker: start
                 .near
                 .map(|writer| Tracker::new(writer, max_age, start.listeners.clone())),
@@ -76,6 +81,7 @@ impl Engine for Redis {
         let (leases, lease_notifications) = mpsc::channel(NOTIFICATIONS);
         let subscriber = Subscriber::spawn(SubscriberStart {
             options: self.options,
+            layout,
             resolver,
             subscriptions,
             locks,

@@ -45,6 +45,7 @@ const FORBIDDEN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct SubscriberStart {
     pub(super) options: Box<RedisOptions>,
+    pub(super) layout: Layout,
     pub(super) resolver: Resolver,
     pub(super) subscriptions: mpsc::UnboundedReceiver<Subscription>,
     /// Who is told of locks.
@@ -56,6 +57,7 @@ pub(super) struct SubscriberStart {
 /// Owns the connection, alone.
 pub(super) struct Subscriber {
     options: Arc<RedisOptions>,
+    layout: Layout,
     subscriptions: mpsc::UnboundedReceiver<Subscription>,
     locks: NotificationSender,
     leases: NotificationSender,
@@ -98,6 +100,7 @@ impl Actor for Subscriber {
         Ok(Self {
             log: ConnectionLog::new("notifications", &start.options.target),
             options: Arc::new(*start.options),
+            layout: start.layout,
             subscriptions: start.subscriptions,
             locks: NotificationSender::new(start.locks),
             leases: NotificationSender::new(start.leases),
@@ -280,7 +283,7 @@ impl Subscriber {
         }
         let (sink, heard) = (&session.sink, session.heard);
         let command = match self.channels.next_change(now) {
-            Some(change) => Some(carry_out(sink.clone(), change, until)),
+            Some(change) => Some(carry_out(sink.clone(), change, &self.layout, until)),
             None if heard + heartbeat <= now && self.channels.are_wanted() => Some(ping(sink.clone(), until)),
             None => None,
         };
@@ -375,7 +378,7 @@ impl Subscriber {
         let token = std::str::from_utf8(message.get_payload_bytes())
             .ok()
             .and_then(|text| text.parse().ok());
-        if let Some(subject) = Layout::subject_of(message.get_channel_name()) {
+        if let Some(subject) = self.layout.subject_of(message.get_channel_name()) {
             let key = subject.key().clone();
             self.sender(&subject).tell(Notification::Released { key, token });
         }

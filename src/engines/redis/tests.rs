@@ -121,7 +121,7 @@ fn server_error(line: &str) -> Wire {
 
 fn settle(parts: Vec<Part>, replies: Vec<Wire>) -> (Stats, Outcome) {
     let (mut tally, mut outcome) = (Tally::default(), Outcome::default());
-    reply::settle(parts, replies, None, &mut tally, &mut outcome);
+    reply::settle(parts, replies, None, &mut tally, &mut outcome, None);
     (tally.stats, outcome)
 }
 
@@ -381,25 +381,28 @@ fn late_callers_are_answered_and_their_places_kept() {
 fn a_script_under_way_holds_back_its_key_and_no_other() {
     let (mut busy, mut keys) = (Busy::new(false), Vec::new());
     let dependent = || set(write("a", &["x"]));
-    busy.begin(&set(write("p", &[])), &mut keys);
-    assert!(!busy.holds(&get("p").0), "a plain write is never sent twice");
-    busy.begin(&dependent(), &mut keys);
-    assert!(busy.holds(&get("a").0));
-    assert!(!busy.holds(&get("b").0));
+    busy.begin(&set(write("p", &[])), &Layout::new(false), &mut keys);
     assert!(
-        busy.holds(&dependent()),
+        !busy.holds(&get("p").0, &Layout::new(false)),
+        "a plain write is never sent twice"
+    );
+    busy.begin(&dependent(), &Layout::new(false), &mut keys);
+    assert!(busy.holds(&get("a").0, &Layout::new(false)));
+    assert!(!busy.holds(&get("b").0, &Layout::new(false)));
+    assert!(
+        busy.holds(&dependent(), &Layout::new(false)),
         "the server may know this script and not the other"
     );
     busy.end(&keys);
-    assert!(!busy.holds(&get("a").0));
+    assert!(!busy.holds(&get("a").0, &Layout::new(false)));
 }
 
 #[test]
 fn scripts_keep_their_order_where_the_server_knows_all_or_none() {
     let (mut busy, mut keys) = (Busy::new(true), Vec::new());
     let dependent = || set(write("a", &["x"]));
-    busy.begin(&dependent(), &mut keys);
-    assert!(!busy.holds(&dependent()));
+    busy.begin(&dependent(), &Layout::new(false), &mut keys);
+    assert!(!busy.holds(&dependent(), &Layout::new(false)));
     busy.forgotten();
-    assert!(busy.holds(&dependent()));
+    assert!(busy.holds(&dependent(), &Layout::new(false)));
 }

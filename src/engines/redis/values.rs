@@ -3,6 +3,7 @@
 use super::doubt::Doubt;
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::pattern;
+use super::script::Script;
 use super::tally::Tally;
 use super::wire::{
     ABSENT, aged, count_many, count_read, flag, keyed, number, page, remaining, ttl, value, values,
@@ -153,6 +154,12 @@ impl Exchange for Scan {
     }
 
     fn encode(&self, to: &mut Commands) {
+        // A server tells its own keys, also while a slot is not its own: a script is refused then.
+        if to.layout.is_in_a_slot() {
+            return to.call(Script::Scan, 0, |command, _| {
+                command.arg(self.cursor).arg(pattern(&self.prefix)).arg(PAGE);
+            });
+        }
         let mut command = redis::cmd("SCAN");
         command.arg(self.cursor).arg("MATCH").arg(pattern(&self.prefix));
         command.arg("COUNT").arg(PAGE).arg("TYPE").arg("string");

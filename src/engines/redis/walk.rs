@@ -135,6 +135,14 @@ impl Walk {
         self.near = tracker.map(Tracker::begin_work);
     }
 
+    /// Begins anew, on another server: how far it has come there is not known. What was removed counts.
+    pub(super) fn restart(&mut self) {
+        match &mut self.work {
+            Work::Invalidation(work) => work.restart(),
+            Work::Clearing(work) => work.restart(),
+        }
+    }
+
     /// Whether it removes dependents, rather than everything.
     pub(super) fn is_invalidation(&self) -> bool {
         matches!(self.work, Work::Invalidation(_))
@@ -201,7 +209,7 @@ impl Walk {
     }
 
     /// The command of the next step.
-    pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
+    pub(super) fn command(&self, layout: &Layout, by: By) -> Cmd {
         match &self.work {
             Work::Invalidation(work) => work.command(layout, by),
             Work::Clearing(work) => work.command(layout, by),

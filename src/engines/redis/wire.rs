@@ -5,7 +5,6 @@ use std::time::Duration;
 use redis::{Arg, Cmd, Value as Wire};
 
 use super::fault;
-use super::layout::Layout;
 use super::script::By;
 use super::tally::Tally;
 use crate::envelope::open;
@@ -172,12 +171,8 @@ pub(super) fn page(got: Wire, cursor: u64) -> Result<Page> {
         Wire::BulkString(key) => String::from_utf8(key).ok(),
         _ => None,
     });
-    let keys = keys
-        .filter(|key| !Layout::is_reserved(key))
-        .map(Into::into)
-        .collect();
     Ok(Page {
-        keys,
+        keys: keys.map(Into::into).collect(),
         next: (next != 0).then_some(next),
     })
 }

@@ -6,6 +6,7 @@
 use redis::{Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
+use super::layout::Layout;
 use super::script::{Script, random};
 use super::tally::Tally;
 use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, value};
@@ -42,13 +43,18 @@ impl Exchange for SetMany {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if fit_one(&self.writes) {
+        let is_scripted = self
+            .writes
+            .first()
+            .is_some_and(|write| is_scripted(write, &to.layout));
+        if !is_scripted && fit_one(&self.writes) {
             return to.add(set_all(&self.writes));
         }
-        for writes in commands(&self.writes) {
-            match (self.way(), writes) {
-                (Way::Plain, writes) => writes.iter().for_each(|write| to.add(plain_set(write))),
-                (_, writes) => write_many(&[writes.iter().collect()], to),
+        for writes in commands(&self.writes, is_scripted) {
+            if is_scripted {
+                write_many(&[writes.iter().collect()], to);
+            } else {
+                writes.iter().for_each(|write| to.add(plain_set(write)));
             }
         }
     }
@@ -57,10 +63,10 @@ impl Exchange for SetMany {
         let Asked { operation, reply } = asked;
         let writes = operation.writes;
         // One command may have written them all.
-        let counts: Vec<usize> = if replies.len() == 1 {
-            vec![writes.len()]
-        } else {
-            commands(&writes).map(<[Write]>::len).collect()
+        let counts: Vec<usize> = match replies.len() {
+            1 => vec![writes.len()],
+            commands if commands == writes.len() => vec![1; commands],
+            _ => commands(&writes, true).map(<[Write]>::len).collect(),
         };
         let mut writes = writes.into_iter();
         let mut failure = None;
@@ -132,8 +138,8 @@ impl Exchange for Expire {
         to.call(Script::Expire, 1, |command, layout| {
             command
                 .arg(self.key.as_str())
-                .arg(layout.depend)
-                .arg(layout.close);
+                .arg(layout.depend())
+                .arg(layout.close());
             command.arg(millis_or_empty(self.ttl));
         });
     }
@@ -153,8 +159,8 @@ impl Exchange for GetAndTouch {
         to.call(Script::Expire, 1, |command, layout| {
             command
                 .arg(self.key.as_str())
-                .arg(layout.depend)
-                .arg(layout.close);
+                .arg(layout.depend())
+                .arg(layout.close());
             command.arg(millis(self.ttl)).arg("GET");
         });
     }
@@ -170,7 +176,7 @@ impl Exchange for Swap {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if self.way() == Way::Script {
+        if is_scripted(&self.write, &to.layout) {
             return scripted_set(&self.write, "GET", None, to);
         }
         let mut command = plain_set(&self.write);
@@ -195,9 +201,10 @@ impl Exchange for Incr {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if let Some(ttl) = self.ttl {
+        if self.ttl.is_some() || to.layout.is_in_a_slot() {
             return to.call(Script::Incr, 1, |command, _| {
-                command.arg(self.key.as_str()).arg(self.by).arg(millis(ttl));
+                command.arg(self.key.as_str()).arg(self.by);
+                command.arg(millis_or_empty(self.ttl));
             });
         }
         let mut command = keyed("INCRBY", [&self.key]);
@@ -220,20 +227,23 @@ fn way_of(write: &Write) -> Way {
     }
 }
 
+/// Whether a write is a script.
+pub(super) fn is_scripted(write: &Write, layout: &Layout) -> bool {
+    way_of(write) == Way::Script || layout.is_in_a_slot()
+}
+
 fn encode_set(write: &Write, to: &mut Commands) {
-    match way_of(write) {
-        Way::Plain => to.add(plain_set(write)),
-        _ => write_many(&[vec![write]], to),
+    if is_scripted(write, &to.layout) {
+        write_many(&[vec![write]], to);
+    } else {
+        to.add(plain_set(write));
     }
 }
 
 /// Splits writes of one call, where one command cannot make them all, into those that each command makes: as the
 /// values stay until the answer where there are dependencies, the same each time.
-fn commands(writes: &[Write]) -> impl Iterator<Item = &[Write]> {
-    let most = match writes.first().map(way_of) {
-        Some(Way::Script) => TIED,
-        _ => 1,
-    };
+fn commands(writes: &[Write], are_scripted: bool) -> impl Iterator<Item = &[Write]> {
+    let most = if are_scripted { TIED } else { 1 };
     let mut left = writes;
     std::iter::from_fn(move || {
         let mut bytes = 0;
@@ -255,7 +265,7 @@ pub(super) fn write_many(groups: &[Vec<&Write>], to: &mut Commands) {
         for write in writes() {
             command.arg(write.key.as_str());
         }
-        command.arg(layout.depend).arg(layout.close).arg(random());
+        command.arg(layout.depend()).arg(layout.close()).arg(random());
         for group in groups {
             let Some(first) = group.first() else { continue };
             command
@@ -309,8 +319,8 @@ pub(super) fn scripted_set(write: &Write, condition: &str, expected: Option<&Val
     to.call(Script::Write, 1, |command, layout| {
         command
             .arg(write.key.as_str())
-            .arg(layout.depend)
-            .arg(layout.close)
+            .arg(layout.depend())
+            .arg(layout.close())
             .arg(random());
         command
             .arg(write.value.as_bytes())

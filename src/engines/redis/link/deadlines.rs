@@ -17,24 +17,13 @@ impl Link {
         if self.waiting.iter().any(late) {
             let error = self.why_late(self.is_up());
             let waiting = std::mem::take(&mut self.waiting);
-            for mut job in waiting {
-                match &mut job.task {
-                    Task::Walk(walk) if job.deadline <= now => {
-                        let begun = walk.begun;
-                        let unknown = Error::OutcomeUnknown(reply::no_answer());
-                        let next = walk.expire(now, if begun { &unknown } else { &error });
-                        if begun || next.is_some() {
-                            job.deadline = next.unwrap_or(job.deadline);
-                            self.waiting.push_back(job);
-                        } else {
-                            self.give_up(job, &error);
-                        }
-                    }
-                    Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
-                        self.give_up(job, &error);
-                    }
-                    _ => self.waiting.push_back(job),
-                }
+            for job in waiting {
+                let left = if late(&job) {
+                    self.end(job, now, &error)
+                } else {
+                    Some(job)
+                };
+                self.waiting.extend(left);
             }
         }
         for job in &self.waiting {
@@ -42,7 +31,8 @@ impl Link {
                 keep(job.deadline);
             }
         }
-        self.flights.expire(now).into_iter().for_each(keep);
+        self.flights.expire(now).into_iter().for_each(&mut keep);
+        self.expire_redirected(now).into_iter().for_each(keep);
         next
     }
 
@@ -57,6 +47,22 @@ impl Link {
         }
     }
 
+    /// Answers the callers of a job whose time is over before it was sent. Gives back a walk that goes on.
+    pub(super) fn end(&mut self, mut job: Job, now: Instant, error: &Error) -> Option<Job> {
+        let error = job.refused.as_ref().unwrap_or(error).clone();
+        if let Task::Walk(walk) = &mut job.task {
+            let begun = walk.begun;
+            let unknown = Error::OutcomeUnknown(reply::no_answer());
+            let next = walk.expire(now, if begun { &unknown } else { &error });
+            if begun || next.is_some() {
+                job.deadline = next.unwrap_or(job.deadline);
+                return Some(job);
+            }
+        }
+        self.give_up(job, &error);
+        None
+    }
+
     /// Answers a job that is not sent any more with an error. What it was to remove can be replayed.
     pub(super) fn give_up(&mut self, job: Job, error: &Error) {
         if self.keeps_removals {
@@ -67,10 +73,12 @@ impl Link {
 
     /// Gives up on everything: the engine ends.
     pub(in crate::engines::redis) fn abandon(&mut self) {
+        let cause = Cause::new(fault::Lost("the store was closed".to_owned()));
+        self.stop_asking(&cause, Instant::now());
+        self.unpark();
         for job in self.waiting.drain(..) {
             reply::fail(job.task, &Error::Closed);
         }
-        let cause = Cause::new(fault::Lost("the store was closed".to_owned()));
         let mut again = Vec::new();
         for flight in self.flights.take() {
             reply::lose(flight.parts, &cause, &mut again, &mut Vec::new());

@@ -35,6 +35,8 @@ pub(super) struct Flights {
     all: VecDeque<Flight>,
     bytes: usize,
     values: usize,
+    /// How many were sent so far, those that are answered included.
+    sent: u64,
 }
 
 impl Flights {
@@ -49,6 +51,16 @@ impl Flights {
     /// The bytes that were sent.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many were sent so far.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many are not under way any more.
+    pub(super) fn answered(&self) -> u64 {
+        self.sent - self.all.len() as u64
     }
 
     /// The keys that are read or written, and other commands.
@@ -72,6 +84,7 @@ impl Flights {
     pub(super) fn push(&mut self, flight: Flight) {
         self.bytes += flight.bytes;
         self.values += flight.values;
+        self.sent += 1;
         self.all.push_back(flight);
     }
 
@@ -85,7 +98,10 @@ impl Flights {
 
     /// Takes out all of them: they are not answered any more.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Flight> {
-        std::mem::take(self).all.into_iter()
+        let sent = self.sent;
+        let all = std::mem::take(self).all;
+        self.sent = sent;
+        all.into_iter()
     }
 
     /// Answers callers whose time is over. Returns the earliest deadline of the others.

@@ -36,7 +36,7 @@ impl Link {
                 self.state = State::Connecting(Box::pin(connect(
                     self.options.clone(),
                     self.bounds,
-                    self.layout,
+                    self.layout.clone(),
                     self.tracker.clone(),
                     self.resolver.clone(),
                 )));
@@ -101,10 +101,17 @@ impl Link {
     }
 
     fn opened(&mut self, mut connected: Connected, now: Instant) {
+        self.unpark();
         if let Some(route) = &connected.route {
             self.born = route.generation;
-            self.log.leads_to(&route.address.place);
-            if route.ends_leases {
+            let place = &route.address.place;
+            self.log.leads_to(place);
+            let before = self.leads_to.replace(place.clone());
+            if before.is_some() && before != self.leads_to {
+                self.restart_walks();
+            }
+            let owes_leases = route.ends_leases;
+            if owes_leases {
                 // The server takes no writes now, and is asked again over another connection.
                 self.demoted();
             }
@@ -172,6 +179,7 @@ impl Link {
     fn close(&mut self, cause: &Cause, mut again: Vec<Job>, now: Instant) {
         let mut removals = Vec::new();
         for flight in self.flights.take() {
+            flight.parts.iter().for_each(|part| self.parking.executed(part));
             reply::lose(flight.parts, cause, &mut again, &mut removals);
             removals.extend(flight.removals);
         }
@@ -182,6 +190,7 @@ impl Link {
         for job in again.into_iter().rev() {
             self.waiting.push_front(job);
         }
+        self.unpark();
         self.trouble = Some(Error::Unavailable(cause.clone()));
         self.state = State::Down {
             until: now + self.pause(now),
@@ -195,7 +204,7 @@ impl Link {
     }
 
     /// How long to wait before this connection is replaced: not at all, unless it was opened just now.
-    fn pause(&mut self, now: Instant) -> Duration {
+    pub(super) fn pause(&mut self, now: Instant) -> Duration {
         let since = match &self.state {
             State::Up(connected) => connected.since,
             State::Down { .. } | State::Connecting(_) => now,
@@ -203,8 +212,16 @@ impl Link {
         self.backoff.after(since, now, &self.options)
     }
 
-    /// Looks after the connection's health. When to look again.
+    /// Looks after the connection's health, and after what waits to be sent again. When to look again.
     pub(in crate::engines::redis) fn look(&mut self, now: Instant) -> Option<Instant> {
+        let redirected = self.look_after_redirects(now);
+        self.look_after_connection(now)
+            .into_iter()
+            .chain(redirected)
+            .min()
+    }
+
+    fn look_after_connection(&mut self, now: Instant) -> Option<Instant> {
         let (since, pulse, incoming) = match &self.state {
             State::Down { .. } if self.rests && self.is_idle() => return None,
             State::Down { until } => {
@@ -300,6 +317,8 @@ impl Link {
 
     /// Starts again over a new connection: what is under way may be torn.
     pub(in crate::engines::redis) fn reset(&mut self, now: Instant) {
-        self.lose(Cause::new(fault::Lost("the engine failed".to_owned())), now);
+        let cause = Cause::new(fault::Lost("the engine failed".to_owned()));
+        self.stop_asking(&cause, now);
+        self.lose(cause, now);
     }
 }

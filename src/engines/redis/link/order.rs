@@ -16,6 +16,7 @@ impl Link {
         let mut touches = false;
         let mut see = |key: u64| touches |= asked.contains(&key);
         self.flights.each_key(&mut see);
+        self.parking.each_key(&mut see);
         self.waiting
             .iter()
             .for_each(|job| job.task.keys().for_each(|key| see(key.hash())));
@@ -42,6 +43,9 @@ impl Link {
         other.proven |= self.proven;
         keys.clear();
         self.flights.each_key(|key| {
+            keys.insert(key);
+        });
+        self.parking.each_key(|key| {
             keys.insert(key);
         });
         for mut job in std::mem::take(&mut self.waiting) {

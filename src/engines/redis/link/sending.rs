@@ -70,7 +70,7 @@ impl Link {
 
     /// The next pipeline: what waits, without those whose time is over or whose caller has gone.
     pub(super) fn batch(&mut self, now: Instant, tells: bool, beside: Option<&Link>) -> Batch {
-        let mut batch = Batch::new(self.layout)
+        let mut batch = Batch::new(self.layout.clone())
             .telling(tells)
             .ending_leases(self.owes_leases());
         let mut commands = self.options.batch_commands;
@@ -83,14 +83,18 @@ impl Link {
             let Some(job) = self.next_job() else {
                 break;
             };
+            if self.parking.holds(&job) {
+                self.parking.follow(job);
+                continue;
+            }
             match &job.task {
                 Task::Request(request) if request.is_pointless() => {}
                 Task::Doubt(doubt) if doubt.is_pointless() => {}
                 Task::Request(_) | Task::Doubt(_) if job.deadline <= now => {
-                    let error = self.why_late(true);
+                    let error = job.refused.clone().unwrap_or_else(|| self.why_late(true));
                     self.give_up(job, &error);
                 }
-                _ if self.busy.holds(&job) || order::must_wait(&job, beside) => {
+                _ if self.busy.holds(&job, &self.layout) || order::must_wait(&job, beside) => {
                     self.waiting.push_front(job);
                     break;
                 }
@@ -101,7 +105,7 @@ impl Link {
                 }
                 task => {
                     room = room.saturating_sub(task.values());
-                    self.busy.begin(&job, &mut batch.busy);
+                    self.busy.begin(&job, &self.layout, &mut batch.busy);
                     batch.push(job, self.state.tracked(), now);
                 }
             }
@@ -172,7 +176,7 @@ impl Link {
     /// been silent for too long.
     pub(super) fn keep_near(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.ping_at(now).is_some_and(|at| at <= now) {
-            self.launch(Batch::ping(self.layout), cx, now);
+            self.launch(Batch::ping(self.layout.clone()), cx, now);
             if let State::Up(connected) = &mut self.state {
                 connected.drive(cx);
             }

@@ -4,12 +4,10 @@ use tokio::time::Instant;
 
 use crate::engines::redis::batch::Part;
 use crate::engines::redis::fault::{self, Refusal};
-use crate::engines::redis::fetch;
 use crate::engines::redis::gets::alone;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::removals::Removal;
 use crate::error::{Cause, Error, Phase};
-use crate::request::Effect;
 
 /// Answers what can no longer be answered by the server, because the connection is lost: questions
 /// are handed back to be asked again. Adds what was to be removed to `removals`.
@@ -30,7 +28,7 @@ pub(in crate::engines::redis) fn lose(
                 }
             }
             Part::Other { job: Some(job), .. } => {
-                if is_question(&job.task) {
+                if job.task.is_question() {
                     again.push(job);
                 } else {
                     removals.extend(unsent(&job));
@@ -46,11 +44,7 @@ pub(in crate::engines::redis) fn lose(
 pub(in crate::engines::redis) fn at(parts: &[Part], reply: u64) -> Option<usize> {
     let mut end = 0;
     parts.iter().position(|part| {
-        end += match part {
-            Part::Leases | Part::Ping | Part::Gets(_) | Part::Sets(_) => 1,
-            Part::Fetches(keys, _) => fetch::replies(keys.len()) as u64,
-            Part::Other { replies, .. } => *replies as u64,
-        };
+        end += part.replies() as u64;
         end > reply
     })
 }
@@ -75,7 +69,7 @@ pub(in crate::engines::redis) fn refuse(
             again.extend(getters.drain(..).flatten().map(alone));
         }
         Part::Other { job, .. } => {
-            if let Some(asked) = job.take_if(|job| is_question(&job.task)) {
+            if let Some(asked) = job.take_if(|job| job.task.is_question()) {
                 fail(asked.task, &refusal.for_caller());
             }
         }
@@ -97,15 +91,6 @@ pub(in crate::engines::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool
             Task::Walk(walk) => walks || walk.is_awaited(),
         }),
     })
-}
-
-/// Whether a task only asks, so that it may be sent again.
-fn is_question(task: &Task) -> bool {
-    match task {
-        Task::Doubt(_) => true,
-        Task::Request(request) => request.effect() == Effect::Question,
-        Task::Walk(_) => false,
-    }
 }
 
 /// Answers callers whose time is over, and keeps the places of their replies. Adds the keys of their changes, by their
@@ -164,7 +149,7 @@ pub(in crate::engines::redis) fn expire(
                 }
                 Some(job) if job.deadline <= now => {
                     if let Some(job) = place.take() {
-                        if !is_question(&job.task) {
+                        if !job.task.is_question() {
                             job.task.keys().for_each(|key| left.push(key.hash()));
                             removals.extend(unsent(&job));
                         }
@@ -185,7 +170,7 @@ pub(in crate::engines::redis) fn no_answer() -> Cause {
 
 /// Answers a request that was sent and whose time is over.
 fn fail_sent(task: Task) {
-    let error = if is_question(&task) {
+    let error = if task.is_question() {
         Error::Timeout { phase: Phase::Reply }
     } else {
         Error::OutcomeUnknown(no_answer())

@@ -24,9 +24,13 @@ local function begins(text, with)
   return string.sub(text, 1, #with) == with
 end
 
--- The place among the prefixes of the one that a key has.
+-- The place among the prefixes of the one that a key has. All prefixes begin with the hash tag of the store's slot, if it
+-- has one, and keys of other stores do not.
+local tag = NAMES.tag
 local function place_of(key)
-  return places[string.match(key, '^[^:]*:')] or places['']
+  if not begins(key, tag) then return nil end
+  local namespace = string.match(key, '^[^:]*:', #tag + 1)
+  return namespace and places[tag .. namespace] or places[tag]
 end
 
 -- Whether it was marked.

@@ -96,7 +96,7 @@ async fn only_a_connection_that_was_greeted_ends_a_doubt() {
         place: at_the_other,
         access: route.address.access.clone(),
     };
-    resolver.greeted(&Route { address, ..route });
+    resolver.greeted(&mut Route { address, ..route });
     let verdict = discovery.known().answered(&place(7), Some(1), now);
     assert_eq!(verdict, Verdict::Outdated);
 }

@@ -96,8 +96,11 @@ async fn open_route(route: Route, options: &RedisOptions) -> crate::Result<(PubS
     }
 }
 
-pub(super) fn carry_out(mut sink: PubSubSink, change: Change, until: Instant) -> Command {
-    let names = |subjects: &[Subject]| -> Vec<String> { subjects.iter().map(Layout::channel_of).collect() };
+pub(super) fn carry_out(mut sink: PubSubSink, change: Change, layout: &Layout, until: Instant) -> Command {
+    let names = |subjects: &[Subject]| -> Vec<String> {
+        let names = subjects.iter().map(|subject| layout.channel_of(subject));
+        names.collect()
+    };
     match change {
         Change::Subscribe(subjects) => {
             let channels = names(&subjects);

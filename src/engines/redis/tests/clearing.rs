@@ -32,7 +32,7 @@ impl<'l> Clearing<'l> {
         if self.over {
             return true;
         }
-        let command = Box::new(self.walk.command(self.layout, By::Source));
+        let command = Box::new(self.walk.command(&self.layout, By::Source));
         let answer = self.loader.ask(request::Raw { command }).await.unwrap();
         self.over = self
             .walk
@@ -339,7 +339,7 @@ async fn what_a_crash_left_of_an_invalidation_still_leads_out() {
     let caller = Caller::new(Reply::new().0, Progress::default(), Instant::now() + LONG);
     let mut crashed = Walk::invalidation(&[key("t:row")], caller, false);
     for _ in 0..2 {
-        let command = Box::new(crashed.command(Layout::new(false), By::Source));
+        let command = Box::new(crashed.command(&Layout::new(false), By::Source));
         let answer = loader.ask(request::Raw { command }).await;
         let reply = crate::engines::redis::reply(answer.unwrap()).unwrap();
         assert!(!crashed.advance(reply).unwrap());

@@ -21,7 +21,7 @@ impl<'l> Invalidation<'l> {
 
     /// Whether it has ended.
     async fn step(&mut self) -> bool {
-        let command = Box::new(self.walk.command(Layout::new(false), By::Source));
+        let command = Box::new(self.walk.command(&Layout::new(false), By::Source));
         let answer = self.loader.ask(request::Raw { command }).await.unwrap();
         self.walk
             .advance(crate::engines::redis::reply(answer).unwrap())

@@ -13,6 +13,7 @@ use crate::config::{Config, EngineConfig, RedisConfig};
 use crate::engine::RemovalLimits;
 use crate::engines::redis::engine::{RedisEngine, Setup};
 use crate::engines::redis::generation::Generation;
+use crate::engines::redis::layout::Layout;
 use crate::engines::redis::resolver::Resolver;
 use crate::error::Result;
 use crate::key::{Key, Namespace};
@@ -72,7 +73,7 @@ impl Loader {
             max_value_bytes: 1 << 20,
             removals: RemovalLimits { keys: 0, bytes: 0 },
             namespace: Namespace::default(),
-            go_compatible,
+            layout: Layout::new(go_compatible),
             meters: Meters::default(),
             listeners: Default::default(),
             tracker: None,

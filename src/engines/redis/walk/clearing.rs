@@ -96,7 +96,7 @@ impl Clearing {
     }
 
     /// The command of the next step.
-    pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
+    pub(super) fn command(&self, layout: &Layout, by: By) -> Cmd {
         let large = self.large.last();
         let (script, cursor, page) = match self.pass {
             Pass::Leases | Pass::LeasesAgain => (Script::ClearLeases, self.cursor, self.page.keys),
@@ -105,13 +105,13 @@ impl Clearing {
             Pass::Sets => (Script::ClearSets, self.cursor, self.page.sets),
             Pass::Rest => (Script::ClearRest, self.cursor, self.page.sets),
         };
-        let mut command = script.call(by, 0);
-        command.arg(layout.depend).arg(layout.close);
+        let mut command = layout.call(script, by, 0);
+        command.arg(layout.depend()).arg(layout.close());
         command.arg(&self.id).arg(cursor).arg(page);
         match self.pass {
             Pass::Sets | Pass::Rest => command.arg(layout.kept()).arg(random()),
             pass => command
-                .arg(self.pattern())
+                .arg(self.pattern(layout))
                 .arg(u8::from(pass == Pass::LeasesAgain)),
         };
         command.arg(large.map_or(&[][..], Vec::as_slice));
@@ -125,10 +125,10 @@ impl Clearing {
     }
 
     /// A pattern that all keys to remove match.
-    fn pattern(&self) -> String {
+    fn pattern(&self, layout: &Layout) -> String {
         match self.prefixes.as_slice() {
             [prefix] => pattern(prefix),
-            _ => pattern(""),
+            _ => pattern(layout.tag()),
         }
     }
 
@@ -151,10 +151,7 @@ impl Clearing {
         let (next, removed, marked) = (number(&next)?, self.removed(removed)?, count(&marked)? == 1);
         if self.marked && !marked {
             // Something may have been stored behind its back.
-            self.pass = Pass::Leases;
-            (self.cursor, self.place) = (0, 0);
-            self.large.clear();
-            self.undecided = Undecided::default();
+            self.begin();
             return Ok((removed, false));
         }
         self.marked = true;
@@ -182,6 +179,19 @@ impl Clearing {
         }
         let done = self.cursor == 0 && self.large.is_empty() && !self.turn();
         Ok((removed, done))
+    }
+
+    /// Begins anew, on another server: a cursor means nothing there.
+    pub(super) fn restart(&mut self) {
+        self.begin();
+        self.marked = false;
+    }
+
+    fn begin(&mut self) {
+        self.pass = Pass::Leases;
+        (self.cursor, self.place) = (0, 0);
+        self.large.clear();
+        self.undecided = Undecided::default();
     }
 
     /// How many values a step removed for each prefix: those of a namespace belong to the root too.

@@ -27,6 +27,8 @@ pub(super) struct Invalidation {
     is_alone: Option<bool>,
     /// How many steps in a row got no further.
     standstill: u32,
+    /// The names given.
+    roots: Vec<CompactString>,
     /// Names given whose own entries are to be removed.
     invalidated: Vec<CompactString>,
     /// Names whose dependents are to be removed.
@@ -68,18 +70,35 @@ enum Step {
 
 impl Invalidation {
     pub(super) fn new(names: &[Key], tells: bool) -> Self {
-        let mut invalidation = Self {
+        let mut seen = HashSet::new();
+        let names = names.iter().map(Key::text);
+        let roots = names
+            .filter(|name| seen.insert((*name).clone()))
+            .cloned()
+            .collect();
+        Self::of(roots, tells)
+    }
+
+    /// `roots` are different names.
+    fn of(roots: Vec<CompactString>, tells: bool) -> Self {
+        Self {
             id: format!("{:016x}", rand::random::<u64>()),
+            seen: roots.iter().cloned().collect(),
+            names: roots.clone(),
+            invalidated: roots.clone(),
+            roots,
             tells,
             ..Self::default()
-        };
-        for name in names {
-            if invalidation.seen.insert(name.text().clone()) {
-                invalidation.names.push(name.text().clone());
-            }
         }
-        invalidation.invalidated = invalidation.names.clone();
-        invalidation
+    }
+
+    /// Begins anew, on another server: a cursor means nothing there. What is still below is found by its tombstones.
+    pub(super) fn restart(&mut self) {
+        let (roots, told) = (std::mem::take(&mut self.roots), self.told());
+        *self = Self {
+            told,
+            ..Self::of(roots, self.tells)
+        };
     }
 
     /// The keys of entries that were removed since this was last called.
@@ -88,11 +107,11 @@ impl Invalidation {
     }
 
     /// The command of the next step.
-    pub(super) fn command(&self, layout: Layout, by: By) -> Cmd {
+    pub(super) fn command(&self, layout: &Layout, by: By) -> Cmd {
         match &self.step {
             Step::Invalidate => {
                 let names = last_of(&self.invalidated);
-                let mut command = Script::Invalidate.call(by, names.len());
+                let mut command = layout.call(Script::Invalidate, by, names.len());
                 names.iter().for_each(|name| {
                     command.arg(name.as_bytes());
                 });
@@ -100,8 +119,8 @@ impl Invalidation {
                 command
             }
             Step::Drain { names, begun } => {
-                let mut command = Script::Drain.call(by, 0);
-                command.arg(layout.depend).arg(layout.close).arg(CHUNK);
+                let mut command = layout.call(Script::Drain, by, 0);
+                command.arg(layout.depend()).arg(layout.close()).arg(CHUNK);
                 let more = [self.names.len(), self.unread.len(), self.marked.len()] != [0; 3];
                 command.arg(u8::from(*begun)).arg(u8::from(self.tells));
                 command.arg(u8::from(more)).arg(&self.id);
@@ -112,13 +131,13 @@ impl Invalidation {
             }
             Step::Tombstones { name, cursor } => {
                 let mut command = redis::cmd("SSCAN");
-                command.arg(Layout::tombstones(name)).arg(*cursor);
+                command.arg(layout.tombstones(name)).arg(*cursor);
                 command.arg("COUNT").arg(CHUNK);
                 command
             }
             Step::Drained => {
-                let mut command = Script::Drained.call(by, 0);
-                command.arg(layout.depend).arg(layout.close);
+                let mut command = layout.call(Script::Drained, by, 0);
+                command.arg(layout.depend()).arg(layout.close());
                 let names = last_of(&self.marked);
                 let are_last = names.len() == self.marked.len();
                 let are_all = are_last && !self.sweeps;

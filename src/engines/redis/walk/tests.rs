@@ -3,12 +3,6 @@
 use super::*;
 use crate::key::{KeyMaker, Namespace};
 
-const LAYOUT: Layout = Layout {
-    depend: "d:",
-    close: "",
-    lock: ("l:", ""),
-};
-
 fn walk(names: &[&str]) -> Walk {
     let maker = KeyMaker::new(100, false);
     let keys: Vec<Key> = names
@@ -26,7 +20,7 @@ fn clearing(prefixes: &[&str]) -> Walk {
 
 /// The words of the next command, without the script's digest and the invalidation's id.
 fn words(walk: &Walk) -> String {
-    let command = walk.command(LAYOUT, By::Digest);
+    let command = walk.command(&Layout::new(true), By::Digest);
     let words = command.args_iter().filter_map(|argument| match argument {
         redis::Arg::Simple(word) => Some(String::from_utf8(word.to_vec()).unwrap()),
         _ => None,
@@ -101,7 +95,7 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     let mut walk = walk(&["a", "b", "a"]);
     assert_eq!(words(&walk), "EVALSHA 2 a b 0");
     assert_eq!(walk.advance(invalidated(1)), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 0 a b");
+    assert_eq!(words(&walk), "EVALSHA 0 depend:  250 0 0 0 a b");
     let full = Drained {
         more: true,
         ..Drained::new(500, 1)
@@ -109,7 +103,7 @@ fn an_invalidation_removes_the_entries_then_their_dependents_chunk_by_chunk() {
     assert_eq!(walk.advance(full.wire()), Ok(false));
     assert_eq!(
         words(&walk),
-        "EVALSHA 0 d:  250 1 0 0 a b",
+        "EVALSHA 0 depend:  250 1 0 0 a b",
         "the rest of one, and the other"
     );
     assert_eq!(walk.advance(Drained::new(3, 2).wire()), Ok(true));
@@ -126,9 +120,13 @@ fn a_cycle_is_gone_around_once_and_its_tombstones_go_last() {
         ..Drained::new(1, 1)
     };
     assert_eq!(walk.advance(around(&["a"], &["b"]).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 1 b");
+    assert_eq!(words(&walk), "EVALSHA 0 depend:  250 0 0 1 b");
     assert_eq!(walk.advance(around(&["b"], &["a"]).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 2 0 b a", "those below first");
+    assert_eq!(
+        words(&walk),
+        "EVALSHA 0 depend:  1000 0 2 0 b a",
+        "those below first"
+    );
     assert_eq!(walk.advance(swept(2, "0")), Ok(true));
     assert_eq!(walk.removed, 3);
 }
@@ -151,11 +149,11 @@ fn what_a_crash_left_behind_is_found_again() {
         let page = Wire::Array(vec![next, bulk(&["b", "c"])]);
         assert_eq!(walk.advance(page), Ok(false));
     }
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 0 1 b c");
+    assert_eq!(words(&walk), "EVALSHA 0 depend:  250 0 0 1 b c");
     assert_eq!(walk.advance(Drained::new(2, 2).wire()), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 0 2 0 a");
+    assert_eq!(words(&walk), "EVALSHA 0 depend:  1000 0 2 0 a");
     assert_eq!(walk.advance(swept(0, "7")), Ok(false));
-    assert_eq!(words(&walk), "EVALSHA 0 d:  1000 7 1 0 a");
+    assert_eq!(words(&walk), "EVALSHA 0 depend:  1000 7 1 0 a");
     assert_eq!(walk.advance(swept(1, "0")), Ok(true));
 }
 
@@ -182,7 +180,10 @@ fn an_invalidation_tells_whether_another_has_drained_meanwhile() {
             };
             assert_eq!(walk.advance(drained.wire()), Ok(false));
         }
-        assert_eq!(words(&walk), format!("EVALSHA 0 d:  1000 0 2 {is_alone} a a a"));
+        assert_eq!(
+            words(&walk),
+            format!("EVALSHA 0 depend:  1000 0 2 {is_alone} a a a")
+        );
     }
 }
 
@@ -252,7 +253,7 @@ fn an_invalidation_tells_the_keys_that_it_is_asked_for() {
     let own = Wire::Array(vec![Wire::Int(1), bulk(&["a"])]);
     assert_eq!(walk.advance(own), Ok(false));
     assert_eq!(walk.told(), ["a"]);
-    assert_eq!(words(&walk), "EVALSHA 0 d:  250 0 1 0 a");
+    assert_eq!(words(&walk), "EVALSHA 0 depend:  250 0 1 0 a");
     let dependents = Drained {
         told: &["b", "c"],
         ..Drained::new(2, 1)
@@ -265,7 +266,7 @@ fn an_invalidation_tells_the_keys_that_it_is_asked_for() {
 /// The words of the next command of a clearing, without its id and a random number.
 fn step(walk: &Walk) -> String {
     let words = words(walk);
-    let (before, after) = words.split_once("EVALSHA 0 d:  ").unwrap();
+    let (before, after) = words.split_once("EVALSHA 0 depend:  ").unwrap();
     assert_eq!(before, "");
     let mut step: Vec<&str> = after.split(' ').collect();
     assert_eq!(step.remove(0).len(), 32);
@@ -410,4 +411,38 @@ fn a_clearing_whose_mark_was_lost_begins_anew() {
         assert_eq!(walk.advance(page("0", 0, true)), Ok(true));
         assert_eq!(walk.removed, pass + 4);
     }
+}
+
+#[test]
+fn an_invalidation_begins_anew_on_another_server_and_counts_on() {
+    let mut walk = walk(&["a", "b"]);
+    assert_eq!(walk.advance(invalidated(1)), Ok(false));
+    let below = Drained {
+        marked: &["a"],
+        below: &["c"],
+        ..Drained::new(2, 2)
+    };
+    assert_eq!(walk.advance(below.wire()), Ok(false));
+    walk.restart();
+    assert_eq!(words(&walk), "EVALSHA 2 a b 0");
+    assert_eq!(walk.advance(invalidated(0)), Ok(false));
+    assert_eq!(words(&walk), "EVALSHA 0 depend:  250 0 0 0 a b");
+    assert_eq!(walk.advance(Drained::new(1, 2).wire()), Ok(true));
+    assert_eq!(walk.removed, 4);
+}
+
+#[test]
+fn a_clearing_begins_anew_on_another_server() {
+    let mut walk = clearing(&["t:"]);
+    assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
+    assert_eq!(walk.advance(page("7", 3, true)), Ok(false));
+    assert_eq!(step(&walk), "7 1024 t:* 0  1 t:");
+    walk.restart();
+    assert_eq!(step(&walk), "0 1024 t:* 0  1 t:");
+    assert_eq!(
+        walk.advance(page("0", 0, false)),
+        Ok(false),
+        "it has no mark there"
+    );
+    assert_eq!(step(&walk), "0 1024 t:* 0  1 t:");
 }

@@ -1,0 +1,193 @@
+use tokio::sync::oneshot::Receiver;
+
+use super::*;
+use crate::engines::redis::fault::Lost;
+use crate::error::{Cause, Result};
+use crate::key::{Key, KeyMaker, Namespace};
+use crate::request::{Get, Incr, Operation, Reply, Request};
+use crate::value::Value;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+/// By then, everything is sent again.
+const LATER: Duration = Duration::from_millis(60);
+
+fn key(text: &str) -> Key {
+    thread_local! {
+        static MAKER: KeyMaker = KeyMaker::new(100, false);
+    }
+    MAKER.with(|maker| maker.key(&Namespace::tagged("t"), text).unwrap())
+}
+
+fn job<O: Operation>(operation: O, now: Instant) -> (Job, Receiver<Result<O::Answer>>) {
+    let (reply, answer) = Reply::new();
+    let Request::Entry(request) = operation.into_request(reply) else {
+        panic!("it is sent");
+    };
+    (Job::new(Task::Request(request), now + PATIENCE), answer)
+}
+
+fn get(name: &str, now: Instant) -> (Job, Receiver<Result<Option<Value>>>) {
+    job(Get { key: key(name) }, now)
+}
+
+fn incr(name: &str, now: Instant) -> (Job, Receiver<Result<i64>>) {
+    let (key, by, ttl) = (key(name), 1, None);
+    job(Incr { key, by, ttl }, now)
+}
+
+fn part(job: Job) -> Part {
+    Part::Other {
+        job: Some(job),
+        replies: 1,
+        fetch: None,
+    }
+}
+
+fn error() -> Error {
+    Error::Unavailable(Cause::new(Lost("it was refused".to_owned())))
+}
+
+fn node(port: u16) -> Node {
+    let host = Some("h".to_owned());
+    Node { host, port }
+}
+
+/// What a job does, and to which key.
+fn told(job: &Job) -> String {
+    let what = if job.task.is_question() { "get" } else { "incr" };
+    let mut keys = String::new();
+    job.task
+        .keys()
+        .for_each(|key| keys.push_str(key.as_str().strip_prefix("{t}:").unwrap()));
+    format!("{what} {keys}")
+}
+
+fn all_told<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Vec<String> {
+    jobs.into_iter().map(told).collect()
+}
+
+#[test]
+fn jobs_come_back_in_their_order_once_all_before_them_is_answered() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let (first, _a) = incr("a", now);
+    let (second, _b) = incr("b", now);
+    parking.refuse(part(first), &Redirect::Later, &error(), 3, now);
+    parking.refuse(part(second), &Redirect::Later, &error(), 3, now);
+    let (third, _c) = get("a", now);
+    assert!(parking.holds(&third), "its key is parked");
+    parking.follow(third);
+    let (other, _d) = get("x", now);
+    assert!(!parking.holds(&other));
+    let due = parking.due().unwrap();
+    assert!((now + PAUSE..=now + PAUSE + SPREAD).contains(&due));
+    assert!(parking.take_due(3, now).again.is_empty(), "it is too early");
+    assert!(
+        parking.take_due(2, now + LATER).again.is_empty(),
+        "a pipeline is under way"
+    );
+    let jobs = parking.take_due(3, now + 2 * LATER).again;
+    assert_eq!(all_told(&jobs), ["incr a", "incr b", "get a"]);
+    assert!(parking.is_empty() && parking.due().is_none());
+    assert!(!parking.holds(&jobs[2]));
+}
+
+#[test]
+fn a_job_that_was_overtaken_is_not_sent_and_its_caller_is_told() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let (overtaken, _a) = incr("a", now);
+    let (read, _b) = get("a", now);
+    let (other, _c) = incr("b", now);
+    for job in [overtaken, read, other] {
+        parking.refuse(part(job), &Redirect::Down, &error(), 2, now);
+    }
+    assert_eq!(parking.down_since(), Some(now));
+    let (later, _answer) = get("a", now);
+    parking.executed(&part(later));
+    assert_eq!(parking.down_since(), None);
+    let unparked = parking.take_due(2, now + LATER);
+    assert_eq!(
+        all_told(&unparked.again),
+        ["get a", "incr b"],
+        "two reads have no order"
+    );
+    assert_eq!(all_told(&unparked.overtaken), ["incr a"]);
+    assert!(unparked.overtaken[0].refused.is_some());
+}
+
+#[test]
+fn another_node_is_asked_what_no_parked_job_comes_before() {
+    let (mut parking, now, layout) = (
+        Parking::default(),
+        Instant::now(),
+        Layout::of(&Namespace::tagged("t"), false),
+    );
+    let asks = |port| Redirect::Ask(node(port));
+    let (change, _a) = incr("a", now);
+    let (held, _b) = get("a", now);
+    let (free, _c) = get("b", now);
+    let (elsewhere, _d) = get("c", now);
+    let (scripted, _e) = incr("d", now);
+    parking.refuse(part(change), &Redirect::Later, &error(), 1, now);
+    for (job, port) in [(held, 1), (free, 1), (elsewhere, 2), (scripted, 1)] {
+        parking.refuse(part(job), &asks(port), &error(), 1, now);
+    }
+    assert!(
+        parking.take_asked(&layout, 0).is_none(),
+        "a pipeline is under way"
+    );
+    let (asked, jobs) = parking.take_asked(&layout, 1).unwrap();
+    assert_eq!(asked, node(1));
+    assert_eq!(all_told(jobs.iter().map(|(_, job)| job)), ["get b"]);
+    let (again, _f) = get("b", now);
+    assert!(parking.holds(&again), "its key is asked for");
+    parking.follow(again);
+    for refused in jobs {
+        parking.refuse_again(refused, Redirect::Later, &error(), now);
+    }
+    let jobs = parking.take_due(1, now + LATER).again;
+    assert_eq!(
+        all_told(&jobs),
+        ["incr a", "get a", "get b", "get c", "incr d", "get b"]
+    );
+}
+
+#[test]
+fn keys_are_free_once_the_other_node_has_answered() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let layout = Layout::of(&Namespace::tagged("t"), false);
+    let (read, _a) = get("a", now);
+    parking.refuse(part(read), &Redirect::Ask(node(1)), &error(), 0, now);
+    let (_, jobs) = parking.take_asked(&layout, 0).unwrap();
+    assert!(parking.is_empty() && parking.holds(&jobs[0].1));
+    parking.answered(&[key("a").hash()]);
+    assert!(!parking.holds(&jobs[0].1));
+}
+
+#[test]
+fn a_job_without_time_for_an_answer_is_not_sent() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let (job, _a) = incr("a", now);
+    parking.refuse(part(job), &Redirect::Later, &error(), 0, now);
+    let end = now + PATIENCE;
+    assert!(parking.take_due(0, end - PAUSE / 2).again.is_empty());
+    assert_eq!(parking.take_late(end - PAUSE / 2).1, Some(end));
+    let (late, next) = parking.take_late(end);
+    assert_eq!((late.len(), next), (1, None));
+    assert!(matches!(late[0].1.refused, Some(Error::Unavailable(_))));
+    assert!(parking.is_empty() && parking.due().is_none());
+    let (next, _b) = get("a", now);
+    assert!(!parking.holds(&next));
+}
+
+#[test]
+fn of_several_redirections_the_strongest_is_followed() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let moved = Redirect::Moved(node(1));
+    for redirect in [Redirect::Later, moved.clone(), Redirect::Elsewhere] {
+        let (job, _) = incr("a", now);
+        parking.refuse(part(job), &redirect, &error(), 0, now);
+    }
+    assert_eq!(parking.news(), Some(moved));
+    assert_eq!(parking.news(), None);
+    assert_eq!(parking.take_all().again.len(), 3);
+}
