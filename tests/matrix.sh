@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-suites=(contract load_processes lock_processes lock_secrets locks redis redis_close redis_overload redis_secrets sentinel)
+suites=(cluster contract load_processes lock_processes lock_secrets locks redis redis_close redis_overload redis_secrets sentinel)
 store=$PWD/target/servers
 
 # Name, wheel, Python version and platform of the wheel, SHA-256, path of the server in it, and the Debian suite

@@ -245,7 +245,21 @@ macro_rules! every_model {
 /// All cases, over the engine that the function `$open` opens.
 macro_rules! contract {
     ($engine:ident: $open:ident) => {
+        contract! { $engine: $open;
+            mod as_go_has_it {
+                tests! { $open, |config| config.go_compatible();
+                    keys: go_trims_the_keys_of_values_alone;
+                    swaps: swap_returns_what_was_there,
+                        swap_writes_as_set_does,
+                        get_and_touch_keeps_dependencies;
+                }
+            }
+        }
+    };
+    // Without those for stores that share their keys with go-cachestore, unless they are given as `$more`.
+    ($engine:ident: $open:ident; $($more:item)?) => {
         mod $engine {
+            $($more)?
             mod at_the_root {
                 everywhere!($open, |config| config);
                 mod alone {
@@ -270,14 +284,6 @@ macro_rules! contract {
                     values: a_value_over_the_limit_is_refused;
                     swaps: a_swap_that_is_too_large_changes_nothing;
                     keys: the_length_of_a_key_counts_without_its_namespace;
-                }
-            }
-            mod as_go_has_it {
-                tests! { $open, |config| config.go_compatible();
-                    keys: go_trims_the_keys_of_values_alone;
-                    swaps: swap_returns_what_was_there,
-                        swap_writes_as_set_does,
-                        get_and_touch_keeps_dependencies;
                 }
             }
             mod with_a_default_ttl {

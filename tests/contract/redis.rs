@@ -5,13 +5,15 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Config, RedisConfig, Store};
+use tokio::sync::OnceCell;
 
 #[cfg(feature = "tls")]
 use crate::harness::tls::{Certificates, Shown};
-use crate::harness::{RedisServer, SERVICE, Sentinel};
+use crate::harness::{Cluster, RedisServer, SERVICE, Sentinel};
 
 thread_local! {
     static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
@@ -26,6 +28,7 @@ contract!(redis_on_two_connections: open_redis_two);
 contract!(redis_with_resp3: open_redis_resp3);
 contract!(redis_with_a_near_cache: open_redis_near);
 contract!(redis_over_sentinel: open_redis_sentinel);
+contract!(redis_over_cluster: open_redis_cluster;);
 #[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
 
@@ -102,6 +105,25 @@ pub(crate) async fn open_redis_sentinel(settings: fn(Config) -> Config) -> Store
     );
     let config = config(&url);
     open((server, sentinel), config, settings).await
+}
+
+/// Three primaries, which all tests share: each has a hash tag of its own, and so a slot on one of them. It has the rights that
+/// the documentation names for that tag.
+pub(crate) async fn open_redis_cluster(settings: fn(Config) -> Config) -> Store {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    static TAGS: AtomicU64 = AtomicU64::new(0);
+    let start = || async {
+        let line = user("+cluster|slots +info").replace("&cachestore:*", "&{t*}:cachestore:*");
+        Cluster::with(
+            0,
+            |options| options.user(&line).for_the_whole_process(),
+            "app:s3cr3t@",
+        )
+        .await
+    };
+    let cluster = CLUSTER.get_or_init(start).await;
+    let tag = format!("t{}", TAGS.fetch_add(1, Ordering::Relaxed));
+    open((), config(&cluster.url(&tag)), settings).await
 }
 
 pub(crate) async fn open_redis_database(settings: fn(Config) -> Config) -> Store {

@@ -6,6 +6,7 @@
 #![allow(unused_imports, reason = "every test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]
 
+pub(crate) mod cluster;
 pub(crate) mod hostile;
 pub(crate) mod lateness;
 pub(crate) mod opening;
@@ -18,6 +19,7 @@ pub(crate) mod sentinel;
 pub(crate) mod server;
 pub(crate) mod tls;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use hostile::{Answer, Hostile};
 pub(crate) use proxy::{Direction, Proxy, Toxic};
 pub(crate) use resp::{Client, Reply};

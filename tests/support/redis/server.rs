@@ -44,6 +44,10 @@ pub(crate) struct Options {
     append_only: bool,
     tls: Option<ServerTls>,
     no_tcp: bool,
+    /// A node of a cluster.
+    node: bool,
+    /// The server ends with this process, whoever drops it or does not.
+    outlives_nobody: bool,
     arguments: Vec<String>,
 }
 
@@ -74,6 +78,18 @@ impl Options {
     /// No TCP port at all: the unix socket only.
     pub(crate) fn unix_only(mut self) -> Self {
         self.no_tcp = true;
+        self
+    }
+
+    /// A node of a cluster, without slots at first.
+    pub(crate) fn node(mut self) -> Self {
+        self.node = true;
+        self
+    }
+
+    /// For a server that is kept in a static variable, which is never dropped: it ends when this process does.
+    pub(crate) fn for_the_whole_process(mut self) -> Self {
+        self.outlives_nobody = true;
         self
     }
 
@@ -144,7 +160,11 @@ impl RedisServer {
             child: None,
         };
         for attempt in 1.. {
-            server.port = free_port();
+            server.port = if server.options.node {
+                free_port_for_a_node()
+            } else {
+                free_port()
+            };
             match server.launch().await {
                 Ok(()) => break,
                 Err(reason) if attempt == ATTEMPTS => panic!("redis-server did not start: {reason}"),
@@ -157,7 +177,15 @@ impl RedisServer {
     /// Starts the process on the port chosen before, and waits until it answers.
     async fn launch(&mut self) -> Result<(), String> {
         let log = self.folder.join("server.log");
-        let mut command = Command::new("redis-server");
+        let mut command = if self.options.outlives_nobody {
+            // The shell reads until this process ends.
+            let script = r#"redis-server "$@" & server=$!; cat >/dev/null; kill -9 $server; rm -rf "$0""#;
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).arg(&self.folder);
+            command
+        } else {
+            Command::new("redis-server")
+        };
         let port = self.port.to_string();
         let tls = self.options.tls.as_ref();
         let plain = if self.options.no_tcp || tls.is_some() {
@@ -196,11 +224,16 @@ impl RedisServer {
             command.arg("--tls-ca-cert-file").arg(&tls.authority);
             command.args(["--tls-auth-clients", if tls.wants_client { "yes" } else { "no" }]);
         }
+        if self.options.node {
+            command.args(["--cluster-enabled", "yes", "--cluster-node-timeout", "1500"]);
+        }
         command.args(&self.options.arguments);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        let input = if self.options.outlives_nobody {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command.stdin(input).stdout(Stdio::null()).stderr(Stdio::null());
         let _ = fs::remove_file(self.socket());
         let child = command.spawn().unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => panic!(
@@ -393,6 +426,21 @@ impl Drop for RedisServer {
 pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
+}
+
+/// One whose port for other nodes is free too: it is the same and 10,000.
+fn free_port_for_a_node() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let process = std::process::id() as u16;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        // Below the ports that systems give to connections, so that none of these takes it meanwhile.
+        let next = NEXT.fetch_add(1, Ordering::Relaxed) as u16;
+        let port = 11_000 + process.wrapping_mul(61).wrapping_add(next) % 9_000;
+        if is_free(port) && is_free(port + 10_000) {
+            return port;
+        }
+    }
 }
 
 /// One command as the server executed it.

@@ -1,0 +1,12 @@
+//! Stores in one slot of a cluster: three real primaries, whose slots move, and which are killed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
+
+mod entering;
+mod failover;
+#[path = "../support/redis/mod.rs"]
+mod harness;
+mod moves;
+mod names;
+mod refusals;
