@@ -286,10 +286,9 @@ fn settle(
     let mut finished = Vec::new();
     for (place, keys, part) in parts {
         let replies: Vec<Wire> = (0..part.replies()).map(|_| own()).collect();
-        if let Some(redirect) = Redirect::among(&replies, part.is_question()) {
+        if Redirect::among(&replies, part.is_question()).is_some() {
             let error = refused(replies.into_iter().find(|reply| Redirect::of(reply).is_some()));
             // Wherever it sends the job to: the first node knows what is true now.
-            drop(redirect);
             match part {
                 Part::Other { job: Some(job), .. } => {
                     finished.push(Finished::refused((place, job), Redirect::Later, error));

@@ -110,8 +110,7 @@ impl Link {
             if before.is_some() && before != self.leads_to {
                 self.restart_walks();
             }
-            let owes_leases = route.ends_leases;
-            if owes_leases {
+            if route.ends_leases {
                 // The server takes no writes now, and is asked again over another connection.
                 self.demoted();
             }

@@ -1,0 +1,95 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::engines::redis::cluster::slot_of;
+use crate::key::KeyMaker;
+
+#[test]
+fn glob_characters_are_literal() {
+    assert_eq!(pattern("a:"), "a:*");
+    assert_eq!(pattern(r"*?[x]^\"), r"\*\?\[x\]\^\\*");
+    assert_eq!(pattern(""), "*");
+}
+
+#[test]
+fn only_another_version_is_refused() {
+    let bulk = |text: &str| Wire::BulkString(text.as_bytes().to_vec());
+    for reply in [Wire::Nil, Wire::Okay, bulk(VERSION)] {
+        assert!(Layout::check_version(&reply).is_ok());
+    }
+    for (reply, named) in [
+        ("2", "version 2,"),
+        ("secret", "unknown form"),
+        ("", "unknown form"),
+    ] {
+        let Err(Error::InvalidConfig { reason }) = Layout::check_version(&bulk(reply)) else {
+            panic!("{reply} is taken");
+        };
+        assert!(reason.contains(named) && reason.contains("has 1:"), "{reason}");
+    }
+}
+
+/// All names that a layout makes for a key, and those in scripts.
+fn names(layout: &Layout, key: &str) -> Vec<String> {
+    let mut names = vec![
+        layout.lock(key),
+        layout.fence(key),
+        layout.lease(key),
+        layout.tombstones(key),
+        format!("{}{key}{}", layout.depend(), layout.close()),
+        layout.leases().to_owned(),
+        layout.0.version.clone(),
+    ];
+    names.extend(layout.0.absent.iter().cloned());
+    for source in layout.scripts() {
+        let quoted = source.split('\'').skip(1).step_by(2);
+        names.extend(
+            quoted
+                .filter(|text| text.contains(RESERVED_PREFIX))
+                .map(str::to_owned),
+        );
+    }
+    names
+}
+
+#[test]
+fn what_is_kept_beside_values_is_reserved() {
+    for name in names(&Layout::new(false), "a") {
+        assert!(name.starts_with(RESERVED_PREFIX), "{name}");
+    }
+}
+
+#[test]
+fn what_is_announced_is_heard() {
+    for layout in [Layout::new(false), Layout::new(true), tagged("app")] {
+        for subject in [Subject::Lock("a}{".into()), Subject::Lease("{app}:a".into())] {
+            assert_eq!(layout.subject_of(&layout.channel_of(&subject)), Some(subject));
+        }
+        assert_eq!(layout.subject_of(&layout.unheard_channel("a")), None);
+    }
+}
+
+fn tagged(tag: &str) -> Layout {
+    Layout::of(&Namespace::tagged(tag), false)
+}
+
+proptest! {
+    /// Strangers choose keys.
+    #[test]
+    fn all_names_of_a_tag_are_in_its_slot(
+        tag in "[A-Za-z0-9._-]{1,64}",
+        namespace in prop::option::of("[a-z]{1,8}"),
+        key in r"[{}a:\PC]{1,20}",
+    ) {
+        let root = Namespace::tagged(&tag);
+        let namespace = namespace.map_or(Ok(root.clone()), |name| root.nested(&name));
+        let maker = KeyMaker::new(1000, false);
+        let Ok(key) = maker.key(&namespace.unwrap(), &key) else { return Ok(()) };
+        let layout = tagged(&tag);
+        let slot = slot_of(tag.as_bytes());
+        prop_assert_eq!(slot_of(key.as_str().as_bytes()), slot);
+        for name in names(&layout, key.as_str()) {
+            prop_assert_eq!(slot_of(name.as_bytes()), slot, "{}", name);
+        }
+    }
+}
