@@ -28,7 +28,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cached::{CachedAsync, LruTtlCache};
-use cachestore::{Config, MemoryConfig, Store};
+use cachestore::{Config, Fetched, LoadContext, MemoryConfig, Store};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
@@ -143,6 +143,24 @@ impl Contestant for Windows {
         let load = || async { Ok::<_, Infallible>(loader.await) };
         let load = self.0.get_or_load(key, load).ttl(HOUR);
         load.stale_while_revalidate(HOUR).await.unwrap()
+    }
+}
+
+/// With a loader that is given a context.
+#[derive(Clone)]
+struct WithContext(Store);
+
+impl Contestant for WithContext {
+    type Value = Profile;
+
+    /// The loader may be called again, so it is not a future.
+    async fn load(&self, key: &str, _: impl Future<Output = Profile> + Send + 'static) -> Profile {
+        let load = |_: LoadContext<Profile>| async { Ok::<_, Infallible>(Fetched::new(profile())) };
+        self.0.get_or_load_with(key, load).ttl(HOUR).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.0.close().await.unwrap();
     }
 }
 
@@ -349,9 +367,10 @@ async fn store() -> Store {
 fn hits(flavor: Flavor, table: &mut Table) {
     let runtime = flavor.runtime().unwrap();
     let workload = Workload::new(local());
-    let (ours, windows, model, plain, moka, cached) = runtime.block_on(async {
+    let (ours, context, windows, model, plain, moka, cached) = runtime.block_on(async {
         (
             workload.fill(store().await).await,
+            workload.fill(WithContext(store().await)).await,
             workload.fill(Windows(store().await)).await,
             workload.fill(Model(store().await)).await,
             workload.fill(Plain(store().await)).await,
@@ -366,19 +385,22 @@ fn hits(flavor: Flavor, table: &mut Table) {
             calls: sized(1 << 18, 1 << 15),
             on_the_wall: false,
         };
-        let [ours, windows, model, plain, moka, cached] = in_turn(sized(11, 5), |contestant| {
+        let [ours, context, windows, model, plain, moka, cached] = in_turn(sized(11, 5), |contestant| {
             runtime.block_on(async {
                 match contestant {
                     0 => workload.time(how, &ours, load).await,
-                    1 => workload.time(how, &windows, load).await,
-                    2 => workload.time(how, &model, load).await,
-                    3 => workload.time(how, &plain, load).await,
-                    4 => workload.time(how, &moka, load).await,
+                    1 => workload.time(how, &context, load).await,
+                    2 => workload.time(how, &windows, load).await,
+                    3 => workload.time(how, &model, load).await,
+                    4 => workload.time(how, &plain, load).await,
+                    5 => workload.time(how, &moka, load).await,
                     _ => workload.time(how, &cached, load).await,
                 }
             })
         });
         let name = how.name();
+        let what = format!("hit with a context, {name}: without");
+        table.times(what, &context, &ours);
         let what = format!("hit with a stale window, {name}: get_model");
         table.times(what, &windows, &model);
         for (peer, samples) in [
@@ -466,17 +488,19 @@ fn misses(flavor: Flavor, table: &mut Table) {
             on_the_wall: false,
         };
         // A new cache each time, so that every key is a miss.
-        let [ours, model, moka, cached] = in_turn(sized(11, 5), |contestant| {
+        let [ours, context, model, moka, cached] = in_turn(sized(11, 5), |contestant| {
             runtime.block_on(async {
                 match contestant {
                     0 => workload.once(how, store().await).await,
-                    1 => workload.once(how, Model(store().await)).await,
-                    2 => workload.once(how, moka()).await,
+                    1 => workload.once(how, WithContext(store().await)).await,
+                    2 => workload.once(how, Model(store().await)).await,
+                    3 => workload.once(how, moka()).await,
                     _ => workload.once(how, cached()).await,
                 }
             })
         });
         let name = how.name();
+        table.times(format!("miss with a context, {name}: without"), &context, &ours);
         for (peer, samples) in [
             ("get_model, set_model", model),
             ("moka try_get_with", moka),

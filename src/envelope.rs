@@ -3,13 +3,17 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0 | `0xC1`, with which neither MessagePack nor JSON can begin |
-//! | 1 | the version of this form, 2; others, up to 31, are other forms |
+//! | 1 | the version of this form: 2, or 18 with a validator; others, up to 31, are other forms |
 //! | 2..6 | `load`, in every version: it tells an envelope from bytes that somebody wrote with `set` |
 //! | 6..14 | how long it is fresh from the writing of this head on, in milliseconds, `u64`, big-endian; all ones for ever |
 //! | 14..22 | how long it is kept after that, likewise: the longest of its stale windows |
 //! | 22..30 | how old the value was when this head was written, likewise |
 //! | 30..34 | how long it took to load, in microseconds, `u32`, big-endian; all ones for longer |
-//! | 34.. | the model |
+//! | 34.. | in version 2, the model |
+//! | 34..36 | in version 18, the length of the validator in bytes, `u16`, big-endian |
+//! | 36.. | in version 18, the validator, in UTF-8, and then the model |
+//!
+//! A *validator* tells a source which version of a value the store has, as an ETag does.
 //!
 //! The head holds no point in time. An entry's TTL is its fresh time and its window. So the TTL that is left,
 //! which the engine alone counts, tells how long ago the head was written, and no clocks of different machines
@@ -24,15 +28,19 @@ use crate::value::Value;
 
 /// The first byte.
 const MARK: u8 = 0xC1;
-/// The one version that is read.
+/// The version without a validator.
 const VERSION: u8 = 2;
+/// The version with a validator.
+const WITH_VALIDATOR: u8 = 16 + VERSION;
 /// The last version there will ever be. What has a greater second byte is no envelope, but garbage.
 const LAST_VERSION: u8 = 31;
 /// What follows the version. Of random values, one in two thousand has a mark and a version; `add` would write
 /// over it if that made it an envelope.
 const SIGNATURE: &[u8; 4] = b"load";
-/// The length of the head in bytes.
+/// The length of the head in bytes, without the validator.
 pub(crate) const HEAD: usize = 34;
+/// The most bytes of a validator.
+pub(crate) const LONGEST_VALIDATOR: usize = u16::MAX as usize;
 /// What stands for "for ever".
 const EVER: u64 = u64::MAX;
 /// A `None` as MessagePack and JSON write it. Neither is a whole model in the other codec.
@@ -67,10 +75,33 @@ pub(crate) struct Life {
 pub(crate) enum Stored<'a> {
     /// A value that was not loaded: all of it.
     Plain(&'a [u8]),
-    /// A loaded value, and its model.
-    Loaded(Head, &'a [u8]),
+    /// A loaded value.
+    Loaded(Head, Body<'a>),
     /// An envelope of another version. It counts as absent.
     Foreign,
+}
+
+/// What follows the head of a loaded value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Body<'a> {
+    pub(crate) validator: Option<&'a str>,
+    pub(crate) model: &'a [u8],
+}
+
+impl<'a> Body<'a> {
+    /// A body without a validator.
+    pub(crate) fn of(model: &'a [u8]) -> Self {
+        let validator = None;
+        Self { validator, model }
+    }
+
+    /// Splits the bytes behind a head that tells of a validator. If not all of it is there, there is nothing.
+    fn with_validator(bytes: &'a [u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (validator, model) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+        let validator = Some(std::str::from_utf8(validator).ok()?);
+        Some(Self { validator, model })
+    }
 }
 
 /// The only place that decides whether a value is stale; `redis/scripts/loaded.lua` does the same on the server.
@@ -92,23 +123,38 @@ impl Life {
 }
 
 impl Head {
-    /// The bytes to store: this head, then the model.
-    pub(crate) fn seal(&self, model: &[u8]) -> Value {
+    /// The bytes to store: this head, then the body. A validator has [`LONGEST_VALIDATOR`] bytes at most.
+    pub(crate) fn seal(&self, body: Body<'_>) -> Value {
         let mut head = [0; HEAD];
         let (mark, times) = head.split_at_mut(2 + SIGNATURE.len());
-        mark[..2].copy_from_slice(&[MARK, VERSION]);
+        let version = if body.validator.is_some() {
+            WITH_VALIDATOR
+        } else {
+            VERSION
+        };
+        mark[..2].copy_from_slice(&[MARK, version]);
         mark[2..].copy_from_slice(SIGNATURE);
         let (times, cost) = times.split_at_mut(3 * 8);
         let all = [self.fresh, Some(self.window), Some(self.age)];
         for (place, time) in times.chunks_exact_mut(8).zip(all) {
             place.copy_from_slice(&millis(time).to_be_bytes());
         }
-        let micros = u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX);
-        cost.copy_from_slice(&micros.to_be_bytes());
-        let mut bytes = Vec::with_capacity(HEAD + model.len());
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(model);
-        Value::from(bytes)
+        cost.copy_from_slice(&self.stored_cost().to_be_bytes());
+        let length = body
+            .validator
+            .map(|validator| u16::try_from(validator.len()).unwrap_or_default().to_be_bytes());
+        let parts = [
+            &head[..],
+            length.as_ref().map_or(&[], |length| &length[..]),
+            body.validator.unwrap_or_default().as_bytes(),
+            body.model,
+        ];
+        Value::from(parts.concat())
+    }
+
+    /// How long the value took to load, in microseconds, as it is stored.
+    pub(crate) fn stored_cost(&self) -> u32 {
+        u32::try_from(self.cost.as_micros()).unwrap_or(u32::MAX)
     }
 
     /// The TTL of its entry when this head is written; `None` for ever.
@@ -156,13 +202,22 @@ impl Stored<'_> {
 
     /// Whether `add` may write over it: its life is over, or it is a cached `None`.
     pub(crate) fn is_vacant(&self, remaining: Option<Duration>) -> bool {
-        self.ttl(remaining).is_none() || matches!(self, Stored::Loaded(_, model) if is_nothing(model))
+        self.ttl(remaining).is_none() || matches!(self, Stored::Loaded(_, body) if is_nothing(body.model))
     }
 }
 
 /// The model of bytes that are known to be an envelope.
 pub(crate) fn model_of_loaded(bytes: &[u8]) -> &[u8] {
-    bytes.get(HEAD..).unwrap_or_default()
+    body_of_loaded(bytes).model
+}
+
+/// What follows the head of bytes that are known to be an envelope.
+pub(crate) fn body_of_loaded(bytes: &[u8]) -> Body<'_> {
+    let rest = bytes.get(HEAD..).unwrap_or_default();
+    match bytes.get(1) {
+        Some(&WITH_VALIDATOR) => Body::with_validator(rest).unwrap_or_default(),
+        _ => Body::of(rest),
+    }
 }
 
 /// Whether a model is a `None`.
@@ -174,14 +229,14 @@ pub(crate) fn is_nothing(model: &[u8]) -> bool {
 pub(crate) fn open(bytes: &[u8]) -> Stored<'_> {
     match bytes {
         [MARK, version @ 0..=LAST_VERSION, rest @ ..] if rest.starts_with(SIGNATURE) => {
-            if *version != VERSION {
+            if ![VERSION, WITH_VALIDATOR].contains(version) {
                 return Stored::Foreign;
             }
         }
         _ => return Stored::Plain(bytes),
     }
     // What is shorter than its head was not written as an envelope, and is none of a codec's values either.
-    let Some((head, model)) = bytes.split_first_chunk::<HEAD>() else {
+    let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else {
         return Stored::Plain(bytes);
     };
     let mut rest = &head[2 + SIGNATURE.len()..];
@@ -198,7 +253,7 @@ pub(crate) fn open(bytes: &[u8]) -> Stored<'_> {
         age: age.unwrap_or_default(),
         cost: Duration::from_micros(u32::from_be_bytes(cost).into()),
     };
-    Stored::Loaded(head, model)
+    Stored::Loaded(head, body_of_loaded(bytes))
 }
 
 fn millis(time: Option<Duration>) -> u64 {
@@ -227,20 +282,24 @@ mod tests {
         #[test]
         fn what_is_sealed_is_opened(
             fresh in time(), window in span(), age in span(), cost in any::<u32>(), model: Vec<u8>,
+            validator in proptest::option::of(".{0,40}"),
         ) {
+            let body = Body { validator: validator.as_deref(), model: &model };
             let head = Head { fresh, window, age, cost: Duration::from_micros(cost.into()) };
-            let sealed = head.seal(&model);
-            prop_assert_eq!(open(sealed.as_bytes()), Stored::Loaded(head, &model));
-            prop_assert_eq!(open(&sealed.as_bytes()[..HEAD]), Stored::Loaded(head, &[]));
+            let sealed = head.seal(body);
+            prop_assert_eq!(open(sealed.as_bytes()), Stored::Loaded(head, body));
+            prop_assert_eq!(model_of_loaded(sealed.as_bytes()), &model);
+            prop_assert_eq!(open(&sealed.as_bytes()[..HEAD]), Stored::Loaded(head, Body::default()));
         }
 
         #[test]
         fn another_version_is_foreign_and_a_torn_head_no_envelope(version in 3..=LAST_VERSION, len in 0..HEAD, rest: Vec<u8>) {
+            prop_assume!(version != WITH_VALIDATOR);
             let bytes = [&[MARK, version], SIGNATURE.as_slice(), &rest].concat();
             prop_assert_eq!(open(&bytes), Stored::Foreign);
             let unsigned = [&[MARK, version], rest.as_slice()].concat();
             prop_assert_eq!(open(&unsigned), Stored::Plain(&unsigned));
-            let sealed = loaded(None, 0).seal(&rest);
+            let sealed = loaded(None, 0).seal(Body::of(&rest));
             let torn = &sealed.as_bytes()[..len];
             prop_assert_eq!(open(torn), Stored::Plain(torn));
         }
@@ -291,7 +350,7 @@ mod tests {
         assert_eq!((life(10).age, life(10).fresh_for()), (Duration::ZERO, SECOND * 2));
         assert_eq!((life(3).age, life(3).fresh_for()), (SECOND * 7, Duration::ZERO));
         assert_eq!(life(99).age, Duration::ZERO, "its TTL was extended by others");
-        let stored = Stored::Loaded(head, b"5");
+        let stored = Stored::Loaded(head, Body::of(b"5"));
         assert_eq!(stored.ttl(Some(SECOND * 9)), Some(Ttl::Remaining(SECOND)));
         assert_eq!(stored.ttl(Some(SECOND * 8)), None, "it is stale");
         assert_eq!(head.life(None), None);
@@ -301,19 +360,27 @@ mod tests {
             ..head
         };
         assert_eq!(longest.ttl(), Some(LONGEST));
-        assert!(Stored::Loaded(longest, b"5").ttl(Some(SECOND)).is_some() && longest.turns_stale());
+        assert!(
+            Stored::Loaded(longest, Body::of(b"5"))
+                .ttl(Some(SECOND))
+                .is_some()
+                && longest.turns_stale()
+        );
     }
 
     #[test]
     fn only_what_is_over_or_nothing_is_vacant() {
         let head = loaded(Some(2), 8);
         let (fresh, stale) = (Some(SECOND * 9), Some(SECOND));
-        assert!(!Stored::Loaded(head, b"5").is_vacant(fresh) && Stored::Loaded(head, b"5").is_vacant(stale));
+        assert!(
+            !Stored::Loaded(head, Body::of(b"5")).is_vacant(fresh)
+                && Stored::Loaded(head, Body::of(b"5")).is_vacant(stale)
+        );
         assert!(Stored::Foreign.ttl(None).is_none() && Stored::Foreign.is_vacant(None));
         assert!(!Stored::Plain(b"null").is_vacant(None), "it was not loaded");
         for codec in [crate::Codec::MessagePack, crate::Codec::Json] {
             let nothing = codec.encode(&None::<u32>).unwrap();
-            let loaded = Stored::Loaded(head, &nothing);
+            let loaded = Stored::Loaded(head, Body::of(&nothing));
             assert!(loaded.is_vacant(fresh) && loaded.ttl(fresh).is_some());
         }
     }

@@ -29,6 +29,7 @@
 //! | keep bytes and text | [`Store::get`], [`Store::set`] |
 //! | keep models | [`Store::get_model`], [`Store::set_model`] |
 //! | ask a source once for all callers | [`Store::get_or_load`], [`Store::get_or_load_many`] |
+//! | load with the old value, its ETag, and dependencies that the result tells | [`Store::get_or_load_with`] |
 //! | remove entries whose source has changed | [`Set::depends_on`], [`Store::invalidate`] |
 //! | let one task at a time do something | [`Store::lock`] |
 //! | separate tenants | [`Store::namespace`] |
@@ -202,8 +203,9 @@ pub use lock::{LockGuard, LockInfo, LockLost, LockOutcome, Release};
 pub use secret::Secret;
 pub use stats::Stats;
 pub use store::{
-    Clear, CompareAndSetModel, Incr, IntoNames, Invalidate, Load, LoadFuture, LoadMany, LoadOptions, Loader,
-    Lock, Many, Model, One, Scan, ScanEntries, Set, SetFuture, SetIf, SetMany, Store, Swap, UpdateModel,
+    Clear, CompareAndSetModel, ContextLoader, Fetched, Incr, IntoNames, Invalidate, Load, LoadContext,
+    LoadFuture, LoadMany, LoadOptions, Loader, Lock, Many, Model, One, Scan, ScanEntries, Set, SetFuture,
+    SetIf, SetMany, Store, Swap, UpdateModel,
 };
 pub use ttl::Ttl;
 pub use value::Value;

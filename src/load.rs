@@ -27,7 +27,9 @@ pub use self::outcome::{LoadError, Loaded, Loading, Origin};
 pub(crate) use self::policy::{Seen, Serving, Verdict, head, jittered};
 use self::refreshes::Refreshes;
 pub(crate) use self::solo::{Claim, Place, Solo};
-pub(crate) use self::work::{Answer, AnyLoader, Failure, Fate, Form, Made, SharedError, Work};
+pub(crate) use self::work::{
+    Answer, AnyLoader, Failure, Fate, Form, HeldLeases, Made, SharedError, ToLoad, Work,
+};
 use crate::actor::inbox::{InboxReceiver, InboxSender, inbox};
 use crate::actor::queue::QueueSender;
 use crate::error::{Error, Result};

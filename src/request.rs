@@ -25,7 +25,7 @@ use compact_str::CompactString;
 
 pub(crate) use self::change::KeyChange;
 pub(crate) use self::correlated::{CorrelatedReply, Outcome};
-pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, PREFIX, Token};
+pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, PREFIX, Renewal, Token};
 pub(crate) use self::lock::{LockAction, LockAnswer, LockStep};
 pub(crate) use self::notification::{Notification, Notifications, Subject, Subscription};
 pub(crate) use self::operation::{Asked, Effect, Keys, Operation};

@@ -49,7 +49,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::counter::Incr;
-pub use self::load::{Load, LoadFuture, LoadMany, LoadOptions, Loader, Model};
+pub use self::load::{
+    ContextLoader, Fetched, Load, LoadContext, LoadFuture, LoadMany, LoadOptions, Loader, Model,
+};
 pub use self::lock::Lock;
 pub use self::names::{IntoNames, Many, One};
 use self::reads::Reads;
@@ -293,6 +295,13 @@ impl Store {
         raw.into_iter().map(|raw| self.key(raw.as_ref())).collect()
     }
 
+    fn namer(&self) -> Namer {
+        Namer {
+            keys: self.inner.keys.clone(),
+            namespace: self.namespace.clone(),
+        }
+    }
+
     /// The name of a dependency, in this handle's namespace.
     fn name(&self, raw: &str) -> Result<Key> {
         self.count(self.inner.keys.name(&self.namespace, raw))
@@ -337,6 +346,19 @@ impl Inner {
         #[cfg(feature = "metrics")]
         self.publish(&stats);
         Ok(stats)
+    }
+}
+
+/// Makes names of dependencies for a handle, without holding the store open.
+#[derive(Debug, Clone)]
+struct Namer {
+    keys: KeyMaker,
+    namespace: Namespace,
+}
+
+impl Namer {
+    fn name(&self, raw: &str) -> Result<Key> {
+        self.keys.name(&self.namespace, raw)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The embedded engine: one actor that alone owns the map.
 
+mod changes;
 mod dependency;
 mod engine;
 mod eviction;

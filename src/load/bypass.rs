@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::timeout;
 
-use super::work::{AnyLoader, Failure, Made};
+use super::work::{AnyLoader, Failure, Made, ToLoad};
 use super::{Handle, Notice, Shared, count};
 use crate::actor::Guarded;
 use crate::error::Error;
@@ -52,10 +52,11 @@ impl Bypass {
     ) -> Result<Vec<(Key, Made)>, Failure> {
         let Self { shared, place } = self;
         let (sender, made) = oneshot::channel();
+        let keys = keys.into_iter().map(|key| ToLoad { key, held: None }).collect();
         shared.clone().home.spawn(async move {
             count(&shared.counters.loads);
             let timer = shared.counters.meters.timer();
-            let load = timeout(within, Guarded::new(loader.call(keys)));
+            let load = timeout(within, Guarded::new(loader.call(keys, None)));
             let made = tokio::select! {
                 made = load => match made {
                     Ok(made) => made.unwrap_or(Err(Failure::Panicked)),

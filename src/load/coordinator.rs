@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, timeout};
 
-use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Terms, Told};
+use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Marks, Product, Terms, Told};
 use super::policy::calls_for_load;
-use super::work::{Answer, AnyLoader, Failure, Form, Made, Work};
+use super::work::{Answer, AnyLoader, Failure, Form, HeldLeases, Made, ToLoad, Work};
 use super::{Command, Ends, Landed, Notice, count};
 use crate::actor::inbox::Received;
 use crate::actor::pending::PendingRequests;
@@ -31,7 +31,8 @@ use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::prehashed::Map;
 use crate::request::{
-    Lease, LeaseAction, LeaseAnswer, Names, Notification, Notifications, Subject, Subscription, Write,
+    Aged, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Names, Notification, Notifications, Subject,
+    Subscription, Write,
 };
 
 /// The most keys that are remembered because of a lease of a load that has ended.
@@ -64,6 +65,7 @@ pub(crate) struct Coordinator {
     callers: Map<CallerId, oneshot::Sender<Answer>>,
     /// Keys whose leases the engine named although their loads have ended.
     strays: Map<Key, LoadId>,
+    engine: QueueSender,
     pending: PendingRequests<Asked, LeaseAnswer>,
     tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
     running: Map<task::Id, LoadId>,
@@ -77,6 +79,10 @@ pub(crate) struct Coordinator {
 struct Load {
     names: Names,
     timeout: Duration,
+    /// Whether the loader is given contexts.
+    has_contexts: bool,
+    /// What its keys held when their leases were taken, if it is.
+    held: Map<Key, Aged>,
     /// Until it is called.
     loader: Option<AnyLoader>,
     unused: oneshot::Sender<AnyLoader>,
@@ -114,6 +120,7 @@ impl Actor for Coordinator {
             loads: Map::default(),
             callers: Map::default(),
             strays: Map::default(),
+            engine: start.engine.clone(),
             pending: PendingRequests::new(start.engine),
             tasks: JoinSet::new(),
             running: Map::default(),

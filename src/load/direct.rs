@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::coordinator::Bounds;
-use super::flight::LoadId;
+use super::flight::{Doubt, LoadId, Marks};
 use crate::key::Key;
 use crate::prehashed::Map;
-use crate::request::{Names, Token};
+use crate::request::{LeaseTerms, Names, Token};
 
 const SHARDS: usize = 64;
 
@@ -51,6 +51,8 @@ pub(super) struct DirectLoad {
     /// What its value will depend on.
     pub(super) names: Names,
     pub(super) retry_after: Duration,
+    /// Whether its loader is given a context, so that it may find further names.
+    pub(super) has_contexts: bool,
     state: State,
 }
 
@@ -64,8 +66,8 @@ enum State {
         task: Option<AbortHandle>,
         /// Other callers wait for it, so the coordinator is to be told of its end.
         joined: bool,
-        /// Its lease has been ended.
-        dead: bool,
+        /// If it is dead, its lease has been ended.
+        marks: Marks,
     },
 }
 
@@ -82,7 +84,7 @@ pub(super) enum Denied {
 #[derive(Debug)]
 pub(super) enum Met {
     /// The load runs, and its end will be told.
-    Running { load: DirectLoad, dead: bool },
+    Running { load: DirectLoad, marks: Marks },
     /// The caller has not taken note of the lease yet, and never will.
     Revoked(DirectLoad),
     /// The load has ended.
@@ -143,12 +145,13 @@ impl DirectLoads {
 
     /// Enters a read before the engine is asked. Returns `false` if there is another for the key already: a later
     /// caller can only join that one. Also returns `false` if the store has been closed.
-    pub(super) fn ask(&self, load: LoadId, key: &Key, names: &Names, retry_after: Duration) -> bool {
+    pub(super) fn ask(&self, load: LoadId, key: &Key, terms: &LeaseTerms, retry_after: Duration) -> bool {
         let asked = DirectLoad {
             load,
             key: key.clone(),
-            names: names.clone(),
+            names: terms.names.clone(),
             retry_after,
+            has_contexts: terms.late_names,
             state: State::Asked,
         };
         let mut shard = self.shard(key);
@@ -183,7 +186,7 @@ impl DirectLoads {
         asked.state = State::Running {
             task: None,
             joined: false,
-            dead: false,
+            marks: Marks::default(),
         };
         self.running.fetch_add(1, Ordering::Relaxed);
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -213,27 +216,32 @@ impl DirectLoads {
         true
     }
 
-    /// Whether the value of a load is not to be stored: its lease has been ended, or is about to be.
-    pub(super) fn is_dead(&self, load: LoadId, key: &Key) -> bool {
+    /// Whether the value of a load is not to be stored: its lease has been ended, or is about to be. `late` says that the
+    /// value depends on names that the lease did not have.
+    pub(super) fn is_dead(&self, load: LoadId, key: &Key, late: bool) -> bool {
         let mut shard = self.shard(key);
-        let found = shard.find(load, key).map(|load| &load.state);
-        matches!(found, Some(State::Running { dead: true, .. }))
+        let bound = if late { Doubt::IfLate } else { Doubt::Dead };
+        match shard.find(load, key).map(|load| &load.state) {
+            Some(State::Running { marks, .. }) => marks.doubt >= bound,
+            _ => false,
+        }
     }
 
-    /// Takes out a load whose end the coordinator has been told.
-    pub(super) fn remove(&self, load: LoadId, key: &Key) -> bool {
+    /// Takes out a load whose end the coordinator has been told. Returns its marks, and whether its loader was given a
+    /// context.
+    pub(super) fn remove(&self, load: LoadId, key: &Key) -> (Marks, bool) {
         self.take_out(&mut self.shard(key), load, key)
     }
 
-    /// Returns whether the lease of the load has been ended.
-    fn take_out(&self, shard: &mut Shard, load: LoadId, key: &Key) -> bool {
-        match shard.remove(load, key).map(|load| load.state) {
-            Some(State::Running { dead, .. }) => {
-                self.running.fetch_sub(1, Ordering::Relaxed);
-                dead
-            }
-            _ => false,
-        }
+    fn take_out(&self, shard: &mut Shard, load: LoadId, key: &Key) -> (Marks, bool) {
+        let Some(load) = shard.remove(load, key) else {
+            return (Marks::default(), false);
+        };
+        let State::Running { marks, .. } = load.state else {
+            return (Marks::default(), false);
+        };
+        self.running.fetch_sub(1, Ordering::Relaxed);
+        (marks, load.has_contexts)
     }
 
     /// Looks for the load that has the lease of a key, so that others can join it.
@@ -247,11 +255,11 @@ impl DirectLoads {
                 met.state = State::Revoked;
                 Met::Revoked(met.clone())
             }
-            State::Running { joined, dead, .. } => {
+            State::Running { joined, marks, .. } => {
                 *joined = true;
-                let dead = *dead;
+                let marks = *marks;
                 let load = met.clone();
-                Met::Running { load, dead }
+                Met::Running { load, marks }
             }
         }
     }
@@ -269,17 +277,32 @@ impl DirectLoads {
         let mut disowned = Vec::new();
         for shard in &self.shards {
             for load in lock(shard).loads.values_mut() {
-                let is_made_from = load.names.contains(key);
-                if let State::Running { joined, dead, .. } = &mut load.state
-                    && is_made_from
-                    && !std::mem::replace(dead, true)
-                    && !*joined
+                let (is_made_from, has_contexts) = (load.names.contains(key), load.has_contexts);
+                let State::Running { joined, marks, .. } = &mut load.state else {
+                    continue;
+                };
+                if has_contexts {
+                    marks.doubt = marks.doubt.max(Doubt::IfLate);
+                }
+                if is_made_from && std::mem::replace(&mut marks.doubt, Doubt::Dead) != Doubt::Dead && !*joined
                 {
                     disowned.push(load.clone());
                 }
             }
         }
         disowned
+    }
+
+    /// Marks the loads whose values depend on `key`: a value of it was given out that may be older than a change.
+    pub(super) fn outdate(&self, key: &Key) {
+        for shard in &self.shards {
+            for load in lock(shard).loads.values_mut() {
+                let is_made_from = load.names.contains(key);
+                if let State::Running { marks, .. } = &mut load.state {
+                    marks.outdated |= is_made_from;
+                }
+            }
+        }
     }
 
     /// Stops all loads, and lets none begin. Returns those that may have leases.
@@ -355,7 +378,13 @@ mod tests {
         let direct = DirectLoads::new(Bounds { loads: 1, callers: 1 });
         let key = KeyMaker::new(10, false).key(&Namespace::default(), "k").unwrap();
         let load = direct.number();
-        assert!(direct.ask(load, &key, &Names::default(), Duration::ZERO));
+        let terms = LeaseTerms {
+            token: direct.token(load),
+            names: Names::default(),
+            ttl: Duration::ZERO,
+            late_names: false,
+        };
+        assert!(direct.ask(load, &key, &terms, Duration::ZERO));
         direct.begin(load, &key).unwrap();
         (direct, load, key)
     }

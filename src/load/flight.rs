@@ -53,13 +53,55 @@ struct Load {
     /// Questions to the engine on its behalf.
     asks: usize,
     started: bool,
-    /// Something that it may have been made from was given out and never stored.
-    dead: bool,
+    marks: Marks,
+    has_contexts: bool,
     /// One of its keys is there: before its loader is called for the others, that is to be looked at. It might
     /// have gone again, and the loader is called once.
     again: bool,
     /// The keys that it loads, and who waits for each: their own loader, or another's.
-    taken: Map<Key, Vec<(CallerId, bool)>>,
+    taken: Map<Key, Vec<Passenger>>,
+}
+
+/// A caller who waits for a load.
+#[derive(Debug, Clone, Copy)]
+struct Passenger {
+    caller: CallerId,
+    /// Whether the loader is the caller's own.
+    own: bool,
+    /// Whether the caller came before the loader was called. A later one may have come after a change of a name that only
+    /// the result of the load tells.
+    early: bool,
+}
+
+/// Whether a load may be made from something that was given out and never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Doubt {
+    #[default]
+    None,
+    /// It is if its loader finds out that it depends on something that its lease did not name.
+    IfLate,
+    /// It is: nothing of it is stored.
+    Dead,
+}
+
+/// What is known of the values that a running load may be made from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Marks {
+    pub(crate) doubt: Doubt,
+    /// One of them was given out, and may be older than a change that did not end the lease of this load at once. Who joined
+    /// the load may have come after that change.
+    pub(crate) outdated: bool,
+}
+
+/// What a loader has made of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Product {
+    /// Whether it is to be stored.
+    pub(crate) stored: bool,
+    /// Whether it is the old value, which the engine has kept already.
+    pub(crate) kept: bool,
+    /// Whether it depends on names that the lease did not have.
+    pub(crate) late: bool,
 }
 
 /// A wish for one key.
@@ -81,6 +123,8 @@ pub(crate) struct Terms {
     pub(crate) names: Vec<Key>,
     /// How long their sources are left alone after a failure.
     pub(crate) retry_after: Duration,
+    /// Whether the loader is given contexts, so that it may find further names.
+    pub(crate) has_contexts: bool,
 }
 
 impl Flights {
@@ -102,7 +146,8 @@ impl Flights {
                 abroad: 0,
                 asks: 0,
                 started: false,
-                dead: false,
+                marks: Marks::default(),
+                has_contexts: terms.has_contexts,
                 again: false,
                 taken: Map::default(),
             },
@@ -135,7 +180,7 @@ impl Flights {
     }
 
     /// Takes note of a direct load, which its caller has begun. Nobody waits for it yet.
-    pub(crate) fn adopt(&mut self, load: LoadId, key: &Key, terms: Terms, dead: bool) {
+    pub(crate) fn adopt(&mut self, load: LoadId, key: &Key, terms: Terms, marks: Marks) {
         self.loads.insert(
             load,
             Load {
@@ -145,7 +190,8 @@ impl Flights {
                 abroad: 0,
                 asks: 0,
                 started: true,
-                dead,
+                marks,
+                has_contexts: terms.has_contexts,
                 again: false,
                 taken: [(key.clone(), Vec::new())].into_iter().collect(),
             },
@@ -156,7 +202,11 @@ impl Flights {
     pub(crate) fn embark(&mut self, load: LoadId, key: &Key, caller: CallerId) {
         let load = self.loads.get_mut(&load);
         if let Some(passengers) = load.and_then(|load| load.taken.get_mut(key)) {
-            passengers.push((caller, true));
+            passengers.push(Passenger {
+                caller,
+                own: true,
+                early: true,
+            });
         }
     }
 
@@ -186,7 +236,7 @@ impl Flights {
         let flying = line.flying.and_then(|load| self.loads.get(&load));
         let passengers = flying.and_then(|load| load.taken.get(key));
         let waits = members.any(|member| member.caller == Some(caller));
-        let flies = passengers.is_some_and(|all| all.iter().any(|(passenger, _)| *passenger == caller));
+        let flies = passengers.is_some_and(|all| all.iter().any(|passenger| passenger.caller == caller));
         line.overdue = waits || flies;
     }
 

@@ -222,7 +222,7 @@ mod tests {
     fn what_somebody_else_has_loaded_meanwhile_is_not_loaded_again() {
         let head = head(Some(SECOND * 10), SECOND * 10, Duration::ZERO);
         let aged = |age: u32| Aged {
-            value: head.seal(b""),
+            value: head.seal(crate::envelope::Body::default()),
             remaining: Some(SECOND * (20 - age)),
         };
         assert!(calls_for_load(Seen::Nothing, None));

@@ -43,12 +43,19 @@ impl Handle {
         &self,
         key: &Key,
         names: Names,
+        has_context: bool,
         timeout: Duration,
         retry_after: Duration,
     ) -> Option<(Claim<'_>, GetOrLease)> {
         let direct = &self.shared.direct;
         let load = direct.number();
-        if !direct.ask(load, key, &names, retry_after) {
+        let terms = Box::new(LeaseTerms {
+            token: direct.token(load),
+            names,
+            ttl: timeout,
+            late_names: has_context,
+        });
+        if !direct.ask(load, key, &terms, retry_after) {
             return None;
         }
         let claim = Claim {
@@ -57,11 +64,6 @@ impl Handle {
             key: key.clone(),
             open: true,
         };
-        let terms = Box::new(LeaseTerms {
-            token: direct.token(load),
-            names,
-            ttl: timeout,
-        });
         let key = key.clone();
         Some((claim, GetOrLease { key, terms }))
     }
@@ -161,14 +163,14 @@ impl Solo {
     /// The coordinator does all that is not usual: it knows who has joined, and what follows from a failure.
     pub(crate) async fn finish(self, made: Result<Made, Failure>, limit: Instant) -> Answer {
         let made = match made {
-            Ok(made) if made.stored && !self.shared.direct.is_dead(self.load, &self.key) => made,
+            Ok(made) if made.stored && !self.is_dead(&made) => made,
             made => return self.hand_over(made, None).await,
         };
         let write = Write {
             key: self.key.clone(),
             value: made.value.clone(),
             ttl: made.ttl,
-            depends_on: self.names.clone(),
+            depends_on: made.depends_on(&self.names),
         };
         let token = self.shared.direct.token(self.load);
         let step = Box::new(LeaseAction::Fulfil { token, write });
@@ -184,6 +186,8 @@ impl Solo {
         };
         if fate == Fate::Superseded {
             count(&self.shared.counters.dead_leases);
+            // Before the value is given out, the loads that may be made from it are marked.
+            return self.hand_over(Ok(made), Some(fate)).await;
         }
         let direct = &self.shared.direct;
         if !direct.end(self.load, &self.key) {
@@ -197,6 +201,12 @@ impl Solo {
             fate,
             own: true,
         }
+    }
+
+    fn is_dead(&self, made: &Made) -> bool {
+        self.shared
+            .direct
+            .is_dead(self.load, &self.key, made.has_late_names())
     }
 
     async fn hand_over(self, made: Result<Made, Failure>, fate: Option<Fate>) -> Answer {

@@ -8,32 +8,80 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 pub(crate) use super::flight::Fate;
 use crate::actor::contained;
+use crate::actor::queue::QueueSender;
 use crate::error::Error;
 use crate::key::Key;
-use crate::request::Names;
+use crate::request::{Aged, Lease, LeaseAction, LeaseAnswer, Names, Renewal, Token};
 use crate::value::Value;
 
 type Loading = Pin<Box<dyn Future<Output = Result<Vec<(Key, Made)>, Failure>> + Send>>;
 
+/// A key that is to be loaded.
+#[derive(Debug)]
+pub(crate) struct ToLoad {
+    pub(crate) key: Key,
+    /// What it held when its lease was taken, if the loader wants to know.
+    pub(crate) held: Option<Aged>,
+}
+
+/// The leases of a load that runs. By them, it keeps the old values that its loader confirms.
+#[derive(Debug)]
+pub(crate) struct HeldLeases {
+    pub(crate) engine: QueueSender,
+    pub(crate) token: Token,
+    /// Until when the load may run.
+    pub(crate) limit: Instant,
+}
+
+impl HeldLeases {
+    /// Keeps the value of a key, which ends the lease of the key. Returns `false` if there is nothing to keep, or if that is
+    /// not known.
+    pub(crate) async fn keep(&self, key: &Key, renewal: Renewal) -> bool {
+        let step = Box::new(LeaseAction::Renew {
+            key: key.clone(),
+            token: self.token,
+            renewal,
+        });
+        let kept = self.engine.call_until(self.limit).ask(Lease { step }).await;
+        matches!(kept, Ok(LeaseAnswer::Stored(true)))
+    }
+}
+
+type Call = dyn FnOnce(Vec<ToLoad>, Option<HeldLeases>) -> Loading + Send;
+
 /// A loader of any types. It is called once, with the keys that are to be loaded. It is the user's code: its drop
 /// may panic, which ends here.
-pub(crate) struct AnyLoader(Contained<Box<dyn FnOnce(Vec<Key>) -> Loading + Send>>);
+pub(crate) struct AnyLoader {
+    load: Contained<Box<Call>>,
+    /// Whether it is given contexts: it knows what the keys held, and may find out what their values depend on.
+    pub(crate) has_contexts: bool,
+}
 
 impl AnyLoader {
-    pub(crate) fn new<F>(load: impl FnOnce(Vec<Key>) -> F + Send + 'static) -> Self
+    pub(crate) fn new<F>(
+        has_contexts: bool,
+        load: impl FnOnce(Vec<ToLoad>, Option<HeldLeases>) -> F + Send + 'static,
+    ) -> Self
     where
         F: Future<Output = Result<Vec<(Key, Made)>, Failure>> + Send + 'static,
     {
-        Self(Contained(Some(Box::new(move |keys| Box::pin(load(keys))))))
+        let load: Box<Call> = Box::new(move |keys, leases| Box::pin(load(keys, leases)));
+        let load = Contained(Some(load));
+        Self { load, has_contexts }
     }
 
-    /// Calls it. It runs when the future is polled, and not before.
-    pub(crate) async fn call(mut self, keys: Vec<Key>) -> Result<Vec<(Key, Made)>, Failure> {
-        match self.0.0.take() {
-            Some(load) => load(keys).await,
+    /// Calls it. It runs when the future is polled, and not before. `leases` are those of the keys, if they have any.
+    pub(crate) async fn call(
+        mut self,
+        keys: Vec<ToLoad>,
+        leases: Option<HeldLeases>,
+    ) -> Result<Vec<(Key, Made)>, Failure> {
+        match self.load.0.take() {
+            Some(load) => load(keys, leases).await,
             None => Err(Failure::Panicked),
         }
     }
@@ -69,9 +117,25 @@ pub(crate) struct Made {
     pub(crate) fresh: Option<Duration>,
     /// How long it is kept; `None` for ever.
     pub(crate) ttl: Option<Duration>,
-    /// Whether it is stored. It is not if it is too large, if it cannot be read again, or if it is fresh for no
-    /// time.
+    /// Whether it is stored. It is not if it is too large, if it cannot be read again, if it is fresh for no time, or if
+    /// its loader says so.
     pub(crate) stored: bool,
+    /// Whether it is the old value, which the engine has kept already.
+    pub(crate) kept: bool,
+    /// All that it depends on, if its loader has found out more than the call had named.
+    pub(crate) names: Option<Names>,
+}
+
+impl Made {
+    /// All that it depends on. The call had named `names`.
+    pub(crate) fn depends_on(&self, names: &Names) -> Names {
+        self.names.as_ref().unwrap_or(names).clone()
+    }
+
+    /// Whether it depends on names that its lease did not have.
+    pub(crate) fn has_late_names(&self) -> bool {
+        self.names.is_some()
+    }
 }
 
 /// What can read a loaded value.

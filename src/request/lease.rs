@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Names, Write};
+use crate::envelope::Head;
 use crate::key::Key;
 use crate::value::Value;
 
@@ -55,17 +56,19 @@ impl std::str::FromStr for Token {
 /// One step on one lease. Each is atomic.
 #[derive(Debug)]
 pub(crate) enum LeaseAction {
-    /// Takes the lease of a key, unless another that lives holds it. The TTL is in whole milliseconds.
-    Take {
+    /// Takes the lease of a key, unless another that lives holds it.
+    Take { key: Key, terms: LeaseTerms },
+    /// Writes the key if the lease lives, and ends it. The write depends on the names of the lease. If the lease allows
+    /// that, it may depend on further ones, of which none may have changed since the lease was taken. A lease that is
+    /// found dead takes those with it that name its key.
+    Fulfil { token: Token, write: Write },
+    /// Keeps the loaded value that the key holds, with a new head, if the lease lives, and ends it. If the key holds no such
+    /// value, or the lease is dead, nothing is changed.
+    Renew {
         key: Key,
         token: Token,
-        /// What its value will depend on.
-        names: Names,
-        ttl: Duration,
+        renewal: Renewal,
     },
-    /// Writes the key if the lease lives, and ends it. Its names are those that the write depends on. A
-    /// lease that is found dead takes those with it that name its key.
-    Fulfil { token: Token, write: Write },
     /// Ends a lease without storing a value. `given` says that there was one, or that it was found that there is
     /// none, and that somebody was told: what is made from that comes from all that the lease names.
     End {
@@ -80,16 +83,18 @@ impl LeaseAction {
     /// The bytes that the queue counts for it.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            LeaseAction::Take { key, names, .. } | LeaseAction::End { key, names, .. } => {
-                key.heap_bytes() + super::bytes_of(names)
-            }
+            LeaseAction::Take { key, terms } => key.heap_bytes() + terms.bytes(),
+            LeaseAction::End { key, names, .. } => key.heap_bytes() + super::bytes_of(names),
             LeaseAction::Fulfil { write, .. } => write.bytes(),
+            LeaseAction::Renew { key, renewal, .. } => key.heap_bytes() + renewal.bytes(),
         }
     }
 
     pub(crate) fn key(&self) -> &Key {
         match self {
-            LeaseAction::Take { key, .. } | LeaseAction::End { key, .. } => key,
+            LeaseAction::Take { key, .. } | LeaseAction::Renew { key, .. } | LeaseAction::End { key, .. } => {
+                key
+            }
             LeaseAction::Fulfil { write, .. } => &write.key,
         }
     }
@@ -97,8 +102,10 @@ impl LeaseAction {
     /// All that the lease names, its key among them.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Key> {
         let others = match self {
-            LeaseAction::Take { names, .. } | LeaseAction::End { names, .. } => names,
+            LeaseAction::Take { terms, .. } => &terms.names,
+            LeaseAction::End { names, .. } => names,
             LeaseAction::Fulfil { write, .. } => &write.depends_on,
+            LeaseAction::Renew { renewal, .. } => &renewal.names,
         };
         std::iter::once(self.key()).chain(others.iter())
     }
@@ -111,13 +118,30 @@ pub(crate) enum LeaseAnswer {
     Taken { present: Option<Aged> },
     /// To `Take`: another has it, for so long if it is not ended before.
     Held { token: Token, remaining: Duration },
-    /// To `Fulfil`: whether the lease lived, so that the value was stored.
+    /// To `Fulfil` and `Renew`: whether the lease lived, so that the value was stored, or kept.
     Stored(bool),
     /// To `End`.
     Ended,
 }
 
-/// The lease that a read asks for if it finds no value.
+/// What a loaded value is kept with.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    /// The new head. Its age is zero: the value was confirmed just now.
+    pub(crate) head: Head,
+    /// The new validator, if it is another one.
+    pub(crate) validator: Option<Box<str>>,
+    /// What the value depends on, beside what it has depended on.
+    pub(crate) names: Names,
+}
+
+impl Renewal {
+    fn bytes(&self) -> usize {
+        self.validator.as_ref().map_or(0, |validator| validator.len()) + super::bytes_of(&self.names)
+    }
+}
+
+/// What a lease is asked for with.
 #[derive(Debug)]
 pub(crate) struct LeaseTerms {
     pub(crate) token: Token,
@@ -125,6 +149,9 @@ pub(crate) struct LeaseTerms {
     pub(crate) names: Names,
     /// In whole milliseconds.
     pub(crate) ttl: Duration,
+    /// Whether the value may turn out to depend on further names. Then the engine remembers what changes meanwhile, and
+    /// tells all of the value that the key holds.
+    pub(crate) late_names: bool,
 }
 
 impl LeaseTerms {

@@ -9,6 +9,7 @@ mod single;
 mod answers;
 mod asked;
 mod bypass;
+mod context;
 mod direct;
 mod findings;
 mod found;
@@ -23,6 +24,7 @@ mod seal;
 mod send;
 mod shared;
 
+pub use self::context::{ContextLoader, Fetched, LoadContext};
 pub use self::future::LoadFuture;
 pub use self::loader::{Loader, Model};
 pub use self::many::LoadMany;

@@ -98,7 +98,8 @@ impl<'a> Options<'a> {
     }
 }
 
-fn each_once(mut names: Vec<Key>) -> Names {
+/// The names, each once.
+pub(super) fn each_once(mut names: Vec<Key>) -> Names {
     if names.len() > 1 {
         names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         names.dedup();

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod calls;
+mod contexts;
 mod counters;
 mod counts;
 mod dependencies;
@@ -195,6 +196,27 @@ macro_rules! everywhere {
                 a_load_goes_on_without_its_callers,
                 a_load_is_refused_before_its_loader_runs,
                 what_another_version_has_stored_is_a_miss;
+            contexts: a_loader_says_how_long_its_value_is_fresh,
+                a_value_depends_on_what_its_loader_found_out,
+                a_change_of_what_only_the_result_names_keeps_it_from_being_stored,
+                a_name_without_a_value_can_change_too,
+                what_the_result_does_not_name_supersedes_nothing,
+                who_calls_after_such_a_change_loads_anew,
+                a_value_is_given_and_not_stored_if_its_loader_says_so,
+                what_is_made_from_an_unstored_value_follows_what_that_depends_on,
+                a_name_that_a_loader_finds_out_is_refused_as_any_is,
+                a_loader_knows_the_value_that_it_replaces,
+                the_options_of_loads_hold_for_it,
+                one_loader_is_told_of_many_keys,
+                a_value_that_is_confirmed_is_kept_for_another_ttl,
+                a_validator_stays_whatever_becomes_of_the_ttl,
+                a_cached_none_with_a_validator_is_none,
+                an_old_value_that_has_gone_is_not_kept,
+                an_old_value_is_not_kept_under_a_lease_that_has_ended,
+                there_is_nothing_to_confirm_without_an_old_value,
+                a_confirmed_value_can_be_given_and_not_kept,
+                a_validator_has_a_length,
+                of_many_old_values_those_that_are_there_are_kept;
             loaded: ttl_tells_how_long_a_value_is_fresh,
                 expire_sets_the_fresh_time_and_its_windows_follow,
                 expire_leaves_the_age_as_it_is,

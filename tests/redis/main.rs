@@ -15,6 +15,7 @@ mod harness;
 mod harness_itself;
 mod hung;
 mod keys;
+mod late_names;
 mod lineage;
 mod linearizability;
 mod loads;
@@ -34,6 +35,8 @@ mod replay;
 mod replica;
 mod restart;
 mod scan;
+#[path = "../support/seeded.rs"]
+mod seeded;
 mod settings;
 mod slow_link;
 mod smoke;

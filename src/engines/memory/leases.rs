@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::changes::Changes;
 use super::dependency::{Dependencies, EdgeId, LeaseId};
 use super::expiry::Moment;
 use crate::key::Key;
 use crate::prehashed::Map;
-use crate::request::Token;
+use crate::request::{LeaseTerms, Token};
 
 /// The leases of one store.
 #[derive(Debug, Default)]
@@ -20,6 +21,18 @@ pub(super) struct Leases {
     ends: BTreeSet<(Moment, LeaseId)>,
     /// The last that was given.
     last: LeaseId,
+    /// How many may be fulfilled with further names, and what has changed since the first of them.
+    watching: usize,
+    changes: Changes,
+}
+
+/// What a lease that lives is good for, once it is known what the value depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    /// The value depends on names that the lease does not have.
+    pub(super) has_late_names: bool,
+    /// One of them may have changed meanwhile.
+    pub(super) changed: bool,
 }
 
 #[derive(Debug)]
@@ -29,6 +42,8 @@ struct Lease {
     until: Moment,
     /// Its edges in the graph, to which it is a dependent of its names.
     edges: EdgeId,
+    /// The last change before it was taken, if its loader may find further names.
+    began: Option<u64>,
 }
 
 impl Leases {
@@ -43,24 +58,19 @@ impl Leases {
     }
 
     /// Gives out the lease of `key`, which nobody holds.
-    pub(super) fn take(
-        &mut self,
-        key: &Key,
-        token: Token,
-        names: &[Key],
-        until: Moment,
-        graph: &mut Dependencies,
-    ) {
+    pub(super) fn take(&mut self, key: &Key, terms: &LeaseTerms, until: Moment, graph: &mut Dependencies) {
         while self.held.contains_key(&self.last) {
             self.last = self.last.wrapping_add(1);
         }
         let id = self.last;
         let lease = Lease {
             key: key.clone(),
-            token,
+            token: terms.token,
             until,
-            edges: graph.attach_load(id, names),
+            edges: graph.attach_load(id, &terms.names),
+            began: terms.late_names.then(|| self.changes.last()),
         };
+        self.watching += usize::from(terms.late_names);
         self.of_key.insert(key.clone(), id);
         self.ends.insert((until, id));
         self.held.insert(id, lease);
@@ -75,11 +85,47 @@ impl Leases {
         Some(self.remove(id)?.edges)
     }
 
+    /// What a lease is good for, if it lives. `names` are all that its value depends on, as it has turned out.
+    pub(super) fn standing(
+        &self,
+        key: &Key,
+        token: Token,
+        names: &[Key],
+        graph: &Dependencies,
+    ) -> Option<Standing> {
+        let lease = self.held.get(self.of_key.get(key)?)?;
+        if lease.token != token {
+            return None;
+        }
+        let known: Vec<&Key> = graph.names_of(lease.edges).collect();
+        let mut late = Vec::new();
+        if names.len() > known.len() {
+            late.extend(names.iter().filter(|name| !known.contains(name)).cloned());
+        }
+        // Without a number, nothing was remembered.
+        let changed = match lease.began {
+            Some(began) => self.changes.may_touch(&late, began),
+            None => !late.is_empty(),
+        };
+        Some(Standing {
+            has_late_names: !late.is_empty(),
+            changed,
+        })
+    }
+
+    /// Takes note of a change of `name`, for the loads that may find out that they depend on it.
+    pub(super) fn note(&mut self, name: &Key) {
+        if self.watching > 0 {
+            self.changes.note(name);
+        }
+    }
+
     /// Ends all leases that have `name`, which has changed, and the leases of all keys that are loaded from theirs.
     pub(super) fn invalidate(&mut self, name: &Key, graph: &mut Dependencies) {
         if self.is_empty() {
             return;
         }
+        self.note(name);
         if let Some(id) = self.of_key.get(name) {
             let id = *id;
             self.drop_edges(id, graph);
@@ -90,6 +136,7 @@ impl Leases {
     /// Ends the leases of keys that are loaded from `key`, but not the lease of `key` itself. A value of `key` was given
     /// out and not stored.
     pub(super) fn invalidate_derived(&mut self, key: &Key, graph: &mut Dependencies) {
+        self.note(key);
         for id in graph.loads_of(key) {
             match self.held.get(&id) {
                 Some(lease) if lease.key != *key => {
@@ -103,6 +150,9 @@ impl Leases {
 
     /// Ends all leases that have a name with this prefix.
     pub(super) fn invalidate_all(&mut self, prefix: &str, graph: &mut Dependencies) {
+        if self.watching > 0 {
+            self.changes.note_unknown();
+        }
         let begins = |name: &Key| name.as_str().starts_with(prefix);
         let named_so = |lease: &&Lease| begins(&lease.key) || graph.names_of(lease.edges).any(begins);
         let keys: Vec<Key> = self
@@ -146,6 +196,10 @@ impl Leases {
         let lease = self.held.remove(&id)?;
         self.ends.remove(&(lease.until, id));
         self.of_key.remove(&lease.key);
+        self.watching -= usize::from(lease.began.is_some());
+        if lease.began.is_some() && self.watching == 0 {
+            self.changes.forget();
+        }
         Some(lease)
     }
 
@@ -164,6 +218,7 @@ mod tests {
 
     use super::*;
     use crate::key::{KeyMaker, Namespace};
+    use crate::request::Names;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -235,7 +290,13 @@ mod tests {
                             None => {
                                 prop_assert_eq!(holder, None);
                                 let until = at(now + u64::from(ttl));
-                                leases.take(&key(name), token, &depends, until, &mut graph);
+                                let terms = LeaseTerms {
+                                    token,
+                                    names: Names::from(depends.clone()),
+                                    ttl: SECOND,
+                                    late_names: false,
+                                };
+                                leases.take(&key(name), &terms, until, &mut graph);
                                 let names = names.into_iter().chain([name]).collect();
                                 model.0.push((name, token, names, now + u64::from(ttl), depends.len()));
                                 tokens.insert(name, token);

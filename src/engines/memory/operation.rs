@@ -250,9 +250,9 @@ fn expire(table: &mut Table, key: &Key, ttl: Option<Duration>, now: Moment) -> b
     if stored.ttl(remaining).is_none() || (ttl.is_none() && remaining.is_none()) {
         return false;
     }
-    if let Stored::Loaded(head, model) = stored {
+    if let Stored::Loaded(head, body) = stored {
         let head = head.renewed(ttl, remaining);
-        let value = head.seal(model);
+        let value = head.seal(body);
         table.renew(key, value, head.ttl(), now)
     } else {
         table.expire(key, ttl, now)

@@ -20,8 +20,8 @@ use crate::request::{EntryRequest, Keys};
 /// Who waits for the next replies of a pipeline.
 #[derive(Debug)]
 pub(super) enum Part {
-    /// One reply, for which nobody waits: leases were invalidated.
-    Leases,
+    /// So many replies, for which nobody waits: leases were invalidated.
+    Leases(usize),
     /// One reply, for which nobody waits: a sign of life.
     Ping,
     /// One reply: a value, or as many as there are callers. A caller who has been answered already is
@@ -44,7 +44,8 @@ impl Part {
     /// How many replies it has.
     pub(super) fn replies(&self) -> usize {
         match self {
-            Part::Leases | Part::Ping | Part::Gets(_) | Part::Sets(_) => 1,
+            Part::Leases(count) => *count,
+            Part::Ping | Part::Gets(_) | Part::Sets(_) => 1,
             Part::Fetches(keys, _) => fetch::replies(keys.len()),
             Part::Other { replies, .. } => *replies,
         }
@@ -53,7 +54,7 @@ impl Part {
     /// Whether it only asks, so that it may be sent again.
     pub(super) fn is_question(&self) -> bool {
         match self {
-            Part::Leases | Part::Ping | Part::Gets(_) | Part::Fetches(..) => true,
+            Part::Leases(_) | Part::Ping | Part::Gets(_) | Part::Fetches(..) => true,
             Part::Sets(_) => false,
             Part::Other { job, .. } => job.as_ref().is_some_and(|job| job.task.is_question()),
         }
@@ -62,7 +63,7 @@ impl Part {
     /// Calls `see` with each key of those who still wait.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
         match self {
-            Part::Leases | Part::Ping => {}
+            Part::Leases(_) | Part::Ping => {}
             Part::Gets(getters) | Part::Fetches(_, getters) => getters
                 .iter()
                 .flatten()
@@ -159,16 +160,17 @@ impl Batch {
         self.end_gets();
         self.end_sets();
         let commands = std::mem::take(&mut self.commands.sent);
-        let (mut first, last) = std::mem::take(&mut self.leases).into_commands(before + self.bytes());
+        let (mut first, last) =
+            std::mem::take(&mut self.leases).into_commands(before + self.bytes(), &self.commands.layout);
         if self.ends_leases && !self.parts.is_empty() {
-            first = Some(redis::Cmd::unlink(self.commands.layout.leases()));
+            first = vec![redis::Cmd::unlink(self.commands.layout.leases())];
         }
-        self.pipeline = Pipeline::with_capacity(commands.len() + 2);
-        if first.is_some() {
-            self.parts.insert(0, Part::Leases);
+        self.pipeline = Pipeline::with_capacity(first.len() + commands.len() + last.len());
+        if !first.is_empty() {
+            self.parts.insert(0, Part::Leases(first.len()));
         }
-        if last.is_some() {
-            self.parts.push(Part::Leases);
+        if !last.is_empty() {
+            self.parts.push(Part::Leases(last.len()));
         }
         for command in first.into_iter().chain(commands).chain(last) {
             self.pipeline.add_command(command);

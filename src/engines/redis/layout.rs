@@ -37,6 +37,7 @@ struct Names {
     lease: String,
     tombstones: String,
     leases: String,
+    changed: String,
     version: String,
     /// What the library's own keys begin with.
     reserved: String,
@@ -69,6 +70,7 @@ impl Names {
             lease: own("lease:{"),
             tombstones: own("tombstones:{"),
             leases: own("leases"),
+            changed: own("changed"),
             version: own("layout"),
             reserved: own(""),
             absent: [own("absent"), own("absent:2")],
@@ -83,6 +85,8 @@ fn scripts(tag: &str) -> Scripts {
     let own = |name: &str| format!("{tag}{RESERVED_PREFIX}{name}");
     // A word comes before one that it begins with.
     let names = [
+        // The names that change while some loads run; see `scripts/changed.lua`.
+        ("NAMES.changed", own("changed")),
         // What is known of all names that leases have; see `scripts/lease.lua`.
         ("NAMES.leases", own("leases")),
         ("NAMES.lease", own("lease:{")),
@@ -105,6 +109,9 @@ fn scripts(tag: &str) -> Scripts {
 }
 
 impl Layout {
+    /// How many of the names that change are kept; see `scripts/changed.lua`.
+    pub(super) const MOST_CHANGED: i32 = 16_384;
+
     /// The layout of a store outside of a cluster.
     #[cfg(test)]
     pub(super) fn new(go_compatible: bool) -> Self {
@@ -140,6 +147,12 @@ impl Layout {
     /// What is known of all names that leases have; see `scripts/lease.lua`.
     pub(super) fn leases(&self) -> &str {
         &self.0.leases
+    }
+
+    /// The names that change while loads run that may find out later what their values depend on; see
+    /// `scripts/changed.lua`.
+    pub(super) fn changed(&self) -> &str {
+        &self.0.changed
     }
 
     /// The scripts that the server is to know.

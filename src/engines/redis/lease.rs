@@ -14,11 +14,12 @@ use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::layout::Layout;
 use super::script::{Script, random};
 use super::tally::Tally;
-use super::wire::{ARGUMENT, count_read, millis, refuse_errors, remaining, unexpected};
+use super::wire::{ARGUMENT, count_read, millis, millis_or_empty, refuse_errors, remaining, unexpected};
 use super::writes::scripted_set;
 use crate::key::Key;
 use crate::request::{
-    Aged, Asked, GetOrLease, KeyChange, Lease, LeaseAction, LeaseAnswer, Lookup, Names, PREFIX, Token,
+    Aged, Asked, GetOrLease, KeyChange, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, PREFIX, Renewal,
+    Token,
 };
 use crate::value::Value;
 
@@ -33,12 +34,8 @@ impl Exchange for Lease {
                 let token = Value::from(token.to_string());
                 scripted_set(write, "LEASE", Some(&token), to);
             }
-            LeaseAction::Take {
-                key,
-                token,
-                names,
-                ttl,
-            } => take(Script::LeaseTake, key, *token, *ttl, names, to),
+            LeaseAction::Take { key, terms } => take(Script::LeaseTake, key, terms, to),
+            LeaseAction::Renew { key, token, renewal } => keep(key, *token, renewal, to),
             LeaseAction::End {
                 key,
                 token,
@@ -57,7 +54,8 @@ impl Exchange for Lease {
     fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
         let answer = refuse_errors(replies.take())
             .and_then(|got| answer(&asked.operation.step, got).ok_or_else(unexpected));
-        if matches!(answer, Ok(LeaseAnswer::Stored(true))) {
+        let is_written = matches!(asked.operation.step.as_ref(), LeaseAction::Fulfil { .. });
+        if is_written && matches!(answer, Ok(LeaseAnswer::Stored(true))) {
             tally.stats.sets += 1;
             tally.tell_of(asked.operation.step.key().as_str(), KeyChange::Written);
         }
@@ -72,15 +70,7 @@ impl Exchange for GetOrLease {
     }
 
     fn encode(&self, to: &mut Commands) {
-        let terms = &self.terms;
-        take(
-            Script::GetOrLease,
-            &self.key,
-            terms.token,
-            terms.ttl,
-            &terms.names,
-            to,
-        );
+        take(Script::GetOrLease, &self.key, &self.terms, to);
     }
 
     fn decode(asked: Asked<Self>, mut replies: Replies, tally: &mut Tally) -> Settled {
@@ -97,11 +87,38 @@ impl Exchange for GetOrLease {
 }
 
 /// Adds the call of a script that takes a lease.
-fn take(script: Script, key: &Key, token: Token, ttl: Duration, names: &Names, to: &mut Commands) {
+fn take(script: Script, key: &Key, terms: &LeaseTerms, to: &mut Commands) {
+    // Zero asks for the whole value.
+    let wanted = if terms.late_names { 0 } else { PREFIX };
     to.call(script, 1, |command, layout| {
         command.arg(key.as_str()).arg(layout.depend()).arg(layout.close());
         command.arg(random());
-        command.arg(token.to_string()).arg(millis(ttl)).arg(PREFIX);
+        command.arg(terms.token.to_string()).arg(millis(terms.ttl));
+        command.arg(wanted).arg(u8::from(terms.late_names));
+        for name in terms.names.iter() {
+            command.arg(name.as_str());
+        }
+    });
+}
+
+/// Adds the call of the script that keeps the value of a key.
+fn keep(key: &Key, token: Token, renewal: &Renewal, to: &mut Commands) {
+    let Renewal {
+        head,
+        validator,
+        names,
+    } = renewal;
+    to.call(Script::LeaseKeep, 1, |command, layout| {
+        command.arg(key.as_str()).arg(layout.depend()).arg(layout.close());
+        command.arg(random()).arg(token.to_string());
+        command
+            .arg(millis_or_empty(head.fresh))
+            .arg(millis(head.window))
+            .arg(millis(head.age))
+            .arg(head.stored_cost());
+        command
+            .arg(u8::from(validator.is_some()))
+            .arg(validator.as_deref().unwrap_or_default());
         for name in names.iter() {
             command.arg(name.as_str());
         }
@@ -139,7 +156,9 @@ fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
             }),
             _ => None,
         },
-        (LeaseAction::Fulfil { .. }, Wire::Int(stored)) => Some(LeaseAnswer::Stored(stored == 1)),
+        (LeaseAction::Fulfil { .. } | LeaseAction::Renew { .. }, Wire::Int(stored)) => {
+            Some(LeaseAnswer::Stored(stored == 1))
+        }
         (LeaseAction::End { .. }, Wire::Int(_)) => Some(LeaseAnswer::Ended),
         _ => None,
     }
@@ -148,26 +167,63 @@ fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
 /// How much the server reads at once before it turns to others.
 const READ: usize = 16 * 1024;
 
-/// The leases that the plain commands of one pipeline invalidate.
+/// The keys that the plain commands of one pipeline change: what ends the leases that name them.
 #[derive(Debug, Default)]
-pub(super) struct Invalidated(Option<Cmd>);
+pub(super) struct Invalidated(Option<Changed>);
+
+/// The commands that tell of changed keys. Where nobody loads, they cost the server next to nothing.
+#[derive(Debug, Clone)]
+struct Changed {
+    /// Ends the leases that name the keys.
+    leases: Cmd,
+    /// Notes the keys for loads whose names are not known yet; see `scripts/changed.lua`.
+    noted: Cmd,
+    keys: u32,
+}
+
+/// By how many keys the list may grow too long, on average.
+const CUT_AFTER: u32 = 256;
+
+impl Changed {
+    fn new(layout: &Layout) -> Self {
+        let (mut leases, mut noted) = (redis::cmd("HDEL"), redis::cmd("RPUSHX"));
+        leases.arg(layout.leases());
+        noted.arg(layout.changed());
+        let keys = 0;
+        Self { leases, noted, keys }
+    }
+
+    /// The commands. One that cuts the list to its length is among them by chance, once in `CUT_AFTER` keys.
+    fn into_commands(self, layout: &Layout) -> Vec<Cmd> {
+        let cuts = random() % CUT_AFTER >= CUT_AFTER.saturating_sub(self.keys);
+        let cut = cuts.then(|| {
+            let mut cut = redis::cmd("LTRIM");
+            cut.arg(layout.changed()).arg(-Layout::MOST_CHANGED).arg(-1);
+            cut
+        });
+        [self.leases, self.noted].into_iter().chain(cut).collect()
+    }
+}
 
 impl Invalidated {
-    /// The leases that name `key`: how many bytes they add to the pipeline.
+    /// Adds a key that is changed. Returns how many bytes that adds to the pipeline.
     pub(super) fn add(&mut self, key: &Key, layout: &Layout) -> usize {
-        let command = self.0.get_or_insert_with(|| {
-            let mut command = redis::cmd("HDEL");
-            command.arg(layout.leases());
-            command
-        });
-        command.arg(key.as_str());
-        ARGUMENT + key.as_str().len()
+        let changed = self.0.get_or_insert_with(|| Changed::new(layout));
+        changed.leases.arg(key.as_str());
+        changed.noted.arg(key.as_str());
+        changed.keys += 1;
+        2 * (ARGUMENT + key.as_str().len())
     }
 
     /// What goes before the plain commands of a pipeline, and what after them: the server may have so many
     /// bytes to read until its end.
-    pub(super) fn into_commands(self, bytes: usize) -> (Option<Cmd>, Option<Cmd>) {
+    pub(super) fn into_commands(self, bytes: usize, layout: &Layout) -> (Vec<Cmd>, Vec<Cmd>) {
         let after = (bytes > READ).then(|| self.0.clone()).flatten();
-        (self.0, after)
+        let commands = |changed: Option<Changed>| {
+            changed
+                .map(|changed| changed.into_commands(layout))
+                .unwrap_or_default()
+        };
+        (commands(self.0), commands(after))
     }
 }

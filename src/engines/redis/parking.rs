@@ -112,7 +112,7 @@ impl Parking {
     /// Parks what a part of a pipeline stands for. `sent` is how many pipelines were sent so far.
     pub(super) fn refuse(&mut self, part: Part, redirect: &Redirect, error: &Error, sent: u64, now: Instant) {
         let jobs: Vec<Job> = match part {
-            Part::Ping | Part::Leases => return,
+            Part::Ping | Part::Leases(_) => return,
             Part::Gets(getters) | Part::Fetches(_, getters) => {
                 // Each by itself: the node has some of the keys, and another has the others.
                 getters.into_iter().flatten().map(alone).collect()

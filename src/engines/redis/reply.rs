@@ -78,9 +78,11 @@ impl Origin<'_> {
                 Task::Doubt(_) | Task::Walk(_) => false,
             },
             Part::Sets(_) => true,
-            Part::Other { job: None, .. } | Part::Gets(_) | Part::Fetches(..) | Part::Leases | Part::Ping => {
-                false
-            }
+            Part::Other { job: None, .. }
+            | Part::Gets(_)
+            | Part::Fetches(..)
+            | Part::Leases(_)
+            | Part::Ping => false,
         };
         part.each_key(&mut |key| {
             if changes {
@@ -151,10 +153,15 @@ pub(super) fn settle(
                 outcome.learn(&reply);
                 sets.decode(reply, tally, &mut outcome.again);
             }
-            Part::Leases => {
-                if let Some(Wire::ServerError(error)) = replies.next() {
-                    outcome.demoted |= fault::is_demoted(&error);
-                    outcome.not_invalidated = Some(fault::answered(&error));
+            Part::Leases(count) => {
+                for reply in replies.by_ref().take(count) {
+                    // A server that is full does not note what changes, but it tells the loads that may need it.
+                    if let Wire::ServerError(error) = reply
+                        && error.code() != "OOM"
+                    {
+                        outcome.demoted |= fault::is_demoted(&error);
+                        outcome.not_invalidated = Some(fault::answered(&error));
+                    }
                 }
             }
             Part::Other {

@@ -27,12 +27,13 @@ pub(super) enum Script {
     LeaseTake,
     GetOrLease,
     LeaseEnd,
+    LeaseKeep,
     Delete,
     Scan,
 }
 
 impl Script {
-    pub(super) const ALL: [Script; 24] = [
+    pub(super) const ALL: [Script; 25] = [
         Script::Write,
         Script::WriteMany,
         Script::Expire,
@@ -55,6 +56,7 @@ impl Script {
         Script::LeaseTake,
         Script::GetOrLease,
         Script::LeaseEnd,
+        Script::LeaseKeep,
         Script::Delete,
         Script::Scan,
     ];
@@ -80,6 +82,7 @@ impl Script {
     fn text(self) -> &'static str {
         match self {
             Script::Write => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/lease.lua"),
@@ -87,6 +90,7 @@ impl Script {
                 include_str!("scripts/write.lua")
             ),
             Script::WriteMany => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/write_many.lua")
@@ -94,15 +98,24 @@ impl Script {
             Script::Expire => concat!(
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/loaded.lua"),
+                include_str!("scripts/reach.lua"),
                 include_str!("scripts/expire.lua")
             ),
-            Script::Incr => include_str!("scripts/incr.lua"),
-            Script::DeleteIf => include_str!("scripts/delete_if.lua"),
+            Script::Incr => concat!(
+                include_str!("scripts/changed.lua"),
+                include_str!("scripts/incr.lua")
+            ),
+            Script::DeleteIf => concat!(
+                include_str!("scripts/changed.lua"),
+                include_str!("scripts/delete_if.lua")
+            ),
             Script::Invalidate => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/unlink.lua"),
                 include_str!("scripts/invalidate.lua")
             ),
             Script::Drain => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/unlink.lua"),
                 include_str!("scripts/drain.lua")
@@ -120,6 +133,7 @@ impl Script {
                 include_str!("scripts/clear_values.lua")
             ),
             Script::ClearSets => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/clearing.lua"),
@@ -127,6 +141,7 @@ impl Script {
                 include_str!("scripts/clear_sets.lua")
             ),
             Script::ClearLarge => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/clearing.lua"),
@@ -134,6 +149,7 @@ impl Script {
                 include_str!("scripts/clear_large.lua")
             ),
             Script::ClearRest => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/clearing.lua"),
@@ -147,6 +163,7 @@ impl Script {
             Script::LockForce => include_str!("scripts/lock_force.lua"),
             Script::LockInfo => include_str!("scripts/lock_info.lua"),
             Script::LeaseTake => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/lease.lua"),
@@ -154,17 +171,31 @@ impl Script {
             ),
             Script::GetOrLease => concat!(
                 include_str!("scripts/get_or_lease.lua"),
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/tidy.lua"),
                 include_str!("scripts/lease.lua"),
                 include_str!("scripts/lease_take.lua")
             ),
             Script::LeaseEnd => concat!(
+                include_str!("scripts/changed.lua"),
                 include_str!("scripts/depend.lua"),
                 include_str!("scripts/lease.lua"),
                 include_str!("scripts/lease_end.lua")
             ),
-            Script::Delete => include_str!("scripts/delete.lua"),
+            Script::LeaseKeep => concat!(
+                include_str!("scripts/changed.lua"),
+                include_str!("scripts/depend.lua"),
+                include_str!("scripts/tidy.lua"),
+                include_str!("scripts/lease.lua"),
+                include_str!("scripts/loaded.lua"),
+                include_str!("scripts/reach.lua"),
+                include_str!("scripts/lease_keep.lua")
+            ),
+            Script::Delete => concat!(
+                include_str!("scripts/changed.lua"),
+                include_str!("scripts/delete.lua")
+            ),
             Script::Scan => include_str!("scripts/scan.lua"),
         }
     }

@@ -34,15 +34,19 @@ impl Coordinator {
         } = work;
         let ids = wanted.iter().filter_map(|wanted| wanted.caller);
         self.callers.extend(ids.zip(callers));
+        let has_contexts = loader.has_contexts;
         let terms = Terms {
             names: names.to_vec(),
             retry_after,
+            has_contexts,
         };
         self.loads.insert(
             load,
             Load {
                 names,
                 timeout,
+                has_contexts,
+                held: Map::default(),
                 loader: Some(loader),
                 unused,
                 made: Map::default(),
@@ -87,19 +91,25 @@ impl Coordinator {
         let Landed {
             load, key, caller, ..
         } = landed;
-        let dead = self.ends.direct.remove(load, &key);
-        self.adopt(load, &key, landed.names, landed.retry_after, dead);
+        let (marks, has_contexts) = self.ends.direct.remove(load, &key);
+        let terms = Terms {
+            names: landed.names.to_vec(),
+            retry_after: landed.retry_after,
+            has_contexts,
+        };
+        self.adopt(load, &key, landed.names, terms, marks);
         // A load and a caller never have the same number.
         self.callers.insert(load, caller);
         self.flights.embark(load, &key, load);
         match (landed.made, landed.fate) {
             (Ok(made), Some(fate)) => {
+                let late = made.has_late_names();
                 if let Some(load) = self.loads.get_mut(&load) {
                     load.made.insert(key.clone(), made);
                 }
                 self.change(|flights, now, effects| {
                     flights.succeeded(&key, effects);
-                    flights.stored(load, &key, fate, now, effects);
+                    flights.stored(load, &key, fate, late, now, effects);
                 });
             }
             (made, _) => self.loaded(load, made.map(|made| vec![(key, made)])),
@@ -107,21 +117,20 @@ impl Coordinator {
     }
 
     /// Makes a direct load known to the flights, so that callers can wait for it.
-    fn adopt(&mut self, load: LoadId, key: &Key, names: Names, retry_after: Duration, dead: bool) {
+    fn adopt(&mut self, load: LoadId, key: &Key, names: Names, terms: Terms, marks: Marks) {
         if self.loads.contains_key(&load) {
             return;
         }
-        let terms = Terms {
-            names: names.to_vec(),
-            retry_after,
-        };
-        self.flights.adopt(load, key, terms, dead);
+        let has_contexts = terms.has_contexts;
+        self.flights.adopt(load, key, terms, marks);
         let (unused, _) = oneshot::channel();
         self.loads.insert(
             load,
             Load {
                 names,
                 timeout: Duration::ZERO,
+                has_contexts,
+                held: Map::default(),
                 loader: None,
                 unused,
                 made: Map::default(),
@@ -134,13 +143,24 @@ impl Coordinator {
         let answer = match answer {
             Ok(LeaseAnswer::Taken { present }) => {
                 let needed = calls_for_load(self.flights.seen(key), present.as_ref());
+                if let Some(load) = self.loads.get_mut(&asking)
+                    && load.has_contexts
+                    && let Some(present) = present
+                {
+                    load.held.insert(key.clone(), present);
+                }
                 flight::Answer::Taken { needed }
             }
             Ok(LeaseAnswer::Held { token, remaining }) => match self.ends.direct.load_of(token) {
                 Some(load) if self.loads.contains_key(&load) => flight::Answer::HeldHere(load),
                 Some(load) => match self.ends.direct.meet(load, key) {
-                    Met::Running { load: direct, dead } => {
-                        self.adopt(load, key, direct.names, direct.retry_after, dead);
+                    Met::Running { load: direct, marks } => {
+                        let terms = Terms {
+                            names: direct.names.to_vec(),
+                            retry_after: direct.retry_after,
+                            has_contexts: direct.has_contexts,
+                        };
+                        self.adopt(load, key, direct.names, terms, marks);
                         flight::Answer::HeldHere(load)
                     }
                     Met::Revoked(DirectLoad { names, .. }) => {
@@ -188,7 +208,9 @@ impl Coordinator {
                 Fate::NotStored
             }
         };
-        self.change(|flights, now, effects| flights.stored(load, key, fate, now, effects));
+        let made = self.loads.get(&load).and_then(|load| load.made.get(key));
+        let late = made.is_some_and(Made::has_late_names);
+        self.change(|flights, now, effects| flights.stored(load, key, fate, late, now, effects));
     }
 
     pub(super) fn loaded(&mut self, id: LoadId, made: std::result::Result<Vec<(Key, Made)>, Failure>) {
@@ -213,13 +235,18 @@ impl Coordinator {
                     .counters
                     .unreadable
                     .fetch_add(unreadable as u64, Ordering::Relaxed);
-                let fits: Map<Key, bool> = load
+                let product = |made: &Made| Product {
+                    stored: made.stored,
+                    kept: made.kept,
+                    late: made.has_late_names(),
+                };
+                let products: Map<Key, Product> = load
                     .made
                     .iter()
-                    .map(|(key, made)| (key.clone(), made.stored))
+                    .map(|(key, made)| (key.clone(), product(made)))
                     .collect();
                 self.change(|flights, now, effects| {
-                    flights.loaded(id, |key| fits.get(key).copied(), now, effects);
+                    flights.loaded(id, |key| products.get(key).copied(), now, effects);
                 });
             }
             Err(failure) => {
@@ -271,6 +298,7 @@ impl Coordinator {
                     self.end_lease(direct.load, direct.key, direct.names, Given::Yes);
                 }
             }
+            Effect::Outdate(key) => self.ends.direct.outdate(&key),
             Effect::Recovered(key) => tracing::warn!(?key, "loads succeed again"),
             Effect::Subscribe(key) => {
                 let name: Arc<str> = Arc::from(key.as_str());
@@ -289,9 +317,12 @@ impl Coordinator {
         let Some(load) = self.loads.get(&id) else { return };
         let action = LeaseAction::Take {
             key: key.clone(),
-            token: self.ends.direct.token(id),
-            names: load.names.clone(),
-            ttl: load.timeout,
+            terms: LeaseTerms {
+                token: self.ends.direct.token(id),
+                names: load.names.clone(),
+                ttl: load.timeout,
+                late_names: load.has_contexts,
+            },
         };
         self.ask(Asked::Take(id, key), action);
     }
@@ -305,9 +336,20 @@ impl Coordinator {
         count(&self.ends.counters.loads);
         let within = load.timeout;
         let meters = self.ends.counters.meters.clone();
+        let mut held = std::mem::take(&mut load.held);
+        let keys = keys.into_iter().map(|key| ToLoad {
+            held: held.remove(&key),
+            key,
+        });
+        let keys = keys.collect();
+        let leases = HeldLeases {
+            engine: self.engine.clone(),
+            token: self.ends.direct.token(id),
+            limit: Instant::now() + within,
+        };
         let task = self.tasks.spawn(async move {
             let timer = meters.timer();
-            let made = timeout(within, loader.call(keys)).await;
+            let made = timeout(within, loader.call(keys, Some(leases))).await;
             meters.load_ended(&timer);
             made.unwrap_or(Err(Failure::Timeout))
         });
@@ -321,7 +363,7 @@ impl Coordinator {
             key: key.clone(),
             value: made.value.clone(),
             ttl: made.ttl,
-            depends_on: load.names.clone(),
+            depends_on: made.depends_on(&load.names),
         };
         let token = self.ends.direct.token(id);
         self.ask(Asked::Store(id, key), LeaseAction::Fulfil { token, write });
@@ -329,7 +371,9 @@ impl Coordinator {
 
     pub(super) fn end(&mut self, id: LoadId, key: Key, given: Given) {
         let Some(load) = self.loads.get(&id) else { return };
-        self.end_lease(id, key, load.names.clone(), given);
+        let names = load.made.get(&key).map(|made| made.depends_on(&load.names));
+        let names = names.unwrap_or_else(|| load.names.clone());
+        self.end_lease(id, key, names, given);
     }
 
     pub(super) fn end_lease(&mut self, load: LoadId, key: Key, names: Names, given: Given) {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::failures::Reason;
-use super::{Answer, Asking, Effect, EngineFailure, Fate, Flights, Given, LoadId, Member, Told};
+use super::{
+    Answer, Asking, Doubt, Effect, EngineFailure, Fate, Flights, Given, LoadId, Member, Passenger, Product,
+    Told,
+};
 use crate::key::Key;
 
 /// How long a key that another process loads is left alone at first; doubles.
@@ -49,9 +52,14 @@ impl Flights {
         };
         line.flying = Some(load);
         let members: Vec<Member> = asking.members.into_iter().chain(line.late.drain(..)).collect();
-        let passengers = members
-            .iter()
-            .filter_map(|member| Some((member.caller?, member.load == load)));
+        let passenger = |member: &Member| {
+            Some(Passenger {
+                caller: member.caller?,
+                own: member.load == load,
+                early: true,
+            })
+        };
+        let passengers = members.iter().filter_map(passenger);
         leader.taken.insert(key.clone(), passengers.collect());
         for member in members {
             self.decide(member.load, effects);
@@ -64,7 +72,7 @@ impl Flights {
             return;
         };
         let load = self.loads.get_mut(&other);
-        if load.as_ref().is_some_and(|load| load.dead) {
+        if load.as_ref().is_some_and(|load| load.marks.doubt == Doubt::Dead) {
             // Its lease has been given back meanwhile.
             line.late.splice(0..0, asking.members);
             return self.ask(key, effects);
@@ -76,7 +84,11 @@ impl Flights {
         };
         line.flying = Some(other);
         let callers = asking.members.iter().filter_map(|member| member.caller);
-        passengers.extend(callers.map(|caller| (caller, false)));
+        passengers.extend(callers.map(|caller| Passenger {
+            caller,
+            own: false,
+            early: false,
+        }));
         for member in asking.members {
             self.decide(member.load, effects);
         }
@@ -158,7 +170,7 @@ impl Flights {
             effects.push(Effect::End(load, key.clone(), Given::No));
             let told = passengers
                 .into_iter()
-                .map(|(caller, _)| Effect::Tell(caller, Told::LookAgain));
+                .map(|passenger| Effect::Tell(passenger.caller, Told::LookAgain));
             effects.extend(told);
             if let Some(line) = self.lines.get_mut(&key)
                 && line.flying == Some(load)
@@ -171,34 +183,42 @@ impl Flights {
         self.settle(load, effects);
     }
 
-    /// The loader has ended: for each of its keys, whether it made a value, and whether that is to be stored.
+    /// The loader has ended: what it made of each of its keys, if anything.
     pub(crate) fn loaded(
         &mut self,
         load: LoadId,
-        made: impl Fn(&Key) -> Option<bool>,
+        made: impl Fn(&Key) -> Option<Product>,
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
         for key in self.keys_of(load) {
-            let dead = self.loads.get(&load).is_some_and(|load| load.dead);
+            let doubt = self.loads.get(&load).map_or(Doubt::None, |load| load.marks.doubt);
             let made = made(&key);
             self.succeeded(&key, effects);
-            if made != Some(true) {
+            if made.is_none_or(|product| !product.stored) {
                 self.pause(load, &key, Reason::NotStored, now);
             }
+            let late = made.is_some_and(|product| product.late);
+            let dead = doubt == Doubt::Dead || (late && doubt == Doubt::IfLate);
             match made {
-                Some(true) if !dead => effects.push(Effect::Store(load, key)),
+                Some(Product { kept: true, .. }) => self.land(load, &key, Fate::Stored, late, effects),
+                Some(Product { stored: true, .. }) if !dead => effects.push(Effect::Store(load, key)),
                 Some(_) => {
                     let fate = if dead { Fate::Superseded } else { Fate::NotStored };
                     effects.push(Effect::End(load, key.clone(), Given::Yes));
                     if dead {
                         self.given_out(&key, effects);
                     }
-                    self.land(load, &key, fate, effects);
+                    self.land(load, &key, fate, late, effects);
                 }
                 None => {
                     effects.push(Effect::End(load, key.clone(), Given::Yes));
-                    self.finish(load, &key, |own| Told::Absent { own }, effects);
+                    self.finish(
+                        load,
+                        &key,
+                        |passenger| Told::Absent { own: passenger.own },
+                        effects,
+                    );
                 }
             }
         }
@@ -214,12 +234,13 @@ impl Flights {
         }
     }
 
-    /// The engine's answer to [`Effect::Store`].
+    /// The engine's answer to [`Effect::Store`]. `late` says that the value depends on names that the lease did not have.
     pub(crate) fn stored(
         &mut self,
         load: LoadId,
         key: &Key,
         fate: Fate,
+        late: bool,
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
@@ -231,7 +252,7 @@ impl Flights {
         if fate == Fate::NotStored {
             self.given_out(key, effects);
         }
-        self.land(load, key, fate, effects);
+        self.land(load, key, fate, late, effects);
     }
 
     /// The source of a key has given something.
@@ -256,21 +277,46 @@ impl Flights {
             .unwrap_or_default()
     }
 
-    /// Hands out a loaded value.
-    fn land(&mut self, load: LoadId, key: &Key, fate: Fate, effects: &mut Vec<Effect>) {
-        let told = |own| Told::Loaded {
-            load,
-            key: key.clone(),
-            fate,
-            own,
+    /// Hands out a loaded value. One that was not stored may be older than a change that did not end its lease at once: of a
+    /// late name, or of what another load was made from. Who joined the load may have come after that change.
+    fn land(&mut self, load: LoadId, key: &Key, fate: Fate, late: bool, effects: &mut Vec<Effect>) {
+        let outdated = self.loads.get(&load).is_some_and(|load| load.marks.outdated);
+        let may_be_old = (late || outdated) && fate != Fate::Stored;
+        if may_be_old || fate == Fate::Superseded {
+            self.outdate(key, effects);
+        }
+        let told = |Passenger { own, early, .. }| {
+            if may_be_old && !early {
+                return Told::LookAgain;
+            }
+            Told::Loaded {
+                load,
+                key: key.clone(),
+                fate,
+                own,
+            }
         };
         self.finish(load, key, told, effects);
     }
 
-    fn finish(&mut self, load: LoadId, key: &Key, told: impl Fn(bool) -> Told, effects: &mut Vec<Effect>) {
+    /// A value of `key` is given out that may be older than a change.
+    fn outdate(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Outdate(key.clone()));
+        for load in self.loads.values_mut() {
+            load.marks.outdated |= load.started && load.names.contains(key);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        load: LoadId,
+        key: &Key,
+        told: impl Fn(Passenger) -> Told,
+        effects: &mut Vec<Effect>,
+    ) {
         let passengers = self.loads.get_mut(&load).and_then(|load| load.taken.remove(key));
-        for (caller, own) in passengers.into_iter().flatten() {
-            effects.push(Effect::Tell(caller, told(own)));
+        for passenger in passengers.into_iter().flatten() {
+            effects.push(Effect::Tell(passenger.caller, told(passenger)));
         }
         if let Some(line) = self.lines.get_mut(key)
             && line.flying == Some(load)
@@ -288,8 +334,14 @@ impl Flights {
     pub(crate) fn given_out(&mut self, key: &Key, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disown(key.clone()));
         for (id, load) in &mut self.loads {
-            if load.started && !load.dead && load.names.contains(key) {
-                load.dead = true;
+            if !load.started || load.marks.doubt == Doubt::Dead {
+                continue;
+            }
+            if load.has_contexts {
+                load.marks.doubt = Doubt::IfLate;
+            }
+            if load.names.contains(key) {
+                load.marks.doubt = Doubt::Dead;
                 effects.extend(
                     load.taken
                         .keys()

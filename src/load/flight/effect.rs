@@ -25,6 +25,8 @@ pub(crate) enum Effect {
     /// End the leases of the direct loads that are made from the key: a value of it was given out, and may not be
     /// stored.
     Disown(Key),
+    /// Mark the direct loads that may be made from the key: a value of it was given out that may be older than a change.
+    Outdate(Key),
     /// Report that a load of the key succeeded, and that the one before it had failed.
     Recovered(Key),
     /// Be told when the lease of a key ends that another process holds.

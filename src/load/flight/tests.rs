@@ -15,8 +15,10 @@ proptest! {
     /// Nobody is given a value that is older than what had changed before he came, nothing old is stored,
     /// everybody is told once, and nothing is left behind.
     #[test]
-    fn nobody_is_given_what_had_changed_before_he_came(steps in proptest::collection::vec(step(), 1..120)) {
-        let mut world = World::default();
+    fn nobody_is_given_what_had_changed_before_he_came(
+        late: bool, steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        let mut world = World { late, ..World::default() };
         for step in steps {
             world.step(step);
         }
@@ -188,6 +190,7 @@ fn what_was_made_from_a_value_that_may_not_have_been_stored_is_not_stored() {
         };
         let terms = Terms {
             names,
+            has_contexts: false,
             retry_after: Duration::ZERO,
         };
         flights.begin(load, terms, vec![wanted], Duration::ZERO, &mut effects);
@@ -198,10 +201,15 @@ fn what_was_made_from_a_value_that_may_not_have_been_stored_is_not_stored() {
             &mut effects,
         );
     }
-    flights.loaded(2, |_| Some(true), Duration::ZERO, &mut effects);
-    flights.stored(2, &key(1), Fate::NotStored, Duration::ZERO, &mut effects);
+    let product = Product {
+        stored: true,
+        kept: false,
+        late: false,
+    };
+    flights.loaded(2, |_| Some(product), Duration::ZERO, &mut effects);
+    flights.stored(2, &key(1), Fate::NotStored, false, Duration::ZERO, &mut effects);
     effects.clear();
-    flights.loaded(1, |_| Some(true), Duration::ZERO, &mut effects);
+    flights.loaded(1, |_| Some(product), Duration::ZERO, &mut effects);
     let superseded = Told::Loaded {
         load: 1,
         key: key(0),

@@ -38,7 +38,11 @@ impl<T> Outcome<T> {
 impl<'a, T: Model, L> Order<'a, T, L> {
     /// A claim on the lease of the key, and the request that reads the key or takes the lease. `None` if a plain read is
     /// better.
-    pub(super) fn claim(&self, key: &Key) -> Option<(Claim<'a>, GetOrLease)> {
+    pub(super) fn claim<E>(&self, key: &Key) -> Option<(Claim<'a>, GetOrLease)>
+    where
+        L: Loader<One, Value = T, Error = E>,
+        E: Send + Sync + 'static,
+    {
         let loads = &self.options.store().inner.loads;
         if !loads.expects_miss() {
             return None;
@@ -47,6 +51,7 @@ impl<'a, T: Model, L> Order<'a, T, L> {
         loads.claim(
             key,
             self.options.write.to_names(),
+            L::HAS_CONTEXTS,
             whole_millis(shared.timeout),
             shared.retry_after,
         )
@@ -68,10 +73,12 @@ impl<'a, T: Model, L> Order<'a, T, L> {
         let (sender, receiver) = oneshot::channel();
         let (loader, span) = (self.loader, tracing::Span::current());
         let key = solo.key().clone();
+        // Others need no name for their one key.
+        let name = L::HAS_CONTEXTS.then(|| self.names.of(&key).to_owned());
         let load = async move {
             let began = Instant::now();
-            let value = loaded_by(loader, describe).await?;
-            seal.seal(&key, value, began.elapsed())
+            let fetched = loaded_by(loader, name, describe).await?;
+            seal.seal(&key, fetched, began.elapsed())
         };
         // Made here, so that the task's future is moved as few times as can be.
         let load = Guarded::new(load.instrument(span));

@@ -88,7 +88,7 @@ enum Read<'a> {
 
 impl<'a> Reading<'a> {
     /// Sends the request that reads the key. `None` if that has to wait for room, or needs a timer.
-    fn begin<T: Model, F>(
+    fn begin<T: Model, E: Send + Sync + 'static, F: Loader<One, Value = T, Error = E>>(
         order: &Order<'a, T, F>,
         call: &mut Call<'a>,
         key: &Key,

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::super::options::Lifetime;
 use super::super::{Many, Store};
 use super::asked::Asked;
+use super::context::{ContextLoader, Fetched, LoadContext};
 use super::loader::{Loader, Model};
 use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, setters};
 use super::order::Order;
@@ -69,6 +70,57 @@ impl Store {
             loader,
         }
     }
+
+    /// The values of many keys. One call of a loader that is told more, and tells more, loads all that are missing.
+    ///
+    /// The loader gets a [`LoadContext`] for each missing key, and gives a [`Fetched`] under the key of each. See
+    /// [`get_or_load_with`](Self::get_or_load_with) for both, and [`get_or_load_many`](Self::get_or_load_many) for the
+    /// rest.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use cachestore::{Fetched, LoadContext};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let load = |contexts: Vec<LoadContext<usize>>| async move {
+    ///     let length = |context: &LoadContext<usize>| {
+    ///         let key = context.key();
+    ///         (key.to_owned(), Fetched::new(key.len()).depends_on(format!("word:{key}")))
+    ///     };
+    ///     Ok::<HashMap<_, _>, std::io::Error>(contexts.iter().map(length).collect())
+    /// };
+    /// let lengths = store.get_or_load_many_with(["one", "three"], load).await?;
+    /// assert_eq!(lengths["three"], 5);
+    /// assert_eq!(store.invalidate("word:three").await?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`get_or_load_with`](Self::get_or_load_with) and of [`get_or_load_many`](Self::get_or_load_many).
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a load that has begun goes on, and is stored.
+    pub fn get_or_load_many_with<T, E, K, F, Fut>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        loader: F,
+    ) -> LoadMany<'_, T, ContextLoader<T, F>>
+    where
+        K: AsRef<str>,
+        F: Fn(Vec<LoadContext<T>>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = std::result::Result<HashMap<String, Fetched<T>>, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        LoadMany {
+            options: CallOptions::new(self),
+            asked: Asked::new(self, keys),
+            loader: ContextLoader::new(loader),
+        }
+    }
 }
 
 /// A read of many keys that loads missing values: see [`Store::get_or_load_many`].
@@ -79,7 +131,7 @@ pub struct LoadMany<'a, T, F> {
     loader: F,
 }
 
-load_options!(LoadMany<F>, FnOnce(Vec<String>));
+load_options!(LoadMany<F>, Many);
 
 impl<T, F> fmt::Debug for LoadMany<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -311,9 +311,9 @@ pub(super) fn hidden(_: &dyn Any) -> Option<String> {
     None
 }
 
-/// What one load is given, the same on every builder of one. `$loader` is how its loader is called.
+/// What one load is given, the same on every builder of one. `$marker` says how many keys its loader has.
 macro_rules! load_options {
-    ($builder:ident<$generic:ident>, $($loader:tt)+) => {
+    ($builder:ident<$generic:ident>, $marker:ty) => {
         impl<T, $generic> $builder<'_, T, $generic> {
             setters!(self, self.options.write.ttl, self.options.shared);
 
@@ -388,11 +388,11 @@ macro_rules! load_options {
             /// assert_eq!(store.get_or_load("k", load).log_errors().await?, 1);
             /// # Ok(()) }
             /// ```
-            pub fn log_errors<V, E, Fut>(mut self) -> Self
+            pub fn log_errors<E>(mut self) -> Self
             where
-                $generic: $($loader)+ -> Fut,
-                Fut: Future<Output = std::result::Result<V, E>>,
-                E: fmt::Display + 'static,
+                $generic: Loader<$marker, Value = T, Error = E>,
+                T: Model,
+                E: fmt::Display + Send + Sync + 'static,
             {
                 self.options.describe = displayed::<E>;
                 self

@@ -107,6 +107,7 @@ impl<T> Plan<'_, T> {
             jitter: self.jitter,
             limits: self.store.limits(),
             names: self.names.clone(),
+            namer: self.store.namer(),
         }
     }
 

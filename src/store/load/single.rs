@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::super::options::Lifetime;
 use super::super::{One, Store};
 use super::asked::CallerNames;
+use super::context::{ContextLoader, Fetched, LoadContext};
 use super::future::{LoadFuture, LoadedFuture};
 use super::loader::{Loader, Model};
 use super::options::{CallOptions, LoadOptions, UnboundOptions, displayed, hidden, load_options, setters};
@@ -112,7 +113,65 @@ impl Store {
         T: Serialize + DeserializeOwned + Send + 'static,
         E: Send + Sync + 'static,
     {
-        let given = key.as_ref();
+        self.load(key.as_ref(), loader)
+    }
+
+    /// The value of a key, loaded if there is none by a loader that is told more, and tells more.
+    ///
+    /// The loader gets a [`LoadContext`], with the old value if the key holds one. It gives a [`Fetched`]: the value, and
+    /// how long it is fresh, what it depends on, and whether it is stored. All options of
+    /// [`get_or_load`](Self::get_or_load) hold, and all that is said there.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cachestore::{Fetched, LoadContext};
+    ///
+    /// # async fn find_team(id: u32) -> Result<Vec<u32>, std::io::Error> { Ok(vec![7, 9]) }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// let load = |_: LoadContext<Vec<u32>>| async {
+    ///     let members = find_team(1).await?;
+    ///     let names: Vec<String> = members.iter().map(|id| format!("user:{id}")).collect();
+    ///     Ok::<_, std::io::Error>(Fetched::new(members).ttl(Duration::from_secs(60)).depends_on(names))
+    /// };
+    /// assert_eq!(store.get_or_load_with("team:1", load).await?, [7, 9]);
+    /// assert_eq!(store.invalidate("user:9").await?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Dependencies that the loader finds out
+    ///
+    /// They keep what [`depends_on`](Load::depends_on) promises: the value is not stored if any of them has changed since
+    /// the load began, by any process, also if no call had named it before. While such a load runs, the engine remembers
+    /// which names change: at least the last 32,768 in memory, and the last 8,192 on Redis. If more names change than
+    /// that, a value with names that its loader found out is not stored. Then the value is
+    /// [`Superseded`](crate::Origin::Superseded) for those who waited before the load began, and the others load anew.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`get_or_load`](Self::get_or_load). Also [`Store`](LoadError::Store) for a TTL or a name that the
+    /// loader gives and that is refused.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a load that has begun goes on, and is stored.
+    #[inline]
+    pub fn get_or_load_with<T, E, F, Fut>(
+        &self,
+        key: impl AsRef<str>,
+        loader: F,
+    ) -> Load<'_, T, ContextLoader<T, F>>
+    where
+        F: Fn(LoadContext<T>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = std::result::Result<Fetched<T>, E>> + Send + 'static,
+        T: Serialize + DeserializeOwned + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.load(key.as_ref(), ContextLoader::new(loader))
+    }
+
+    #[inline]
+    fn load<T, F>(&self, given: &str, loader: F) -> Load<'_, T, F> {
         let key = self.key(given);
         Load {
             options: CallOptions::new(self),
@@ -159,7 +218,7 @@ impl<T, F> Unbound<T, F> {
     }
 }
 
-load_options!(Load<F>, FnOnce());
+load_options!(Load<F>, One);
 
 impl<T, F> fmt::Debug for Load<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,8 +4,9 @@
 //! not compile.
 
 use super::super::expiry::Moment;
-use super::super::slab::Slot;
+use super::super::slab::{NONE, Slot};
 use super::Table;
+use super::entry::Entry;
 use crate::key::Key;
 
 /// What happens to an entry, or to its key if there is none.
@@ -33,6 +34,11 @@ impl Change {
             Change::Stored | Change::Renewed | Change::Expired | Change::Evicted => false,
         }
     }
+
+    /// Whether an entry goes by itself.
+    fn departs(self) -> bool {
+        matches!(self, Change::Expired | Change::Evicted)
+    }
 }
 
 /// The proof that the gate was told of a change.
@@ -55,16 +61,30 @@ impl Table {
 
     /// Tells of a change of an entry, which is about to be made.
     pub(super) fn tell_of(&mut self, slot: Slot, change: Change) -> Told {
-        if !change.ends_loads() || self.leases.is_empty() {
+        if self.leases.is_empty() {
             return Told(());
         }
-        let key = self.entries[slot].key.clone();
-        self.tell(&key, change)
+        let Entry { key, edges, .. } = &self.entries[slot];
+        if change.ends_loads() {
+            let key = key.clone();
+            return self.tell(&key, change);
+        }
+        // What this entry depends on does not lead any more to a load that has read it and does not say so yet.
+        if change.departs() && *edges != NONE {
+            self.leases.note(key);
+        }
+        Told(())
     }
 
     /// Tells that all keys with this prefix change. Ends the loads that depend on any of them.
     pub(crate) fn tell_of_all(&mut self, prefix: &str) {
         self.mutate(|table| table.leases.invalidate_all(prefix, &mut table.dependencies));
+    }
+
+    /// Tells that a value of `key` was given out and is not stored, and that what it depends on leads to its key as long
+    /// as anything that is known depends on that. For a load that has read it and does not say so yet, that is too short.
+    pub(super) fn tell_of_given(&mut self, key: &Key) {
+        self.mutate(|table| table.leases.note(key));
     }
 
     /// Tells that a value of `key` was given out and is not stored. Ends the loads that depend on `key`, because they

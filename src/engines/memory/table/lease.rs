@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::dependency::EdgeId;
 use super::super::expiry::Moment;
-use super::Table;
+use super::super::leases::Standing;
 use super::gate::Change;
+use super::{Table, due};
+use crate::envelope::{Body, Stored, open};
 use crate::key::Key;
-use crate::request::{Aged, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Token, Write};
+use crate::request::{Aged, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Renewal, Token, Write};
 use crate::ttl::whole_millis;
 
 impl Table {
@@ -27,7 +28,7 @@ impl Table {
         if let Some(aged) = self.get_aged(key, now) {
             return Lookup::Found(aged);
         }
-        match self.take_lease(key, terms.token, &terms.names, terms.ttl, now) {
+        match self.take_lease(key, terms, now) {
             LeaseAnswer::Held { .. } => Lookup::Held,
             _ => Lookup::Leased,
         }
@@ -37,37 +38,38 @@ impl Table {
     /// have been made from what is still there.
     pub(crate) fn serve_lease(&mut self, action: LeaseAction, clearing: bool, now: Moment) -> LeaseAnswer {
         match action {
-            LeaseAction::Take {
-                key,
-                token,
-                names,
-                ttl,
-            } => self.take_lease(&key, token, &names, ttl, now),
+            LeaseAction::Take { key, terms } => self.take_lease(&key, &terms, now),
             LeaseAction::Fulfil { token, write } => {
                 if clearing {
                     // The clearing is to remove what this was made from.
                     let _ = self.tell(&write.key, Change::Deleted);
                 }
-                let edges = self.end_lease(&write.key, token, now);
-                if let Some(edges) = edges {
+                let standing = self.standing(&write.key, token, &write.depends_on, now);
+                let stored = standing.is_some_and(|standing| !standing.changed);
+                let key = write.key.clone();
+                if stored {
                     self.fulfil(write, now);
-                    // Last, for what they keep may be what the entry depends on too.
-                    self.mutate(|table| table.dependencies.release(edges));
                 } else {
-                    self.tell_of_unstored(&write.key);
+                    self.tell_of_unstored(&key);
                 }
-                LeaseAnswer::Stored(edges.is_some())
+                // Last, for what its edges keep may be what the entry depends on too.
+                self.release_lease(&key, token);
+                LeaseAnswer::Stored(stored)
+            }
+            LeaseAction::Renew { key, token, renewal } => {
+                LeaseAnswer::Stored(!clearing && self.renew_loaded(&key, token, renewal, now))
             }
             LeaseAction::End {
-                key, token, given, ..
+                key,
+                token,
+                names,
+                given,
             } => {
-                match self.end_lease(&key, token, now) {
-                    Some(edges) if given => {
-                        self.mutate(|table| table.dependencies.leave_tombstone(&key, edges))
-                    }
-                    Some(edges) => self.mutate(|table| table.dependencies.release(edges)),
-                    None if given => self.tell_of_unstored(&key),
-                    None => {}
+                if given {
+                    self.give_out(&key, token, &names, now);
+                } else {
+                    self.expire_leases(now);
+                    self.release_lease(&key, token);
                 }
                 self.forget_tombstones(false);
                 LeaseAnswer::Ended
@@ -75,23 +77,16 @@ impl Table {
         }
     }
 
-    fn take_lease(
-        &mut self,
-        key: &Key,
-        token: Token,
-        names: &[Key],
-        ttl: Duration,
-        now: Moment,
-    ) -> LeaseAnswer {
+    fn take_lease(&mut self, key: &Key, terms: &LeaseTerms, now: Moment) -> LeaseAnswer {
         self.expire_leases(now);
         if let Some((token, remaining)) = self.leases.holder(key, now) {
             return LeaseAnswer::Held { token, remaining };
         }
-        self.reclaim_expired(names, now);
-        let until = now.after(ttl);
+        self.reclaim_expired(&terms.names, now);
+        let until = now.after(terms.ttl);
         self.mutate(|table| {
             let graph = &mut table.dependencies;
-            table.leases.take(key, token, names, until, graph);
+            table.leases.take(key, terms, until, graph);
         });
         self.make_room();
         LeaseAnswer::Taken {
@@ -102,10 +97,80 @@ impl Table {
         }
     }
 
-    /// Ends a lease: its edges if it lived until now.
-    fn end_lease(&mut self, key: &Key, token: Token, now: Moment) -> Option<EdgeId> {
+    /// What a lease is good for, if it has lived until now. `names` are all that its value depends on.
+    fn standing(&mut self, key: &Key, token: Token, names: &[Key], now: Moment) -> Option<Standing> {
         self.expire_leases(now);
-        self.leases.end(key, token)
+        self.leases.standing(key, token, names, &self.dependencies)
+    }
+
+    /// Ends a lease, if it lives. Until then nothing forgets what its edges keep.
+    fn release_lease(&mut self, key: &Key, token: Token) {
+        if let Some(edges) = self.leases.end(key, token) {
+            self.mutate(|table| table.dependencies.release(edges));
+        }
+    }
+
+    /// Ends a lease whose value was given out and is not stored. It depends on `names`.
+    fn give_out(&mut self, key: &Key, token: Token, names: &[Key], now: Moment) {
+        match self.standing(key, token, names, now) {
+            // Nothing leads from its late names to the key.
+            None
+            | Some(Standing {
+                has_late_names: true, ..
+            }) => self.tell_of_unstored(key),
+            Some(_) if !names.is_empty() => self.tell_of_given(key),
+            Some(_) => {}
+        }
+        if let Some(edges) = self.leases.end(key, token) {
+            self.mutate(|table| table.dependencies.leave_tombstone(key, edges));
+        }
+    }
+
+    /// Keeps a loaded value under a lease that lives, which ends. Returns `false` if there is nothing to keep, or if a name
+    /// has changed. Keeps the era, so that a running `clear` still removes the entry.
+    fn renew_loaded(&mut self, key: &Key, token: Token, renewal: Renewal, now: Moment) -> bool {
+        self.expire_leases(now);
+        let Renewal {
+            head,
+            validator,
+            names,
+        } = renewal;
+        let Some(slot) = self.find(key, now) else {
+            return false;
+        };
+        let Stored::Loaded(_, body) = open(self.entries[slot].value().as_bytes()) else {
+            return false;
+        };
+        let validator = validator.as_deref().or(body.validator);
+        let value = head.seal(Body { validator, ..body });
+        let standing = self.leases.standing(key, token, &names, &self.dependencies);
+        if standing.is_none_or(|standing| standing.changed) {
+            return false;
+        }
+        self.reclaim_expired(&names, now);
+        let edges = self.entries[slot].edges;
+        let mut all: Vec<Key> = self.dependencies.names_of(edges).cloned().collect();
+        let known = all.len();
+        all.extend(
+            names
+                .iter()
+                .filter(|name| !all.contains(name))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
+        let told = self.tell(key, Change::Renewed);
+        self.replace_value(slot, value, &told);
+        self.set_due(slot, due(head.ttl(), now), told);
+        self.mutate(|table| {
+            if all.len() > known {
+                let edges = table.dependencies.attach(slot, &all);
+                let released = std::mem::replace(&mut table.entries[slot].edges, edges);
+                table.dependencies.release(released);
+            }
+        });
+        self.release_lease(key, token);
+        self.make_room();
+        true
     }
 
     /// Stores a loaded value. That is no change of its key, so that loads which read the key may be stored too.

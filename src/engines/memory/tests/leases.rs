@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::expiry::Moment;
 use super::super::table::Table;
 use super::Keys;
-use crate::request::{LeaseAction, LeaseAnswer, Names, Token};
+use crate::request::{LeaseAction, LeaseAnswer, LeaseTerms, Names, Token};
 
 fn now() -> Moment {
     Moment::since_start(Duration::ZERO)
@@ -29,9 +29,12 @@ impl World {
         let token = Token::random();
         let action = LeaseAction::Take {
             key: self.keys.key(key),
-            token,
-            names: names.iter().map(|name| self.keys.key(name)).collect(),
-            ttl: Duration::from_secs(30),
+            terms: LeaseTerms {
+                token,
+                names: names.iter().map(|name| self.keys.key(name)).collect(),
+                ttl: Duration::from_secs(30),
+                late_names: false,
+            },
         };
         let answer = self.table.serve_lease(action, false, now());
         assert!(matches!(answer, LeaseAnswer::Taken { .. }), "{answer:?}");
@@ -95,6 +98,22 @@ fn a_change_finds_each_load_among_entries() {
         assert!(!world.fulfil(&key, token, &["row"]), "{key}");
     }
     world.take("load0", &["row"]);
+}
+
+/// It expires as the last entry, and is reclaimed while the value is stored that was made from it.
+#[test]
+fn a_lease_that_is_fulfilled_keeps_its_edges_until_the_value_is_stored() {
+    let mut world = World::new();
+    let mut part = world.keys.write("part", ["row"]);
+    part.ttl = Some(Duration::from_secs(1));
+    world.table.write(part, now());
+    let page = world.take("page", &["part"]);
+    let write = world.keys.write("page", ["part"]);
+    let later = Moment::since_start(Duration::from_secs(2));
+    let fulfil = LeaseAction::Fulfil { token: page, write };
+    let answer = world.table.serve_lease(fulfil, false, later);
+    assert_eq!(answer, LeaseAnswer::Stored(true));
+    world.table.check();
 }
 
 #[test]

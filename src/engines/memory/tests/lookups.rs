@@ -51,6 +51,7 @@ impl World {
             token,
             names: self.names(key),
             ttl: SECOND * u32::try_from(ttl).unwrap(),
+            late_names: false,
         };
         let name = self.keys.key(KEYS[key]);
         let holds = self.table.contains(&name, self.now());

@@ -38,6 +38,7 @@ fn names(layout: &Layout, key: &str) -> Vec<String> {
         layout.tombstones(key),
         format!("{}{key}{}", layout.depend(), layout.close()),
         layout.leases().to_owned(),
+        layout.changed().to_owned(),
         layout.0.version.clone(),
     ];
     names.extend(layout.0.absent.iter().cloned());
@@ -50,6 +51,12 @@ fn names(layout: &Layout, key: &str) -> Vec<String> {
         );
     }
     names
+}
+
+#[test]
+fn scripts_keep_as_many_changed_names_as_plain_commands() {
+    let kept = format!("local most_changed = {}\n", Layout::MOST_CHANGED);
+    assert!(include_str!("../scripts/changed.lua").contains(&kept));
 }
 
 #[test]

@@ -9,5 +9,7 @@ end
 for from = 1, #names, 1000 do
   redis.call('HDEL', NAMES.leases, unpack(names, from, math.min(from + 999, #names)))
 end
+-- Nobody lists the names that loads of others would find out: see `changed.lua`.
+redis.call('DEL', NAMES.changed)
 if page[1] == '0' and ARGV[7] == '1' and marked == 1 then unmark() end
 return { page[1], {}, marked, {}, {} }

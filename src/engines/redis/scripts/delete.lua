@@ -6,7 +6,7 @@ if ARGV[1] == 'GET' then
   if type(held) == 'table' and held.err then return held end
 end
 -- It changes what somebody may be loading from; see `lease.lua`.
-redis.call('HDEL', NAMES.leases, unpack(KEYS))
+change(unpack(KEYS))
 local removed = redis.call('DEL', unpack(KEYS))
 if ARGV[1] == 'GET' then return held end
 return removed

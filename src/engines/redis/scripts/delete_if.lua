@@ -4,5 +4,5 @@ if type(held) == 'table' and held.err then return held end
 if held ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 -- It changed what somebody may be loading from; see `lease.lua`.
-redis.call('HDEL', NAMES.leases, KEYS[1])
+change(KEYS[1])
 return 1

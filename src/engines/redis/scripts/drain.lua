@@ -22,8 +22,7 @@ for i = 8, #ARGV do
   tombstones[#tombstones + 1] = tombstones_of(ARGV[i])
 end
 
--- First: a server that is full lets a script take up room once it has written what takes none.
-redis.call('HDEL', NAMES.leases, unpack(names))
+change(unpack(names))
 
 local taken = 0
 local marked, unread, cascade = {}, {}, {}
@@ -100,7 +99,7 @@ if members[1] then
   if redis.call('EXISTS', unpack(below)) > 0 then
     for i, member in ipairs(members) do keep_tombstone(i, member) end
   end
-  redis.call('HDEL', NAMES.leases, unpack(members))
+  change(unpack(members))
   local unlinked = unlink_all(members, ARGV[5] == '1')
   removed, told = unlinked[1], unlinked[2]
   for _, member in ipairs(members) do redis.call('HDEL', parents_of(member), member) end

@@ -28,17 +28,7 @@ local function expire(ttl)
     redis.call('SETRANGE', key, 6, packed(head.fresh) .. packed(head.window) .. packed(head.age))
   end
 
-  -- The sets that it is in live as long. Those of which no way back is known have no end.
-  local names, bucket = parents(key)
-  for _, name in ipairs(names) do
-    local held = redis.call('PTTL', set_of(name))
-    if held >= 0 then last(name, held, ttl) end
-  end
-  if names[1] and ttl then
-    extend(bucket, redis.call('PTTL', bucket), ttl)
-  elseif names[1] then
-    redis.call('HDEL', bucket, key)
-  end
+  keep_in_reach(key, ttl)
   return 1
 end
 

@@ -8,5 +8,5 @@ if ttl == '' or not redis.call('SET', key, by, 'PX', ttl, 'NX') then
   sum = redis.call('GET', key)
 end
 -- It changed what somebody may be loading from; see `lease.lua`.
-redis.call('HDEL', NAMES.leases, key)
+change(key)
 return sum

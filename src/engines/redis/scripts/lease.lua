@@ -9,6 +9,9 @@
 -- A key that is loaded is in the dependency sets of its names as an entry is, for as long as the lease may
 -- live. So an invalidation finds what is made from it meanwhile, though it is not stored yet, or never, and its
 -- own lease has ended; see `depend.lua`.
+--
+-- A lease whose value may turn out to depend on further names has `NAMES.changed` as one more name, and `mark`, which is
+-- its place in that list; see `changed.lua`. `refused` tells how much the server had refused by then.
 local leases, given_out, own = NAMES.leases, NAMES.given, NAMES.lease .. KEYS[1] .. '}'
 
 -- What is known of a name: when its last lease ends, how many there are, and the generation.
@@ -56,6 +59,36 @@ local function is_cleared(names)
   return false
 end
 
+-- How many commands the server has refused for want of memory, as text. nil if the server does not tell. A full server
+-- refuses the command that notes a change, but not a plain command behind it that deletes the key.
+local function refusals()
+  local errors = redis.pcall('INFO', 'errorstats')
+  return type(errors) == 'string' and (string.match(errors, 'errorstat_OOM:count=(%d+)') or '0') or nil
+end
+
+-- Those of the names that the value depends on which a lease does not have.
+local function late_names(lease, names)
+  local has, late = {}, {}
+  for _, name in ipairs(lease.names) do has[name] = true end
+  for _, name in ipairs(names) do
+    if not has[name] then late[#late + 1] = name end
+  end
+  return late
+end
+
+-- Whether one of these names may have changed since the lease was taken.
+local function may_have_changed(lease, late)
+  if not late[1] then return false end
+  local place = lease.mark and redis.call('LPOS', NAMES.changed, lease.mark, 'RANK', -1)
+  if not place or not lease.refused or lease.refused ~= refusals() then return true end
+  local is_late = {}
+  for _, name in ipairs(late) do is_late[name] = true end
+  for _, name in ipairs(redis.call('LRANGE', NAMES.changed, place + 1, -1)) do
+    if is_late[name] then return true end
+  end
+  return is_cleared(late)
+end
+
 -- Whether what a lease has loaded may be stored.
 local function may_store(lease)
   return lives(lease) and not is_cleared(lease.names)
@@ -72,6 +105,8 @@ local function drop_lease(lease)
         know(name, ends, count - 1, generation)
       else
         redis.call('HDEL', leases, name)
+        -- Nobody else wants to know what changes.
+        if name == NAMES.changed then redis.call('DEL', name) end
       end
     end
   end
@@ -97,13 +132,13 @@ local function disown(lease, alive, names)
   local left = redis.call('PTTL', own)
   if alive then
     local ends, _, generation = known(KEYS[1])
-    redis.call('HDEL', leases, KEYS[1])
+    change(KEYS[1])
     lease.generations[1], lease.added = generation .. '+', {}
     know(KEYS[1], ends, 1, lease.generations[1])
     redis.call('SET', own, cmsgpack.pack(lease), 'KEEPTTL')
   else
     if lease then drop_lease(lease) end
-    redis.call('HDEL', leases, KEYS[1])
+    change(KEYS[1])
   end
   if left <= 0 then return end
   -- What ended the lease may have taken the key out of its sets.

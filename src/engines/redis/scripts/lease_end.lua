@@ -5,6 +5,8 @@ for i = 5, #ARGV do names[i - 4] = ARGV[i] end
 local lease = lease_of()
 local mine = lease and lease.token == ARGV[3]
 local alive = lease and may_store(lease)
+local late = mine and late_names(lease, names) or {}
+if mine and alive and given and may_have_changed(lease, late) then alive = false end
 
 -- Nobody was given anything, and nobody else has written the key meanwhile: what the lease has added to the
 -- dependency sets leads to nothing, unless there is something below.
@@ -23,7 +25,11 @@ elseif mine then
   if not given then untie() end
   local left = redis.call('PTTL', own)
   drop_lease(lease)
-  if given then note_given(left) end
+  if given then
+    -- An invalidation of these finds what is made from it.
+    if left > 0 then add_dependents(left, KEYS, 1, 1, late, 1, #late) end
+    note_given(left)
+  end
 end
 announce()
 return 1

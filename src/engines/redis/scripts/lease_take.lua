@@ -1,6 +1,6 @@
 -- KEYS: the key. ARGV: how a dependency set's name begins and ends, a random number, the token, how long it lives
--- in milliseconds, how much of the value is wanted, and the names that the value will depend on. {1, the value's
--- PTTL, its first bytes} if the lease is the caller's now, {0, token, remaining} if it is another's.
+-- in milliseconds, how much of the value is wanted (0 for all), '1' if the value may turn out to depend on further names,
+-- and the names that it will depend on. {1, the value's PTTL, its first bytes} if the lease is the caller's now, {0, token, remaining} if it is another's.
 local key, token, ttl = KEYS[1], ARGV[4], tonumber(ARGV[5])
 local lease = lease_of()
 local invalidated = lease and not lives(lease)
@@ -15,7 +15,7 @@ if left ~= -2 then
   if type(value) == 'table' then return value end
 end
 local names = {}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   if ARGV[i] ~= key then names[#names + 1] = ARGV[i] end
 end
 local wrong = add_dependents(ttl, KEYS, 1, 1, names, 1, #names)
@@ -24,7 +24,7 @@ if wrong then return wrong end
 if invalidated then
   drop_lease(lease)
   -- Who loads from this key may have seen what the invalidated one loaded, which is never stored.
-  redis.call('HDEL', leases, key)
+  change(key)
 end
 
 local time = redis.call('TIME')
@@ -51,6 +51,12 @@ local function enter(name)
 end
 enter(key)
 for _, name in ipairs(names) do enter(name) end
+if ARGV[7] == '1' then
+  enter(NAMES.changed)
+  taken.mark, taken.refused = NAMES.reserved .. new, refusals()
+  redis.call('RPUSH', NAMES.changed, taken.mark)
+  if redis.call('PTTL', NAMES.changed) < ttl then redis.call('PEXPIRE', NAMES.changed, ARGV[5]) end
+end
 if redis.call('PTTL', leases) < ttl then redis.call('PEXPIRE', leases, ARGV[5]) end
 redis.call('SET', own, cmsgpack.pack(taken), 'PX', ARGV[5])
 tidy(ARGV[3])

@@ -1,4 +1,5 @@
--- What scripts know of loaded values: the head that `envelope.rs` describes, which comes before the model.
+-- What scripts know of loaded values: the head that `envelope.rs` describes, which comes before the model. `begin` is how
+-- many bytes come before the model, the validator among them.
 -- Times are in milliseconds; numbers are exact up to 2^53, and the longest TTL is far below that.
 local longest_ttl = 3153600000000
 
@@ -10,8 +11,12 @@ local function head_of(key)
   if type(bytes) ~= 'string' or string.byte(bytes, 1) ~= 193 then return nil end
   local version = string.byte(bytes, 2)
   if not version or version > 31 or string.sub(bytes, 3, 6) ~= 'load' then return nil end
-  if version ~= 2 then return { foreign = true } end
+  if version ~= 2 and version ~= 18 then return { foreign = true } end
   if #bytes < 34 then return nil end
+  local begin = 34
+  if version == 18 then
+    begin = 36 + (string.byte(bytes, 35) or 0) * 256 + (string.byte(bytes, 36) or 0)
+  end
 
   -- Eight bytes from `at` on, big-endian; nil if all are ones, which is for ever.
   local function number(at)
@@ -24,11 +29,12 @@ local function head_of(key)
     if ever then return nil end
     return sum
   end
-  local model = string.sub(bytes, 35)
+  local model = version == 2 and string.sub(bytes, 35) or redis.call('GETRANGE', key, begin, begin + 4)
   return {
     fresh = number(7),
     window = number(15) or 0,
     age = number(23) or 0,
+    begin = begin,
     nothing = model == '\192' or model == 'null',
   }
 end

@@ -48,11 +48,18 @@ local function some_of(page, most, seed)
   return some
 end
 
+-- Takes dead members out of the set of a name. An invalidation of the name does not reach them any more, nor a load that
+-- has read them and does not say so yet: for that load they count as changed.
+local function take_out(name, dead)
+  leave(name, dead)
+  note_changed(unpack(dead))
+end
+
 -- Takes the dead among some members out of the set of a name. Returns `true` if there are any.
 local function thin_out(name, members)
   if not members[1] then return false end
   local dead = parted(lifeless(members))
-  if dead[1] then leave(name, dead) end
+  if dead[1] then take_out(name, dead) end
   return dead[1] ~= nil
 end
 
@@ -93,9 +100,10 @@ local function reap(name, most, deep, seed)
         local found = lifeless(members)
         local dead, inner = parted(found)
         if #found < #members then
-          if set == set_of(name) and dead[1] then leave(name, dead) end
+          if set == set_of(name) and dead[1] then take_out(name, dead) end
           return looked
         end
+        if members[1] then note_changed(unpack(members)) end
         for _, member in ipairs(inner) do
           if not seen[member] then
             seen[member] = true

@@ -9,7 +9,9 @@ local names = {}
 for i = 8, #ARGV do names[i - 7] = ARGV[i] end
 local lease = condition == 'LEASE' and lease_of()
 local alive = lease and may_store(lease)
-if condition == 'LEASE' and not (alive and lease.token == ARGV[7]) then
+local mine = lease and lease.token == ARGV[7]
+if alive and mine and may_have_changed(lease, late_names(lease, names)) then alive = false end
+if condition == 'LEASE' and not (alive and mine) then
   disown(lease, alive, names)
   announce()
   return 0
@@ -35,7 +37,7 @@ if lease then
   drop_lease(lease)
   announce()
 else
-  redis.call('HDEL', NAMES.leases, key)
+  change(key)
 end
 tidy(seed)
 if condition == 'GET' then return held end

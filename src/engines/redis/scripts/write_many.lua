@@ -18,6 +18,6 @@ while ARGV[at] do
   answers[#answers + 1] = wrong or 1
   at, from = value + to - from + 1, to + 1
 end
-redis.call('HDEL', NAMES.leases, unpack(KEYS))
+change(unpack(KEYS))
 tidy(ARGV[3])
 return answers

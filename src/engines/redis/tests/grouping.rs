@@ -105,7 +105,12 @@ fn what_was_written_in_part_has_an_unknown_outcome() {
     let (many, mut answer) = asked(SetMany { writes });
     settle(
         batch(vec![many]).parts,
-        vec![Wire::Int(0), Wire::Okay, server_error("OOM command not allowed")],
+        vec![
+            Wire::Int(0),
+            Wire::Int(0),
+            Wire::Okay,
+            server_error("OOM command not allowed"),
+        ],
     );
     assert!(matches!(
         answer.try_recv().unwrap(),
@@ -123,15 +128,25 @@ fn plain_entries_of_one_call_are_one_command_while_they_are_small() {
     };
     let (small, mut answer) = many(1);
     let small = batch(vec![small]);
-    assert_eq!(lines(&small), ["HDEL cachestore:leases a b", "MSET a v b v"]);
-    let (stats, _) = settle(small.parts, vec![Wire::Int(0), Wire::Okay]);
+    let told = ["HDEL cachestore:leases a b", "RPUSHX cachestore:changed a b"];
+    assert_eq!(lines(&small)[..2], told);
+    assert_eq!(lines(&small)[2..], ["MSET a v b v"]);
+    let (stats, _) = settle(small.parts, vec![Wire::Int(0), Wire::Int(0), Wire::Okay]);
     answer.try_recv().unwrap().unwrap();
     assert_eq!(stats.sets, 2);
     let (small, mut answer) = many(1);
-    let refused = vec![Wire::Int(0), server_error("OOM command not allowed")];
+    let refused = vec![
+        Wire::Int(0),
+        Wire::Int(0),
+        server_error("OOM command not allowed"),
+    ];
     let (stats, _) = settle(batch(vec![small]).parts, refused);
     assert!(matches!(answer.try_recv().unwrap(), Err(Error::Unavailable(_))));
     assert_eq!(stats.sets, 0);
     let (large, _answer) = many(300 * 1024);
-    assert_eq!(batch(vec![large]).pipeline.len(), 4, "leases, two writes, leases");
+    assert_eq!(
+        batch(vec![large]).pipeline.len(),
+        6,
+        "what changes, two writes, what changes"
+    );
 }

@@ -22,9 +22,12 @@ fn names(names: &[&str]) -> Names {
 fn take(token: Token) -> LeaseAction {
     LeaseAction::Take {
         key: key("k"),
-        token,
-        names: names(&["x", "y"]),
-        ttl: Duration::from_secs(30),
+        terms: LeaseTerms {
+            token,
+            names: names(&["x", "y"]),
+            ttl: Duration::from_secs(30),
+            late_names: false,
+        },
     }
 }
 
@@ -53,7 +56,7 @@ fn steps_are_scripts() {
     };
     let jobs = [take(token), fulfil(token), end(token), give].map(|action| lease(action).0);
     let wanted = [
-        format!("EVALSHA 1 k cachestore:depend:{{ }} # {token} 30000 34 x y"),
+        format!("EVALSHA 1 k cachestore:depend:{{ }} # {token} 30000 34 0 x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} # v 1500 LEASE {token} x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 0 x y"),
         format!("EVALSHA 1 k cachestore:depend:{{ }} {token} 1 x y"),
@@ -70,6 +73,7 @@ fn a_read_that_asks_for_a_lease_is_a_script_and_one_hit_or_one_miss() {
             token,
             names: names(&["x"]),
             ttl: Duration::from_secs(30),
+            late_names: false,
         }),
     };
     let told = |got: Wire| {
@@ -78,7 +82,7 @@ fn a_read_that_asks_for_a_lease_is_a_script_and_one_hit_or_one_miss() {
         (answer.try_recv().unwrap(), (stats.hits, stats.misses))
     };
     let (reply, _) = Reply::new();
-    let wanted = format!("EVALSHA 1 k cachestore:depend:{{ }} # {token} 30000 34 x");
+    let wanted = format!("EVALSHA 1 k cachestore:depend:{{ }} # {token} 30000 34 0 x");
     assert_eq!(lines(&batch(vec![job_of(look(), reply)])), [wanted]);
     let found = |value: &str, remaining| {
         let value = Value::from(value);
@@ -381,9 +385,12 @@ async fn what_was_invalidated_stays_dead_when_the_same_load_takes_more() {
     store.set("x", "v").await.unwrap();
     let second = LeaseAction::Take {
         key: key("k2"),
-        token: first.token,
-        names: Names::from(first.names.clone()),
-        ttl: LONG,
+        terms: LeaseTerms {
+            token: first.token,
+            names: Names::from(first.names.clone()),
+            ttl: LONG,
+            late_names: false,
+        },
     };
     let second = loader.step(second).await.unwrap();
     assert!(matches!(second, LeaseAnswer::Taken { .. }), "{second:?}");

@@ -264,8 +264,15 @@ async fn whoever_takes_over_from_an_invalidated_lease_invalidates_who_loads_from
 #[test]
 fn an_invalidation_of_leases_that_is_refused_fails_nothing_and_is_told() {
     let (delete, mut answer) = asked(delete(key("k")));
-    let replies = vec![server_error("NOPERM this user has no permissions"), Wire::Int(1)];
+    let refused = || server_error("NOPERM this user has no permissions");
+    let replies = vec![refused(), refused(), Wire::Int(1)];
     let (_, outcome) = settle(batch(vec![delete]).parts, replies);
     assert!(answer.try_recv().unwrap().unwrap());
     assert!(matches!(outcome.not_invalidated, Some(Error::Unauthorized)));
+    // Leases notice by themselves that a full server does not note changes.
+    let (delete, mut answer) = asked(super::delete(key("k")));
+    let full = server_error("OOM command not allowed");
+    let (_, outcome) = settle(batch(vec![delete]).parts, vec![Wire::Int(0), full, Wire::Int(1)]);
+    assert!(answer.try_recv().unwrap().unwrap());
+    assert!(outcome.not_invalidated.is_none());
 }

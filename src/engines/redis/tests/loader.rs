@@ -110,9 +110,12 @@ impl Loader {
         };
         let answer = self.step(LeaseAction::Take {
             key: taken.key.clone(),
-            token: taken.token,
-            names: Names::from(taken.names.clone()),
-            ttl,
+            terms: LeaseTerms {
+                token: taken.token,
+                names: Names::from(taken.names.clone()),
+                ttl,
+                late_names: false,
+            },
         });
         let answer = answer.await;
         (taken, answer)
@@ -129,6 +132,7 @@ impl Loader {
             token: taken.token,
             names: Names::from(taken.names.clone()),
             ttl,
+            late_names: false,
         };
         let found = self.ask(GetOrLease {
             key: taken.key.clone(),

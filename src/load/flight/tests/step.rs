@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::*;
-use super::world::{Holder, KEYS, PAUSE, World, key, terms};
+use super::world::{Holder, KEYS, PAUSE, World, key};
 
 #[derive(Debug, Clone)]
 pub(super) enum Step {
@@ -29,6 +29,8 @@ pub(super) enum Step {
     Refuse(usize),
     /// The source changes, and what was cached of it is invalidated.
     Change(usize),
+    /// The same, by a name that only the results of loads tell: it does not end a lease.
+    ChangeUnnamed(usize),
     /// One of the loaders that run ends: with values for the keys of even numbers or all, or with an error.
     Finish {
         which: usize,
@@ -54,6 +56,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         6 => key.clone().prop_map(Step::Deliver),
         1 => key.clone().prop_map(Step::Refuse),
         2 => key.clone().prop_map(Step::Change),
+        2 => key.clone().prop_map(Step::ChangeUnnamed),
         3 => (0..8usize, proptest::bool::weighted(0.8), proptest::bool::weighted(0.2))
             .prop_map(|(which, all, fails)| Step::Finish { which, all, fails }),
         1 => (0..16usize).prop_map(Step::Leave),
@@ -97,7 +100,8 @@ impl World {
                         mark: None,
                     });
                 }
-                self.change(|flights, now, effects| flights.begin(load, terms(), wanted, now, effects));
+                let terms = self.terms();
+                self.change(|flights, now, effects| flights.begin(load, terms, wanted, now, effects));
             }
             Step::Overdue(which) => {
                 let mut waiting: Vec<CallerId> = self.waiting.keys().copied().collect();
@@ -114,7 +118,11 @@ impl World {
             Step::Serve(at) => self.serve(at),
             Step::Deliver(at) => self.deliver(at),
             Step::Refuse(at) => self.refuse(at),
-            Step::Change(at) => {
+            Step::ChangeUnnamed(at) if self.late => {
+                self.source[at] += 1;
+                self.slots[at].stored = None;
+            }
+            Step::Change(at) | Step::ChangeUnnamed(at) => {
                 self.source[at] += 1;
                 (self.slots[at].lease, self.slots[at].stored) = (None, None);
             }

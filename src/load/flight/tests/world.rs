@@ -62,6 +62,8 @@ pub(super) struct World {
     pub(super) served_stale: usize,
     pub(super) now: Duration,
     pub(super) numbers: u64,
+    /// Whether only the results of loads tell what they depend on.
+    pub(super) late: bool,
 }
 
 pub(super) fn key(index: usize) -> Key {
@@ -73,14 +75,15 @@ fn index(key: &Key) -> usize {
     key.as_str()[1..].parse().unwrap()
 }
 
-pub(super) fn terms() -> Terms {
-    Terms {
-        names: Vec::new(),
-        retry_after: PAUSE,
-    }
-}
-
 impl World {
+    pub(super) fn terms(&self) -> Terms {
+        Terms {
+            names: Vec::new(),
+            retry_after: PAUSE,
+            has_contexts: self.late,
+        }
+    }
+
     pub(super) fn change(&mut self, change: impl FnOnce(&mut Flights, Duration, &mut Vec<Effect>)) {
         let mut effects = Vec::new();
         change(&mut self.flights, self.now, &mut effects);
@@ -127,7 +130,11 @@ impl World {
             Effect::Failing(load, ..) => {
                 assert!(self.open.contains(&load), "it is told before it is forgotten")
             }
-            Effect::Disown(_) | Effect::Recovered(_) | Effect::Subscribe(_) | Effect::Unsubscribe(_) => {}
+            Effect::Disown(_)
+            | Effect::Outdate(_)
+            | Effect::Recovered(_)
+            | Effect::Subscribe(_)
+            | Effect::Unsubscribe(_) => {}
         }
     }
 
@@ -161,14 +168,15 @@ impl World {
         if self.direct.insert(load, true) == Some(false) {
             self.open.insert(load);
             self.started.insert(load);
-            self.flights.adopt(load, &key(at), terms(), false);
+            let terms = self.terms();
+            self.flights.adopt(load, &key(at), terms, Marks::default());
         }
     }
 
     /// A direct load has ended. The flights go on with it if others have joined, or if it is not stored.
     fn land(&mut self, load: LoadId, at: usize, fate: Option<Fate>) {
         let joined = self.direct[&load];
-        if let (false, Some(fate @ (Fate::Stored | Fate::Superseded))) = (joined, fate) {
+        if let (false, Some(fate @ Fate::Stored)) = (joined, fate) {
             if let Some((at, version)) = self.waiting.remove(&load) {
                 self.check_given(load, at, version, fate);
             }
@@ -179,8 +187,9 @@ impl World {
         self.adopt(load, at);
         self.direct.remove(&load);
         self.flights.embark(load, &key(at), load);
+        let late = self.late;
         self.change(|flights, now, effects| match fate {
-            Some(fate) => flights.stored(load, &key(at), fate, now, effects),
+            Some(fate) => flights.stored(load, &key(at), fate, late, now, effects),
             None => flights.failed(load, now, effects),
         });
     }
@@ -200,7 +209,8 @@ impl World {
                 self.change(|flights, now, effects| flights.answered(&key, answer, now, effects));
             }
             Some(Reply::Stored(load, fate)) => {
-                self.change(|flights, now, effects| flights.stored(load, &key, fate, now, effects));
+                let late = self.late;
+                self.change(|flights, now, effects| flights.stored(load, &key, fate, late, now, effects));
             }
             None => {}
         }
@@ -227,9 +237,13 @@ impl World {
                 slot.answers.push_back(Reply::Asked(answer));
             }
             Request::Store(load) => {
+                let mine = slot.lease == Some(Holder::Load(load));
+                let read = self.running.get(&load).map_or(0, |read| read[&at]);
+                if mine && self.late && read != self.source[at] {
+                    slot.lease = None;
+                }
                 let lives = slot.lease == Some(Holder::Load(load));
                 let fate = if lives {
-                    let read = self.running[&load][&at];
                     assert_eq!(read, self.source[at], "what is stored is what the source has");
                     (slot.lease, slot.stored) = (None, Some(read));
                     Fate::Stored
@@ -278,11 +292,17 @@ impl World {
             }
             return;
         }
+        let late = self.late;
         self.change(|flights, now, effects| {
             if fails {
                 flights.failed(load, now, effects);
             } else {
-                let made = |key: &Key| (all || index(key).is_multiple_of(2)).then_some(true);
+                let product = Product {
+                    stored: true,
+                    kept: false,
+                    late,
+                };
+                let made = |key: &Key| (all || index(key).is_multiple_of(2)).then_some(product);
                 flights.loaded(load, made, now, effects);
             }
         });
