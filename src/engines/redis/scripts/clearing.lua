@@ -1,7 +1,7 @@
 -- What the steps of a clearing have in common. ARGV, after how a dependency set's name begins and ends: the clearing's
 -- id, the cursor, how many keys to look at, a pattern that all keys of interest match, two arguments of the step, how
--- many prefixes there are, and the prefixes: what the keys to remove begin with, '' for all, or a namespace and its
--- colon. Each step answers the next cursor, how many values it removed for each prefix, whether the clearing was marked without a break, which
+-- many prefixes there are, and the prefixes: what the keys to remove begin with, '' for all, a namespace and its
+-- colon, or a namespace and its slash for all namespaces inside it. Each step answers the next cursor, how many values it removed for each prefix, whether the clearing was marked without a break, which
 -- sets have more members than a step may look at, and the names whose fate is not known, each before how many names
 -- decide it and these names.
 --
@@ -14,10 +14,12 @@
 -- A mark lives for a minute from the last step, if who clears is no more. If it has gone before, all begins anew.
 local id, cursor, count, pattern = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local marks, minute = NAMES.clearing, 60000
-local prefixes, places = {}, {}
+local prefixes, places, parents = {}, {}, {}
 for i = 1, ARGV[9] do
-  prefixes[i] = ARGV[9 + i]
-  places[ARGV[9 + i]] = i
+  local prefix = ARGV[9 + i]
+  prefixes[i] = prefix
+  places[prefix] = i
+  if string.sub(prefix, -1) == '/' then parents[#parents + 1] = prefix end
 end
 
 local function begins(text, with)
@@ -30,7 +32,11 @@ local tag = NAMES.tag
 local function place_of(key)
   if not begins(key, tag) then return nil end
   local namespace = string.match(key, '^[^:]*:', #tag + 1)
-  return namespace and places[tag .. namespace] or places[tag]
+  local place = namespace and places[tag .. namespace] or places[tag]
+  if place or not namespace then return place end
+  for _, parent in ipairs(parents) do
+    if begins(key, parent) then return places[parent] end
+  end
 end
 
 -- Whether it was marked.

@@ -173,6 +173,20 @@ async fn nothing_is_left() {
 }
 
 #[tokio::test]
+async fn all_namespaces_inside_one_are_cleared_by_its_slash() {
+    let server = RedisServer::start().await;
+    let (loader, root) = (Loader::new(&server, false), store(&server, false).await);
+    let inside = ["t/a:k", "t/a/b:k"];
+    let outside = ["t:k", "ta:k", "t/a", "k"];
+    for key in inside.into_iter().chain(outside) {
+        root.set(key, "v").await.unwrap();
+    }
+    assert_eq!(Clearing::new(&loader, "t/", false).end().await, 2);
+    assert_eq!(there(&root, &inside).await, 0);
+    assert_eq!(there(&root, &outside).await, 4);
+}
+
+#[tokio::test]
 async fn what_leads_out_of_the_namespace_stays() {
     for go in [false, true] {
         let server = RedisServer::start().await;
