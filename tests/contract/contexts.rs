@@ -1,6 +1,7 @@
 //! Loads whose loaders are told more, and tell more.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use cachestore::{Error, Fetched, LoadContext, LoadError, Loaded, Origin, Store, Ttl};
@@ -8,6 +9,8 @@ use tokio::sync::Semaphore;
 
 use crate::support::{ms, secs};
 
+/// What happens while a loader runs.
+type During = fn(Store) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 type Outcome<T> = Result<Loaded<T>, LoadError<String>>;
 
 fn seen<T>(outcome: Outcome<T>) -> (T, Origin) {
@@ -509,7 +512,7 @@ pub(crate) async fn an_old_value_that_has_gone_is_not_kept(store: Store) {
 }
 
 pub(crate) async fn an_old_value_is_not_kept_under_a_lease_that_has_ended(store: Store) {
-    let changes: [fn(Store) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>; 4] = [
+    let changes: [During; 4] = [
         |store| Box::pin(async move { assert_eq!(store.invalidate("x").await.unwrap(), 1) }),
         |store| Box::pin(async move { store.set("call", "2").await.unwrap() }),
         |store| Box::pin(async move { store.set("late", "2").await.unwrap() }),

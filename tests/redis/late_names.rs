@@ -8,8 +8,7 @@ use cachestore::{Fetched, LoadContext, LoadError, Origin, RedisConfig, Store};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::harness::RedisServer;
-use crate::seeded::Seeded;
+use super::harness::{RedisServer, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const NAMES: [&str; 2] = ["row0", "row1"];

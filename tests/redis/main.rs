@@ -35,8 +35,6 @@ mod replay;
 mod replica;
 mod restart;
 mod scan;
-#[path = "../support/seeded.rs"]
-mod seeded;
 mod settings;
 mod slow_link;
 mod smoke;
