@@ -7,6 +7,7 @@ use cachestore::{Error, LockInfo, Store, redis};
 use serde::Serialize;
 
 use crate::output::json;
+use crate::source::Target;
 use crate::{Ended, Usage, escape, units};
 
 /// What the name of a lock begins and ends with. The key between them has its namespace.
@@ -20,6 +21,14 @@ struct Lock<'a> {
     key: &'a str,
     fencing_token: u64,
     remaining_ms: u64,
+}
+
+/// Refuses a store in a cluster, where the names of locks have the hash tag.
+pub(crate) fn check(target: &Target) -> Result<()> {
+    if target.is_in_cluster() {
+        return Err(Usage::new("the locks of a store in a cluster cannot be listed").into());
+    }
+    Ok(())
 }
 
 /// Prints the locks whose keys begin with `prefix` in the namespace of the store, which is at `path`.

@@ -92,8 +92,10 @@ async fn run(store: StoreArguments, command: Command, out: &mut impl Write) -> R
         }
         Command::Entry(command) => {
             let target = Target::read(store)?;
-            if let EntryCommand::Clear { yes: false, .. } = &command {
-                removal::confirm(&target)?;
+            match &command {
+                EntryCommand::Clear { yes: false, .. } => removal::confirm(&target)?,
+                EntryCommand::Locks { .. } => locks::check(&target)?,
+                _ => {}
             }
             let namespace = target.namespace.clone();
             let store = target.open().await?;

@@ -47,6 +47,11 @@ impl Target {
         })
     }
 
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        let scheme = self.address.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| scheme.ends_with("-cluster"))
+    }
+
     pub(crate) async fn open(&self) -> Result<Store> {
         let opened = Store::open(self.config.clone()).await;
         let mut store = opened.map_err(|error| unopened(&self.address, error))?;

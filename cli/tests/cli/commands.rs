@@ -243,6 +243,8 @@ async fn locks_are_listed_while_they_are_held() {
     assert_eq!(run(&url, &["locks", "-n", "jobs", "*"]).text(), "");
     assert_eq!(run(&url, &["locks", "-n", "other"]).text(), "");
     assert_eq!(run(&format!("{url}?go_compatible=true"), &["locks"]).code, 2);
+    let in_cluster = run("redis-cluster://127.0.0.1:1?hash_tag=app", &["locks"]);
+    assert_eq!(in_cluster.code, 2, "{}", in_cluster.errors);
 }
 
 #[tokio::test]
