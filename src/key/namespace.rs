@@ -26,9 +26,12 @@ impl Within {
 /// Where a handle's keys live: `""` for the root, else `path:`, whose path cannot contain a colon. In a slot of a cluster, the
 /// slot's hash tag comes first: `{tag}:` and `{tag}:path:`.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Namespace {
-    prefix: Option<Arc<str>>,
-    /// How many bytes of the prefix are the root's.
+pub(crate) struct Namespace(Option<Arc<Prefix>>);
+
+#[derive(PartialEq, Eq)]
+struct Prefix {
+    text: Box<str>,
+    /// How many bytes of the text are the root's.
     root: usize,
 }
 
@@ -36,11 +39,13 @@ impl Namespace {
     /// The root of a store in the slot of this hash tag.
     #[cfg(feature = "redis")]
     pub(crate) fn tagged(tag: &str) -> Self {
-        let prefix = format!("{{{tag}}}:");
-        Self {
-            root: prefix.len(),
-            prefix: Some(prefix.into()),
-        }
+        let text = format!("{{{tag}}}:");
+        Self::new(text.len(), text)
+    }
+
+    fn new(root: usize, text: String) -> Self {
+        let text = text.into_boxed_str();
+        Self(Some(Arc::new(Prefix { text, root })))
     }
 
     /// The namespace `name` inside this one.
@@ -63,15 +68,12 @@ impl Namespace {
         if prefix.len() - root.len() > MAX_PATH_BYTES {
             return refuse("nested names have at most 1023 characters together");
         }
-        Ok(Self {
-            prefix: Some(prefix.into()),
-            root: self.root,
-        })
+        Ok(Self::new(root.len(), prefix))
     }
 
     /// What stands before each key: empty for the root outside of a cluster.
     pub(crate) fn prefix(&self) -> &str {
-        self.prefix.as_deref().unwrap_or("")
+        self.0.as_ref().map_or("", |prefix| &prefix.text)
     }
 
     /// How much of each key it is.
@@ -82,16 +84,20 @@ impl Namespace {
 
     /// What stands before each key of the whole store.
     pub(crate) fn root_prefix(&self) -> &str {
-        &self.prefix()[..self.root]
+        &self.prefix()[..self.root()]
+    }
+
+    fn root(&self) -> usize {
+        self.0.as_ref().map_or(0, |prefix| prefix.root)
     }
 
     pub(crate) fn is_root(&self) -> bool {
-        self.prefix().len() == self.root
+        self.prefix().len() == self.root()
     }
 
     /// The names, joined by `/`: empty for the root.
     pub(crate) fn path(&self) -> &str {
-        self.prefix()[self.root..].trim_end_matches(':')
+        self.prefix()[self.root()..].trim_end_matches(':')
     }
 }
 
