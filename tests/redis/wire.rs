@@ -46,32 +46,37 @@ async fn each_plain_call_is_the_command_that_go_sends_behind_the_end_of_leases()
     let (server, store) = go().await;
     let mut monitor = server.monitor();
 
-    let ended = "HDEL cachestore:leases k";
+    let ended = ["HDEL cachestore:leases k", "RPUSHX cachestore:changed k"];
     store.set("k", "v").await.unwrap();
-    assert_eq!(monitor.sent(), [ended, "SET k v"]);
+    assert_eq!(monitor.sent(), [ended[0], ended[1], "SET k v"]);
     store.set(" k\n", "v").await.unwrap();
-    assert_eq!(monitor.sent(), [ended, "SET k v"], "keys are trimmed");
+    assert_eq!(
+        monitor.sent(),
+        [ended[0], ended[1], "SET k v"],
+        "keys are trimmed"
+    );
     store.get("k").await.unwrap();
     assert_eq!(monitor.sent(), ["GET k"]);
     store.delete("k").await.unwrap();
-    assert_eq!(monitor.sent(), [ended, "DEL k"]);
+    assert_eq!(monitor.sent(), [ended[0], ended[1], "DEL k"]);
     store.set_many([("k", "v"), ("l", "w")]).await.unwrap();
-    let both = "HDEL cachestore:leases k l";
-    assert_eq!(monitor.sent(), [both, "MSET k v l w"], "one for all");
+    let both = ["HDEL cachestore:leases k l", "RPUSHX cachestore:changed k l"];
+    assert_eq!(monitor.sent(), [both[0], both[1], "MSET k v l w"], "one for all");
     store
         .set_many([("k", "v"), ("l", "w")])
         .ttl(ms(60_000))
         .await
         .unwrap();
     let sets = ["SET k v PX 60000", "SET l w PX 60000"];
-    assert_eq!(monitor.sent(), [both, sets[0], sets[1]]);
+    assert_eq!(monitor.sent(), [both, sets].concat());
     store.incr("n", 1).await.unwrap();
+    let of_n = ["HDEL cachestore:leases n", "RPUSHX cachestore:changed n"];
+    assert_eq!(monitor.sent(), [of_n[0], of_n[1], "INCRBY n 1"]);
     store.take("k").await.unwrap();
-    let others = ["HDEL cachestore:leases n", "INCRBY n 1", ended, "GETDEL k"];
-    assert_eq!(monitor.sent(), others);
+    assert_eq!(monitor.sent(), [ended[0], ended[1], "GETDEL k"]);
     store.set_model("m", &BTreeMap::from([("a", 1)])).await.unwrap();
-    let sent = ["HDEL cachestore:leases m", r#"SET m {"a":1}"#];
-    assert_eq!(monitor.sent(), sent);
+    let of_m = ["HDEL cachestore:leases m", "RPUSHX cachestore:changed m"];
+    assert_eq!(monitor.sent(), [of_m[0], of_m[1], r#"SET m {"a":1}"#]);
     store.get_model::<BTreeMap<String, u8>>("m").await.unwrap();
     assert_eq!(monitor.sent(), ["GET m"]);
 }
@@ -95,7 +100,8 @@ async fn a_ttl_travels_with_the_value_in_milliseconds() {
             .unwrap();
         let mut sent = monitor.sent();
         let one = sent.pop().unwrap();
-        assert_eq!(sent, ["HDEL cachestore:leases k"], "before {one}");
+        let ended = ["HDEL cachestore:leases k", "RPUSHX cachestore:changed k"];
+        assert_eq!(sent, ended, "before {one}");
         let forms = [format!("SET k v PX {millis}"), format!("PSETEX k {millis} v")];
         assert!(forms.contains(&one), "{one}");
     }
