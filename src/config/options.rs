@@ -222,7 +222,7 @@ impl fmt::Debug for Target {
 
 #[cfg(feature = "tls")]
 impl Tls {
-    /// What is not given here is as in `default`.
+    /// Takes from `default` each part that is missing here.
     fn or(self, default: &Self) -> Self {
         Self {
             ca: self.ca.or_else(|| default.ca.clone()),

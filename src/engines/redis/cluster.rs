@@ -185,7 +185,7 @@ impl SlotOwner {
         })
     }
 
-    /// All nodes: those that were named at first, and those that others have told of.
+    /// All known nodes: the seeds, and the nodes that other nodes have named.
     fn nodes(&self) -> Vec<Place> {
         let mut nodes = self.cluster.seeds.clone();
         let known = self.known();

@@ -3,8 +3,8 @@
 /// How many slots a cluster has.
 pub(in crate::engines::redis) const SLOTS: u16 = 16_384;
 
-/// The slot of a key. If it has braces, what is between the first `{` and the first `}` after it is hashed, unless that is
-/// empty.
+/// The slot of a key. If the key has a hash tag, only the tag is hashed: the text between the first `{` and the next `}`,
+/// unless it is empty.
 pub(in crate::engines::redis) fn slot_of(key: &[u8]) -> u16 {
     crc16(tag_of(key).unwrap_or(key)) % SLOTS
 }
