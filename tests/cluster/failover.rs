@@ -4,30 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cachestore::{Error, Event, Release, Store};
+use cachestore::{Error, Event, Release};
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use crate::harness::opening::{config, eventually, ms, open, token};
+use crate::harness::opening::{back, config, eventually, ms, open, token};
 use crate::harness::{Cluster, lateness};
 
 const TAG: &str = "app";
 /// How soon calls succeed after the promotion.
 const BACK: Duration = Duration::from_secs(2);
-
-/// Calls until one succeeds. Returns when.
-async fn back(store: &Store) -> Instant {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        match store.set("back", "v").await {
-            Ok(()) => return Instant::now(),
-            Err(Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::Timeout { .. }) => {}
-            Err(other) => panic!("{other:?}"),
-        }
-        assert!(Instant::now() < end, "the store does not come back");
-        sleep(ms(5)).await;
-    }
-}
 
 /// Also what is held and known goes on.
 #[tokio::test]

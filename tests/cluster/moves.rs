@@ -8,10 +8,9 @@ use cachestore::{Error, Event, Origin, Store};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesOrdered;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::opening::{config, ms, open, was_not_done};
+use crate::harness::opening::{HeldLoad, config, ms, open, was_not_done};
 use crate::harness::{Cluster, lateness};
 
 const TAG: &str = "app";
@@ -306,31 +305,10 @@ async fn a_slot_that_moves_back_and_forth_loses_no_order_no_invalidation_and_cou
 #[tokio::test]
 async fn a_load_that_began_before_the_move_is_not_stored() {
     let (cluster, store, slot, from, to) = store().await;
-    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let load = tokio::spawn({
-        let (store, begun, go) = (store.clone(), begun.clone(), go.clone());
-        async move {
-            let loader = move || async move {
-                begun.notify_one();
-                go.notified().await;
-                Ok::<_, std::io::Error>("old".to_owned())
-            };
-            store.get_or_load("k", loader).outcome().await
-        }
-    });
-    begun.notified().await;
+    let load = HeldLoad::begin(&store).await;
     cluster.move_slot(&slot, from, to, ms(0)).await;
     store.set("other", "v").await.unwrap();
-    go.notify_one();
-    let loaded = timeout(Duration::from_secs(10), load)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (loaded.value.as_str(), loaded.origin),
-        ("old", Origin::Superseded)
-    );
+    assert_eq!(load.end().await, Origin::Superseded);
     assert_eq!(store.get("k").await.unwrap(), None);
 }
 

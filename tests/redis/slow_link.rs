@@ -344,6 +344,32 @@ async fn calls_for_one_key_keep_their_order_while_connections_change() {
     assert_eq!(reading.await.unwrap().unwrap().unwrap().len(), 4 * MB);
 }
 
+/// Begins a read of `large` whose answer is late, so that another connection is asked for. All others are refused from
+/// then on: nobody listens where the proxy leads to.
+async fn read_and_refuse_others(
+    store: &Store,
+    proxy: &Proxy,
+) -> JoinHandle<cachestore::Result<Option<bytes::Bytes>>> {
+    let before = proxy.passed(Direction::Down);
+    let reading = {
+        let store = store.clone();
+        tokio::spawn(async move { store.get("large").await })
+    };
+    while proxy.passed(Direction::Down) == before {
+        tokio::task::yield_now().await;
+    }
+    let connections = proxy.accepted();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    proxy.retarget(nobody.to_string());
+    while proxy.accepted() == connections {
+        tokio::time::sleep(ms(1)).await;
+    }
+    reading
+}
+
 /// The connection beside a slow one may not be there at once. What is asked meanwhile waits, as for any connection that
 /// was lost.
 #[tokio::test]
@@ -357,25 +383,7 @@ async fn calls_that_change_over_wait_for_their_connection() {
     beside.set("large", vec![7; 8 * MB]).await.unwrap();
     let bytes_per_second = MB as u64;
     proxy.add(Direction::Down, Toxic::Bandwidth { bytes_per_second });
-    let before = proxy.passed(Direction::Down);
-    let reading = {
-        let store = store.clone();
-        tokio::spawn(async move { store.get("large").await })
-    };
-    while proxy.passed(Direction::Down) == before {
-        tokio::task::yield_now().await;
-    }
-    let connections = proxy.accepted();
-    // Nobody listens there.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    proxy.retarget(nobody.to_string());
-    // The answer is late, and another connection is asked for.
-    while proxy.accepted() == connections {
-        tokio::time::sleep(ms(1)).await;
-    }
+    let reading = read_and_refuse_others(&store, &proxy).await;
     let writing = {
         let store = store.clone();
         tokio::spawn(async move { store.set("small", "v").await })
@@ -407,24 +415,7 @@ async fn calls_go_over_the_connection_that_lives_when_no_other_can_be_opened() {
     beside.set("large", vec![7; 2 * MB]).await.unwrap();
     let bytes_per_second = MB as u64;
     proxy.add(Direction::Down, Toxic::Bandwidth { bytes_per_second });
-    let before = proxy.passed(Direction::Down);
-    let reading = {
-        let store = store.clone();
-        tokio::spawn(async move { store.get("large").await })
-    };
-    while proxy.passed(Direction::Down) == before {
-        tokio::task::yield_now().await;
-    }
-    let connections = proxy.accepted();
-    // The connection that is open stays, and all others are refused from now on.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    proxy.retarget(nobody.to_string());
-    while proxy.accepted() == connections {
-        tokio::time::sleep(ms(1)).await;
-    }
+    let reading = read_and_refuse_others(&store, &proxy).await;
     let waiting = {
         let store = store.clone();
         tokio::spawn(async move { store.set("asked meanwhile", "v").await })

@@ -4,29 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use cachestore::{Error, Event, Store};
+use cachestore::Event;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::opening::{config, eventually, ms, open};
+use crate::harness::opening::{back, config, eventually, ms, open};
 use crate::harness::{Service, lateness};
 
 /// How soon calls succeed after the promotion.
 const BACK: Duration = Duration::from_secs(2);
-
-/// Calls until one succeeds. Returns when.
-async fn back(store: &Store) -> Instant {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        match store.set("back", "v").await {
-            Ok(()) => return Instant::now(),
-            Err(Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::Timeout { .. }) => {}
-            Err(other) => panic!("{other:?}"),
-        }
-        assert!(Instant::now() < end, "the store does not come back");
-        sleep(ms(5)).await;
-    }
-}
 
 #[tokio::test]
 async fn a_killed_primary_is_followed() {

@@ -1,9 +1,13 @@
 //! Stores over a server of the harness, and what their answers may be.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cachestore::{Error, NearCache, RedisConfig, Store};
+use cachestore::{Error, LoadError, Loaded, NearCache, Origin, RedisConfig, Store};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::RedisServer;
 use super::lateness;
@@ -83,6 +87,60 @@ pub(crate) async fn token(store: &Store) -> u64 {
     panic!("no lock");
 }
 
+/// Calls until one succeeds. Returns when.
+pub(crate) async fn back(store: &Store) -> Instant {
+    let end = Instant::now() + MINUTE;
+    loop {
+        match store.set("back", "v").await {
+            Ok(()) => return Instant::now(),
+            Err(Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::Timeout { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(Instant::now() < end, "the store does not come back");
+        tokio::time::sleep(ms(5)).await;
+    }
+}
+
+/// A load of `k` whose loader has begun, and returns `old` once it may.
+pub(crate) struct HeldLoad {
+    go: Arc<Notify>,
+    load: JoinHandle<Result<Loaded<String>, LoadError<std::io::Error>>>,
+}
+
+impl HeldLoad {
+    pub(crate) async fn begin(store: &Store) -> Self {
+        let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let loader = {
+            let (begun, go) = (begun.clone(), go.clone());
+            move || async move {
+                begun.notify_one();
+                go.notified().await;
+                Ok::<_, std::io::Error>("old".to_owned())
+            }
+        };
+        let store = store.clone();
+        let load = async move {
+            store
+                .get_or_load("k", loader)
+                .depends_on("source")
+                .outcome()
+                .await
+        };
+        let load = tokio::spawn(load);
+        begun.notified().await;
+        Self { go, load }
+    }
+
+    /// Lets it end. Returns where the value came from.
+    pub(crate) async fn end(self) -> Origin {
+        self.go.notify_one();
+        let loaded = tokio::time::timeout(MINUTE, self.load).await;
+        let loaded = loaded.expect("it ends").expect("a task").expect("a value");
+        assert_eq!(loaded.value, "old");
+        loaded.origin
+    }
+}
+
 /// Whether an error says that the call was not carried out.
 pub(crate) fn was_not_done(error: &Error) -> bool {
     matches!(
@@ -93,12 +151,12 @@ pub(crate) fn was_not_done(error: &Error) -> bool {
 
 /// Waits until `holds`, at most so long: whether it did.
 pub(crate) async fn eventually(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let end = tokio::time::Instant::now() + patience;
+    let end = Instant::now() + patience;
     loop {
         if holds() {
             return true;
         }
-        if tokio::time::Instant::now() > end {
+        if Instant::now() > end {
             return false;
         }
         tokio::time::sleep(ms(5)).await;
