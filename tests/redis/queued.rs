@@ -331,3 +331,22 @@ async fn removals_whose_outcome_is_unknown_are_replayed() {
     }
     assert_eq!(read(&store, "dependent").await, None);
 }
+
+/// The server answers after the caller has left, and takes no writes. No later call removes the key.
+#[tokio::test]
+async fn a_late_removal_that_a_replica_refuses_is_replayed() {
+    let server = lasting().await;
+    let patient = soon(&server.url()).response_timeout(ms(60_000));
+    let store = open(patient.request_timeout(ms(500))).await;
+    store.set("k", "old").await.unwrap();
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    server.stop();
+    let late = store.delete("k").await;
+    assert!(matches!(late, Err(Error::OutcomeUnknown(_))), "{late:?}");
+    assert_eq!(queued(&store).await, 0, "the server may carry it out yet");
+    server.cont();
+    let is_queued = async { while queued(&store).await != 1 {} };
+    timeout(ms(10_000), is_queued).await.expect("it is queued");
+    server.command(&["REPLICAOF", "NO", "ONE"]);
+    assert_eq!(read(&store, "k").await, None);
+}

@@ -10,6 +10,7 @@ use super::gets::{self, Getter};
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::lease::Invalidated;
+use super::removals::Removal;
 use super::sets::{Sets, Setter};
 use super::tracker::TrackedConnection;
 use super::wire::{ARGUMENT, FRAME};
@@ -37,6 +38,8 @@ pub(super) enum Part {
         replies: usize,
         /// How its keys are fetched for the near cache, if they are.
         fetch: Option<Fetch>,
+        /// What it was to remove, if its caller left at the deadline.
+        left: Option<Removal>,
     },
 }
 
@@ -243,6 +246,7 @@ impl Batch {
             job: Some(job),
             replies,
             fetch,
+            left: None,
         });
     }
 

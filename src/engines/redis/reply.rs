@@ -34,7 +34,8 @@ pub(super) struct Outcome {
     pub(super) demoted: bool,
     /// The server did not know a script.
     pub(super) forgotten: bool,
-    /// What was not removed because the server takes no writes.
+    /// What was not removed because the server takes no writes, or because it did not know the script of a call whose caller
+    /// has left.
     pub(super) unsent: Vec<Removal>,
     /// Why leases that should have been invalidated were not.
     pub(super) not_invalidated: Option<Error>,
@@ -52,6 +53,10 @@ impl Outcome {
 
 fn is_demoted(reply: &Wire) -> bool {
     matches!(reply, Wire::ServerError(error) if fault::is_demoted(error))
+}
+
+fn is_forgotten(reply: &Wire) -> bool {
+    matches!(reply, Wire::ServerError(error) if fault::is_forgotten_script(error))
 }
 
 /// The connection that replies come over, and when their requests were sent: for the near cache.
@@ -104,8 +109,14 @@ pub(super) struct Refusals<'a> {
 }
 
 impl Refusals<'_> {
-    /// Parks what a part stands for if its next replies refuse it. Gives it back if they do not.
-    fn take(&mut self, part: Part, replies: &mut std::vec::IntoIter<Wire>) -> Option<Part> {
+    /// Parks what a part stands for if its next replies refuse it. Gives it back if they do not. Nobody sends what it was to
+    /// remove for a caller who has left: adds that to `unsent`.
+    fn take(
+        &mut self,
+        mut part: Part,
+        replies: &mut std::vec::IntoIter<Wire>,
+        unsent: &mut Vec<Removal>,
+    ) -> Option<Part> {
         let own = replies.as_slice();
         let own = &own[..part.replies().min(own.len())];
         let Some(redirect) = Redirect::among(own, part.is_question()) else {
@@ -114,6 +125,9 @@ impl Refusals<'_> {
         };
         let error = refused(own.iter().find(|reply| Redirect::of(reply).is_some()).cloned());
         replies.by_ref().take(part.replies()).for_each(drop);
+        if let Part::Other { left, .. } = &mut part {
+            unsent.extend(left.take());
+        }
         self.parking.refuse(part, &redirect, &error, self.sent, self.now);
         None
     }
@@ -131,7 +145,7 @@ pub(super) fn settle(
     let mut replies = replies.into_iter();
     for part in parts {
         let part = match &mut refusals {
-            Some(refusals) => match refusals.take(part, &mut replies) {
+            Some(refusals) => match refusals.take(part, &mut replies, &mut outcome.unsent) {
                 Some(part) => part,
                 None => continue,
             },
@@ -168,13 +182,15 @@ pub(super) fn settle(
                 job,
                 replies: count,
                 fetch,
+                left,
             } => {
                 let mut own: Vec<Wire> = replies.by_ref().take(count).collect();
                 own.iter().for_each(|reply| outcome.learn(reply));
-                if let Some(job) = &job
-                    && own.iter().any(is_demoted)
-                {
-                    outcome.unsent.extend(unsent(job));
+                if own.iter().any(is_demoted) {
+                    outcome.unsent.extend(job.as_ref().and_then(unsent));
+                }
+                if own.iter().any(|reply| is_demoted(reply) || is_forgotten(reply)) {
+                    outcome.unsent.extend(left);
                 }
                 if let Some(fetch) = fetch {
                     match fetch::found(&fetch.keys, own, near.as_ref()) {

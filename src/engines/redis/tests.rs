@@ -4,6 +4,7 @@ mod aged;
 mod clearing;
 mod grouping;
 mod invalidation;
+mod late;
 mod lease;
 mod lease_dependents;
 mod lease_invalidation;
@@ -335,51 +336,6 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
         changed.try_recv().unwrap(),
         Err(Error::OutcomeUnknown(_))
     ));
-}
-
-#[test]
-fn what_a_lost_or_late_removal_was_to_remove_can_be_replayed() {
-    let removal = |names: &[&str]| {
-        let keys = names.iter().map(|name| key(name)).collect();
-        Removal::Entries(keys, Within::default())
-    };
-    let jobs = || {
-        vec![
-            job(delete(key("a"))),
-            job(delete_many(vec![key("b"), key("c")])),
-            set(write("s", &[])),
-            job(Take { key: key("t") }),
-        ]
-    };
-    let expected = [removal(&["a"]), removal(&["b", "c"])];
-    let (mut again, mut lost) = (Vec::new(), Vec::new());
-    reply::lose(batch(jobs()).parts, &Cause::new("gone"), &mut again, &mut lost);
-    assert_eq!(lost, expected);
-    let (mut parts, mut late) = (batch(jobs()).parts, Vec::new());
-    let now = Instant::now() + Duration::from_secs(9);
-    reply::expire(&mut parts, now, &mut Vec::new(), &mut late);
-    assert_eq!(late, expected);
-    let replay = Job {
-        is_replay: true,
-        ..job(delete(key("a")))
-    };
-    assert_eq!(reply::unsent(&replay), None, "the replay remembers it");
-}
-
-#[test]
-fn late_callers_are_answered_and_their_places_kept() {
-    let (late, mut of_late) = get("a");
-    let (mut patient, mut of_patient) = get("b");
-    let now = late.deadline;
-    patient.deadline = now + Duration::from_secs(1);
-    let mut parts = batch(vec![late, patient]).parts;
-    assert_eq!(
-        reply::expire(&mut parts, now, &mut Vec::new(), &mut Vec::new()),
-        Some(now + Duration::from_secs(1))
-    );
-    assert!(matches!(of_late.try_recv().unwrap(), Err(Error::Timeout { .. })));
-    settle(parts, vec![Wire::Array(vec![bulk("1"), bulk("2")])]);
-    assert_eq!(of_patient.try_recv().unwrap().unwrap(), Some(Value::from("2")));
 }
 
 #[test]

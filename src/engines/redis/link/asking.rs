@@ -240,7 +240,7 @@ impl Asking {
         if let Some(flight) = &mut self.flight {
             for (_, _, part) in &mut flight.parts {
                 // What was sent keeps its keys until it is answered.
-                let due = reply::expire(std::slice::from_mut(part), now, &mut Vec::new(), &mut Vec::new());
+                let due = reply::expire(std::slice::from_mut(part), now, &mut Vec::new());
                 next = next.into_iter().chain(due).min();
             }
         }

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::Boxed;
 use crate::engines::redis::batch::Part;
-use crate::engines::redis::removals::Removal;
 use crate::engines::redis::reply;
 
 /// One pipeline under way.
@@ -25,8 +24,6 @@ pub(super) struct Flight {
     /// The keys, by their hashes, of changes whose callers left at their deadlines. The server may make
     /// these changes yet.
     pub(super) left: Vec<u64>,
-    /// What these were to remove.
-    pub(super) removals: Vec<Removal>,
 }
 
 /// All pipelines under way, and what they add up to.
@@ -108,9 +105,7 @@ impl Flights {
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         self.all
             .iter_mut()
-            .filter_map(|flight| {
-                reply::expire(&mut flight.parts, now, &mut flight.left, &mut flight.removals)
-            })
+            .filter_map(|flight| reply::expire(&mut flight.parts, now, &mut flight.left))
             .min()
     }
 

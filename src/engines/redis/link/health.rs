@@ -180,7 +180,6 @@ impl Link {
         for flight in self.flights.take() {
             flight.parts.iter().for_each(|part| self.parking.executed(part));
             reply::lose(flight.parts, cause, &mut again, &mut removals);
-            removals.extend(flight.removals);
         }
         if self.keeps_removals {
             self.unsent.extend(removals);

@@ -86,7 +86,6 @@ impl Link {
             sent: now,
             launch: None,
             left: Vec::new(),
-            removals: Vec::new(),
         });
     }
 }

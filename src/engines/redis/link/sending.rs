@@ -168,7 +168,6 @@ impl Link {
             sent: now,
             launch,
             left: Vec::new(),
-            removals: Vec::new(),
         });
     }
 

@@ -40,6 +40,7 @@ fn part(job: Job) -> Part {
         job: Some(job),
         replies: 1,
         fetch: None,
+        left: None,
     }
 }
 

@@ -35,7 +35,8 @@ pub(in crate::engines::redis) fn lose(
                     fail(job.task, &Error::OutcomeUnknown(cause.clone()));
                 }
             }
-            Part::Other { job: None, .. } | Part::Leases(_) | Part::Ping => {}
+            Part::Other { job: None, left, .. } => removals.extend(left),
+            Part::Leases(_) | Part::Ping => {}
         }
     }
 }
@@ -93,13 +94,12 @@ pub(in crate::engines::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool
     })
 }
 
-/// Answers callers whose time is over, and keeps the places of their replies. Adds the keys of their changes, by their
-/// hashes, to `left`, and what was to be removed to `removals`. Returns the earliest deadline of the others.
+/// Answers callers whose time is over, and keeps the places of their replies and what was to be removed. Adds the keys of
+/// their changes, by their hashes, to `changed`. Returns the earliest deadline of the others.
 pub(in crate::engines::redis) fn expire(
     parts: &mut [Part],
     now: Instant,
-    left: &mut Vec<u64>,
-    removals: &mut Vec<Removal>,
+    changed: &mut Vec<u64>,
 ) -> Option<Instant> {
     let mut next = None;
     let mut keep = |deadline: Instant| {
@@ -128,7 +128,7 @@ pub(in crate::engines::redis) fn expire(
                 for place in &mut sets.setters {
                     match place.take_if(|setter| setter.deadline <= now) {
                         Some(setter) => {
-                            left.push(setter.asked.operation.write.key.hash());
+                            changed.push(setter.asked.operation.write.key.hash());
                             let unknown = Error::OutcomeUnknown(no_answer());
                             setter.asked.reply.send(Err(unknown));
                         }
@@ -136,7 +136,7 @@ pub(in crate::engines::redis) fn expire(
                     }
                 }
             }
-            Part::Other { job: place, .. } => match place {
+            Part::Other { job: place, left, .. } => match place {
                 Some(Job {
                     task: Task::Walk(walk),
                     deadline,
@@ -150,8 +150,8 @@ pub(in crate::engines::redis) fn expire(
                 Some(job) if job.deadline <= now => {
                     if let Some(job) = place.take() {
                         if !job.task.is_question() {
-                            job.task.keys().for_each(|key| left.push(key.hash()));
-                            removals.extend(unsent(&job));
+                            job.task.keys().for_each(|key| changed.push(key.hash()));
+                            *left = unsent(&job);
                         }
                         fail_sent(job.task);
                     }
