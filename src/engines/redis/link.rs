@@ -289,6 +289,7 @@ impl Link {
                         now,
                     });
                     reply::settle(flight.parts, replies, near, tally, &mut outcome, refusals);
+                    self.parking.executed_for_nobody(&flight.left);
                     for job in outcome.again.into_iter().rev() {
                         self.waiting.push_front(job);
                     }

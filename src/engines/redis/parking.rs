@@ -17,8 +17,7 @@ use super::job::{Job, Task};
 use super::layout::Layout;
 use super::redirect::Redirect;
 use crate::error::Error;
-use crate::prehashed::Map;
-use crate::request::Keys;
+use crate::prehashed::{Map, Set};
 
 /// When jobs are sent again: after this time, and up to as much again at random.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -39,20 +38,47 @@ pub(super) struct Parking {
     news: Option<Redirect>,
 }
 
+/// The place of a job in the order, and the keys that it holds, by their hashes.
+#[derive(Debug)]
+pub(super) struct Held {
+    place: u64,
+    pub(super) keys: Vec<u64>,
+}
+
+impl Held {
+    /// This job takes the place: the same one, or a second look at its keys.
+    pub(super) fn with(self, job: Job) -> Asked {
+        Asked { held: self, job }
+    }
+}
+
+/// A job that is parked, or that another node is asked.
+#[derive(Debug)]
+pub(super) struct Asked {
+    held: Held,
+    pub(super) job: Job,
+}
+
+impl Asked {
+    pub(super) fn into_parts(self) -> (Held, Job) {
+        (self.held, self.job)
+    }
+
+    fn shares(&self, see: impl Fn(&u64) -> bool) -> bool {
+        self.held.keys.iter().any(see)
+    }
+}
+
 /// One job, and why it waits.
 #[derive(Debug)]
 struct Parked {
-    place: u64,
-    job: Job,
+    asked: Asked,
     /// `None` if it waits for another one of its key.
     redirect: Option<Redirect>,
     /// How many pipelines had been sent when it was refused. What these carry out is known once they are answered.
     sent: u64,
     is_overtaken: bool,
 }
-
-/// A job that is not parked any more, or that another node is asked, and its place in the order.
-pub(super) type Asked = (u64, Job);
 
 /// Jobs that are not parked any more.
 #[derive(Debug, Default)]
@@ -72,16 +98,37 @@ fn may_ask(job: &Job, layout: &Layout) -> bool {
     }
 }
 
-fn shares(keys: Keys<'_>, see: impl Fn(u64) -> bool) -> bool {
-    let mut shares = false;
-    keys.for_each(|key| shares |= see(key.hash()));
-    shares
+fn hashes(job: &Job) -> Vec<u64> {
+    let mut keys = Vec::new();
+    job.task.keys().for_each(|key| keys.push(key.hash()));
+    keys
+}
+
+impl Parked {
+    /// It waits for another one of its keys.
+    fn waiting(asked: Asked) -> Self {
+        Self {
+            asked,
+            redirect: None,
+            sent: 0,
+            is_overtaken: false,
+        }
+    }
+
+    fn refused(mut asked: Asked, redirect: Redirect, error: &Error, sent: u64) -> Self {
+        asked.job.refused = Some(error.clone());
+        Self {
+            redirect: Some(redirect),
+            sent,
+            ..Self::waiting(asked)
+        }
+    }
 }
 
 impl Parking {
     /// Whether a job has to be parked behind others of its keys.
     pub(super) fn holds(&self, job: &Job) -> bool {
-        !self.keys.is_empty() && shares(job.task.keys(), |key| self.keys.contains_key(&key))
+        !self.keys.is_empty() && hashes(job).iter().any(|key| self.keys.contains_key(key))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -98,15 +145,9 @@ impl Parking {
     }
 
     /// Parks a job behind others of its keys.
-    pub(super) fn follow(&mut self, job: Job) {
-        let place = self.new_place();
-        self.park(Parked {
-            place,
-            job,
-            redirect: None,
-            sent: 0,
-            is_overtaken: false,
-        });
+    pub(super) fn follow(&mut self, job: Job, now: Instant) {
+        let asked = self.hold(job);
+        self.park(Parked::waiting(asked), now);
     }
 
     /// Parks what a part of a pipeline stands for. `sent` is how many pipelines were sent so far.
@@ -128,39 +169,19 @@ impl Parking {
             }
         };
         for job in jobs {
-            let place = self.new_place();
-            self.park_refused(place, job, redirect.clone(), error, sent);
+            let asked = self.hold(job);
+            self.park(Parked::refused(asked, redirect.clone(), error, sent), now);
         }
         self.heard(redirect, now);
     }
 
     /// Parks a job again that another node has not answered.
-    pub(super) fn refuse_again(
-        &mut self,
-        (place, job): Asked,
-        redirect: Redirect,
-        error: &Error,
-        now: Instant,
-    ) {
-        self.release(&job);
+    pub(super) fn refuse_again(&mut self, asked: Asked, redirect: Redirect, error: &Error, now: Instant) {
         self.heard(&redirect, now);
-        self.park_refused(place, job, redirect, error, 0);
-    }
-
-    fn park_refused(&mut self, place: u64, job: Job, redirect: Redirect, error: &Error, sent: u64) {
-        let refused = Some(error.clone());
-        self.park(Parked {
-            place,
-            job: Job { refused, ..job },
-            redirect: Some(redirect),
-            sent,
-            is_overtaken: false,
-        });
+        self.park(Parked::refused(asked, redirect, error, 0), now);
     }
 
     fn heard(&mut self, redirect: &Redirect, now: Instant) {
-        self.retry_at
-            .get_or_insert_with(|| now + PAUSE + SPREAD.mul_f64(rand::random()));
         if *redirect == Redirect::Down {
             self.down_since.get_or_insert(now);
         }
@@ -168,35 +189,19 @@ impl Parking {
         self.news = told.max_by_key(Redirect::weight);
     }
 
-    fn new_place(&mut self) -> u64 {
+    /// Gives a job the next place in the order, and holds its keys.
+    fn hold(&mut self, job: Job) -> Asked {
         self.next += 1;
-        self.next
+        let keys = hashes(&job);
+        for key in &keys {
+            *self.keys.entry(*key).or_default() += 1;
+        }
+        let place = self.next;
+        Held { place, keys }.with(job)
     }
 
-    fn park(&mut self, parked: Parked) {
-        parked
-            .job
-            .task
-            .keys()
-            .for_each(|key| *self.keys.entry(key.hash()).or_default() += 1);
-        let at = self.parked.partition_point(|other| other.place < parked.place);
-        self.parked.insert(at, parked);
-    }
-
-    /// A job is not parked any more, nor asked of another node.
-    fn release(&mut self, job: &Job) {
-        job.task.keys().for_each(|key| {
-            if let Some(count) = self.keys.get_mut(&key.hash()) {
-                *count -= 1;
-                if *count == 0 {
-                    self.keys.remove(&key.hash());
-                }
-            }
-        });
-    }
-
-    /// Another node has answered a job of these keys.
-    pub(super) fn answered(&mut self, keys: &[u64]) {
+    /// A job that holds these keys is not parked any more, nor asked of another node.
+    pub(super) fn release(&mut self, keys: &[u64]) {
         for key in keys {
             if let Some(count) = self.keys.get_mut(key) {
                 *count -= 1;
@@ -207,18 +212,38 @@ impl Parking {
         }
     }
 
+    /// Parks a job whose keys are held.
+    fn park(&mut self, parked: Parked, now: Instant) {
+        self.retry_at
+            .get_or_insert_with(|| now + PAUSE + SPREAD.mul_f64(rand::random()));
+        let place = parked.asked.held.place;
+        let at = self
+            .parked
+            .partition_point(|other| other.asked.held.place < place);
+        self.parked.insert(at, parked);
+    }
+
     /// The node has carried out a part of a pipeline, or may have.
     pub(super) fn executed(&mut self, part: &Part) {
         self.down_since = None;
         if self.parked.is_empty() {
             return;
         }
-        let changes = !part.is_question();
         let mut keys = Vec::new();
         part.each_key(&mut |key| keys.push(key.hash()));
+        self.overtake(&keys, !part.is_question());
+    }
+
+    /// The node may have carried out changes of these keys, whose callers have left.
+    pub(super) fn executed_for_nobody(&mut self, keys: &[u64]) {
+        self.overtake(keys, true);
+    }
+
+    /// What is parked of these keys is overtaken, but two questions have no order.
+    fn overtake(&mut self, keys: &[u64], changes: bool) {
         for parked in &mut self.parked {
-            if parked.redirect.is_some() && (changes || !parked.job.task.is_question()) {
-                parked.is_overtaken |= shares(parked.job.task.keys(), |key| keys.contains(&key));
+            if parked.redirect.is_some() && (changes || !parked.asked.job.task.is_question()) {
+                parked.is_overtaken |= parked.asked.shares(|key| keys.contains(key));
             }
         }
     }
@@ -246,10 +271,9 @@ impl Parking {
         let mut asked = Vec::new();
         let parked = std::mem::take(&mut self.parked);
         for mut parked in parked {
-            let question = parked.job.task.is_question();
-            let waits = shares(parked.job.task.keys(), |key| {
-                before.get(&key).is_some_and(|changes| *changes || !question)
-            });
+            let question = parked.asked.job.task.is_question();
+            let comes_after = |key: &u64| before.get(key).is_some_and(|changes| *changes || !question);
+            let waits = parked.asked.shares(comes_after);
             let named = match &parked.redirect {
                 Some(Redirect::Ask(named)) => Some(named),
                 _ => None,
@@ -258,18 +282,16 @@ impl Parking {
             if is_ready
                 && let Some(named) = named
                 && node.as_ref().is_none_or(|node| node == named)
-                && may_ask(&parked.job, layout)
+                && may_ask(&parked.asked.job, layout)
             {
                 node.get_or_insert_with(|| named.clone());
-                parked.job.alone = true;
-                asked.push((parked.place, parked.job));
+                parked.asked.job.alone = true;
+                asked.push(parked.asked);
                 continue;
             }
-            parked
-                .job
-                .task
-                .keys()
-                .for_each(|key| *before.entry(key.hash()).or_default() |= !question);
+            for key in &parked.asked.held.keys {
+                *before.entry(*key).or_default() |= !question;
+            }
             self.parked.push_back(parked);
         }
         if self.parked.is_empty() {
@@ -283,20 +305,28 @@ impl Parking {
         if self.retry_at.is_none_or(|at| at > now) {
             return Unparked::default();
         }
-        let known = self
-            .parked
-            .iter()
-            .take_while(|parked| parked.sent <= answered)
-            .count();
-        let (mut due, mut late) = (Vec::new(), Vec::new());
-        for parked in self.parked.drain(..known) {
-            let goes_on = matches!(&parked.job.task, Task::Walk(walk) if walk.begun);
-            let has_time = goes_on || parked.job.deadline > now + PAUSE;
-            if has_time { &mut due } else { &mut late }.push(parked);
+        let must_stay = |parked: &Parked| {
+            let goes_on = matches!(&parked.asked.job.task, Task::Walk(walk) if walk.begun);
+            let has_time = goes_on || parked.asked.job.deadline > now + PAUSE;
+            parked.sent > answered || !has_time
+        };
+        let all = std::mem::take(&mut self.parked).into_iter();
+        let (mut stay, mut due): (Vec<Parked>, Vec<Parked>) = all.partition(must_stay);
+        // What shares a key with one that stays, stays too: it would be sent behind that one.
+        let mut kept: Set<u64> = Set::default();
+        let mut more = std::mem::take(&mut stay);
+        while !more.is_empty() {
+            kept.extend(
+                more.iter()
+                    .flat_map(|parked| parked.asked.held.keys.iter().copied()),
+            );
+            stay.append(&mut more);
+            more = due
+                .extract_if(.., |parked| parked.asked.shares(|key| kept.contains(key)))
+                .collect();
         }
-        late.into_iter()
-            .rev()
-            .for_each(|parked| self.parked.push_front(parked));
+        stay.sort_unstable_by_key(|parked| parked.asked.held.place);
+        self.parked = stay.into();
         self.retry_at = (!self.parked.is_empty()).then(|| now + PAUSE);
         self.unpark(due)
     }
@@ -312,16 +342,16 @@ impl Parking {
     fn unpark(&mut self, parked: Vec<Parked>) -> Unparked {
         let mut unparked = Unparked::default();
         for Parked {
-            job, is_overtaken, ..
+            asked, is_overtaken, ..
         } in parked
         {
-            self.release(&job);
+            self.release(&asked.held.keys);
             if is_overtaken {
                 &mut unparked.overtaken
             } else {
                 &mut unparked.again
             }
-            .push(job);
+            .push(asked.job);
         }
         unparked
     }
@@ -330,9 +360,9 @@ impl Parking {
     pub(super) fn take_late(&mut self, now: Instant) -> (Vec<Asked>, Option<Instant>) {
         let mut late = Vec::new();
         for parked in std::mem::take(&mut self.parked) {
-            if parked.job.deadline <= now {
-                self.release(&parked.job);
-                late.push((parked.place, parked.job));
+            if parked.asked.job.deadline <= now {
+                self.release(&parked.asked.held.keys);
+                late.push(parked.asked);
             } else {
                 self.parked.push_back(parked);
             }
@@ -340,19 +370,8 @@ impl Parking {
         if self.parked.is_empty() {
             self.retry_at = None;
         }
-        (late, self.parked.iter().map(|parked| parked.job.deadline).min())
-    }
-
-    /// Parks a job again whose callers have left, and which goes on.
-    pub(super) fn park_again(&mut self, (place, job): Asked, now: Instant) {
-        self.retry_at.get_or_insert(now + PAUSE);
-        self.park(Parked {
-            place,
-            job,
-            redirect: None,
-            sent: 0,
-            is_overtaken: false,
-        });
+        let next = self.parked.iter().map(|parked| parked.asked.job.deadline).min();
+        (late, next)
     }
 }
 

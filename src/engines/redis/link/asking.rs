@@ -14,9 +14,8 @@ use crate::engines::redis::batch::{Batch, Part};
 use crate::engines::redis::cluster::Node;
 use crate::engines::redis::connect::{Connected, connect_node};
 use crate::engines::redis::fault::{self, Lost};
-use crate::engines::redis::job::Job;
 use crate::engines::redis::layout::Layout;
-use crate::engines::redis::parking::Asked;
+use crate::engines::redis::parking::{Asked, Held};
 use crate::engines::redis::redirect::Redirect;
 use crate::engines::redis::reply::{self, Outcome};
 use crate::engines::redis::resolver::Resolver;
@@ -75,15 +74,9 @@ enum State {
 
 struct Flight {
     replies: Boxed<RedisResult<Vec<Wire>>>,
-    /// Each with its place in the order and the hashes of its keys.
-    parts: Vec<(u64, Vec<u64>, Part)>,
+    /// Each with the place and the keys of its job.
+    parts: Vec<(Held, Part)>,
     sent: Instant,
-}
-
-fn keys_of(job: &Job) -> Vec<u64> {
-    let mut keys = Vec::new();
-    job.task.keys().for_each(|key| keys.push(key.hash()));
-    keys
 }
 
 impl Asking {
@@ -158,9 +151,10 @@ impl Asking {
             return;
         };
         let mut batch = Batch::new(self.layout.clone());
-        let mut places = Vec::new();
-        for (place, job) in self.waiting.drain(..) {
-            places.push((place, keys_of(&job)));
+        let mut held = Vec::new();
+        for asked in self.waiting.drain(..) {
+            let (place, job) = asked.into_parts();
+            held.push(place);
             batch.push(job, None, now);
         }
         batch.finish(0);
@@ -173,10 +167,9 @@ impl Asking {
         let mut connection = connected.connection.clone();
         let count = pipeline.len();
         let replies = async move { connection.send_packed_commands(&pipeline, 0, count).await };
-        let parts = places.into_iter().zip(batch.parts);
         let mut flight = Flight {
             replies: Box::pin(tokio::task::coop::unconstrained(replies)),
-            parts: parts.map(|((place, keys), part)| (place, keys, part)).collect(),
+            parts: held.into_iter().zip(batch.parts).collect(),
             sent: now,
         };
         if let Poll::Ready(early) = flight.replies.as_mut().poll(cx) {
@@ -199,13 +192,13 @@ impl Asking {
     fn lose(&mut self, flight: Flight, cause: &Cause) -> Vec<Finished> {
         let error = Error::Unavailable(cause.clone());
         let mut finished = self.fail(&error);
-        for (place, keys, part) in flight.parts {
+        for (held, part) in flight.parts {
             let mut again = Vec::new();
             // What removes entries is a script, and is not sent here.
             reply::lose(vec![part], cause, &mut again, &mut Vec::new());
             finished.push(match again.pop() {
-                Some(job) => Finished::refused((place, job), Redirect::Later, error.clone()),
-                None => Finished::Answered(keys),
+                Some(job) => Finished::refused(held.with(job), Redirect::Later, error.clone()),
+                None => Finished::Answered(held.keys),
             });
         }
         finished
@@ -224,13 +217,14 @@ impl Asking {
     pub(super) fn expire(&mut self, now: Instant) -> (Vec<u64>, Option<Instant>) {
         let mut done = Vec::new();
         let mut next: Option<Instant> = None;
-        for (place, job) in std::mem::take(&mut self.waiting) {
-            if job.deadline > now {
-                next = next.into_iter().chain([job.deadline]).min();
-                self.waiting.push((place, job));
+        for asked in std::mem::take(&mut self.waiting) {
+            if asked.job.deadline > now {
+                next = next.into_iter().chain([asked.job.deadline]).min();
+                self.waiting.push(asked);
                 continue;
             }
-            done.extend(keys_of(&job));
+            let (held, job) = asked.into_parts();
+            done.extend(held.keys);
             let error = job.refused.clone();
             reply::fail(
                 job.task,
@@ -238,7 +232,7 @@ impl Asking {
             );
         }
         if let Some(flight) = &mut self.flight {
-            for (_, _, part) in &mut flight.parts {
+            for (_, part) in &mut flight.parts {
                 // What was sent keeps its keys until it is answered.
                 let due = reply::expire(std::slice::from_mut(part), now, &mut Vec::new());
                 next = next.into_iter().chain(due).min();
@@ -272,28 +266,23 @@ impl Asking {
 }
 
 /// Hands out the replies of a pipeline in which an `ASKING` comes before each command.
-fn settle(
-    parts: Vec<(u64, Vec<u64>, Part)>,
-    replies: Vec<Wire>,
-    tally: &mut Tally,
-    node: &Node,
-) -> Vec<Finished> {
+fn settle(parts: Vec<(Held, Part)>, replies: Vec<Wire>, tally: &mut Tally, node: &Node) -> Vec<Finished> {
     let mut replies = replies.into_iter();
     let mut own = || {
         replies.next();
         replies.next().unwrap_or_default()
     };
     let mut finished = Vec::new();
-    for (place, keys, part) in parts {
+    for (held, part) in parts {
         let replies: Vec<Wire> = (0..part.replies()).map(|_| own()).collect();
         if Redirect::among(&replies, part.is_question()).is_some() {
             let error = refused(replies.into_iter().find(|reply| Redirect::of(reply).is_some()));
             // Wherever it sends the job to: the first node knows what is true now.
             match part {
                 Part::Other { job: Some(job), .. } => {
-                    finished.push(Finished::refused((place, job), Redirect::Later, error));
+                    finished.push(Finished::refused(held.with(job), Redirect::Later, error));
                 }
-                _ => finished.push(Finished::Answered(keys)),
+                _ => finished.push(Finished::Answered(held.keys)),
             }
             continue;
         }
@@ -303,9 +292,9 @@ fn settle(
         finished.push(match outcome.again.pop() {
             Some(job) => {
                 let error = Error::Unavailable(reply::no_answer());
-                Finished::refused((place, job), Redirect::Ask(node.clone()), error)
+                Finished::refused(held.with(job), Redirect::Ask(node.clone()), error)
             }
-            None => Finished::Answered(keys),
+            None => Finished::Answered(held.keys),
         });
     }
     finished

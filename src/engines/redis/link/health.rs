@@ -25,6 +25,7 @@ impl Link {
             return true;
         }
         let rests = self.rests && self.is_idle();
+        let is_redirected = self.is_redirected();
         match &mut self.state {
             State::Down { .. } if rests => {
                 // What is known grows old while nobody tries.
@@ -72,7 +73,7 @@ impl Link {
                     self.lose(Cause::new(fault::Refusal::Unasked), now);
                     return true;
                 }
-                if self.rests && !self.lingers && self.waiting.is_empty() {
+                if self.rests && !self.lingers && self.waiting.is_empty() && !is_redirected {
                     tracing::debug!("a connection to Redis beside another is not needed any more");
                     self.state = State::Down { until: now };
                     return true;
@@ -179,6 +180,7 @@ impl Link {
         let mut removals = Vec::new();
         for flight in self.flights.take() {
             flight.parts.iter().for_each(|part| self.parking.executed(part));
+            self.parking.executed_for_nobody(&flight.left);
             reply::lose(flight.parts, cause, &mut again, &mut removals);
         }
         if self.keeps_removals {

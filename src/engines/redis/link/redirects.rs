@@ -105,7 +105,7 @@ impl Link {
     fn take_in(&mut self, finished: Vec<Finished>, now: Instant) {
         for finished in finished {
             match finished {
-                Finished::Answered(keys) => self.parking.answered(&keys),
+                Finished::Answered(keys) => self.parking.release(&keys),
                 Finished::Refused(refused) => {
                     let Refused {
                         asked,
@@ -152,14 +152,15 @@ impl Link {
         }
         let error = self.why_late(self.is_up());
         let (late, parked) = self.parking.take_late(now);
-        for (place, job) in late {
-            if let Some(job) = self.end(job, now, &error) {
-                self.parking.park_again((place, job), now);
+        for asked in late {
+            // Long work goes on without its callers.
+            if let Some(job) = self.end(asked.job, now, &error) {
+                self.parking.follow(job, now);
             }
         }
         let asking = self.asking.as_mut().and_then(|asking| {
             let (finished, next) = asking.expire(now);
-            self.parking.answered(&finished);
+            self.parking.release(&finished);
             next
         });
         parked.into_iter().chain(asking).min()

@@ -84,7 +84,7 @@ impl Link {
                 break;
             };
             if self.parking.holds(&job) {
-                self.parking.follow(job);
+                self.parking.follow(job, now);
                 continue;
             }
             match &job.task {

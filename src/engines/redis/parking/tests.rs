@@ -1,6 +1,7 @@
 use tokio::sync::oneshot::Receiver;
 
 use super::*;
+use crate::engines::redis::doubt::Doubt;
 use crate::engines::redis::fault::Lost;
 use crate::error::{Cause, Result};
 use crate::key::{Key, KeyMaker, Namespace};
@@ -76,7 +77,7 @@ fn jobs_come_back_in_their_order_once_all_before_them_is_answered() {
     parking.refuse(part(second), &Redirect::Later, &error(), 3, now);
     let (third, _c) = get("a", now);
     assert!(parking.holds(&third), "its key is parked");
-    parking.follow(third);
+    parking.follow(third, now);
     let (other, _d) = get("x", now);
     assert!(!parking.holds(&other));
     let due = parking.due().unwrap();
@@ -138,10 +139,10 @@ fn another_node_is_asked_what_no_parked_job_comes_before() {
     );
     let (asked, jobs) = parking.take_asked(&layout, 1).unwrap();
     assert_eq!(asked, node(1));
-    assert_eq!(all_told(jobs.iter().map(|(_, job)| job)), ["get b"]);
+    assert_eq!(all_told(jobs.iter().map(|asked| &asked.job)), ["get b"]);
     let (again, _f) = get("b", now);
     assert!(parking.holds(&again), "its key is asked for");
-    parking.follow(again);
+    parking.follow(again, now);
     for refused in jobs {
         parking.refuse_again(refused, Redirect::Later, &error(), now);
     }
@@ -159,9 +160,9 @@ fn keys_are_free_once_the_other_node_has_answered() {
     let (read, _a) = get("a", now);
     parking.refuse(part(read), &Redirect::Ask(node(1)), &error(), 0, now);
     let (_, jobs) = parking.take_asked(&layout, 0).unwrap();
-    assert!(parking.is_empty() && parking.holds(&jobs[0].1));
-    parking.answered(&[key("a").hash()]);
-    assert!(!parking.holds(&jobs[0].1));
+    assert!(parking.is_empty() && parking.holds(&jobs[0].job));
+    parking.release(&[key("a").hash()]);
+    assert!(!parking.holds(&jobs[0].job));
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn a_job_without_time_for_an_answer_is_not_sent() {
     assert_eq!(parking.take_late(end - PAUSE / 2).1, Some(end));
     let (late, next) = parking.take_late(end);
     assert_eq!((late.len(), next), (1, None));
-    assert!(matches!(late[0].1.refused, Some(Error::Unavailable(_))));
+    assert!(matches!(late[0].job.refused, Some(Error::Unavailable(_))));
     assert!(parking.is_empty() && parking.due().is_none());
     let (next, _b) = get("a", now);
     assert!(!parking.holds(&next));
@@ -191,4 +192,85 @@ fn of_several_redirections_the_strongest_is_followed() {
     assert_eq!(parking.news(), Some(moved));
     assert_eq!(parking.news(), None);
     assert_eq!(parking.take_all().again.len(), 3);
+}
+
+#[test]
+fn a_job_that_waits_for_another_node_only_is_sent_later_by_itself() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let layout = Layout::of(&Namespace::tagged("t"), false);
+    let (read, _a) = get("a", now);
+    parking.refuse(part(read), &Redirect::Ask(node(1)), &error(), 0, now);
+    let (_, jobs) = parking.take_asked(&layout, 0).unwrap();
+    assert_eq!(parking.due(), None, "nothing is parked");
+    let (next, _b) = incr("a", now);
+    parking.follow(next, now);
+    assert!(parking.due().is_some_and(|due| due <= now + LATER));
+    for asked in jobs {
+        parking.release(&asked.into_parts().0.keys);
+    }
+    assert_eq!(all_told(&parking.take_due(0, now + LATER).again), ["incr a"]);
+}
+
+/// A read of many keys that finds an absent one looks again, by a job that has no keys of its own.
+#[test]
+fn keys_are_held_until_the_job_that_took_the_place_is_done() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let layout = Layout::of(&Namespace::tagged("t"), false);
+    let (read, _a) = get("a", now);
+    parking.refuse(part(read), &Redirect::Ask(node(1)), &error(), 0, now);
+    let (_, mut jobs) = parking.take_asked(&layout, 0).unwrap();
+    let (held, _) = jobs.remove(0).into_parts();
+    let key = key("a");
+    let (reply, _answer) = Reply::new();
+    let doubt = Doubt::GetMany {
+        keys: vec![key.clone()],
+        found: vec![None],
+        reply,
+    };
+    let second = Job::new(Task::Doubt(Box::new(doubt)), now + PATIENCE);
+    parking.refuse_again(held.with(second), Redirect::Later, &error(), now);
+    let (next, _b) = get("a", now);
+    assert!(parking.holds(&next), "the second look comes first");
+    assert_eq!(parking.take_due(0, now + LATER).again.len(), 1);
+    assert!(!parking.holds(&next));
+}
+
+/// What comes before a job of the same key that has to wait must not be sent behind it.
+#[test]
+fn a_job_stays_while_a_later_one_of_its_keys_has_to_stay() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let (first, _a) = incr("a", now);
+    let (other, _b) = incr("b", now);
+    let (second, _c) = incr("a", now);
+    parking.refuse(part(first), &Redirect::Later, &error(), 2, now);
+    parking.refuse(part(other), &Redirect::Later, &error(), 2, now);
+    parking.refuse(part(second), &Redirect::Later, &error(), 3, now);
+    let jobs = parking.take_due(2, now + LATER).again;
+    assert_eq!(all_told(&jobs), ["incr b"]);
+    let jobs = parking.take_due(3, now + 2 * LATER).again;
+    assert_eq!(all_told(&jobs), ["incr a", "incr a"]);
+}
+
+#[test]
+fn a_refusal_that_no_caller_waits_for_leaves_nothing_to_do() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let abandoned = Part::Other {
+        job: None,
+        replies: 1,
+        fetch: None,
+    };
+    parking.refuse(abandoned, &Redirect::Later, &error(), 0, now);
+    assert!(parking.is_empty());
+    assert_eq!(parking.due(), None);
+}
+
+#[test]
+fn a_change_whose_caller_has_left_overtakes_too() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let (older, _a) = incr("a", now);
+    parking.refuse(part(older), &Redirect::Later, &error(), 1, now);
+    parking.executed_for_nobody(&[key("a").hash()]);
+    let unparked = parking.take_due(1, now + LATER);
+    assert!(unparked.again.is_empty());
+    assert_eq!(all_told(&unparked.overtaken), ["incr a"]);
 }
