@@ -21,7 +21,8 @@ impl Store {
     /// refused: blocking commands, subscriptions, transactions (use a script), `SELECT`, `AUTH` and similar ones.
     ///
     /// Over a cluster, the command goes to the node that owns the slot of the store. Its keys begin with the hash tag, as in
-    /// `{app}:key`.
+    /// `{app}:key`. A key of another slot is [`Unavailable`](Error::Unavailable) with the cause `MOVED`. While the slot moves,
+    /// the command may overtake calls that wait for the move.
     ///
     /// ```no_run
     /// use cachestore::{Config, Store, redis};

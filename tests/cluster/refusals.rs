@@ -121,3 +121,39 @@ async fn keys_of_another_layout_are_refused() {
     let error = Store::open(config(&cluster.url("app"))).await.unwrap_err();
     assert!(matches!(error, Error::InvalidConfig { .. }), "{error:?}");
 }
+
+/// No node does it for this store. The connection goes on.
+#[tokio::test]
+async fn a_command_with_a_key_of_another_slot_is_refused_at_once() {
+    let cluster = Cluster::start().await;
+    let store = open(config(&cluster.url("app"))).await;
+    store.set("k", "v").await.unwrap();
+    let tags = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut elsewhere = tags
+        .into_iter()
+        .filter(|tag| cluster.owner(tag) != cluster.owner("app"));
+    let foreign = format!("{{{}}}:k", elsewhere.next().unwrap());
+    for _ in 0..3 {
+        let mut command = cachestore::redis::cmd("GET");
+        command.arg(&foreign);
+        let answer = store.redis_command::<Option<String>>(command);
+        let error = timeout(Duration::from_secs(1), answer)
+            .await
+            .expect("it ends")
+            .unwrap_err();
+        assert!(told(&error).contains("MOVED"), "{}", told(&error));
+        assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
+    }
+}
+
+/// Applications fetch tokens over a network.
+#[tokio::test]
+async fn credentials_may_take_their_time() {
+    let cluster = Cluster::start().await;
+    let slow = || async {
+        tokio::time::sleep(ms(800)).await;
+        Ok::<_, std::io::Error>(cachestore::Credentials::new("default", ""))
+    };
+    let store = open(config(&cluster.url("app")).credentials(slow)).await;
+    store.set("k", "v").await.unwrap();
+}

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-pub(super) use self::map::Node;
 use self::map::{Map, no_owner};
+pub(super) use self::map::{Node, slot_of_redirection};
 use self::question::ask;
 pub(super) use self::slot::slot_of;
 use super::connection_log::why;
@@ -24,7 +24,8 @@ use crate::config::{Address, Cluster, Place, RedisOptions, Target};
 use crate::error::{Cause, Error, Result};
 use crate::events::{Event, Listeners};
 
-/// How long one node may take to answer, its connection included, before the next one is asked.
+/// How long one node may take to answer, its connection included, before the next one is asked. It doubles with each round
+/// in which no node answers, up to the `connect_timeout`.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Finds the owner of a slot, and remembers which node that was.
@@ -49,6 +50,8 @@ struct Known {
     nodes: Vec<Place>,
     /// The node that is asked first.
     first: usize,
+    /// In how many rounds in a row no node has answered.
+    failures: u32,
 }
 
 impl fmt::Debug for SlotOwner {
@@ -94,17 +97,24 @@ impl SlotOwner {
             return Ok(place);
         }
         let nodes = self.nodes();
-        let first = self.known().first;
+        let (first, failures) = {
+            let known = self.known();
+            (known.first, known.failures)
+        };
+        let patience = PATIENCE.saturating_mul(1 << failures.min(16));
+        let patience = patience.min(self.options.connect_timeout);
         let mut refused = Vec::new();
         for index in (0..nodes.len()).map(|n| (first + n) % nodes.len()) {
-            match self.ask(&nodes[index]).await {
+            match self.ask(&nodes[index], patience).await {
                 Ok(owner) => {
-                    self.known().first = index;
+                    let mut known = self.known();
+                    (known.first, known.failures) = (index, 0);
                     return Ok(owner);
                 }
                 Err(error) => refused.push((&nodes[index], error)),
             }
         }
+        self.known().failures = failures.saturating_add(1);
         Err(self.refusal(&refused))
     }
 
@@ -163,13 +173,16 @@ impl SlotOwner {
     }
 
     /// Asks one node for the owner.
-    async fn ask(&self, node: &Place) -> Result<Place> {
-        let asked = async {
-            let Address { place, access } = self.address(node.clone());
-            let access = shown(&self.options, access).await?;
-            ask(&Address { place, access }, &self.options).await
-        };
-        let Ok(reply) = timeout(PATIENCE, asked).await else {
+    async fn ask(&self, node: &Place, patience: Duration) -> Result<Place> {
+        let Address { place, access } = self.address(node.clone());
+        // The application's callback has a time of its own.
+        let access = timeout(self.options.connect_timeout, shown(&self.options, access));
+        let access = access.await.unwrap_or_else(|_| {
+            let late = "the callback for credentials did not answer in time".to_owned();
+            Err(Error::Unavailable(Cause::new(Lost(late))))
+        })?;
+        let address = Address { place, access };
+        let Ok(reply) = timeout(patience, ask(&address, &self.options)).await else {
             let silent = "it did not answer in time".to_owned();
             return Err(Error::Unavailable(Cause::new(Lost(silent))));
         };

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use redis::{Cmd, Value as Wire};
 
+use super::cluster::slot_of;
 use super::script::{By, Script, Scripts};
 use crate::error::{Error, Result};
 use crate::key::{Namespace, RESERVED_PREFIX};
@@ -22,6 +23,7 @@ const VERSION: &str = "1";
 pub(super) struct Layout(Arc<Names>);
 
 struct Names {
+    slot: u16,
     /// What each name and each key begins with: `{app}:`, or nothing outside of a cluster.
     tag: String,
     /// What a dependency set's name begins with.
@@ -62,6 +64,7 @@ impl Names {
             Arc::new(scripts(&tag))
         };
         Self {
+            slot: slot_of(tag.as_bytes()),
             depend,
             close,
             lock,
@@ -127,6 +130,11 @@ impl Layout {
     /// again: so whatever changes entries is a script, which ends leases in the same step.
     pub(super) fn is_in_a_slot(&self) -> bool {
         !self.0.tag.is_empty()
+    }
+
+    /// The slot that all names are in, in a cluster.
+    pub(super) fn slot(&self) -> u16 {
+        self.0.slot
     }
 
     /// What each key begins with.

@@ -285,6 +285,7 @@ impl Link {
                     });
                     let refusals = self.layout.is_in_a_slot().then_some(Refusals {
                         parking: &mut self.parking,
+                        slot: self.layout.slot(),
                         sent: self.flights.sent(),
                         now,
                     });

@@ -3,7 +3,7 @@
 
 use redis::{ServerError, Value as Wire};
 
-use super::cluster::Node;
+use super::cluster::{Node, slot_of_redirection};
 use super::fault;
 
 /// Where a command is to be sent that was not carried out.
@@ -34,6 +34,16 @@ impl Redirect {
             "MASTERDOWN" | "READONLY" => Some(Self::Elsewhere),
             _ => None,
         }
+    }
+
+    /// Whether a reply sends to the owner of another slot. The caller's own command has a key there, and no node will do it for
+    /// a store in `slot`.
+    pub(super) fn is_of_another_slot(reply: &Wire, slot: u16) -> bool {
+        let Wire::ServerError(error) = reply else {
+            return false;
+        };
+        let (code, text) = fault::parts(error);
+        matches!(code, "MOVED" | "ASK") && slot_of_redirection(text).is_some_and(|told| told != slot)
     }
 
     pub(super) fn of(reply: &Wire) -> Option<Self> {
@@ -97,6 +107,16 @@ mod tests {
         ] {
             assert_eq!(of(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_command_with_a_key_of_another_slot_is_refused_for_good() {
+        let is_elsewhere = |line: &str| Redirect::is_of_another_slot(&reply(line), 7);
+        assert!(is_elsewhere("MOVED 8 h:1") && is_elsewhere("ASK 8 h:1"));
+        for line in ["MOVED 7 h:1", "ASK 7 h:1", "MOVED", "TRYAGAIN 8", "ERR 8"] {
+            assert!(!is_elsewhere(line), "{line}");
+        }
+        assert!(!Redirect::is_of_another_slot(&Wire::Okay, 7));
     }
 
     #[test]

@@ -103,6 +103,8 @@ impl Origin<'_> {
 #[derive(Debug)]
 pub(super) struct Refusals<'a> {
     pub(super) parking: &'a mut Parking,
+    /// The slot of the store.
+    pub(super) slot: u16,
     /// How many pipelines were sent so far.
     pub(super) sent: u64,
     pub(super) now: Instant,
@@ -119,7 +121,9 @@ impl Refusals<'_> {
     ) -> Option<Part> {
         let own = replies.as_slice();
         let own = &own[..part.replies().min(own.len())];
-        let Some(redirect) = Redirect::among(own, part.is_question()) else {
+        let is_elsewhere = |reply| Redirect::is_of_another_slot(reply, self.slot);
+        let redirect = Redirect::among(own, part.is_question());
+        let Some(redirect) = redirect.filter(|_| !own.iter().any(is_elsewhere)) else {
             self.parking.executed(&part);
             return Some(part);
         };

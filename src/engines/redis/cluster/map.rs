@@ -120,6 +120,11 @@ impl Node {
     }
 }
 
+/// The slot that a redirection is about.
+pub(in crate::engines::redis) fn slot_of_redirection(text: &str) -> Option<u16> {
+    text.split(' ').next()?.parse().ok()
+}
+
 /// No node owns the slot.
 pub(super) fn no_owner(slot: u16) -> Error {
     Error::Unavailable(Cause::new(Lost(format!("no node owns slot {slot}"))))
