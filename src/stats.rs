@@ -81,7 +81,7 @@ pub struct Stats {
     pub entries: Option<u64>,
     /// Bytes of all entries now, bookkeeping included. `None` on Redis.
     pub bytes: Option<u64>,
-    /// Requests that waited in the engine's request queue when it answered this call.
+    /// Requests that waited when the engine answered this call: in its request queue, or on Redis for a connection.
     pub queue_depth: u64,
     /// Invalidations and deletes that wait for a connection to Redis, each key once: see
     /// [`queue_invalidations`](crate::Config::queue_invalidations).

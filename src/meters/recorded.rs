@@ -127,9 +127,9 @@ impl Meters {
     }
 
     /// Publishes how many requests wait for the engine.
-    pub(crate) fn publish_depth(&self, depth: usize) {
+    pub(crate) fn publish_depth(&self, depth: u64) {
         if let Some(store) = self.store() {
-            store.queue_depth.set(depth as u64);
+            store.queue_depth.set(depth);
         }
     }
 

@@ -53,15 +53,16 @@ async fn publish(store: Weak<Inner>) {
         if inner.queue.is_closed() {
             return;
         }
-        inner.meters.publish_depth(inner.queue.depth());
         // It publishes what it answers. While the engine does not answer, its figures stay as they are.
-        let _ = inner.stats(inner.queue.call().within(EVERY)).await;
+        if inner.stats(inner.queue.call().within(EVERY)).await.is_err() {
+            inner.meters.publish_depth(inner.queue.depth() as u64);
+        }
     }
 }
 
 impl Inner {
     pub(super) fn publish(&self, stats: &Stats) {
         self.meters.publish(stats, self.profile.capacity_bytes);
-        self.meters.publish_depth(self.queue.depth());
+        self.meters.publish_depth(stats.queue_depth);
     }
 }

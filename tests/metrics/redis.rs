@@ -80,6 +80,29 @@ async fn pipelines_and_bytes_are_counted() {
     assert!(answers == 10 * 3 || answers == 10 * 5, "{answers}");
 }
 
+/// They have left the request queue, and wait inside the engine.
+#[tokio::test]
+async fn calls_that_wait_for_a_connection_count_as_waiting() {
+    const CALLERS: u64 = 20;
+    let told = Told::new();
+    let (_guard, mut recorded) = told.install();
+    let mut server = RedisServer::start().await;
+    let patient = config(&server.url()).wait_for_connection(secs(60));
+    let store = open(patient.request_timeout(secs(60))).await;
+    server.kill9();
+    let mut callers = JoinSet::new();
+    for n in 0..CALLERS {
+        let store = store.clone();
+        callers.spawn(async move { store.get(format!("k{n}")).await });
+    }
+    until(&mut recorded, "cachestore_queue_depth", &[], CALLERS).await;
+    server.restart().await;
+    while let Some(ended) = callers.join_next().await {
+        assert_eq!(ended.unwrap().unwrap(), None);
+    }
+    until(&mut recorded, "cachestore_queue_depth", &[], 0).await;
+}
+
 #[tokio::test]
 async fn figures_can_be_read_while_the_queue_is_full() {
     const CALLERS: u64 = 8_000;
