@@ -169,7 +169,7 @@ impl From<DecodeError> for Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// A place in the engine's queue.
+    /// A place in the engine's queue, or on Redis the requests before it. The request was not sent.
     Queue,
     /// A connection to the server. Nothing was sent.
     Connect,

@@ -37,7 +37,7 @@ outcomes! {
     LockMismatch => "lock_mismatch",
     /// A change may or may not have been carried out.
     Unknown => "outcome_unknown",
-    /// There was no room in a queue until the deadline.
+    /// The request was not sent before the deadline: a queue had no room, or others were before it.
     QueueFull => "queue_full",
     /// An argument was refused.
     Refused => "refused",
