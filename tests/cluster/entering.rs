@@ -1,12 +1,9 @@
 //! Passwords, addresses and nodes that are gone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use cachestore::{Error, RedisConfig, Store};
 
+use crate::harness::Cluster;
 use crate::harness::opening::{config, open, told};
-use crate::harness::{Cluster, Proxy};
 
 #[tokio::test]
 async fn all_nodes_have_one_password() {
@@ -47,34 +44,10 @@ async fn any_node_leads_to_all_others_also_if_another_is_gone() {
 #[tokio::test]
 async fn addresses_are_mapped_and_so_are_those_of_redirections() {
     let cluster = Cluster::start().await;
-    let mut proxies = Vec::new();
-    for node in &cluster.nodes {
-        proxies.push((node.port(), Proxy::start(node.address(), 7).await));
-    }
-    let port_of = |proxy: &Proxy| proxy.address().rsplit_once(':').unwrap().1.parse().unwrap();
-    let ports: Vec<(u16, u16)> = proxies
-        .iter()
-        .map(|(port, proxy)| (*port, port_of(proxy)))
-        .collect();
-    let asked = Arc::new(AtomicU64::new(0));
-    let map = {
-        let asked = asked.clone();
-        move |host: &str, port: u16| {
-            asked.fetch_add(1, Ordering::Relaxed);
-            let there = ports.iter().find(|(node, _)| *node == port);
-            (host.to_owned(), there.expect("a node").1)
-        }
-    };
-    let first = proxies[0].1.address();
-    let store = open(
-        RedisConfig::cluster([first])
-            .unwrap()
-            .hash_tag("app")
-            .map_address(map),
-    )
-    .await;
+    let (proxies, config) = cluster.proxied("app").await;
+    let store = open(config).await;
     store.set("k", "v").await.unwrap();
-    assert!(asked.load(Ordering::Relaxed) > 0);
+    assert!(proxies[cluster.owner("app")].accepted() > 0);
     let (slot, from) = (cluster.slot("app"), cluster.owner("app"));
     let to = (from + 1) % 3;
     cluster.begin_move(&slot, from, to);
@@ -88,6 +61,6 @@ async fn addresses_are_mapped_and_so_are_those_of_redirections() {
     store.set("k", "new").await.unwrap();
     assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("new"));
     for node in [from, to] {
-        assert!(proxies[node].1.accepted() > 0, "all goes through the proxies");
+        assert!(proxies[node].accepted() > 0, "all goes through the proxies");
     }
 }

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use tokio::time::{sleep, timeout};
 
 use crate::harness::opening::{back, config, eventually, ms, open, token};
-use crate::harness::{Cluster, lateness};
+use crate::harness::{Cluster, Direction, Toxic, lateness};
 
 const TAG: &str = "app";
 /// How soon calls succeed after the promotion.
@@ -139,4 +139,29 @@ async fn a_store_comes_back_after_all_nodes_were_restarted_at_once() {
     println!("cluster: {} errors until all nodes were back", errors.len());
     assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("v"));
     assert_eq!(store.invalidate("name").await.unwrap(), 1);
+}
+
+/// The owner has carried the change out, and the connection is lost before the reply.
+#[tokio::test]
+async fn a_change_whose_reply_is_lost_says_so_and_is_made_once() {
+    let cluster = Cluster::start().await;
+    let (proxies, config) = cluster.proxied(TAG).await;
+    let owner = cluster.owner(TAG);
+    let (proxy, node) = (&proxies[owner], &cluster.nodes[owner]);
+    let store = open(config.request_timeout(ms(5000)).response_timeout(ms(3000))).await;
+    let count = || node.command(&["GET", "{app}:n"]).text();
+    store.incr("n", 1).await.unwrap();
+    proxy.add(Direction::Down, Toxic::Timeout { close: None });
+    let cut = async {
+        while count() == "1" {
+            sleep(ms(2)).await;
+        }
+        proxy.cut();
+    };
+    let (answer, ()) = tokio::join!(store.incr("n", 1), cut);
+    // Not before: what the proxy holds back would still get through a connection that is being cut.
+    proxy.heal();
+    assert!(matches!(answer, Err(Error::OutcomeUnknown(_))), "{answer:?}");
+    back(&store).await;
+    assert_eq!(count(), "2", "once");
 }

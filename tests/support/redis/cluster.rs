@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use cachestore::RedisConfig;
+
 use super::opening::{eventually, ms};
+use super::proxy::Proxy;
 use super::resp::Reply;
 use super::server::{Options, RedisServer};
 
@@ -30,6 +33,24 @@ impl Cluster {
     /// Three primaries, each with a replica.
     pub(crate) async fn with_replicas() -> Self {
         Self::with(1, |options| options, "").await
+    }
+
+    /// A proxy before each node, and a store that reaches the nodes by them alone.
+    pub(crate) async fn proxied(&self, tag: &str) -> (Vec<Proxy>, RedisConfig) {
+        let mut proxies = Vec::new();
+        for node in &self.nodes {
+            proxies.push(Proxy::start(node.address(), 7).await);
+        }
+        let port_of = |proxy: &Proxy| proxy.address().rsplit_once(':').expect("a port").1.parse();
+        let nodes = self.nodes.iter().map(RedisServer::port);
+        let ports: BTreeMap<u16, u16> = nodes
+            .zip(proxies.iter().map(|proxy| port_of(proxy).expect("a number")))
+            .collect();
+        let config = RedisConfig::cluster([proxies[0].address()])
+            .expect("an address")
+            .hash_tag(tag)
+            .map_address(move |host, port| (host.to_owned(), ports[&port]));
+        (proxies, config)
     }
 
     /// The same with so many replicas of each primary, with options of the nodes, and with what stores enter them by.
