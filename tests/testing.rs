@@ -8,14 +8,15 @@ mod harness;
 
 use std::collections::HashMap;
 use std::future::IntoFuture;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cachestore::testing::Faults;
-use cachestore::{Config, Error, LoadError, Origin, Phase, Release, Store};
+use cachestore::{Config, Error, Fetched, LoadContext, LoadError, Origin, Phase, Release, Store};
 use tokio::time::Instant;
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn open() -> (Store, Faults) {
@@ -348,6 +349,60 @@ async fn what_is_made_from_a_load_past_the_engine_is_not_stored() {
             let kept: Option<u32> = store.get_model(key).await.unwrap();
             assert_eq!(kept, None, "{key}, by the coordinator: {by_coordinator}");
         }
+        store.close().await.unwrap();
+    }
+}
+
+/// A loader confirms an old value after it has read a part that was loaded past the engine and has changed since. The
+/// engine knows nothing of that part, so it would keep the old value.
+#[tokio::test(start_paused = true)]
+async fn what_is_confirmed_by_a_load_past_the_engine_is_loaded_anew() {
+    for is_one_of_many in [false, true] {
+        let faults = Faults::default();
+        let config = Config::memory().faults(&faults).loads_while_unavailable(1);
+        let store = Store::open(config).await.unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (inner, log) = (store.clone(), told.clone());
+        let make = move |old: Option<u32>| {
+            let (store, down) = (inner.clone(), faults.clone());
+            log.lock().unwrap().push(old);
+            async move {
+                if old.is_none() {
+                    return Fetched::new(2).depends_on("part");
+                }
+                down.down();
+                let part = store.get_or_load("part", || async { Ok::<_, String>(1) });
+                assert_eq!(part.depends_on("row").await.unwrap(), 1);
+                down.up();
+                store.invalidate("row").await.unwrap();
+                Fetched::not_modified().depends_on("part")
+            }
+        };
+        let load = async || {
+            let make = make.clone();
+            if is_one_of_many {
+                let load = move |contexts: Vec<LoadContext<u32>>| {
+                    let made = make(contexts[0].stale().copied());
+                    async move { Ok::<_, String>(HashMap::from([("sum".to_owned(), made.await)])) }
+                };
+                let load = store.get_or_load_many_with(["sum"], load).ttl(SECOND);
+                load.stale_if_error(MINUTE).outcome().await.unwrap()["sum"].clone()
+            } else {
+                let load = move |context: LoadContext<u32>| {
+                    let made = make(context.stale().copied());
+                    async move { Ok::<_, String>(made.await) }
+                };
+                let load = store.get_or_load_with("sum", load).ttl(SECOND);
+                load.stale_if_error(MINUTE).outcome().await.unwrap()
+            }
+        };
+        let first = load().await;
+        assert_eq!((first.value, first.origin), (2, Origin::Loaded));
+        tokio::time::advance(2 * SECOND).await;
+        let second = load().await;
+        let told = std::mem::take(&mut *told.lock().unwrap());
+        assert_eq!(told, [None, Some(2), None], "one of many: {is_one_of_many}");
+        assert_eq!((second.value, second.origin), (2, Origin::Superseded));
         store.close().await.unwrap();
     }
 }

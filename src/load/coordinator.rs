@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Marks, Product, Terms, Told};
 use super::policy::calls_for_load;
-use super::work::{Answer, AnyLoader, Failure, Form, HeldLeases, Made, ToLoad, Work};
+use super::work::{Answer, AnyLoader, Failure, Form, HeldLeases, Made, ToLoad, UnknownValues, Work};
 use super::{Command, Ends, Landed, Notice, count};
 use crate::actor::inbox::Received;
 use crate::actor::pending::PendingRequests;
@@ -67,6 +67,7 @@ pub(crate) struct Coordinator {
     strays: Map<Key, LoadId>,
     engine: QueueSender,
     pending: PendingRequests<Asked, LeaseAnswer>,
+    unknown: UnknownValues,
     tasks: JoinSet<std::result::Result<Vec<(Key, Made)>, Failure>>,
     running: Map<task::Id, LoadId>,
     /// Keys whose leases are subscribed to, by their names.
@@ -122,6 +123,7 @@ impl Actor for Coordinator {
             strays: Map::default(),
             engine: start.engine.clone(),
             pending: PendingRequests::new(start.engine),
+            unknown: UnknownValues::default(),
             tasks: JoinSet::new(),
             running: Map::default(),
             subscribed: HashMap::new(),

@@ -5,6 +5,7 @@ use std::any::Any;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -28,6 +29,20 @@ pub(crate) struct ToLoad {
     pub(crate) held: Option<Aged>,
 }
 
+/// How many values were given out of which the engine may not know. Each is counted before anybody is given it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnknownValues(Arc<AtomicU64>);
+
+impl UnknownValues {
+    pub(super) fn count_one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The leases of a load that runs. By them, it keeps the old values that its loader confirms.
 #[derive(Debug)]
 pub(crate) struct HeldLeases {
@@ -35,12 +50,20 @@ pub(crate) struct HeldLeases {
     pub(crate) token: Token,
     /// Until when the load may run.
     pub(crate) limit: Instant,
+    pub(crate) unknown: UnknownValues,
+    /// The count of `unknown` when the load began.
+    pub(crate) unknown_before: u64,
 }
 
 impl HeldLeases {
-    /// Keeps the value of a key, which ends the lease of the key. Returns `false` if there is nothing to keep, or if that is
-    /// not known.
+    /// Keeps the value of a key, which ends the lease of the key. Returns `false` if there is nothing to keep, if that is not
+    /// known, or if the loader may have read a value that the engine does not know.
+    ///
+    /// The loader has ended, so it has read nothing that is counted from now on.
     pub(crate) async fn keep(&self, key: &Key, renewal: Renewal) -> bool {
+        if self.unknown.count() != self.unknown_before {
+            return false;
+        }
         let step = Box::new(LeaseAction::Renew {
             key: key.clone(),
             token: self.token,

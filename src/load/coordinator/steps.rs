@@ -299,6 +299,7 @@ impl Coordinator {
                 }
             }
             Effect::Outdate(key) => self.ends.direct.outdate(&key),
+            Effect::KeepNothing => self.unknown.count_one(),
             Effect::Recovered(key) => tracing::warn!(?key, "loads succeed again"),
             Effect::Subscribe(key) => {
                 let name: Arc<str> = Arc::from(key.as_str());
@@ -346,6 +347,8 @@ impl Coordinator {
             engine: self.engine.clone(),
             token: self.ends.direct.token(id),
             limit: Instant::now() + within,
+            unknown: self.unknown.clone(),
+            unknown_before: self.unknown.count(),
         };
         let task = self.tasks.spawn(async move {
             let timer = meters.timer();

@@ -285,6 +285,10 @@ impl Flights {
         if may_be_old || fate == Fate::Superseded {
             self.outdate(key, effects);
         }
+        if may_be_old && fate == Fate::NotStored {
+            // The end of its lease may be on its way still.
+            effects.push(Effect::KeepNothing);
+        }
         let told = |Passenger { own, early, .. }| {
             if may_be_old && !early {
                 return Told::LookAgain;
@@ -333,6 +337,7 @@ impl Flights {
     /// what is being made from it: such loads are not stored either.
     pub(crate) fn given_out(&mut self, key: &Key, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disown(key.clone()));
+        effects.push(Effect::KeepNothing);
         for (id, load) in &mut self.loads {
             if !load.started || load.marks.doubt == Doubt::Dead {
                 continue;

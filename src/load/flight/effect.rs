@@ -27,6 +27,8 @@ pub(crate) enum Effect {
     Disown(Key),
     /// Mark the direct loads that may be made from the key: a value of it was given out that may be older than a change.
     Outdate(Key),
+    /// Let the loads that run keep no old values: a value is given out of which the engine may not know.
+    KeepNothing,
     /// Report that a load of the key succeeded, and that the one before it had failed.
     Recovered(Key),
     /// Be told when the lease of a key ends that another process holds.

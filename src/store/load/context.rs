@@ -101,7 +101,8 @@ impl<T> Fetched<T> {
     ///
     /// The value keeps what it depends on and, without a new one, its validator. Its age begins anew. It counts only if the
     /// key still holds it, and if nothing has changed that the call or this answer names. Else the loader runs again,
-    /// without the old value. An answer without an old value, where [`stale`](LoadContext::stale) is `None`, makes the load
+    /// without the old value. It also runs again if the store has given out a value meanwhile that the engine does not know,
+    /// such as one of a load past an unavailable engine. An answer without an old value, where [`stale`](LoadContext::stale) is `None`, makes the load
     /// fail with [`Unsupported`](crate::Error::Unsupported).
     ///
     /// ```

@@ -289,7 +289,7 @@ impl<T: Model> Run<T> {
     }
 
     /// Keeps an old value that the loader has confirmed. Returns `None` if the key does not hold it any more, or if
-    /// something has changed.
+    /// something has changed or may have changed.
     async fn keep(
         &self,
         key: &Key,

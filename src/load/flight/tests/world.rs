@@ -132,6 +132,7 @@ impl World {
             }
             Effect::Disown(_)
             | Effect::Outdate(_)
+            | Effect::KeepNothing
             | Effect::Recovered(_)
             | Effect::Subscribe(_)
             | Effect::Unsubscribe(_) => {}
