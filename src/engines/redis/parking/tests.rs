@@ -258,6 +258,7 @@ fn a_refusal_that_no_caller_waits_for_leaves_nothing_to_do() {
         job: None,
         replies: 1,
         fetch: None,
+        left: None,
     };
     parking.refuse(abandoned, &Redirect::Later, &error(), 0, now);
     assert!(parking.is_empty());
