@@ -80,7 +80,7 @@ impl Link {
         }
         let mut room = self.window.room(self.flights.values());
         while batch.length() < commands && batch.bytes() < self.options.batch_bytes {
-            let Some(job) = self.next_job() else {
+            let Some(job) = self.next_job(beside) else {
                 break;
             };
             if self.parking.holds(&job) {
@@ -115,8 +115,10 @@ impl Link {
     }
 
     /// The next one of those who wait that may be sent.
-    fn next_job(&mut self) -> Option<Job> {
-        if !self.is_held {
+    fn next_job(&mut self, beside: Option<&Link>) -> Option<Job> {
+        // Removals that have just failed are replayed first. The engine does not hold the links for them yet.
+        let has_failed = |link: &Link| !link.unsent.is_empty();
+        if !self.is_held && !has_failed(self) && !beside.is_some_and(has_failed) {
             return self.waiting.pop_front();
         }
         let place = self.waiting.iter().position(|job| !job.waits_for_replay())?;

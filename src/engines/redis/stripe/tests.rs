@@ -12,7 +12,7 @@ use crate::engines::redis::scanner::Bounds;
 use crate::key::{Key, KeyMaker, Namespace, Within};
 use crate::prehashed::Set as HashSet;
 use crate::request::{
-    Delete, DeleteMany, Get, Lock, LockAction, LockStep, Operation, Ping, Reply, Request, Set, Write,
+    Delete, DeleteMany, Get, GetMany, Lock, LockAction, LockStep, Operation, Ping, Reply, Request, Set, Write,
 };
 use crate::value::Value;
 
@@ -201,4 +201,48 @@ fn a_replay_and_locks_pass_what_is_held() {
     stripe.hold(false, None, now);
     stripe.main.take_batch(now, &stripe.side);
     assert_eq!(stripe.main.waiting(), 0);
+}
+
+/// The removal is on the other connection, and is replayed once that is lost.
+#[test]
+fn nothing_overtakes_a_replay_that_has_yet_to_begin() {
+    let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
+    let key = |text: &str| maker.key(&root, text).unwrap();
+    let mut stripe = stripe(now);
+    stripe.main = stripe.main.keeping_removals(true);
+    stripe.push(job(delete(key("k")), now), now);
+    stripe.main.send_in_vain(now);
+    stripe.late = Some(now);
+    stripe.large.insert(key("large").hash());
+    stripe.push(job(Get { key: key("large") }, now), now);
+    let keys = vec![key("large"), key("k")];
+    stripe.push(job(GetMany { keys, peek: false }, now), now);
+    stripe.push(job(write(key("k"), &[]), now), now);
+    stripe.side.take_batch(now, &stripe.main);
+    assert_eq!(stripe.side.waiting(), 2, "the main link has yet to delete");
+
+    stripe.main.reset(now);
+    stripe.side.take_batch(now, &stripe.main);
+    assert_eq!(stripe.side.waiting(), 2, "the key is yet to be deleted");
+    assert_eq!(stripe.take_unsent().count(), 1);
+    stripe.side.take_batch(now, &stripe.main);
+    assert_eq!(stripe.side.waiting(), 0);
+}
+
+/// The server has refused the removal, and goes on answering.
+#[test]
+fn what_waits_on_the_same_connection_does_not_overtake_it_either() {
+    let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());
+    let key = |text: &str| maker.key(&root, text).unwrap();
+    let mut stripe = stripe(now);
+    stripe.main = stripe.main.keeping_removals(true);
+    let late = Job {
+        deadline: now,
+        ..job(delete(key("k")), now)
+    };
+    stripe.push(late, now);
+    stripe.push(job(Get { key: key("k") }, now), now);
+    stripe.main.take_batch(now, &stripe.side);
+    assert_eq!(stripe.main.waiting(), 1);
+    assert_eq!(stripe.take_unsent().count(), 1);
 }
