@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cachestore::{Codec, Config, Error, Origin, Store, Ttl};
+use cachestore::{Codec, Config, Error, Fetched, LoadContext, Origin, Store, Ttl};
 use serde::{Deserialize, Serialize};
 
 use crate::loads::{Clock, Loaders, seen, settled};
@@ -367,6 +367,36 @@ async fn what_is_too_large_to_be_stored_is_returned_all_the_same() {
         .await;
     assert_eq!(seen(again).1, Origin::Loaded);
     assert_eq!(store.stats().await.unwrap().load_failures, 0);
+}
+
+/// A new validator counts as the value does.
+#[tokio::test(start_paused = true)]
+async fn what_is_confirmed_and_too_large_to_be_kept_is_returned_all_the_same() {
+    let store = open(Config::memory().max_value_bytes(1000)).await;
+    let clock = Clock::new();
+    let load = |validator: usize| {
+        let load = move |cx: LoadContext<String>| async move {
+            let fetched = match cx.stale() {
+                Some(_) => Fetched::not_modified(),
+                None => Fetched::new("x".repeat(500)),
+            };
+            Ok::<_, String>(fetched.validator("v".repeat(validator)))
+        };
+        let load = store.get_or_load_with("k", load);
+        load.ttl(secs(1)).stale_if_error(secs(60)).outcome()
+    };
+    assert_eq!(seen(load(10).await).1, Origin::Loaded);
+    let before = store.get("k").await.unwrap().unwrap();
+    clock.at(secs(2)).await;
+    let (text, origin, _) = seen(load(600).await);
+    assert_eq!((text.len(), origin), (500, Origin::Loaded));
+    assert!(store.get("k").await.unwrap().unwrap() == before, "it stays stale");
+    assert_eq!(seen(load(400).await).1, Origin::Loaded);
+    assert_eq!(
+        store.get("k").await.unwrap().unwrap().len(),
+        HEAD + 2 + 400 + 3 + 500,
+        "it is kept"
+    );
 }
 
 /// Nesting that could not be read again is not stored, and says so.

@@ -298,7 +298,7 @@ impl<T: Model> Run<T> {
         cost: Duration,
     ) -> Result<Option<(Made, T)>, Failure> {
         let old = old.ok_or(Failure::Store(NOTHING_TO_KEEP))?;
-        let (made, renewal) = self.seal.confirm(&old, said, cost)?;
+        let (made, renewal) = self.seal.confirm(key, &old, said, cost)?;
         if made.kept {
             let kept = match &self.leases {
                 Some(leases) => leases.keep(key, renewal).await,

@@ -105,6 +105,7 @@ impl<T: Serialize + DeserializeOwned> Seal<T> {
     /// An old value that its loader has confirmed, and how it is to be kept.
     pub(super) fn confirm(
         &self,
+        key: &Key,
         old: &Old<T>,
         said: Said,
         cost: Duration,
@@ -114,9 +115,14 @@ impl<T: Serialize + DeserializeOwned> Seal<T> {
         let head = head(fresh, self.window, cost);
         let mut body = body_of_loaded(old.value.as_bytes());
         body.validator = said.short_validator().or(body.validator);
-        let is_stored = said.can_be_stored() && fresh != Some(Duration::ZERO);
+        let value = head.seal(body);
+        // Of its names, those are known that it is kept with. A new validator may make it too large.
+        let names = late_names.as_ref().unwrap_or(&self.names);
+        let is_stored = said.can_be_stored()
+            && fresh != Some(Duration::ZERO)
+            && self.limits.check(key, value.len(), names).is_ok();
         let made = Made {
-            value: head.seal(body),
+            value,
             form: Form::Stored,
             fresh,
             ttl: head.ttl(),
