@@ -21,6 +21,7 @@
 //!
 //! On Redis, scripts read and write this head too: see `redis/scripts/loaded.lua`.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::ttl::{LONGEST, Ttl};
@@ -71,7 +72,7 @@ pub(crate) struct Life {
 }
 
 /// What stored bytes are.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(crate) enum Stored<'a> {
     /// A value that was not loaded: all of it.
     Plain(&'a [u8]),
@@ -82,10 +83,31 @@ pub(crate) enum Stored<'a> {
 }
 
 /// What follows the head of a loaded value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Body<'a> {
     pub(crate) validator: Option<&'a str>,
     pub(crate) model: &'a [u8],
+}
+
+/// Shows the length of a value.
+impl fmt::Debug for Stored<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stored::Plain(bytes) => f.debug_tuple("Plain").field(&bytes.len()).finish(),
+            Stored::Loaded(head, body) => f.debug_tuple("Loaded").field(head).field(body).finish(),
+            Stored::Foreign => f.write_str("Foreign"),
+        }
+    }
+}
+
+/// Shows the length of the model, and no validator.
+impl fmt::Debug for Body<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("has_validator", &self.validator.is_some())
+            .field("length", &self.model.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Body<'a> {

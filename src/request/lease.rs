@@ -125,7 +125,6 @@ pub(crate) enum LeaseAnswer {
 }
 
 /// What a loaded value is kept with.
-#[derive(Debug)]
 pub(crate) struct Renewal {
     /// The new head. Its age is zero: the value was confirmed just now.
     pub(crate) head: Head,
@@ -133,6 +132,17 @@ pub(crate) struct Renewal {
     pub(crate) validator: Option<Box<str>>,
     /// What the value depends on, beside what it has depended on.
     pub(crate) names: Names,
+}
+
+/// Shows no validator.
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewal")
+            .field("head", &self.head)
+            .field("has_validator", &self.validator.is_some())
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Renewal {
@@ -181,4 +191,34 @@ pub(crate) struct Aged {
     pub(crate) value: Value,
     /// `None` for ever.
     pub(crate) remaining: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::{Body, Stored};
+
+    /// What is debugged ends up in logs.
+    #[test]
+    fn no_value_and_no_validator_is_shown() {
+        let head = Head {
+            fresh: None,
+            window: Duration::ZERO,
+            age: Duration::ZERO,
+            cost: Duration::ZERO,
+        };
+        let renewal = Renewal {
+            head,
+            validator: Some("secret".into()),
+            names: Names::default(),
+        };
+        let body = Body {
+            validator: Some("secret"),
+            model: b"secret",
+        };
+        let stored = [Stored::Plain(b"secret"), Stored::Loaded(head, body)];
+        let shown = format!("{renewal:?} {stored:?} {:?}", head.seal(body));
+        let bytes = format!("{:?}", b"secret");
+        assert!(!shown.contains("secret") && !shown.contains(&bytes), "{shown}");
+    }
 }

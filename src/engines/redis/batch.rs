@@ -1,6 +1,8 @@
 //! Requests to commands. Pure: a batch of jobs in, one pipeline out, with what is to be done with each
 //! of its replies.
 
+use std::fmt;
+
 use redis::Pipeline;
 use tokio::time::Instant;
 
@@ -82,7 +84,6 @@ impl Part {
 }
 
 /// Requests that travel in one pipeline.
-#[derive(Debug)]
 pub(super) struct Batch {
     /// What is sent, once the batch is finished.
     pub(super) pipeline: Pipeline,
@@ -102,6 +103,16 @@ pub(super) struct Batch {
     /// Requests taken, those that write several entries counted by them.
     length: usize,
     values: usize,
+}
+
+/// Shows no command.
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("parts", &self.parts)
+            .field("commands", &self.commands)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Batch {

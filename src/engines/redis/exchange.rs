@@ -4,6 +4,8 @@
 //! writes in `writes`, removals in `deletes`, steps of leases and locks in `lease` and `lock`, commands of the caller's
 //! own in `raw`, the rest here.
 
+use std::fmt;
+
 use redis::{Cmd, Value as Wire};
 
 use super::doubt::Doubt;
@@ -49,10 +51,19 @@ pub(super) enum Settled {
 }
 
 /// The replies to the commands of one operation, in their order, and how these were sent.
-#[derive(Debug)]
 pub(super) struct Replies {
     pub(super) by: By,
     replies: std::vec::IntoIter<Wire>,
+}
+
+/// Shows no reply.
+impl fmt::Debug for Replies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replies")
+            .field("by", &self.by)
+            .field("replies", &self.replies.len())
+            .finish()
+    }
 }
 
 impl Replies {
@@ -76,7 +87,6 @@ impl Replies {
 }
 
 /// The commands of a pipeline.
-#[derive(Debug)]
 pub(super) struct Commands {
     pub(super) layout: Layout,
     /// How scripts are called.
@@ -88,6 +98,17 @@ pub(super) struct Commands {
     pub(super) scripts: usize,
     /// Whether the replies are to tell what happened to each key, because somebody listens.
     pub(super) tells: bool,
+}
+
+/// Shows no command.
+impl fmt::Debug for Commands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commands")
+            .field("by", &self.by)
+            .field("sent", &self.sent.len())
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Commands {

@@ -1,6 +1,7 @@
 //! Reads that the near cache may keep: `CLIENT CACHING YES`, and a transaction of `PTTL`s and one `MGET`, so that the
 //! server tracks the keys, and times and values belong together.
 
+use std::fmt;
 use std::time::Duration;
 
 use redis::Value as Wire;
@@ -100,10 +101,18 @@ pub(super) fn encode(keys: &[Key], to: &mut Commands) {
 }
 
 /// The times that are left of keys, and their values, in the order of the keys.
-#[derive(Debug)]
 pub(super) struct Found {
     times: Vec<Wire>,
     values: Vec<Wire>,
+}
+
+/// Shows no value.
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found")
+            .field("values", &self.values.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the replies tell, which the near cache keeps as far as it may. `None` if the server refused.
