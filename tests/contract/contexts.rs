@@ -237,6 +237,40 @@ pub(crate) async fn what_is_made_from_an_unstored_value_follows_what_that_depend
     assert!(!store.exists("outer").await.unwrap());
 }
 
+/// The engine remembers what such a value depends on only for as long as its load could have taken.
+pub(crate) async fn what_is_made_from_an_unstored_value_is_not_stored_after_its_lease(store: Store) {
+    let gone = ms(100);
+    let outer = store.clone();
+    let made = store.get_or_load_with("outer", move |_: LoadContext<u32>| {
+        let store = outer.clone();
+        async move {
+            let inner = |_: LoadContext<u32>| async { Ok::<_, String>(Fetched::new(1).do_not_store()) };
+            let inner = store.get_or_load_with("inner", inner).depends_on("source");
+            let inner = inner.timeout(gone).await.unwrap();
+            tokio::time::sleep(gone + ms(50)).await;
+            store.invalidate("source").await.unwrap();
+            Ok::<_, String>(Fetched::new(inner).depends_on("inner"))
+        }
+    });
+    assert_eq!(seen(made.outcome().await), (1, Origin::Superseded));
+    assert!(!store.exists("outer").await.unwrap());
+}
+
+/// Nothing can make it old.
+pub(crate) async fn what_is_made_from_an_unstored_value_without_names_is_stored(store: Store) {
+    let outer = store.clone();
+    let made = store.get_or_load_with("outer", move |_: LoadContext<u32>| {
+        let store = outer.clone();
+        async move {
+            let inner = |_: LoadContext<u32>| async { Ok::<_, String>(Fetched::new(1).do_not_store()) };
+            let inner = store.get_or_load_with("inner", inner).await.unwrap();
+            Ok::<_, String>(Fetched::new(inner).depends_on("inner"))
+        }
+    });
+    assert_eq!(seen(made.outcome().await), (1, Origin::Loaded));
+    assert!(store.exists("outer").await.unwrap());
+}
+
 pub(crate) async fn a_name_that_a_loader_finds_out_is_refused_as_any_is(store: Store) {
     for name in ["", " "] {
         let load =

@@ -41,8 +41,9 @@ local function look_at(sets)
     if set.key == set_of(set.name) then
       if #dead == #set.members then
         gone[#gone + 1], gone_names[#gone_names + 1] = set.key, set.name
+        note_changed(unpack(dead))
       elseif dead[1] then
-        leave(set.name, dead)
+        take_out(set.name, dead)
       end
     elseif not is_needed then
       -- Tombstones are kept for what is below them.
