@@ -271,6 +271,23 @@ pub(crate) async fn what_is_made_from_an_unstored_value_without_names_is_stored(
     assert!(store.exists("outer").await.unwrap());
 }
 
+/// Engines keep what changes within bounds, and names may be long.
+pub(crate) async fn a_change_of_a_long_name_is_noted_too(store: Store) {
+    for by in ["set", "invalidate"] {
+        let make = || Fetched::new(1).depends_on("l".repeat(300));
+        let origin = meanwhile(&store, make, async {
+            match by {
+                "set" => store.set("l".repeat(300), "2").await.unwrap(),
+                _ => drop(store.invalidate("l".repeat(300)).await.unwrap()),
+            }
+        });
+        assert_eq!(origin.await, Origin::Superseded, "{by}");
+        let origin = meanwhile(&store, make, async {}).await;
+        assert_eq!(origin, Origin::Loaded, "{by}: nothing has changed");
+        store.delete("k").await.unwrap();
+    }
+}
+
 pub(crate) async fn a_name_that_a_loader_finds_out_is_refused_as_any_is(store: Store) {
     for name in ["", " "] {
         let load =

@@ -206,6 +206,7 @@ macro_rules! everywhere {
                 what_is_made_from_an_unstored_value_follows_what_that_depends_on,
                 what_is_made_from_an_unstored_value_is_not_stored_after_its_lease,
                 what_is_made_from_an_unstored_value_without_names_is_stored,
+                a_change_of_a_long_name_is_noted_too,
                 a_name_that_a_loader_finds_out_is_refused_as_any_is,
                 a_loader_knows_the_value_that_it_replaces,
                 the_options_of_loads_hold_for_it,

@@ -220,6 +220,29 @@ async fn too_many_changes_are_as_good_as_a_change() {
     assert_eq!(meanwhile(&store, many).await, Origin::Superseded);
 }
 
+/// Strangers choose names. Long ones count as one name.
+#[tokio::test]
+async fn long_names_take_no_room_among_the_changes() {
+    let server = RedisServer::start().await;
+    let (store, other) = (open(&server).await, open(&server).await);
+    let long = "n".repeat(60_000);
+    let changed = async {
+        other.set(&long, "1").await.unwrap();
+        other.set(&long, "2").depends_on("x").await.unwrap();
+        other.invalidate(&long).await.unwrap();
+        other
+            .set_many([(&long, "3"), (&"n".repeat(256), "4")])
+            .await
+            .unwrap();
+        let noted = server.command(&["LRANGE", "cachestore:changed", "0", "-1"]);
+        for noted in noted.array() {
+            let bytes = noted.text().len();
+            assert!(bytes <= 256, "{bytes} bytes of a name are kept");
+        }
+    };
+    assert_eq!(meanwhile(&store, changed).await, Origin::Loaded);
+}
+
 /// It refuses to note what changes, and lets keys be deleted all the same.
 #[tokio::test]
 async fn what_a_full_server_does_not_note_counts_as_changed() {

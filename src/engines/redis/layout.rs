@@ -115,6 +115,9 @@ impl Layout {
     /// How many of the names that change are kept; see `scripts/changed.lua`.
     pub(super) const MOST_CHANGED: i32 = 16_384;
 
+    /// The most bytes of a name that is kept among these; see `scripts/changed.lua`.
+    pub(super) const LONGEST_NOTED: usize = 256;
+
     /// The layout of a store outside of a cluster.
     #[cfg(test)]
     pub(super) fn new(go_compatible: bool) -> Self {

@@ -205,14 +205,24 @@ impl Changed {
     }
 }
 
+/// A name as it is noted; see `scripts/changed.lua`.
+fn noted_as(name: &str) -> &str {
+    if name.len() > Layout::LONGEST_NOTED {
+        ""
+    } else {
+        name
+    }
+}
+
 impl Invalidated {
     /// Adds a key that is changed. Returns how many bytes that adds to the pipeline.
     pub(super) fn add(&mut self, key: &Key, layout: &Layout) -> usize {
         let changed = self.0.get_or_insert_with(|| Changed::new(layout));
+        let noted = noted_as(key.as_str());
         changed.leases.arg(key.as_str());
-        changed.noted.arg(key.as_str());
+        changed.noted.arg(noted);
         changed.keys += 1;
-        2 * (ARGUMENT + key.as_str().len())
+        2 * ARGUMENT + key.as_str().len() + noted.len()
     }
 
     /// What goes before the plain commands of a pipeline, and what after them: the server may have so many

@@ -55,8 +55,11 @@ fn names(layout: &Layout, key: &str) -> Vec<String> {
 
 #[test]
 fn scripts_keep_as_many_changed_names_as_plain_commands() {
+    let script = include_str!("../scripts/changed.lua");
     let kept = format!("local most_changed = {}\n", Layout::MOST_CHANGED);
-    assert!(include_str!("../scripts/changed.lua").contains(&kept));
+    assert!(script.contains(&kept));
+    let longest = format!("local longest_noted = {}\n", Layout::LONGEST_NOTED);
+    assert!(script.contains(&longest));
 }
 
 #[test]

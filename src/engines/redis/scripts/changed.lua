@@ -3,10 +3,22 @@
 -- `NAMES.changed` is the list of all names that change while somebody loads who may find out later what the value depends
 -- on. Without such a load there is no list, and nothing is noted. Each of these loads puts a mark of its own into the list
 -- when its lease is taken. The list is cut at the front: a load whose mark is gone cannot tell what changed meanwhile.
+--
+-- A name of more than `longest_noted` bytes is noted as '', which no key is: strangers may choose long names, and the list
+-- is bounded in bytes as well. A load with such a name cannot tell which of them changed.
 local most_changed = 16384
+local longest_noted = 256
+
+-- A name as it is noted.
+local function noted_as(name)
+  return #name > longest_noted and '' or name
+end
 
 local function note_changed(...)
-  if redis.call('RPUSHX', NAMES.changed, ...) > most_changed then
+  if redis.call('EXISTS', NAMES.changed) == 0 then return end
+  local names = { ... }
+  for i, name in ipairs(names) do names[i] = noted_as(name) end
+  if redis.call('RPUSHX', NAMES.changed, unpack(names)) > most_changed then
     redis.call('LTRIM', NAMES.changed, -most_changed, -1)
   end
 end

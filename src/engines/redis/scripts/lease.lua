@@ -82,7 +82,7 @@ local function may_have_changed(lease, late)
   local place = lease.mark and redis.call('LPOS', NAMES.changed, lease.mark, 'RANK', -1)
   if not place or not lease.refused or lease.refused ~= refusals() then return true end
   local is_late = {}
-  for _, name in ipairs(late) do is_late[name] = true end
+  for _, name in ipairs(late) do is_late[noted_as(name)] = true end
   for _, name in ipairs(redis.call('LRANGE', NAMES.changed, place + 1, -1)) do
     if is_late[name] then return true end
   end
