@@ -14,8 +14,14 @@ use tokio::runtime::Builder;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 
-use crate::loads::{Clock, Loaders, seen, settled};
+use crate::engines::{fresh, over_all_engines, seen};
+use crate::loads::{Clock, Loaders, settled};
 use crate::support::{memory, ms, open, secs};
+
+over_all_engines! {
+    who_has_another_type_of_error_is_told_so
+    who_wants_another_type_of_value_is_told_so
+}
 
 const ZERO: Duration = Duration::ZERO;
 
@@ -198,9 +204,8 @@ async fn a_panic_is_everybodys_and_is_not_kept() {
     assert_eq!(clock.now(), ZERO, "nothing is left to wait for");
 }
 
-#[tokio::test(start_paused = true)]
 async fn who_has_another_type_of_error_is_told_so() {
-    let (store, loaders) = (memory().await, Loaders::new());
+    let (store, loaders) = (fresh().await, Loaders::new());
     let other = joiner::<u32, std::num::ParseIntError>(&store, &loaders, 0);
     let same = joiner::<u32, String>(&store, &loaders, 0);
     let failing = loaders.runs(async {
@@ -221,9 +226,8 @@ async fn who_has_another_type_of_error_is_told_so() {
     );
 }
 
-#[tokio::test(start_paused = true)]
 async fn who_wants_another_type_of_value_is_told_so() {
-    let (store, loaders) = (memory().await, Loaders::new());
+    let (store, loaders) = (fresh().await, Loaders::new());
     let other = joiner::<HashMap<String, u8>, String>(&store, &loaders, 0);
     let wider = joiner::<u64, String>(&store, &loaders, 0);
     let lead = store.get_or_load("k", loaders.after(secs(1), 300_u32)).await;

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
-use cachestore::{LoadError, Loaded, Origin, Store};
+use cachestore::{EngineKind, LoadError, Loaded, Origin, Store};
 use tokio::task::JoinHandle;
 
-use crate::loads::{Loaders, seen, settled};
-use crate::support::memory;
+use crate::engines::{fresh, over_all_engines, seen, settled};
+use crate::loads::Loaders;
+
+over_all_engines! {
+    what_changes_while_it_is_loaded_is_not_stored
+    what_changes_nothing_of_it_supersedes_nothing
+}
 
 const ZERO: Duration = Duration::ZERO;
 
@@ -84,7 +89,7 @@ impl Case {
     }
 
     async fn prepared(change: Change, target: &'static str) -> Self {
-        let root = memory().await;
+        let root = fresh().await;
         let store = root.namespace("tenant").unwrap();
         match change {
             // None of these is a text as a model, so that the key is loaded all the same.
@@ -170,7 +175,6 @@ impl Case {
 type Outcome = Result<Loaded<String>, LoadError<String>>;
 
 /// The loader has read its value, and then the change is acknowledged.
-#[tokio::test(start_paused = true)]
 async fn what_changes_while_it_is_loaded_is_not_stored() {
     for (change, target) in Case::all() {
         for others_load_first in [true, false] {
@@ -178,7 +182,7 @@ async fn what_changes_while_it_is_loaded_is_not_stored() {
             let case = Case::prepared(change, target).await;
             let before: Vec<_> = (0..3).map(|_| case.spawned("v1")).collect();
             case.loaders.called(1).await;
-            settled().await;
+            settled(&case.store).await;
             assert!(case.change().await, "{what}");
             let after = async || {
                 let after = seen(case.load(case.loaders.at_once("v2".to_owned())).await);
@@ -265,7 +269,7 @@ async fn at_whatever_moment_it_changes_nobody_reads_what_was_before() {
                 assert_eq!(after.value, "v2", "{what}: {:?}", after.origin);
             }
             let before = before.await.unwrap().unwrap();
-            settled().await;
+            settled(&case.store).await;
             if case.removes_what_is_stored() || before.origin == Origin::Superseded {
                 let last = case.load(reads()).await.unwrap();
                 assert_eq!(last.value, "v2", "{what}");
@@ -296,9 +300,8 @@ async fn at_whatever_moment_it_changes_nobody_reads_what_was_before() {
     }
 }
 
-#[tokio::test(start_paused = true)]
 async fn what_changes_nothing_of_it_supersedes_nothing() {
-    let root = memory().await;
+    let root = fresh().await;
     let store = root.namespace("tenant").unwrap();
     let other = root.namespace("other").unwrap();
     store.set(KEY, "5").await.unwrap();
@@ -322,7 +325,10 @@ async fn what_changes_nothing_of_it_supersedes_nothing() {
         store.namespace("nested").unwrap().clear().await.unwrap();
         let lock = store.lock(KEY).await.unwrap();
         lock.release().await.unwrap();
-        assert!(store.incr(KEY, i64::MAX).await.is_err());
+        // A server is told of a plain command before anybody knows that it fails: the load is superseded in vain.
+        if store.engine() == EngineKind::Memory {
+            assert!(store.incr(KEY, i64::MAX).await.is_err());
+        }
         loaders.let_go(1);
     };
     let (loaded, ()) = tokio::join!(load.outcome(), changes);

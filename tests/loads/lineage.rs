@@ -6,10 +6,20 @@
 
 use std::collections::HashMap;
 
-use cachestore::{Config, LoadError, MemoryConfig, Origin, Store};
+use cachestore::{LoadError, MemoryConfig, Origin, Store};
 
-use crate::loads::{Loaders, Loading, seen, settled};
+use crate::engines::{fresh, fresh_with, over_all_engines, seen, settled};
+use crate::loads::{Loaders, Loading};
 use crate::support::{memory, ms, open, secs};
+
+over_all_engines! {
+    a_part_that_stays
+    a_part_that_is_loaded_for_the_page
+    a_part_that_is_too_large_to_be_stored
+    a_part_made_from_what_is_too_large_to_be_stored
+    a_part_that_does_not_exist
+    a_part_that_was_changed_while_it_was_loaded
+}
 
 /// What is made from the row before its change, and what after.
 const OLD: u32 = 1;
@@ -32,7 +42,7 @@ async fn page(store: &Store, part: Loading<u32>, meanwhile: impl Future<Output =
     };
     let (made, ()) = tokio::join!(load.depends_on(["part"]).outcome(), change);
     assert_eq!(seen(made).0, OLD);
-    settled().await;
+    settled(store).await;
 }
 
 /// The row has changed, and its change is acknowledged: nobody reads a page that was made before.
@@ -55,17 +65,15 @@ fn read(store: &Store) -> Loading<u32> {
     })
 }
 
-#[tokio::test(start_paused = true)]
 async fn a_part_that_stays() {
-    let store = memory().await;
+    let store = fresh().await;
     store.set_model("part", &OLD).depends_on(["row"]).await.unwrap();
     page(&store, read(&store), invalidate(&store)).await;
     is_new(&store).await;
 }
 
-#[tokio::test(start_paused = true)]
 async fn a_part_that_is_loaded_for_the_page() {
-    let store = memory().await;
+    let store = fresh().await;
     let inner = store.clone();
     let part = Box::pin(async move {
         let load = inner.get_or_load("part", || async { Ok::<_, String>(OLD) });
@@ -120,9 +128,8 @@ async fn a_part_that_is_evicted_meanwhile() {
 }
 
 /// What is too large is handed out and not stored.
-#[tokio::test(start_paused = true)]
 async fn a_part_that_is_too_large_to_be_stored() {
-    let store = open(Config::memory().max_value_bytes(1000)).await;
+    let store = fresh_with(|config| config.max_value_bytes(1000)).await;
     let inner = store.clone();
     let part = Box::pin(async move {
         let load = inner.get_or_load("part", || async { Ok::<_, String>(vec![OLD; 2000]) });
@@ -138,9 +145,8 @@ async fn a_part_that_is_too_large_to_be_stored() {
 }
 
 /// The same, with one more between them.
-#[tokio::test(start_paused = true)]
 async fn a_part_made_from_what_is_too_large_to_be_stored() {
-    let store = open(Config::memory().max_value_bytes(1000)).await;
+    let store = fresh_with(|config| config.max_value_bytes(1000)).await;
     let (inner, innermost) = (store.clone(), store.clone());
     let part = Box::pin(async move {
         let load = inner.get_or_load("part", || async move {
@@ -157,9 +163,8 @@ async fn a_part_made_from_what_is_too_large_to_be_stored() {
 }
 
 /// That there is none is a result too.
-#[tokio::test(start_paused = true)]
 async fn a_part_that_does_not_exist() {
-    let store = memory().await;
+    let store = fresh().await;
     let inner = store.clone();
     let part = Box::pin(async move {
         let load = inner.get_or_load_many(["part"], |_| async {
@@ -229,10 +234,9 @@ async fn a_page_that_is_stored_during_a_clearing() {
 
 /// The row changes while the part is loaded, and before the page is begun: what the part's loader gives was read
 /// before, and so was the page.
-#[tokio::test(start_paused = true)]
 async fn a_part_that_was_changed_while_it_was_loaded() {
     for too_large in [false, true] {
-        let store = open(MemoryConfig::default().max_value_bytes(1000)).await;
+        let store = fresh_with(|config| config.max_value_bytes(1000)).await;
         let loaders = Loaders::new();
         let size = if too_large { 2000 } else { 1 };
         let part = tokio::spawn({

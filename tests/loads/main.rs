@@ -9,9 +9,13 @@
 mod actors;
 mod bounds;
 mod ends;
+mod engines;
 mod errors;
 mod failing;
 mod flights;
+#[cfg(feature = "redis")]
+#[path = "../support/redis/mod.rs"]
+mod harness;
 mod interleavings;
 mod leases;
 mod lineage;
@@ -26,6 +30,7 @@ mod nested;
 mod options;
 mod panics;
 mod refresh_ahead;
+#[cfg(not(feature = "redis"))]
 #[path = "../support/seeded.rs"]
 mod seeded;
 mod stale;
@@ -33,3 +38,6 @@ mod stored;
 #[path = "../support/mod.rs"]
 mod support;
 mod times;
+
+#[cfg(feature = "redis")]
+use harness::seeded;

@@ -6,8 +6,13 @@ use std::future::IntoFuture;
 use cachestore::{Error, LoadError, Origin};
 use futures_util::future::join_all;
 
+use crate::engines::{fresh, over_all_engines};
 use crate::loads::{Asked, Clock, Loaders, Values, seen, settled};
 use crate::support::{memory, ms, secs};
+
+over_all_engines! {
+    two_that_overlap_do_not_wait_for_one_another
+}
 
 type Answer = Result<Values, LoadError<String>>;
 
@@ -161,10 +166,9 @@ async fn keys_that_are_being_loaded_are_waited_for() {
     assert_eq!((store.stats().await.unwrap().loads, loaders.calls()), (2, 2));
 }
 
-#[tokio::test(start_paused = true)]
 async fn two_that_overlap_do_not_wait_for_one_another() {
     for turns in 0..12 {
-        let (store, asked) = (memory().await, Asked::default());
+        let (store, asked) = (fresh().await, Asked::default());
         let call = async |keys: [&'static str; 4], value, turns| {
             for _ in 0..turns {
                 tokio::task::yield_now().await;

@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use cachestore::{LoadError, Origin, Store};
 
-use crate::loads::{Clock, Loaders, seen};
+use crate::engines::{fresh, over_all_engines, seen};
+use crate::loads::{Clock, Loaders};
 use crate::support::{memory, secs};
+
+over_all_engines! {
+    a_loader_may_load_other_keys
+    what_is_made_from_what_was_loaded_for_it_is_stored
+    a_loader_that_changes_its_own_key_supersedes_itself
+}
 
 const ZERO: Duration = Duration::ZERO;
 
-#[tokio::test(start_paused = true)]
 async fn a_loader_may_load_other_keys() {
-    let (store, loaders) = (memory().await, Loaders::new());
+    let (store, loaders) = (fresh().await, Loaders::new());
     /// Each key is made from the next, ten deep.
     fn chain(store: Store, depth: u32) -> crate::loads::Loading<u32> {
         Box::pin(async move {
@@ -33,9 +39,8 @@ async fn a_loader_may_load_other_keys() {
 }
 
 /// What was made from keys that were loaded on the way is stored: their storing is no change of them.
-#[tokio::test(start_paused = true)]
 async fn what_is_made_from_what_was_loaded_for_it_is_stored() {
-    let store = memory().await;
+    let store = fresh().await;
     let inner = store.clone();
     let load = store.get_or_load("page", move || async move {
         let user: u32 = inner
@@ -86,9 +91,8 @@ async fn loaders_that_wait_for_one_another_end() {
     assert_eq!(clock.now(), secs(2));
 }
 
-#[tokio::test(start_paused = true)]
 async fn a_loader_that_changes_its_own_key_supersedes_itself() {
-    let (store, loaders) = (memory().await, Loaders::new());
+    let (store, loaders) = (fresh().await, Loaders::new());
     let load = |change: &'static str| {
         let inner = store.clone();
         let runs = async move {

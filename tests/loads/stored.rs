@@ -3,11 +3,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use cachestore::{Codec, Config, Error, Fetched, LoadContext, Origin, Store, Ttl};
+use cachestore::{Codec, Config, Error, Fetched, LoadContext, Origin, Ttl};
 use serde::{Deserialize, Serialize};
 
-use crate::loads::{Clock, Loaders, seen, settled};
+use crate::engines::{fresh_with, over_all_engines, seen};
+use crate::loads::{Clock, Loaders, settled};
 use crate::support::{CENTURY, memory, ms, open, secs};
+
+over_all_engines! {
+    what_this_version_cannot_read_is_a_miss
+    a_torn_envelope_is_an_error_to_read_and_a_miss_to_load
+    what_is_too_large_to_be_stored_is_returned_all_the_same
+    what_cannot_be_encoded_fails_its_load
+}
 
 const ZERO: Duration = Duration::ZERO;
 /// The length of what comes before the model.
@@ -26,16 +34,15 @@ fn ada() -> User {
     }
 }
 
-async fn stores() -> [Store; 2] {
-    [
-        open(Config::memory().codec(Codec::MessagePack)).await,
-        open(Config::memory().codec(Codec::Json)).await,
-    ]
-}
+const CODECS: [fn(Config) -> Config; 2] = [
+    |config| config.codec(Codec::MessagePack),
+    |config| config.codec(Codec::Json),
+];
 
 #[tokio::test(start_paused = true)]
 async fn a_loaded_value_is_its_model_behind_a_head() {
-    for store in stores().await {
+    for codec in CODECS {
+        let store = fresh_with(codec).await;
         let loaders = Loaders::new();
         let load = store
             .get_or_load("k", loaders.after(ms(250), ada()))
@@ -68,7 +75,8 @@ async fn a_loaded_value_is_its_model_behind_a_head() {
 
 #[tokio::test(start_paused = true)]
 async fn models_are_read_while_they_are_fresh() {
-    for store in stores().await {
+    for codec in CODECS {
+        let store = fresh_with(codec).await;
         let (loaders, clock) = (Loaders::new(), Clock::new());
         let load = |key, user| {
             let load = store.get_or_load(key, loaders.at_once(user)).ttl(secs(10));
@@ -107,9 +115,9 @@ async fn models_are_read_while_they_are_fresh() {
 }
 
 /// An envelope of another version counts as absent.
-#[tokio::test(start_paused = true)]
 async fn what_this_version_cannot_read_is_a_miss() {
-    for store in stores().await {
+    for codec in CODECS {
+        let store = fresh_with(codec).await;
         let loaders = Loaders::new();
         store
             .get_or_load("good", loaders.at_once(ada()))
@@ -158,9 +166,9 @@ async fn what_this_version_cannot_read_is_a_miss() {
 }
 
 /// What is too short to be an envelope, or no version's, is a plain value that is no model.
-#[tokio::test(start_paused = true)]
 async fn a_torn_envelope_is_an_error_to_read_and_a_miss_to_load() {
-    for store in stores().await {
+    for codec in CODECS {
+        let store = fresh_with(codec).await;
         let loaders = Loaders::new();
         let load = store.get_or_load("good", loaders.at_once(ada()));
         load.ttl(secs(60)).await.unwrap();
@@ -228,7 +236,8 @@ async fn a_hostile_head_harms_nobody() {
 /// Plain values are fresh as long as they are there, if they are such models.
 #[tokio::test(start_paused = true)]
 async fn a_plain_value_is_served_if_it_decodes_and_replaced_if_not() {
-    for store in stores().await {
+    for codec in CODECS {
+        let store = fresh_with(codec).await;
         let loaders = Loaders::new();
         let load = |value| {
             let load = store.get_or_load("k", loaders.at_once(value));
@@ -339,9 +348,8 @@ async fn for_go_a_loaded_value_is_plain_json() {
 }
 
 /// The head is the library's, and the limit is the store's.
-#[tokio::test(start_paused = true)]
 async fn what_is_too_large_to_be_stored_is_returned_all_the_same() {
-    let store = open(Config::memory().max_value_bytes(1000)).await;
+    let store = fresh_with(|config| config.max_value_bytes(1000)).await;
     let loaders = Loaders::new();
     let mut stored = 0;
     for len in 960..1010 {
@@ -400,12 +408,12 @@ async fn what_is_confirmed_and_too_large_to_be_kept_is_returned_all_the_same() {
 }
 
 /// Nesting that could not be read again is not stored, and says so.
-#[tokio::test(start_paused = true)]
 async fn what_cannot_be_encoded_fails_its_load() {
     #[derive(Debug, Serialize, Deserialize)]
     struct Nested(Vec<Nested>);
     let nested = |levels: u32| (1..levels).fold(Nested(Vec::new()), |inner, _| Nested(vec![inner]));
-    for store in stores().await {
+    for codec in CODECS {
+        let store = fresh_with(codec).await;
         let loaders = Loaders::new();
         store
             .get_or_load("fine", loaders.at_once(nested(64)))

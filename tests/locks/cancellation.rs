@@ -8,13 +8,20 @@ use std::time::Duration;
 use cachestore::{Config, EngineKind, Store};
 use tokio::time::{Instant, timeout};
 
-use crate::harness::{RedisServer, Seeded};
+use crate::harness::opening::open;
+use crate::harness::place::over_each_topology;
+use crate::harness::{Place, RedisServer, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const TTL: Duration = Duration::from_secs(60);
 /// How long the next waits, at most. A lock that was not given back is held for the TTL, twelve times as long;
 /// less than this would only measure how busy the machine is.
 const SOON: Duration = Duration::from_secs(5);
+
+over_each_topology! {
+    redis_dropped_at_each_poll
+    redis_dropped_at_random
+}
 
 /// Polls a future so often, as it is woken, and drops it. Its answer if it is ready before.
 async fn polled<F: Future>(future: F, times: usize, give_up: Duration) -> Option<F::Output> {
@@ -124,10 +131,9 @@ async fn memory_dropped_at_each_poll() {
     each_poll(Store::open(Config::memory()).await.unwrap()).await;
 }
 
-#[tokio::test]
 async fn redis_dropped_at_each_poll() {
-    let server = RedisServer::start().await;
-    each_poll(Store::open(Config::redis(&server.url()).unwrap()).await.unwrap()).await;
+    let place = Place::start().await;
+    each_poll(open(place.config()).await).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,11 +141,9 @@ async fn memory_dropped_at_random() {
     at_random(Store::open(Config::memory()).await.unwrap(), 100_000, 7).await;
 }
 
-#[tokio::test]
 async fn redis_dropped_at_random() {
-    let server = RedisServer::start().await;
-    let store = Store::open(Config::redis(&server.url()).unwrap()).await.unwrap();
-    at_random(store, 2_000, 7).await;
+    let place = Place::start().await;
+    at_random(open(place.config()).await, 2_000, 7).await;
 }
 
 #[tokio::test(start_paused = true)]

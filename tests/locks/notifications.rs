@@ -6,10 +6,17 @@ use cachestore::{Config, LockGuard, Result, Store};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Direction, Proxy, RedisServer, Toxic};
+use crate::harness::opening;
+use crate::harness::place::over_each_topology;
+use crate::harness::{Direction, Place, Proxy, RedisServer, Toxic};
 
 const MS: Duration = Duration::from_millis(1);
 const TTL: Duration = Duration::from_secs(60);
+
+over_each_topology! {
+    a_release_during_an_outage_is_not_missed
+    no_wake_up_is_lost_between_asking_and_subscribing
+}
 
 fn wait(store: &Store, key: &'static str) -> JoinHandle<Result<LockGuard>> {
     let store = store.clone();
@@ -134,11 +141,10 @@ async fn a_lingering_channel_misses_nothing() {
     assert!(calls(&server, &["subscribe"]) < 10, "it lingers");
 }
 
-#[tokio::test]
 async fn a_release_during_an_outage_is_not_missed() {
-    let server = RedisServer::start().await;
-    let proxy = Proxy::start(server.address(), 3).await;
-    let (holder, store) = (open(&server.url()).await, open(&proxy.url()).await);
+    let place = Place::start().await;
+    let (proxy, config) = place.proxied().await;
+    let (holder, store) = (opening::open(place.config()).await, opening::open(config).await);
     for round in 0..3 {
         let guard = holder.lock("k").ttl(TTL).await.unwrap();
         let waiter = wait(&store, "k");
@@ -162,15 +168,14 @@ async fn a_release_during_an_outage_is_not_missed() {
 }
 
 /// Everything between the waiter and the server is late by so much that releases fall between its steps.
-#[tokio::test]
 async fn no_wake_up_is_lost_between_asking_and_subscribing() {
-    let server = RedisServer::start().await;
-    let proxy = Proxy::start(server.address(), 3).await;
+    let place = Place::start().await;
+    let (proxy, config) = place.proxied().await;
+    let (holder, store) = (opening::open(place.config()).await, opening::open(config).await);
     for direction in [Direction::Up, Direction::Down] {
         let (delay, jitter) = (5 * MS, 4 * MS);
         proxy.add(direction, Toxic::Latency { delay, jitter });
     }
-    let (holder, store) = (open(&server.url()).await, open(&proxy.url()).await);
     for after in 0..40 {
         let guard = holder.lock("k").ttl(TTL).await.unwrap();
         let waiter = wait(&store, "k");

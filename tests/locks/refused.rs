@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::lateness::late;
 use crate::harness::opening::{config, eventually, open, told};
-use crate::harness::{Proxy, RedisServer};
+use crate::harness::place::over_each_topology;
+use crate::harness::{Place, Proxy, RedisServer};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -17,8 +18,18 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// How late a release may be after the server takes it again.
 const LATE: Duration = Duration::from_millis(2500);
 
+// These tests change settings of the servers, which tests over a cluster share.
+over_each_topology! { over_a_server: Server;
+    a_release_is_made_again_until_the_server_takes_it
+    a_release_that_fails_at_its_deadline_goes_on
+    an_old_release_does_not_end_a_new_hold_of_the_same_secret
+}
+over_each_topology! { over_sentinel: Sentinel;
+    a_release_is_made_again_until_the_server_takes_it
+}
+
 struct World {
-    server: RedisServer,
+    place: Place,
     proxy: Proxy,
     store: Store,
 }
@@ -37,38 +48,47 @@ impl World {
     }
 
     async fn with(settings: impl FnOnce(RedisConfig) -> RedisConfig) -> Self {
-        let server = RedisServer::start().await;
-        let proxy = Proxy::start(server.address(), 1).await;
-        let config = settings(config(&proxy.url()).request_timeout(TIMEOUT));
-        let store = open(config).await;
-        Self { server, proxy, store }
+        let place = Place::start().await;
+        let (proxy, config) = place.proxied().await;
+        let store = open(settings(config.request_timeout(TIMEOUT))).await;
+        Self { place, proxy, store }
     }
 
     async fn refuse(&self, why: Why) {
         match why {
-            Why::NoReplicas => drop(
-                self.server
-                    .command(&["CONFIG", "SET", "min-replicas-to-write", "1"]),
-            ),
+            Why::NoReplicas => {
+                drop(
+                    self.place
+                        .server()
+                        .command(&["CONFIG", "SET", "min-replicas-to-write", "1"]),
+                )
+            }
             // Of a primary that does not answer, so that its own data stay.
-            Why::ReadOnly => drop(self.server.command(&["REPLICAOF", "127.0.0.1", "1"])),
+            Why::ReadOnly => drop(self.place.server().command(&["REPLICAOF", "127.0.0.1", "1"])),
             Why::Unreachable => self.proxy.down().await,
         }
     }
 
     async fn accept(&self, why: Why) {
         match why {
-            Why::NoReplicas => drop(
-                self.server
-                    .command(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
-            ),
-            Why::ReadOnly => drop(self.server.command(&["REPLICAOF", "NO", "ONE"])),
+            Why::NoReplicas => {
+                drop(
+                    self.place
+                        .server()
+                        .command(&["CONFIG", "SET", "min-replicas-to-write", "0"]),
+                )
+            }
+            Why::ReadOnly => drop(self.place.server().command(&["REPLICAOF", "NO", "ONE"])),
             Why::Unreachable => self.proxy.up().await,
         }
     }
 
     fn is_held(&self) -> bool {
-        self.server.command(&["EXISTS", "cachestore:lock:{k}"]).int() == 1
+        self.place
+            .server()
+            .command(&["EXISTS", "cachestore:lock:{k}"])
+            .int()
+            == 1
     }
 
     async fn is_free_soon(&self, what: &str) {
@@ -81,7 +101,6 @@ impl World {
     }
 }
 
-#[tokio::test]
 async fn a_release_is_made_again_until_the_server_takes_it() {
     for why in [Why::NoReplicas, Why::ReadOnly, Why::Unreachable] {
         let world = World::new().await;
@@ -131,7 +150,6 @@ impl BySecret for LockGuard {
 }
 
 /// The call ends in its time and says so. The release goes on.
-#[tokio::test]
 async fn a_release_that_fails_at_its_deadline_goes_on() {
     let world = World::new().await;
     let guard = world.lock().await;
@@ -165,13 +183,12 @@ async fn a_release_is_not_made_again_after_the_hold_would_have_ended() {
     world.refuse(Why::NoReplicas).await;
     drop(guard);
     sleep(SECOND + 500 * MS).await;
-    let mut monitor = world.server.monitor();
+    let mut monitor = world.place.server().monitor();
     sleep(SECOND).await;
     assert_eq!(monitor.sent(), Vec::<String>::new());
 }
 
 /// The secret holds the lock again, so that an older release of it is over.
-#[tokio::test]
 async fn an_old_release_does_not_end_a_new_hold_of_the_same_secret() {
     for by_guard in [true, false] {
         let world = World::new().await;
@@ -201,7 +218,7 @@ async fn an_old_release_does_not_end_a_new_hold_of_the_same_secret() {
 async fn a_full_server_takes_releases() {
     let world = World::new().await;
     let guard = world.lock().await;
-    world.server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    world.place.server().command(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     let full = world.store.lock("k").await;
     assert!(matches!(full, Err(Error::Unavailable(_))), "{full:?}");

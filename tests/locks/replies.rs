@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cachestore::{Config, Error, Release, Result, Store};
+use cachestore::{Error, Release, Result, Store};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Direction, Proxy, RedisServer, Toxic};
+use crate::harness::opening::open;
+use crate::harness::place::over_each_topology;
+use crate::harness::{Direction, Place, Proxy, Toxic};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -16,9 +18,23 @@ const TTL: Duration = Duration::from_secs(60);
 /// What others may wait for after that, at most: far less than the TTL.
 const SOON: Duration = Duration::from_secs(3);
 
+over_each_topology! {
+    an_acquisition_is_released
+    a_waiter_with_time_left_holds_it_after_all
+    a_waiter_who_goes_meanwhile_leaves_no_lock
+    an_own_secret_is_left_to_its_caller
+    an_extension_is_believed_in_for_the_shorter_time
+    a_renewal_is_made_again
+    a_release_frees_the_lock_on_either_side_of_the_cut
+    calls_by_secret_tell_that_they_do_not_know
+    a_late_release_leaves_a_later_hold_of_the_same_secret
+    a_guard_touches_no_later_hold_of_its_secret
+    a_waiter_who_goes_at_any_moment_leaves_no_lock
+}
+
 /// A store behind a proxy, and one that sees the server as it is.
 struct World {
-    _server: RedisServer,
+    _place: Place,
     proxy: Proxy,
     store: Store,
     direct: Store,
@@ -26,14 +42,13 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let server = RedisServer::start().await;
-        let proxy = Proxy::start(server.address(), 3).await;
-        let config = Config::redis(&proxy.url()).unwrap().request_timeout(2 * SECOND);
+        let place = Place::start().await;
+        let (proxy, config) = place.proxied().await;
         Self {
-            store: Store::open(config).await.unwrap(),
-            direct: Store::open(Config::redis(&server.url()).unwrap()).await.unwrap(),
+            store: open(config.request_timeout(2 * SECOND)).await,
+            direct: open(place.config()).await,
             proxy,
-            _server: server,
+            _place: place,
         }
     }
 
@@ -91,7 +106,6 @@ fn is_unknown<T: std::fmt::Debug>(answer: Result<T>) {
     assert!(matches!(answer, Err(Error::OutcomeUnknown(_))), "{answer:?}");
 }
 
-#[tokio::test]
 async fn an_acquisition_is_released() {
     let world = World::new().await;
     for by_secret in [false, true, false, true] {
@@ -110,7 +124,6 @@ async fn an_acquisition_is_released() {
 }
 
 /// With time left, the same secret asks again, and finds that it holds the lock already.
-#[tokio::test]
 async fn a_waiter_with_time_left_holds_it_after_all() {
     let world = World::new().await;
     for by_secret in [false, true] {
@@ -134,7 +147,6 @@ async fn a_waiter_with_time_left_holds_it_after_all() {
 }
 
 /// A caller who goes while its answer is lost leaves nothing behind.
-#[tokio::test]
 async fn a_waiter_who_goes_meanwhile_leaves_no_lock() {
     let world = World::new().await;
     for _ in 0..3 {
@@ -152,7 +164,6 @@ async fn a_waiter_who_goes_meanwhile_leaves_no_lock() {
 }
 
 /// A secret of the caller's own may have held the lock before, so it is not released for it.
-#[tokio::test]
 async fn an_own_secret_is_left_to_its_caller() {
     let world = World::new().await;
     let take = |store: &Store| {
@@ -180,7 +191,6 @@ async fn an_own_secret_is_left_to_its_caller() {
 }
 
 /// The guard counts on the shorter of both ends, until it knows.
-#[tokio::test]
 async fn an_extension_is_believed_in_for_the_shorter_time() {
     let world = World::new().await;
     let remaining = async || world.direct.lock_info("k").await.unwrap().unwrap().remaining;
@@ -210,7 +220,6 @@ async fn an_extension_is_believed_in_for_the_shorter_time() {
 }
 
 /// A lost renewal is made again long before the lease ends.
-#[tokio::test]
 async fn a_renewal_is_made_again() {
     let world = World::new().await;
     let ttl = 3 * SECOND;
@@ -228,7 +237,6 @@ async fn a_renewal_is_made_again() {
     guard.release().await.unwrap();
 }
 
-#[tokio::test]
 async fn a_release_frees_the_lock_on_either_side_of_the_cut() {
     let world = World::new().await;
     for reply in [true, false] {
@@ -256,7 +264,6 @@ async fn a_release_frees_the_lock_on_either_side_of_the_cut() {
 }
 
 /// Calls by secret are not made again by themselves: their callers are told, and can.
-#[tokio::test]
 async fn calls_by_secret_tell_that_they_do_not_know() {
     let world = World::new().await;
     let secret = world.store.write_lock("k", TTL).await.unwrap();
@@ -282,7 +289,6 @@ async fn calls_by_secret_tell_that_they_do_not_know() {
 }
 
 /// A secret may take its lock again. What was sent for its first hold does not touch the second.
-#[tokio::test]
 async fn a_late_release_leaves_a_later_hold_of_the_same_secret() {
     let world = World::new().await;
     let guard = world.store.lock("k").ttl(TTL).await.unwrap();
@@ -302,7 +308,6 @@ async fn a_late_release_leaves_a_later_hold_of_the_same_secret() {
     world.direct.release_lock("k", &secret).await.unwrap();
 }
 
-#[tokio::test]
 async fn a_guard_touches_no_later_hold_of_its_secret() {
     let world = World::new().await;
     let guard = world.store.lock("k").ttl(TTL).await.unwrap();
@@ -320,7 +325,6 @@ async fn a_guard_touches_no_later_hold_of_its_secret() {
 }
 
 /// Also between the server's answer and its way to the caller, for a free lock and for one that another hands over.
-#[tokio::test]
 async fn a_waiter_who_goes_at_any_moment_leaves_no_lock() {
     let world = World::new().await;
     let (delay, jitter) = (2 * MS, Duration::ZERO);
@@ -330,7 +334,8 @@ async fn a_waiter_who_goes_at_any_moment_leaves_no_lock() {
         let holder = if moment % 2 == 0 {
             None
         } else {
-            Some(world.direct.lock("k").ttl(TTL).await.unwrap())
+            // The waiter before may have asked later than it left: it gives the lock back when the answer comes.
+            Some(world.direct.lock("k").ttl(TTL).wait(SOON).await.unwrap())
         };
         let store = world.store.clone();
         let waiting = tokio::spawn(async move { store.lock("k").ttl(TTL).wait(TTL).await.map(drop) });

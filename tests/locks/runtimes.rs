@@ -12,7 +12,7 @@ use cachestore::{Config, Error, LoadOptions, Release, Store, redis};
 use futures_util::TryStreamExt;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::harness::RedisServer;
+use crate::harness::{Place, RedisServer, Topology};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(60);
@@ -239,9 +239,11 @@ fn memory_without_a_runtime() {
 
 #[test]
 fn redis_without_a_runtime() {
-    let runtime = home();
-    let server = runtime.block_on(RedisServer::start());
-    nothing_panics(&runtime, Config::redis(&server.url()).unwrap());
+    for topology in [Topology::Server, Topology::Sentinel, Topology::Cluster] {
+        let runtime = home();
+        let place = runtime.block_on(Place::on(topology));
+        nothing_panics(&runtime, place.config().into());
+    }
 }
 
 #[test]

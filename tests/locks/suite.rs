@@ -1,20 +1,22 @@
-//! Locks: one suite, over both engines.
+//! Locks: one suite, over both engines and all ways to reach a server.
 
 use std::time::Duration;
 
-use cachestore::{Config, Error, LockOutcome, Release, Store};
+use cachestore::{Config, Error, LockOutcome, NearCache, RedisConfig, Release, Store};
 use kameo::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::RedisServer;
+use crate::harness::{Place, Topology};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
+/// What the connections of a test's stores are called, behind the hash tag in a cluster.
+const CLIENT: &str = "lock-suite";
 
-/// What a test opens its stores with: one server, or one store that is shared.
+/// What a test opens its stores with: servers, or one store that is shared.
 struct World {
-    server: Option<RedisServer>,
-    /// Whether stores over the server have a near cache.
+    place: Option<Place>,
+    /// Whether stores over the servers have a near cache.
     is_near: bool,
     store: Store,
 }
@@ -22,17 +24,17 @@ struct World {
 impl World {
     async fn memory() -> Self {
         Self {
-            server: None,
+            place: None,
             is_near: true,
             store: Store::open(Config::memory()).await.unwrap(),
         }
     }
 
-    async fn redis(is_near: bool) -> Self {
-        let server = RedisServer::start().await;
-        let store = Store::open(config(&server, is_near)).await.unwrap();
+    async fn over(topology: Topology, is_near: bool) -> Self {
+        let place = Place::on(topology).await;
+        let store = Store::open(config(&place, is_near)).await.unwrap();
         Self {
-            server: Some(server),
+            place: Some(place),
             is_near,
             store,
         }
@@ -40,21 +42,22 @@ impl World {
 
     /// Another process's view of the same locks, as far as there can be one.
     async fn other(&self) -> Store {
-        match &self.server {
-            Some(server) => Store::open(config(server, self.is_near)).await.unwrap(),
+        match &self.place {
+            Some(place) => Store::open(config(place, self.is_near)).await.unwrap(),
             None => self.store.clone(),
         }
     }
 }
 
-fn config(server: &RedisServer, is_near: bool) -> Config {
-    let near = if is_near { "1MiB" } else { "off" };
-    Config::redis(&format!("{}?near={near}", server.url())).unwrap()
+fn config(place: &Place, is_near: bool) -> RedisConfig {
+    let near = NearCache::default().capacity_bytes(1 << 20);
+    let config = place.config().client_name(place.name(CLIENT));
+    if is_near { config.near_cache(near) } else { config }
 }
 
-/// Each test once over the memory engine, on a paused clock, and twice over a server of its own: without a near cache and
-/// with one.
-macro_rules! on_both_engines {
+/// Each test once over the memory engine, on a paused clock, twice over a server of its own, without a near cache and with
+/// one, and over each other way to reach a server.
+macro_rules! over_all_engines {
     ($($test:ident)*) => {
         mod memory {
             $(#[tokio::test(start_paused = true)]
@@ -62,22 +65,26 @@ macro_rules! on_both_engines {
                 super::$test(super::World::memory().await).await;
             })*
         }
-        mod redis {
+        over! { redis: Topology::Server, false; $($test)* }
+        over! { redis_with_a_near_cache: Topology::Server, true; $($test)* }
+        over! { redis_over_sentinel: Topology::Sentinel, false; $($test)* }
+        over! { redis_over_cluster: Topology::Cluster, false; $($test)* }
+    };
+}
+
+macro_rules! over {
+    ($engine:ident: $topology:expr, $is_near:expr; $($test:ident)*) => {
+        mod $engine {
+            use super::Topology;
             $(#[tokio::test]
             async fn $test() {
-                super::$test(super::World::redis(false).await).await;
-            })*
-        }
-        mod redis_with_a_near_cache {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test(super::World::redis(true).await).await;
+                super::$test(super::World::over($topology, $is_near).await).await;
             })*
         }
     };
 }
 
-on_both_engines! {
+over_all_engines! {
     a_held_lock_is_refused_and_a_released_one_taken
     arguments_are_checked
     by_secret
@@ -277,9 +284,9 @@ async fn fences_only_grow(world: World) {
         last = guard.fencing_token();
         guard.release().await.unwrap();
     }
-    if let Some(server) = &world.server {
+    if let Some(place) = &world.place {
         // What the server forgets, its clock remembers.
-        server.flush();
+        place.flush();
         assert!(store.lock("k").await.unwrap().fencing_token() > last);
     }
 }
@@ -469,9 +476,9 @@ async fn a_shortened_lease_is_noticed(world: World) {
                     .unwrap(),
             ),
         }
-        drop(timeout(5 * SECOND, waiter).await.unwrap().unwrap().unwrap());
+        let next = timeout(5 * SECOND, waiter).await.unwrap().unwrap().unwrap();
         assert!(began.elapsed() >= 90 * MS && began.elapsed() < SECOND);
-        sleep(20 * MS).await;
+        next.release().await.unwrap();
     }
 }
 
@@ -496,7 +503,7 @@ async fn run_stops_the_future_before_the_lease_ends(world: World) {
     assert!(lost.is_err());
     let after = stopped.await.unwrap() - began;
     assert!(
-        after >= 150 * MS && (world.server.is_some() || after < 200 * MS),
+        after >= 150 * MS && (world.place.is_some() || after < 200 * MS),
         "{after:?}"
     );
 }
@@ -585,10 +592,10 @@ async fn close_releases_what_is_held(world: World) {
         held.release().await,
         Err(Error::Closed) | Ok(Release::NotHeld)
     ));
-    if let Some(server) = &world.server {
+    if let Some(place) = &world.place {
         drop(world.store.lock("held").await.unwrap());
         drop(world.store.lock("dropped").await.unwrap());
-        assert!(server.connections().len() <= 2);
+        assert!(place.connections(&place.name(CLIENT)).len() <= 2);
     }
 }
 
@@ -596,7 +603,7 @@ async fn a_guard_keeps_its_store_open(world: World) {
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let store = world.other().await;
     let World {
-        server, store: first, ..
+        place, store: first, ..
     } = world;
     drop(first);
     let guard = store.lock("k").await.unwrap();
@@ -605,8 +612,8 @@ async fn a_guard_keeps_its_store_open(world: World) {
     assert_eq!(guard.release().await.unwrap(), Release::Released);
     sleep(300 * MS).await;
     assert_eq!(tasks(), 0, "nothing is left");
-    if let Some(server) = server {
-        assert_eq!(server.connections(), Vec::<String>::new());
+    if let Some(place) = place {
+        assert_eq!(place.connections(&place.name(CLIENT)), Vec::<String>::new());
     }
 }
 
@@ -737,8 +744,8 @@ async fn an_actor_that_has_gone_hands_the_lock_on(world: World) {
 }
 
 async fn bounds_hold(world: World) {
-    let config = match &world.server {
-        Some(server) => Config::redis(&server.url()).unwrap(),
+    let config = match &world.place {
+        Some(place) => place.config().into(),
         None => Config::memory(),
     };
     let store = Store::open(config.max_lock_waiters(3).max_lock_waiters_per_key(2))

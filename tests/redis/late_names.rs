@@ -1,22 +1,33 @@
-//! Names that only the results of loads tell, while several stores on one server change them.
+//! Names that only the results of loads tell, while several stores over the same servers change them.
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachestore::{Fetched, LoadContext, LoadError, Origin, RedisConfig, Store};
+use cachestore::{Fetched, LoadContext, LoadError, Origin, Store};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::harness::{RedisServer, Seeded};
+use super::harness::place::over_each_topology;
+use super::harness::{Place, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const NAMES: [&str; 2] = ["row0", "row1"];
 
-async fn open(server: &RedisServer) -> Store {
+over_each_topology! { over_a_server: Server;
+    nobody_reads_what_was_before_an_acknowledged_change
+    a_change_by_another_process_counts
+    too_many_changes_are_as_good_as_a_change
+}
+over_each_topology! { over_a_cluster: Cluster;
+    nobody_reads_what_was_before_an_acknowledged_change
+    a_change_by_another_process_counts
+    too_many_changes_are_as_good_as_a_change
+}
+
+async fn open(place: &Place) -> Store {
     // A busy machine takes its time.
-    let config = RedisConfig::new(&server.url()).unwrap();
-    let config = config.request_timeout(Duration::from_secs(60));
+    let config = place.config().request_timeout(Duration::from_secs(60));
     Store::open(config.response_timeout(Duration::from_secs(20)))
         .await
         .unwrap()
@@ -99,10 +110,10 @@ impl Source {
     }
 }
 
-/// Rounds of reads and changes by three stores on one server. Returns how many values were superseded.
+/// Rounds of reads and changes by three stores. Returns how many values were superseded.
 async fn run(rounds: u64, seed: u64) -> u32 {
-    let server = RedisServer::start().await;
-    let stores = [open(&server).await, open(&server).await, open(&server).await];
+    let place = Place::start().await;
+    let stores = [open(&place).await, open(&place).await, open(&place).await];
     let superseded = Arc::new(AtomicU32::new(0));
     for round in 0..rounds {
         let source = Arc::new(Source {
@@ -132,15 +143,10 @@ async fn run(rounds: u64, seed: u64) -> u32 {
         let ended = timeout(Duration::from_secs(120), all).await;
         assert!(ended.is_ok(), "round {round} of seed {seed} hangs");
     }
-    assert_eq!(
-        server.keys("cachestore:lease*").len(),
-        0,
-        "a lease is left behind"
-    );
+    assert_eq!(place.keys("cachestore:lease*").len(), 0, "a lease is left behind");
     superseded.load(SeqCst)
 }
 
-#[tokio::test]
 async fn nobody_reads_what_was_before_an_acknowledged_change() {
     let superseded = run(150, 1).await;
     assert!(superseded > 10, "{superseded} superseded");
@@ -178,10 +184,9 @@ async fn meanwhile(store: &Store, during: impl Future<Output = ()>) -> Origin {
     origin
 }
 
-#[tokio::test]
 async fn a_change_by_another_process_counts() {
-    let server = RedisServer::start().await;
-    let (store, other) = (open(&server).await, open(&server).await);
+    let place = Place::start().await;
+    let (store, other) = (open(&place).await, open(&place).await);
     assert_eq!(meanwhile(&store, async {}).await, Origin::Loaded);
     let changed = async { other.set("late", "1").await.unwrap() };
     assert_eq!(meanwhile(&store, changed).await, Origin::Superseded);
@@ -196,14 +201,13 @@ async fn a_change_by_another_process_counts() {
     assert_eq!(meanwhile(&store, changed).await, Origin::Superseded);
     let changed = async { assert_eq!(other.clear().await.unwrap(), 0) };
     assert_eq!(meanwhile(&store, changed).await, Origin::Superseded);
-    let noted = server.keys("cachestore:changed");
+    let noted = place.keys("cachestore:changed");
     assert!(noted.is_empty(), "nobody loads, and nothing is noted: {noted:?}");
 }
 
-#[tokio::test]
 async fn too_many_changes_are_as_good_as_a_change() {
-    let server = RedisServer::start().await;
-    let (store, other) = (open(&server).await, open(&server).await);
+    let place = Place::start().await;
+    let (store, other) = (open(&place).await, open(&place).await);
     let change = async |count: u32| {
         let pairs: Vec<(String, &str)> = (0..count).map(|n| (format!("k{n}"), "v")).collect();
         for pairs in pairs.chunks(1000) {
@@ -213,7 +217,9 @@ async fn too_many_changes_are_as_good_as_a_change() {
     assert_eq!(meanwhile(&store, change(8_000)).await, Origin::Loaded);
     let many = async {
         change(40_000).await;
-        let noted = server.command(&["LLEN", "cachestore:changed"]);
+        let noted = place
+            .server()
+            .command(&["LLEN", &place.name("cachestore:changed")]);
         let noted = noted.int();
         assert!(noted <= 16_384 + 8_192, "{noted} names are kept");
     };
@@ -223,8 +229,8 @@ async fn too_many_changes_are_as_good_as_a_change() {
 /// Strangers choose names. Long ones count as one name.
 #[tokio::test]
 async fn long_names_take_no_room_among_the_changes() {
-    let server = RedisServer::start().await;
-    let (store, other) = (open(&server).await, open(&server).await);
+    let place = Place::start().await;
+    let (store, other) = (open(&place).await, open(&place).await);
     let long = "n".repeat(60_000);
     let changed = async {
         other.set(&long, "1").await.unwrap();
@@ -234,7 +240,9 @@ async fn long_names_take_no_room_among_the_changes() {
             .set_many([(&long, "3"), (&"n".repeat(256), "4")])
             .await
             .unwrap();
-        let noted = server.command(&["LRANGE", "cachestore:changed", "0", "-1"]);
+        let noted = place
+            .server()
+            .command(&["LRANGE", "cachestore:changed", "0", "-1"]);
         for noted in noted.array() {
             let bytes = noted.text().len();
             assert!(bytes <= 256, "{bytes} bytes of a name are kept");
@@ -246,13 +254,13 @@ async fn long_names_take_no_room_among_the_changes() {
 /// It refuses to note what changes, and lets keys be deleted all the same.
 #[tokio::test]
 async fn what_a_full_server_does_not_note_counts_as_changed() {
-    let server = RedisServer::start().await;
-    let (store, other) = (open(&server).await, open(&server).await);
+    let place = Place::start().await;
+    let (store, other) = (open(&place).await, open(&place).await);
     other.set("late", "1").await.unwrap();
     let changed = async {
-        server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+        place.server().command(&["CONFIG", "SET", "maxmemory", "1"]);
         assert!(other.delete("late").await.unwrap());
-        server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        place.server().command(&["CONFIG", "SET", "maxmemory", "0"]);
     };
     assert_eq!(meanwhile(&store, changed).await, Origin::Superseded);
     assert_eq!(meanwhile(&store, async {}).await, Origin::Loaded);

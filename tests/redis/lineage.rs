@@ -14,8 +14,28 @@ use cachestore::{Config, LoadError, Origin, Store};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::opening::{config, eventually, ms};
-use crate::harness::{RedisServer, Seeded};
+use crate::harness::opening::{eventually, ms};
+use crate::harness::place::over_each_topology;
+use crate::harness::{Place, Seeded, Topology};
+
+over_each_topology! { over_a_server: Server;
+    a_part_that_stays
+    a_part_that_is_loaded_for_the_page
+    a_part_that_expires_meanwhile
+    a_part_that_is_too_large_to_be_stored
+    a_part_made_from_what_is_too_large_to_be_stored
+    a_part_that_does_not_exist
+    a_part_that_was_changed_while_it_was_loaded
+}
+over_each_topology! { over_a_cluster: Cluster;
+    a_part_that_stays
+    a_part_that_is_loaded_for_the_page
+    a_part_that_expires_meanwhile
+    a_part_that_is_too_large_to_be_stored
+    a_part_made_from_what_is_too_large_to_be_stored
+    a_part_that_does_not_exist
+    a_part_that_was_changed_while_it_was_loaded
+}
 
 /// What is made from the row before its change, and what after.
 const OLD: u64 = 1;
@@ -29,9 +49,9 @@ const LARGE: usize = 2000;
 
 type Loading = std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 
-/// A server, and two stores as two processes have them.
+/// A place for keys, and two stores as two processes have them.
 struct Two {
-    server: RedisServer,
+    place: Place,
     /// Loads.
     one: Store,
     /// Changes.
@@ -39,16 +59,25 @@ struct Two {
 }
 
 impl Two {
+    /// Whether keys are as go-cachestore has them: both. Go mode cannot be had in a cluster.
+    fn modes() -> &'static [bool] {
+        if Topology::of_this_thread() == Some(Topology::Cluster) {
+            &[false]
+        } else {
+            &[false, true]
+        }
+    }
+
     async fn start(go: bool) -> Self {
-        let server = RedisServer::start().await;
+        let place = Place::start().await;
         let open = || async {
-            let redis = config(&server.url());
+            let redis = place.config();
             let redis = if go { redis.go_compatible() } else { redis };
             let config = Config::from(redis).max_value_bytes(1000).request_timeout(BUSY);
             Store::open(config).await.unwrap()
         };
         let (one, other) = (open().await, open().await);
-        Self { server, one, other }
+        Self { place, one, other }
     }
 
     /// Loads the page from a part, and lets `meanwhile` happen before it is stored.
@@ -113,17 +142,18 @@ impl Two {
 
     /// What the server keeps beside values.
     fn kept(&self) -> Vec<String> {
-        self.server.keys("cachestore:*")
+        self.place.keys("cachestore:*")
     }
 
     /// The time that is left to a set: -1 for ever, -2 if there is none.
     fn left(&self, set: &str) -> i64 {
-        self.server.command(&["PTTL", &format!("cachestore:{set}")]).int()
+        let name = self.place.name(&format!("cachestore:{set}"));
+        self.place.server().command(&["PTTL", &name]).int()
     }
 
     fn members(&self, set: &str) -> Vec<String> {
-        let set = format!("cachestore:{set}");
-        self.server.command(&["SMEMBERS", &set]).sorted()
+        let set = self.place.name(&format!("cachestore:{set}"));
+        self.place.server().command(&["SMEMBERS", &set]).sorted()
     }
 
     /// Waits until nothing is kept.
@@ -188,9 +218,8 @@ fn read(store: &Store) -> Loading {
     })
 }
 
-#[tokio::test]
 async fn a_part_that_stays() {
-    for go in [false, true] {
+    for &go in Two::modes() {
         let part = async |two: &Two| {
             let set = two.other.set_model("part", &OLD).depends_on(["row"]);
             set.await.unwrap();
@@ -200,9 +229,8 @@ async fn a_part_that_stays() {
     }
 }
 
-#[tokio::test]
 async fn a_part_that_is_loaded_for_the_page() {
-    for go in [false, true] {
+    for &go in Two::modes() {
         let part = async |two: &Two| loaded(&two.one, None);
         Two::reaches(go, "one that is loaded", part, ms(0)).await;
         let part = async |two: &Two| loaded(&two.one, Some(ms(20)));
@@ -212,9 +240,8 @@ async fn a_part_that_is_loaded_for_the_page() {
     }
 }
 
-#[tokio::test]
 async fn a_part_that_expires_meanwhile() {
-    for go in [false, true] {
+    for &go in Two::modes() {
         let before = async |two: &Two| {
             // Lives until it is read, however slow the machine is.
             let long = two.other.set_model("part", &OLD).depends_on(["row"]);
@@ -225,34 +252,30 @@ async fn a_part_that_expires_meanwhile() {
     }
 }
 
-#[tokio::test]
 async fn a_part_that_is_too_large_to_be_stored() {
-    for go in [false, true] {
+    for &go in Two::modes() {
         let part = async |two: &Two| large(&two.one, "part");
         Two::reaches(go, "too large", part, ms(0)).await;
     }
 }
 
 /// The same, with one more between them.
-#[tokio::test]
 async fn a_part_made_from_what_is_too_large_to_be_stored() {
-    for go in [false, true] {
+    for &go in Two::modes() {
         let part = async |two: &Two| made_from(&two.one, large(&two.other, "table"));
         Two::reaches(go, "made from what is too large", part, ms(0)).await;
     }
 }
 
 /// That there is none is a result too.
-#[tokio::test]
 async fn a_part_that_does_not_exist() {
-    for go in [false, true] {
+    for &go in Two::modes() {
         let part = async |two: &Two| absent(&two.one);
         Two::reaches(go, "absent", part, ms(0)).await;
     }
 }
 
 /// What was loaded before a change, and is handed out after it, is in nothing that is stored.
-#[tokio::test]
 async fn a_part_that_was_changed_while_it_was_loaded() {
     for what in ["large", "absent", "small"] {
         let two = Two::start(false).await;
@@ -297,7 +320,7 @@ async fn a_part_that_is_cleared_late() {
             async move { store.clear().await.unwrap() }
         });
         // The loads that ran before have ended: now values are removed.
-        let begun = || two.server.size() < 50_000;
+        let begun = || two.place.server().size() < 50_000;
         assert!(eventually(BUSY, begun).await);
         let load = two.page_if_any(read(&two.one), async { assert!(clear.await.unwrap() > 0) });
         if let Some(origin) = load.await {
@@ -356,7 +379,7 @@ async fn what_fails_leaves_nothing() {
     assert_eq!(two.members("depend:{row}"), ["beside"]);
     // So does what a value has that is there, and may be served where a loader fails.
     two.other.delete("beside").await.unwrap();
-    two.server.flush();
+    two.place.server().flush();
     let stale = two.one.get_or_load("page", || async { Ok::<_, String>(OLD) });
     let stale = stale.depends_on(["row"]).ttl(ms(50));
     stale.stale_if_error(Duration::from_secs(60)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Loads of several processes over one server: whatever one of them changes, none is given, and none stores,
+//! Loads of several processes over the same servers: whatever one of them changes, none is given, and none stores,
 //! what another had loaded before.
 
 use std::sync::Arc;
@@ -9,20 +9,16 @@ use cachestore::{Config, LoadError, Origin, Store};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::opening::{WithNear, config, eventually, ms, open};
-use crate::harness::{RedisServer, Seeded};
+use crate::harness::opening::{WithNear, eventually, ms, open};
+use crate::harness::place::over_each_topology;
+use crate::harness::{Place, Seeded};
 
 type Loader = std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 
-/// Each test once without a near cache, and once with one.
-macro_rules! near_or_not {
+/// Each test over a server, once without a near cache and once with one, and over the other ways to reach a server.
+macro_rules! everywhere {
     ($($test:ident)*) => {
-        mod without_a_near_cache {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test().await;
-            })*
-        }
+        over_each_topology! { $($test)* }
         mod with_a_near_cache {
             $(#[tokio::test]
             async fn $test() {
@@ -33,7 +29,7 @@ macro_rules! near_or_not {
     };
 }
 
-near_or_not! {
+everywhere! {
     a_change_by_another_process_supersedes_what_is_being_loaded
     what_another_process_loads_is_waited_for
     an_outcome_of_many_tells_what_another_process_has_loaded
@@ -44,12 +40,12 @@ near_or_not! {
     those_who_wait_for_another_process_leave_room_for_loads
 }
 
-/// A server, and two stores as two processes have them.
-async fn two() -> (RedisServer, Store, Store) {
-    let server = RedisServer::start().await;
-    let one = open(config(&server.url())).await;
-    let other = open(config(&server.url())).await;
-    (server, one, other)
+/// A place for keys, and two stores as two processes have them.
+async fn two() -> (Place, Store, Store) {
+    let place = Place::start().await;
+    let one = open(place.config()).await;
+    let other = open(place.config()).await;
+    (place, one, other)
 }
 
 /// A loader that says when it runs, and answers when it is told to.
@@ -75,7 +71,7 @@ fn held(
 /// A change by one process while another loads `k`, which depends on `d`: what was loaded is handed out, and
 /// not stored; and who comes after the change loads anew.
 async fn supersedes<F: Future<Output = ()>>(what: &str, change: impl FnOnce(Store) -> F) {
-    let (_server, one, other) = two().await;
+    let (_place, one, other) = two().await;
     let store = one.namespace("n").unwrap();
     let other = other.namespace("n").unwrap();
     // The way of a cascade: whatever is made from `source` is also made from `d`.
@@ -170,7 +166,7 @@ async fn a_change_by_another_process_supersedes_what_is_being_loaded() {
 }
 
 async fn what_another_process_loads_is_waited_for() {
-    let (server, one, other) = two().await;
+    let (place, one, other) = two().await;
     let (load, running, go) = held(1);
     let loading = tokio::spawn(async move { one.get_or_load("k", load).await });
     running.await.unwrap();
@@ -179,7 +175,7 @@ async fn what_another_process_loads_is_waited_for() {
         other.get_or_load::<u64, String, _, _>("k", load).outcome().await
     });
     // It has begun to listen for the end.
-    let listens = || server.command(&["PUBSUB", "CHANNELS"]).array().len() == 1;
+    let listens = || place.channels().len() == 1;
     assert!(eventually(Duration::from_secs(5), listens).await);
     let ended = Instant::now();
     go.send(()).unwrap();
@@ -195,7 +191,7 @@ async fn what_another_process_loads_is_waited_for() {
 
 /// Each value of many keys tells where it came from.
 async fn an_outcome_of_many_tells_what_another_process_has_loaded() {
-    let (server, one, other) = two().await;
+    let (place, one, other) = two().await;
     let (load, running, go) = held(1);
     let loading = tokio::spawn(async move { one.get_or_load("theirs", load).await });
     running.await.unwrap();
@@ -204,7 +200,7 @@ async fn an_outcome_of_many_tells_what_another_process_has_loaded() {
             |keys: Vec<String>| async { Ok::<_, String>(keys.into_iter().map(|key| (key, 2)).collect()) };
         other.get_or_load_many(["theirs", "ours"], load).outcome().await
     });
-    let listens = || server.command(&["PUBSUB", "CHANNELS"]).array().len() == 1;
+    let listens = || place.channels().len() == 1;
     assert!(eventually(Duration::from_secs(5), listens).await);
     go.send(()).unwrap();
     let all = waiting.await.unwrap().unwrap();
@@ -218,7 +214,7 @@ async fn an_outcome_of_many_tells_what_another_process_has_loaded() {
 
 /// The second look, at what the other process has stored, is part of the same read.
 async fn a_read_that_waits_for_another_process_is_one_miss() {
-    let (server, one, other) = two().await;
+    let (place, one, other) = two().await;
     let (load, running, go) = held(1);
     let loading = tokio::spawn(async move { one.get_or_load("k", load).await });
     running.await.unwrap();
@@ -232,7 +228,7 @@ async fn a_read_that_waits_for_another_process_is_one_miss() {
             |keys: Vec<String>| async { Ok::<_, String>(keys.into_iter().map(|key| (key, 3)).collect()) };
         async move { other.get_or_load_many(["k"], load).await }
     });
-    let listens = || server.command(&["PUBSUB", "CHANNELS"]).array().len() == 1;
+    let listens = || place.channels().len() == 1;
     assert!(eventually(Duration::from_secs(5), listens).await);
     while other.stats().await.unwrap().misses < 2 {
         tokio::task::yield_now().await;
@@ -250,7 +246,7 @@ async fn a_read_that_waits_for_another_process_is_one_miss() {
 }
 
 async fn when_another_process_fails_this_one_loads() {
-    let (_server, one, other) = two().await;
+    let (_place, one, other) = two().await;
     let (runs, running) = oneshot::channel();
     let failing = tokio::spawn(async move {
         let load = || async move {
@@ -271,7 +267,7 @@ async fn when_another_process_fails_this_one_loads() {
 }
 
 async fn a_store_that_is_closed_gives_up_what_it_loads() {
-    let (_server, one, other) = two().await;
+    let (_place, one, other) = two().await;
     let (load, running, _go) = held(1);
     let loading = tokio::spawn({
         let one = one.clone();
@@ -346,7 +342,7 @@ impl Source {
 }
 
 async fn interleave(patience: Duration) -> u64 {
-    let (_server, one, other) = two().await;
+    let (_place, one, other) = two().await;
     let source = Arc::new(Source {
         keys: (0..4).map(|_| Default::default()).collect(),
     });
@@ -391,7 +387,7 @@ async fn soak_nothing_that_was_changed_before_is_read() {
 /// A caller who has served a stale value meanwhile does not take the load with him: when who loads has failed,
 /// his loader takes its place.
 async fn a_load_goes_on_after_its_soft_timeout_while_another_process_loads() {
-    let (_server, one, other) = two().await;
+    let (_place, one, other) = two().await;
     let hour = Duration::from_secs(3600);
     let load = one.get_or_load("k", || async { Ok::<_, String>(1_u64) });
     load.ttl(ms(1)).stale_if_error(hour).await.unwrap();
@@ -427,14 +423,10 @@ async fn a_load_goes_on_after_its_soft_timeout_while_another_process_loads() {
 
 /// Who waits for a load of another process is no load under way.
 async fn those_who_wait_for_another_process_leave_room_for_loads() {
-    let (server, other, _) = two().await;
-    let one = Store::open(
-        Config::from(config(&server.url()))
-            .max_loads(2)
-            .max_load_waiters(100),
-    )
-    .await
-    .unwrap();
+    let (place, other, _) = two().await;
+    let one = Store::open(Config::from(place.config()).max_loads(2).max_load_waiters(100))
+        .await
+        .unwrap();
     let (load, running, go) = held(1);
     let leads = tokio::spawn(async move { other.get_or_load("k", load).await });
     running.await.unwrap();

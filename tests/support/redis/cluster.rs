@@ -41,11 +41,8 @@ impl Cluster {
         for node in &self.nodes {
             proxies.push(Proxy::start(node.address(), 7).await);
         }
-        let port_of = |proxy: &Proxy| proxy.address().rsplit_once(':').expect("a port").1.parse();
         let nodes = self.nodes.iter().map(RedisServer::port);
-        let ports: BTreeMap<u16, u16> = nodes
-            .zip(proxies.iter().map(|proxy| port_of(proxy).expect("a number")))
-            .collect();
+        let ports: BTreeMap<u16, u16> = nodes.zip(proxies.iter().map(Proxy::port)).collect();
         let config = RedisConfig::cluster([proxies[0].address()])
             .expect("an address")
             .hash_tag(tag)

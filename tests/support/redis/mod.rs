@@ -4,12 +4,14 @@
 //! Each test binary takes it with `#[path = "support/redis/mod.rs"] mod harness;` and uses a part.
 #![allow(dead_code, reason = "every test file uses a part")]
 #![allow(unused_imports, reason = "every test file uses a part")]
+#![allow(unused_macros, reason = "every test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]
 
 pub(crate) mod cluster;
 pub(crate) mod hostile;
 pub(crate) mod lateness;
 pub(crate) mod opening;
+pub(crate) mod place;
 pub(crate) mod proxy;
 pub(crate) mod register;
 pub(crate) mod resp;
@@ -21,6 +23,7 @@ pub(crate) mod tls;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use hostile::{Answer, Hostile};
+pub(crate) use place::{Place, Topology, WithTopology};
 pub(crate) use proxy::{Direction, Proxy, Toxic};
 pub(crate) use resp::{Client, Reply};
 pub(crate) use seeded::Seeded;
