@@ -20,10 +20,14 @@ mod redis;
 mod sentinel;
 mod setting;
 mod settings;
+#[cfg(feature = "redis")]
+mod target;
 #[cfg(test)]
 #[cfg(feature = "redis")]
 mod tests;
 mod text;
+#[cfg(feature = "tls")]
+mod tls;
 mod units;
 mod url;
 
@@ -41,10 +45,8 @@ pub(crate) use self::cluster::Cluster;
 #[cfg(feature = "redis")]
 pub use self::credentials::{Credentials, IntoCredentials};
 pub use self::near::NearCache;
-#[cfg(feature = "tls")]
-pub(crate) use self::options::Tls;
 #[cfg(feature = "redis")]
-pub(crate) use self::options::{RedisOptions, Target};
+pub(crate) use self::options::RedisOptions;
 #[cfg(feature = "redis")]
 pub use self::redis::RedisConfig;
 #[cfg(feature = "redis")]
@@ -52,6 +54,10 @@ pub(crate) use self::sentinel::Sentinels;
 use self::setting::{Field, Kind, Setting};
 pub use self::settings::Settings;
 use self::settings::{SHARED, refuse, shared_settings};
+#[cfg(feature = "redis")]
+pub(crate) use self::target::Target;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::Tls;
 
 /// The environment variable that [`Config::from_env`] reads.
 pub(crate) const URL_VARIABLE: &str = "CACHESTORE_URL";
@@ -350,7 +356,7 @@ impl Config {
         match &self.engine {
             EngineConfig::Memory(_) => Namespace::default(),
             #[cfg(feature = "redis")]
-            EngineConfig::Redis(options) => options.root(),
+            EngineConfig::Redis(options) => options.target.root(),
         }
     }
 

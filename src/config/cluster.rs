@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::address::{self, Access, Address, Place};
-use super::options::Target;
 use super::query::CLUSTER_SCHEMES;
+use super::target::Target;
 use super::{Parameters, RedisConfig, refuse};
 use crate::error::{Error, Result};
 use crate::key::{Namespace, is_plain};

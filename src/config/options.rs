@@ -1,20 +1,16 @@
 //! What the Redis engine is opened with. What it holds may be secret: `Debug` shows none of it.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-
-use super::address::{Access, Address, NEEDS_PASSWORD};
+use super::address::{Access, NEEDS_PASSWORD};
 use super::address_map::AddressMap;
-use super::cluster::Cluster;
 use super::credentials::CredentialsSource;
-use super::sentinel::Sentinels;
 use super::setting::{self, Field, GRAIN, Kind, Setting, Text, field};
+use super::target::Target;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 use super::{MIB, NearCache, refuse};
 use crate::error::Result;
-use crate::key::Namespace;
 use crate::ttl::LONGEST;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -148,99 +144,6 @@ pub(crate) struct RedisOptions {
     pub(crate) near_cache: NearCache,
 }
 
-/// What to connect to.
-#[derive(Clone)]
-pub(crate) enum Target {
-    Address(Address),
-    /// The primary that Sentinels name.
-    Sentinel(Sentinels),
-    /// The owner of one slot of a cluster.
-    Cluster(Cluster),
-    Client(Arc<redis::Client>),
-    Connection(Arc<MultiplexedConnection>),
-}
-
-/// Certificates in PEM form.
-#[cfg(feature = "tls")]
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tls {
-    pub(crate) ca: Option<Arc<[u8]>>,
-    pub(crate) client: Option<ClientCertificate>,
-}
-
-/// What this client shows of itself.
-#[cfg(feature = "tls")]
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct ClientCertificate {
-    pub(crate) chain: Arc<[u8]>,
-    pub(crate) key: Arc<[u8]>,
-}
-
-impl PartialEq for Target {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Target::Address(a), Target::Address(b)) => a == b,
-            (Target::Sentinel(a), Target::Sentinel(b)) => a == b,
-            (Target::Cluster(a), Target::Cluster(b)) => a == b,
-            (Target::Client(a), Target::Client(b)) => Arc::ptr_eq(a, b),
-            (Target::Connection(a), Target::Connection(b)) => Arc::ptr_eq(a, b),
-            _ => false,
-        }
-    }
-}
-
-/// Where the server is.
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Address(address) => fmt::Display::fmt(&address.place, f),
-            Target::Sentinel(sentinels) => fmt::Display::fmt(sentinels, f),
-            Target::Cluster(cluster) => fmt::Display::fmt(cluster, f),
-            Target::Client(client) => fmt::Display::fmt(client.get_connection_info().addr(), f),
-            Target::Connection(_) => f.write_str("the connection that was handed in"),
-        }
-    }
-}
-
-impl fmt::Debug for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Address(address) => {
-                let Access { tls, db, .. } = address.access;
-                write!(f, "{:?}, tls {tls}, database {db}", address.place)
-            }
-            Target::Sentinel(sentinels) => {
-                let Access { tls, db, .. } = sentinels.access;
-                write!(f, "{sentinels}, tls {tls}, database {db}")
-            }
-            Target::Cluster(cluster) => write!(f, "{cluster}, tls {}", cluster.access.tls),
-            Target::Client(_) => f.write_str("an existing client"),
-            Target::Connection(_) => f.write_str("the connection that was handed in"),
-        }
-    }
-}
-
-#[cfg(feature = "tls")]
-impl Tls {
-    /// Takes from `default` each part that is missing here.
-    fn or(self, default: &Self) -> Self {
-        Self {
-            ca: self.ca.or_else(|| default.ca.clone()),
-            client: self.client.or_else(|| default.client.clone()),
-        }
-    }
-}
-
-#[cfg(feature = "tls")]
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls")
-            .field("private_ca", &self.ca.is_some())
-            .field("client_certificate", &self.client.is_some())
-            .finish()
-    }
-}
-
 impl RedisOptions {
     pub(super) fn new(target: Target) -> Self {
         Self {
@@ -290,29 +193,12 @@ impl RedisOptions {
         }
     }
 
-    /// How the servers are entered. `None` if an application opens the connections.
-    fn access(&self) -> Option<&Access> {
-        match &self.target {
-            Target::Address(address) => Some(&address.access),
-            Target::Sentinel(sentinels) => Some(&sentinels.access),
-            Target::Cluster(cluster) => Some(&cluster.access),
-            Target::Client(_) | Target::Connection(_) => None,
-        }
-    }
-
     /// Changes how the servers are entered.
     pub(super) fn change_access(&mut self, change: impl FnOnce(&mut Access)) {
-        match &mut self.target {
-            Target::Address(address) => change(&mut address.access),
-            Target::Sentinel(sentinels) => change(&mut sentinels.access),
-            Target::Cluster(cluster) => change(&mut cluster.access),
-            Target::Client(_) | Target::Connection(_) => self.foreign_access = true,
+        match self.target.access_mut() {
+            Some(access) => change(access),
+            None => self.foreign_access = true,
         }
-    }
-
-    /// Whether an application opened, or opens, the connections in its own way.
-    fn is_foreign(&self) -> bool {
-        matches!(self.target, Target::Client(_) | Target::Connection(_))
     }
 
     /// The most bytes of the near cache. `None` if there is none.
@@ -325,31 +211,23 @@ impl RedisOptions {
         self.max_connection_age = Some(age.min(LONGEST));
     }
 
-    /// Where the keys of the store are.
-    pub(crate) fn root(&self) -> Namespace {
-        match &self.target {
-            Target::Cluster(cluster) => cluster.root(),
-            _ => Namespace::default(),
-        }
-    }
-
     pub(super) fn validate(&self) -> Result<()> {
         self.near_cache.validate()?;
-        if self.near_bytes().is_some() && self.is_foreign() {
+        if self.near_bytes().is_some() && self.target.is_foreign() {
             return refuse(
                 "near_cache is for URLs: over an existing client or connection, the engine does not see in time what \
                  the server invalidates"
                     .to_owned(),
             );
         }
-        if self.is_foreign() && (self.foreign_access || self.credentials.is_some()) {
+        if self.target.is_foreign() && (self.foreign_access || self.credentials.is_some()) {
             return refuse(
                 "username, password, credentials, database and tls are for URLs: an existing client or connection \
                  brings its own"
                     .to_owned(),
             );
         }
-        if self.credentials.is_none() && self.access().is_some_and(Access::lacks_password) {
+        if self.credentials.is_none() && self.target.access().is_some_and(Access::lacks_password) {
             return refuse(format!("username {NEEDS_PASSWORD}"));
         }
         match &self.target {
@@ -381,34 +259,5 @@ impl RedisOptions {
         #[cfg(feature = "tls")]
         self.validate_tls()?;
         Ok(())
-    }
-
-    #[cfg(feature = "tls")]
-    fn validate_tls(&self) -> Result<()> {
-        if let Target::Sentinel(sentinels) = &self.target {
-            let (to_servers, to_sentinels) = (sentinels.access.tls, sentinels.speak_tls());
-            let is_of_use = self.sentinel_tls == Tls::default() || to_sentinels;
-            if !is_of_use || (self.tls != Tls::default() && !to_servers && !to_sentinels) {
-                return refuse("a certificate is given for TLS, and TLS is not spoken there".to_owned());
-            }
-            return Ok(());
-        }
-        if self.sentinel_tls != Tls::default() {
-            return refuse("sentinel_tls_ca_pem and sentinel_tls_client_pem are for Sentinels".to_owned());
-        }
-        match &self.target {
-            Target::Address(address) if address.access.tls && matches!(address.place, super::Place::Unix(_)) => {
-                refuse("tls is for servers that are reached over TCP: unix:// speaks no TLS".to_owned())
-            }
-            _ if self.tls == Tls::default() => Ok(()),
-            Target::Address(address) if address.access.tls => Ok(()),
-            Target::Cluster(cluster) if cluster.access.tls => Ok(()),
-            Target::Address(_) | Target::Sentinel(_) | Target::Cluster(_) => refuse("tls_ca_pem and tls_client_pem are for rediss:// URLs".to_owned()),
-            Target::Client(_) | Target::Connection(_) => refuse(
-                "tls_ca_pem and tls_client_pem are for URLs: an existing client or connection brings its own TLS \
-                 settings"
-                    .to_owned(),
-            ),
-        }
     }
 }

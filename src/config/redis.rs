@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-#[cfg(feature = "tls")]
-use super::options::ClientCertificate;
-use super::options::{REDIS, RedisOptions, Target};
+use super::options::{REDIS, RedisOptions};
 use super::setting::apply;
+use super::target::Target;
+#[cfg(feature = "tls")]
+use super::tls::ClientCertificate;
 use super::{NearCache, Parameters, Settings, url};
 use crate::error::Result;
 

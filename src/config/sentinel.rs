@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::address::{self, Access, Address, NEEDS_PASSWORD, Place};
 use super::address_map::AddressMap;
-#[cfg(feature = "tls")]
-use super::options::ClientCertificate;
-use super::options::Target;
 use super::query::SENTINEL_SCHEMES;
+use super::target::Target;
+#[cfg(feature = "tls")]
+use super::tls::ClientCertificate;
 use super::{Parameters, RedisConfig, refuse};
 use crate::error::{Error, Result};
 

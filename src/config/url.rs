@@ -1,8 +1,8 @@
 //! Reading a store's URL. The URL may hold a password: no error here repeats any part of it.
 
-#[cfg(feature = "redis")]
-use super::options::Target;
 use super::query::{CLUSTER_SCHEMES, REDIS_SCHEMES, SENTINEL_SCHEMES, parameters};
+#[cfg(feature = "redis")]
+use super::target::Target;
 use super::{Parameters, refuse};
 #[cfg(feature = "redis")]
 use super::{address, cluster, sentinel};

@@ -50,7 +50,7 @@ impl Engine for Redis {
     }
 
     async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
-        let layout = Layout::of(&self.options.root(), start.go_compatible);
+        let layout = Layout::of(&self.options.target.root(), start.go_compatible);
         let generation = Generation::first();
         let discovery =
             Discovery::new(&self.options, generation.clone(), start.listeners.clone()).map(Arc::new);
