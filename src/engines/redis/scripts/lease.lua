@@ -1,9 +1,9 @@
 -- What scripts know of leases. KEYS[1] is the key that is loaded.
 --
 -- `cachestore:lease:{key}` tells who loads a key: a token, the names that the lease has, its own key first, and
--- each name's generation. It lives as long as the lease may. `cachestore:leases` is one hash for all names that
+-- each name's stamp. It lives as long as the lease may. `cachestore:leases` is one hash for all names that
 -- leases have: when the last of them ends, in milliseconds by this server's clock, how many they are, and the
--- generation. A lease lives while its names have the generations that it saw. So whatever changes a name
+-- stamp. A lease lives while its names have the stamps that it saw. So whatever changes a name
 -- invalidates all leases that have it by removing one field, which costs next to nothing where there is none.
 --
 -- A key that is loaded is in the dependency sets of its names as an entry is, for as long as the lease may
@@ -14,16 +14,16 @@
 -- its place in that list; see `changed.lua`. `refused` tells how much the server had refused by then.
 local leases, given_out, own = NAMES.leases, NAMES.given, NAMES.lease .. KEYS[1] .. '}'
 
--- What is known of a name: when its last lease ends, how many there are, and the generation.
+-- What is known of a name: when its last lease ends, how many there are, and the stamp.
 local function known(name)
   local field = redis.call('HGET', leases, name)
   if not field then return 0, 0, nil end
-  local ends, count, generation = string.match(field, '^(%d+) (%d+) (.*)$')
-  return tonumber(ends), tonumber(count), generation
+  local ends, count, stamp = string.match(field, '^(%d+) (%d+) (.*)$')
+  return tonumber(ends), tonumber(count), stamp
 end
 
-local function know(name, ends, count, generation)
-  redis.call('HSET', leases, name, string.format('%.0f %.0f %s', ends, count, generation))
+local function know(name, ends, count, stamp)
+  redis.call('HSET', leases, name, string.format('%.0f %.0f %s', ends, count, stamp))
 end
 
 -- Who loads the key.
@@ -34,8 +34,8 @@ end
 
 local function lives(lease)
   for i, name in ipairs(lease.names) do
-    local _, _, generation = known(name)
-    if generation ~= lease.generations[i] then return false end
+    local _, _, stamp = known(name)
+    if stamp ~= lease.stamps[i] then return false end
   end
   return true
 end
@@ -99,10 +99,10 @@ local function drop_lease(lease)
   -- First: a server that is full lets a script take up room once it has written what takes none.
   redis.call('DEL', own)
   for i, name in ipairs(lease.names) do
-    local ends, count, generation = known(name)
-    if generation == lease.generations[i] then
+    local ends, count, stamp = known(name)
+    if stamp == lease.stamps[i] then
       if count > 1 then
-        know(name, ends, count - 1, generation)
+        know(name, ends, count - 1, stamp)
       else
         redis.call('HDEL', leases, name)
         -- Nobody else wants to know what changes.
@@ -127,14 +127,14 @@ local function note_given(left)
 end
 
 -- A value was given out that is not stored. Who loads from this key may have seen it, and what that depends on
--- may have changed: all that stays is another's lease, in a generation of its own. The value depends on `names`.
+-- may have changed: all that stays is another's lease, with a stamp of its own. The value depends on `names`.
 local function disown(lease, alive, names)
   local left = redis.call('PTTL', own)
   if alive then
-    local ends, _, generation = known(KEYS[1])
+    local ends, _, stamp = known(KEYS[1])
     change(KEYS[1])
-    lease.generations[1], lease.added = generation .. '+', {}
-    know(KEYS[1], ends, 1, lease.generations[1])
+    lease.stamps[1], lease.added = stamp .. '+', {}
+    know(KEYS[1], ends, 1, lease.stamps[1])
     redis.call('SET', own, cmsgpack.pack(lease), 'KEEPTTL')
   else
     if lease then drop_lease(lease) end

@@ -11,8 +11,8 @@ if mine and alive and given and may_have_changed(lease, late) then alive = false
 -- Nobody was given anything, and nobody else has written the key meanwhile: what the lease has added to the
 -- dependency sets leads to nothing, unless there is something below.
 local function untie()
-  local _, _, generation = known(key)
-  if generation ~= lease.generations[1] then return end
+  local _, _, stamp = known(key)
+  if stamp ~= lease.stamps[1] then return end
   if redis.call('EXISTS', key, set_of(key), tombstones_of(key)) > 0 then return end
   for _, name in ipairs(lease.added) do leave(name, { key }) end
   -- What was given out before may still lead back.

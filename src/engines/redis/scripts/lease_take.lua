@@ -29,7 +29,7 @@ end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- A generation that no lease had before: one load may take the leases of many keys.
+-- A stamp that no lease had before: one load may take the leases of many keys.
 local new = table.concat({ token, time[1], time[2], redis.sha1hex(key) }, ' ')
 
 -- What crashed leaves its names behind: with each that comes, two are looked at, and go if they have ended.
@@ -39,15 +39,15 @@ for _, name in ipairs(some) do
 end
 
 -- `added`: of which names the key was no dependent before.
-local taken = { token = token, names = {}, generations = {}, added = grown }
+local taken = { token = token, names = {}, stamps = {}, added = grown }
 local function enter(name)
-  local ends, count, generation = known(name)
+  local ends, count, stamp = known(name)
   if ends <= now then
-    ends, count, generation = now, 0, new
+    ends, count, stamp = now, 0, new
   end
-  know(name, math.max(ends, now + ttl), count + 1, generation)
+  know(name, math.max(ends, now + ttl), count + 1, stamp)
   taken.names[#taken.names + 1] = name
-  taken.generations[#taken.names] = generation
+  taken.stamps[#taken.names] = stamp
 end
 enter(key)
 for _, name in ipairs(names) do enter(name) end
