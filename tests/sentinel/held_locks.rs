@@ -219,22 +219,28 @@ async fn a_lock_goes_on_at_a_new_primary_whose_memory_is_full() {
 /// The holder has not heard of it when the switch comes.
 #[tokio::test]
 async fn a_lock_that_another_has_released_is_not_taken_anew() {
-    for by_secret in [false, true] {
+    for way in ["by force", "by its secret", "by another guard"] {
         let mut service = Service::start(1).await;
         let store = open(config(&service.url())).await;
         let other = open(config(&service.url())).await;
         let guard = store.lock("k").ttl(TTL).secret("shared").await.unwrap();
-        if by_secret {
-            let released = other.release_lock("k", "shared").await.unwrap();
-            assert_eq!(released, Release::Released);
-        } else {
-            assert!(other.force_release("k").await.unwrap());
+        match way {
+            "by force" => assert!(other.force_release("k").await.unwrap()),
+            "by its secret" => {
+                let released = other.release_lock("k", "shared").await.unwrap();
+                assert_eq!(released, Release::Released);
+            }
+            _ => {
+                let same = other.lock("k").ttl(TTL).secret("shared").await.unwrap();
+                assert_eq!(same.fencing_token(), guard.fencing_token());
+                assert_eq!(same.release().await.unwrap(), Release::Released);
+            }
         }
         service.replicated().await;
         service.fail_over().await;
         timeout(Duration::from_secs(20), guard.lost())
             .await
-            .expect("it is lost");
+            .unwrap_or_else(|_| panic!("released {way}, it is lost"));
         assert_eq!(service.servers[1].command(&["EXISTS", LOCK]).int(), 0);
     }
 }
@@ -269,4 +275,29 @@ async fn tokens_grow_at_a_primary_whose_clock_is_slow() {
     service.fail_over().await;
     let after = token(&store).await;
     assert!(after > before, "{before}, then {after}");
+}
+
+/// The new primary knows an earlier hold of the same secret alone.
+#[tokio::test]
+async fn a_secret_that_takes_its_lock_again_gets_no_earlier_token() {
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url())).await;
+    let take = async || {
+        let lock = store.lock("k").ttl(TTL).secret("mine").wait(TTL).await.unwrap();
+        let token = lock.fencing_token();
+        assert_eq!(lock.release().await.unwrap(), Release::Released);
+        token
+    };
+    let (first, second) = (take().await, take().await);
+    assert!(second > first);
+    let first_hold: [&[&str]; 2] = [
+        &["SET", LOCK, "mine", "PX", "60000"],
+        &["SET", FENCE, &first.to_string()],
+    ];
+    service.diverge(&first_hold).await;
+    service.fail_over().await;
+    let back = async { while store.set("back", "v").await.is_err() {} };
+    timeout(Duration::from_secs(20), back).await.unwrap();
+    let third = take().await;
+    assert!(third > second, "{first}, {second}, then {third}");
 }

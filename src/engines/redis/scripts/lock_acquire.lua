@@ -17,14 +17,16 @@ if held and held ~= ARGV[1] then
 end
 if not held and ARGV[4] == '1' then return { 2 } end
 local token = last
-if not (held and last) then
+-- A new primary may know an earlier hold of this secret alone. Its token is lower than what the caller has seen.
+local is_new = not (held and last) or tonumber(last) < tonumber(ARGV[7])
+if is_new then
   -- The time in microseconds, so that tokens grow also after the last one was forgotten by all.
   local time = redis.call('TIME')
   local new = time[1] * 1000000 + time[2]
   new = math.max(new, tonumber(last or 0) + 1, tonumber(ARGV[7]) + 1)
   token = string.format('%.0f', new)
   record = token
-  announces = not held and type(redis.pcall('PUBLISH', ARGV[6], '')) == 'number'
+  announces = (last or not held) and type(redis.pcall('PUBLISH', ARGV[6], '')) == 'number'
   if announces then record = token .. tag(ARGV[1]) end
 end
 local before = held and redis.call('PTTL', KEYS[1]) or 0

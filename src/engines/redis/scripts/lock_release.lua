@@ -6,8 +6,9 @@ local token = string.match(redis.call('GET', KEYS[2]) or '', '^%d+')
 -- The same secret may have taken the lock again since this release was first sent. Without a record nobody can tell.
 if held ~= ARGV[1] or (ARGV[3] and token and token ~= ARGV[3]) then return -1 end
 redis.call('DEL', KEYS[1])
-if token and not ARGV[3] then
-  -- As lock_force.lua does: others may have a guard of this secret.
+if token then
+  -- By a higher token, this lock is told apart from one that a new primary does not know. Others may have a guard of the
+  -- same secret.
   token = string.format('%.0f', token + 1)
   redis.call('SET', KEYS[2], token, 'KEEPTTL')
 end
