@@ -4,6 +4,11 @@ use cachestore::{Error, RedisConfig, Store};
 
 use crate::harness::Cluster;
 use crate::harness::opening::{config, open, told};
+#[cfg(feature = "tls")]
+use crate::harness::{
+    server::Options,
+    tls::{Certificates, Shown},
+};
 
 #[tokio::test]
 async fn all_nodes_have_one_password() {
@@ -63,4 +68,50 @@ async fn addresses_are_mapped_and_so_are_those_of_redirections() {
     for node in [from, to] {
         assert!(proxies[node].accepted() > 0, "all goes through the proxies");
     }
+}
+
+/// All connections speak TLS: those that ask for the owner, to it, and by redirections.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn nodes_speak_tls_and_an_authority_that_is_not_known_is_an_error() {
+    let certificates = Certificates::new();
+    let shown = certificates.server(Shown::Good, false);
+    // Nodes are clients of one another.
+    let (certificate, key) = certificates.client();
+    let with_tls = |options: Options| {
+        options
+            .tls(shown.clone())
+            .argument("tls-cluster", "yes")
+            .argument("tls-client-cert-file", certificate.to_str().unwrap())
+            .argument("tls-client-key-file", key.to_str().unwrap())
+    };
+    let cluster = Cluster::with(0, with_tls, "").await;
+    let url = cluster
+        .url("app")
+        .replace("redis-cluster://", "rediss-cluster://");
+    let named = config(&url);
+    let store = open(named.clone().tls_ca_pem(certificates.authority_pem())).await;
+    store.set("k", "v").depends_on("name").await.unwrap();
+    let (slot, from) = (cluster.slot("app"), cluster.owner("app"));
+    let to = (from + 1) % 3;
+    cluster.begin_move(&slot, from, to);
+    cluster.move_keys(&cluster.keys_at(from, &slot), from, to);
+    assert_eq!(
+        store.get_string("k").await.unwrap().as_deref(),
+        Some("v"),
+        "by ASK"
+    );
+    cluster.end_move(&slot, from, to);
+    assert_eq!(store.invalidate("name").await.unwrap(), 1, "by MOVED");
+    // Of another authority, and of none that the platform knows.
+    let stranger = Certificates::new();
+    for config in [named.clone().tls_ca_pem(stranger.authority_pem()), named] {
+        let error = Store::open(config).await.unwrap_err();
+        let told = told(&error);
+        assert!(matches!(error, Error::Unavailable(_)), "{told}");
+        assert!(told.contains("certificate"), "{told}");
+    }
+    // Without TLS, nodes that speak it do not answer.
+    let plain = Store::open(config(&cluster.url("app"))).await.unwrap_err();
+    assert!(matches!(plain, Error::Unavailable(_)), "{plain:?}");
 }

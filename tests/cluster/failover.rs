@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::harness::opening::{back, config, eventually, ms, open, token};
 use crate::harness::{Cluster, Direction, Toxic, lateness};
+use crate::moves::write_in_order;
 
 const TAG: &str = "app";
 /// How soon calls succeed after the promotion.
@@ -47,9 +48,10 @@ async fn a_killed_owner_is_followed() {
     assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("new"));
 }
 
-/// A replica takes over in agreement with its primary, and back: nothing is lost, and no increment is made twice.
+/// A replica takes over in agreement with its primary, and back: nothing is lost, no increment is made twice, and writes of a
+/// key keep their order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_orderly_failover_counts_each_increment_once() {
+async fn an_orderly_failover_counts_each_increment_once_and_keeps_order() {
     let cluster = Cluster::with_replicas().await;
     let store = open(config(&cluster.url(TAG)).request_timeout(Duration::from_secs(10))).await;
     let owner = cluster.owner(TAG);
@@ -70,6 +72,9 @@ async fn an_orderly_failover_counts_each_increment_once() {
                 (done, unknown)
             })
         })
+        .collect();
+    let writers: Vec<_> = (0..4)
+        .map(|n| tokio::spawn(write_in_order(store.clone(), format!("key{n}"), going.clone())))
         .collect();
     for node in [owner + 3, owner] {
         sleep(ms(300)).await;
@@ -92,6 +97,9 @@ async fn an_orderly_failover_counts_each_increment_once() {
         let counts = task.await.unwrap();
         done += counts.0;
         unknown += counts.1;
+    }
+    for writer in writers {
+        assert!(writer.await.unwrap().done > 0);
     }
     let sum: u64 = store.get_string("n").await.unwrap().unwrap().parse().unwrap();
     println!("cluster: {sum}, {done} acknowledged, {unknown} unknown");

@@ -10,3 +10,4 @@ mod harness;
 mod moves;
 mod names;
 mod refusals;
+mod standstill;
