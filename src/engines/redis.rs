@@ -57,6 +57,7 @@ mod tests;
 mod tls;
 mod tracker;
 mod tracking;
+mod unsent;
 mod values;
 mod walk;
 mod wire;

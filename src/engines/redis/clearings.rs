@@ -4,6 +4,8 @@ use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
+use super::removals::Removal;
+use super::unsent::Unsent;
 use super::walk::{Caller, Walk};
 use crate::error::{Error, Phase};
 
@@ -58,12 +60,14 @@ impl Clearings {
         deadline.map(|deadline| (walk, deadline))
     }
 
-    /// Tells those whose time is over before a walk of theirs has begun, and adds their prefixes to `left`. Returns when
-    /// the next one's time is over.
-    pub(super) fn expire(&mut self, now: Instant, left: &mut Vec<String>) -> Option<Instant> {
-        for (prefix, caller) in self.next.extract_if(.., |(_, caller)| caller.deadline <= now) {
+    /// Tells those whose time is over before a walk of theirs has begun. Adds what they were to remove to `unsent`. Returns
+    /// when the next one's time is over.
+    pub(super) fn expire(&mut self, now: Instant, unsent: &mut Unsent) -> Option<Instant> {
+        let late = self.next.extract_if(.., |(_, caller)| caller.deadline <= now);
+        let (prefixes, callers): (Vec<_>, Vec<_>) = late.unzip();
+        unsent.add((!prefixes.is_empty()).then_some(Removal::Prefixes(prefixes)));
+        for caller in callers {
             caller.reply.send(Err(Error::Timeout { phase: Phase::Queue }));
-            left.push(prefix);
         }
         self.next.iter().map(|(_, caller)| caller.deadline).min()
     }

@@ -18,13 +18,13 @@ use super::generation::Generation;
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::link::Link;
-use super::removals::Removal;
 use super::replay::Replay;
 use super::resolver::Resolver;
 use super::scanner::Bounds;
 use super::stripe::Stripe;
 use super::tally::Tally;
 use super::tracker::Tracker;
+use super::unsent::Unsent;
 use super::walk::{Caller, Walk};
 use crate::actor::queue::{QueueReceiver, Queued};
 use crate::actor::{Alarm, Step, Turns, poll_turn};
@@ -191,11 +191,7 @@ impl Turns for RedisEngine {
     fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
         let now = Instant::now();
         if self.due.is_some_and(|due| due <= now) {
-            let mut left = Vec::new();
-            let waiting = self.clearings.expire(now, &mut left);
-            if !left.is_empty() && !self.stripes[0].is_up() {
-                self.replay.keep(Removal::Prefixes(left), self.tracker.as_ref());
-            }
+            let waiting = self.expire_clearings(now);
             let stripes = self.stripes.iter_mut().filter_map(|stripe| stripe.expire(now));
             let next = stripes.chain(waiting).min();
             self.due = next.map(|due| due.max(now + TICK));
@@ -288,8 +284,24 @@ impl RedisEngine {
     /// Keeps what jobs that have failed were to remove.
     fn keep_removals(&mut self) {
         for removal in self.stripes.iter_mut().flat_map(Stripe::take_unsent) {
-            self.replay.keep(removal, self.tracker.as_ref());
+            self.replay.keep(removal);
         }
+    }
+
+    /// Tells callers of clearings that have waited for too long. What an outage has held up is kept. Returns when
+    /// the next one's time is over.
+    fn expire_clearings(&mut self, now: Instant) -> Option<Instant> {
+        let is_held_up = !self.stripes[0].is_up();
+        let mut unsent = if is_held_up && self.replay.keeps_removals() {
+            Unsent::kept(self.tracker.clone())
+        } else {
+            Unsent::default()
+        };
+        let next = self.clearings.expire(now, &mut unsent);
+        for removal in unsent.take() {
+            self.replay.keep(removal);
+        }
+        next
     }
 
     /// Goes on with the replay, if there is one.

@@ -32,12 +32,12 @@ use super::generation::Generation;
 use super::job::{Busy, Job};
 use super::layout::Layout;
 use super::parking::Parking;
-use super::removals::Removal;
 use super::reply::{self, Origin, Outcome, Refusals};
 use super::resolver::Resolver;
 use super::scanner::Bounds;
 use super::tally::Tally;
 use super::tracker::{TrackedConnection, Tracker};
+use super::unsent::Unsent;
 use crate::config::{Place, RedisOptions};
 use crate::error::{Error, Result};
 use crate::events::Listeners;
@@ -92,9 +92,8 @@ pub(super) struct Link {
     born: u64,
     /// Whether the log has told that leases cannot be invalidated. It tells so once.
     not_invalidated: bool,
-    /// Whether what was not removed is to be replayed.
-    keeps_removals: bool,
-    unsent: Vec<Removal>,
+    /// What was not removed and is to be replayed.
+    unsent: Unsent,
     /// Jobs wait for a replay.
     is_held: bool,
     /// The server has refused the replay for now.
@@ -158,8 +157,7 @@ impl Link {
             resolver,
             tracker,
             not_invalidated: false,
-            keeps_removals: false,
-            unsent: Vec::new(),
+            unsent: Unsent::default(),
             is_held: false,
             is_refused: false,
             replied: 0,
@@ -179,7 +177,9 @@ impl Link {
 
     /// Remembers what was to be removed by jobs that fail.
     pub(super) fn keeping_removals(mut self, keeps: bool) -> Self {
-        self.keeps_removals = keeps;
+        if keeps {
+            self.unsent = Unsent::kept(self.tracker.clone());
+        }
         self
     }
 
@@ -274,7 +274,10 @@ impl Link {
                     self.widen(flight.values, now);
                     self.busy.end(&flight.busy);
                     self.heard(now);
-                    let mut outcome = Outcome::default();
+                    let mut outcome = Outcome {
+                        unsent: std::mem::take(&mut self.unsent),
+                        ..Outcome::default()
+                    };
                     let tracked = self.state.tracked();
                     if let (Some(tracked), Some(launch)) = (tracked, flight.launch) {
                         tracked.answered(launch, flight.sent);
@@ -290,14 +293,12 @@ impl Link {
                         now,
                     });
                     reply::settle(flight.parts, replies, near, tally, &mut outcome, refusals);
+                    self.unsent = outcome.unsent;
                     self.parking.executed_for_nobody(&flight.left);
                     for job in outcome.again.into_iter().rev() {
                         self.waiting.push_front(job);
                     }
                     self.waiting.extend(outcome.later);
-                    if self.keeps_removals {
-                        self.unsent.extend(outcome.unsent);
-                    }
                     if outcome.demoted {
                         self.demoted();
                     }

@@ -78,11 +78,8 @@ impl Replay {
         self.retry_at
     }
 
-    /// Keeps a removal whose call has failed. Nothing that it covers is near any more.
-    pub(super) fn keep(&mut self, removal: Removal, tracker: Option<&Tracker>) {
-        if let Some(tracker) = tracker {
-            tracker.is_to_go(&removal);
-        }
+    /// Keeps a removal whose call has failed. Nothing that it covers is near any more; see [`Unsent`](super::unsent::Unsent).
+    pub(super) fn keep(&mut self, removal: Removal) {
         if !self.holds() {
             tracing::debug!("an invalidation waits for the connection to Redis");
         }

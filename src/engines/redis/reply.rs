@@ -14,10 +14,10 @@ use super::gets;
 use super::job::{Job, Task};
 use super::parking::Parking;
 use super::redirect::Redirect;
-use super::removals::Removal;
 use super::script::By;
 use super::tally::Tally;
 use super::tracker::TrackedConnection;
+use super::unsent::Unsent;
 use super::walk::Walk;
 use super::wire::{forgotten, refuse_errors, refused, unexpected};
 use crate::error::{Cause, Error};
@@ -36,7 +36,7 @@ pub(super) struct Outcome {
     pub(super) forgotten: bool,
     /// What was not removed because the server takes no writes, or because it did not know the script of a call whose caller
     /// has left.
-    pub(super) unsent: Vec<Removal>,
+    pub(super) unsent: Unsent,
     /// Why leases that should have been invalidated were not.
     pub(super) not_invalidated: Option<Error>,
 }
@@ -117,7 +117,7 @@ impl Refusals<'_> {
         &mut self,
         mut part: Part,
         replies: &mut std::vec::IntoIter<Wire>,
-        unsent: &mut Vec<Removal>,
+        unsent: &mut Unsent,
     ) -> Option<Part> {
         let own = replies.as_slice();
         let own = &own[..part.replies().min(own.len())];
@@ -130,7 +130,7 @@ impl Refusals<'_> {
         let error = refused(own.iter().find(|reply| Redirect::of(reply).is_some()).cloned());
         replies.by_ref().take(part.replies()).for_each(drop);
         if let Part::Other { left, .. } = &mut part {
-            unsent.extend(left.take());
+            unsent.add(left.take());
         }
         self.parking.refuse(part, &redirect, &error, self.sent, self.now);
         None
@@ -191,10 +191,10 @@ pub(super) fn settle(
                 let mut own: Vec<Wire> = replies.by_ref().take(count).collect();
                 own.iter().for_each(|reply| outcome.learn(reply));
                 if own.iter().any(is_demoted) {
-                    outcome.unsent.extend(job.as_ref().and_then(unsent));
+                    outcome.unsent.add(job.as_ref().and_then(unsent));
                 }
                 if own.iter().any(|reply| is_demoted(reply) || is_forgotten(reply)) {
-                    outcome.unsent.extend(left);
+                    outcome.unsent.add(left);
                 }
                 if let Some(fetch) = fetch {
                     match fetch::found(&fetch.keys, own, near.as_ref()) {

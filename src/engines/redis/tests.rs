@@ -24,6 +24,7 @@ use super::removals::Removal;
 use super::reply::{self, Outcome};
 use super::script::{self, By};
 use super::tally::Tally;
+use super::unsent::Unsent;
 use crate::error::{Cause, Error, Result};
 use crate::key::{Key, KeyMaker, Namespace, Within};
 use crate::request::{
@@ -122,8 +123,16 @@ fn server_error(line: &str) -> Wire {
     redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap()
 }
 
+/// An outcome that keeps removals.
+fn keeping() -> Outcome {
+    Outcome {
+        unsent: Unsent::kept(None),
+        ..Outcome::default()
+    }
+}
+
 fn settle(parts: Vec<Part>, replies: Vec<Wire>) -> (Stats, Outcome) {
-    let (mut tally, mut outcome) = (Tally::default(), Outcome::default());
+    let (mut tally, mut outcome) = (Tally::default(), keeping());
     reply::settle(parts, replies, None, &mut tally, &mut outcome, None);
     (tally.stats, outcome)
 }
@@ -328,7 +337,7 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
         batch(vec![question, change]).parts,
         &Cause::new("gone"),
         &mut again,
-        &mut Vec::new(),
+        &mut Unsent::default(),
     );
     assert_eq!(lines(&batch(again)), ["GET a"]);
     assert!(not_answered.try_recv().is_err());

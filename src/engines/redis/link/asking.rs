@@ -21,6 +21,7 @@ use crate::engines::redis::reply::{self, Outcome};
 use crate::engines::redis::resolver::Resolver;
 use crate::engines::redis::scanner::Bounds;
 use crate::engines::redis::tally::Tally;
+use crate::engines::redis::unsent::Unsent;
 use crate::engines::redis::wire::refused;
 use crate::error::{Cause, Error, Result};
 
@@ -195,7 +196,7 @@ impl Asking {
         for (held, part) in flight.parts {
             let mut again = Vec::new();
             // What removes entries is a script, and is not sent here.
-            reply::lose(vec![part], cause, &mut again, &mut Vec::new());
+            reply::lose(vec![part], cause, &mut again, &mut Unsent::default());
             finished.push(match again.pop() {
                 Some(job) => Finished::refused(held.with(job), Redirect::Later, error.clone()),
                 None => Finished::Answered(held.keys),

@@ -6,6 +6,7 @@ use super::Link;
 use crate::engines::redis::fault;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::reply;
+use crate::engines::redis::unsent::Unsent;
 use crate::error::{Cause, Error, Phase};
 
 impl Link {
@@ -65,9 +66,7 @@ impl Link {
 
     /// Answers a job that is not sent any more with an error. What it was to remove can be replayed.
     pub(super) fn give_up(&mut self, job: Job, error: &Error) {
-        if self.keeps_removals {
-            self.unsent.extend(reply::unsent(&job));
-        }
+        self.unsent.add(reply::unsent(&job));
         reply::fail(job.task, error);
     }
 
@@ -81,7 +80,7 @@ impl Link {
         }
         let mut again = Vec::new();
         for flight in self.flights.take() {
-            reply::lose(flight.parts, &cause, &mut again, &mut Vec::new());
+            reply::lose(flight.parts, &cause, &mut again, &mut Unsent::default());
         }
         for job in again {
             reply::fail(job.task, &Error::Closed);

@@ -177,14 +177,10 @@ impl Link {
     /// Closes the connection, and has another opened. What is under way is asked `again` where that is safe. The server
     /// is not known to be down.
     fn close(&mut self, cause: &Cause, mut again: Vec<Job>, now: Instant) {
-        let mut removals = Vec::new();
         for flight in self.flights.take() {
             flight.parts.iter().for_each(|part| self.parking.executed(part));
             self.parking.executed_for_nobody(&flight.left);
-            reply::lose(flight.parts, cause, &mut again, &mut removals);
-        }
-        if self.keeps_removals {
-            self.unsent.extend(removals);
+            reply::lose(flight.parts, cause, &mut again, &mut self.unsent);
         }
         self.busy = Busy::default();
         for job in again.into_iter().rev() {

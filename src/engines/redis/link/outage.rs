@@ -19,7 +19,7 @@ pub(super) struct Outage {
 impl Link {
     /// The connection is known to be down from now on, if it was not before.
     pub(super) fn begin_outage(&mut self, now: Instant) {
-        let (is_new, keeps) = (self.outage.is_none(), self.keeps_removals);
+        let (is_new, keeps) = (self.outage.is_none(), self.unsent.are_kept());
         let until = now + self.options.wait_for_connection;
         for job in &mut self.waiting {
             if keeps && job.is_replayed() {
@@ -67,7 +67,7 @@ impl Link {
             match job.waits_until {
                 Some(until) if until <= now => match &mut job.task {
                     // The rest of it is done when the connection is back.
-                    Task::Walk(walk) if walk.begun && !self.keeps_removals => {
+                    Task::Walk(walk) if walk.begun && !self.unsent.are_kept() => {
                         walk.leave(&Error::OutcomeUnknown(reply::no_answer()));
                         job.waits_until = None;
                         self.waiting.push_back(job);
@@ -114,7 +114,7 @@ impl Link {
 
     /// What was to be removed by jobs that have failed since this was last called.
     pub(in crate::engines::redis) fn take_unsent(&mut self) -> Vec<Removal> {
-        std::mem::take(&mut self.unsent)
+        self.unsent.take()
     }
 
     /// The error of a call that does not wait for the connection any longer.

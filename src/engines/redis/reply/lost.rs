@@ -7,15 +7,16 @@ use crate::engines::redis::fault::{self, Refusal};
 use crate::engines::redis::gets::alone;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::removals::Removal;
+use crate::engines::redis::unsent::Unsent;
 use crate::error::{Cause, Error, Phase};
 
 /// Answers what can no longer be answered by the server, because the connection is lost: questions
-/// are handed back to be asked again. Adds what was to be removed to `removals`.
+/// are handed back to be asked again. Adds what was to be removed to `removals`, before callers are told.
 pub(in crate::engines::redis) fn lose(
     parts: Vec<Part>,
     cause: &Cause,
     again: &mut Vec<Job>,
-    removals: &mut Vec<Removal>,
+    removals: &mut Unsent,
 ) {
     for part in parts {
         match part {
@@ -31,11 +32,11 @@ pub(in crate::engines::redis) fn lose(
                 if job.task.is_question() {
                     again.push(job);
                 } else {
-                    removals.extend(unsent(&job));
+                    removals.add(unsent(&job));
                     fail(job.task, &Error::OutcomeUnknown(cause.clone()));
                 }
             }
-            Part::Other { job: None, left, .. } => removals.extend(left),
+            Part::Other { job: None, left, .. } => removals.add(left),
             Part::Leases(_) | Part::Ping => {}
         }
     }

@@ -79,7 +79,7 @@ fn of_many_none_may_be_of_another_type() {
 fn a_lost_connection_asks_again() {
     let ((one, _of_one), (many, _of_many)) = (aged("a"), many(&["b"]));
     let mut again = Vec::new();
-    let (gone, mut removals) = (Cause::new("gone"), Vec::new());
+    let (gone, mut removals) = (Cause::new("gone"), Unsent::default());
     reply::lose(batch(vec![one, many]).parts, &gone, &mut again, &mut removals);
     assert_eq!(lines(&batch(again)), ["PTTL a", "GET a", "PTTL b", "MGET b"]);
 }

@@ -1,8 +1,17 @@
 //! Callers whose time is over, and removals that the server has not carried out.
 
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Wake, Waker};
+
 use super::*;
+use crate::engines::redis::clearings::Clearings;
 use crate::engines::redis::parking::Parking;
 use crate::engines::redis::reply::Refusals;
+use crate::engines::redis::tracker::Tracker;
+use crate::engines::redis::walk::{self, Walk};
+use crate::near::{Near, near};
+use crate::request::Progress;
 
 fn removal(names: &[&str]) -> Removal {
     let keys = names.iter().map(|name| key(name)).collect();
@@ -34,9 +43,9 @@ fn what_a_lost_or_late_removal_was_to_remove_can_be_replayed() {
         ]
     };
     for parts in [parts(jobs()), late_parts(jobs())] {
-        let (mut again, mut removals) = (Vec::new(), Vec::new());
+        let (mut again, mut removals) = (Vec::new(), Unsent::kept(None));
         reply::lose(parts, &Cause::new("gone"), &mut again, &mut removals);
-        assert_eq!(removals, [removal(&["a"]), removal(&["b", "c"])]);
+        assert_eq!(removals.take(), [removal(&["a"]), removal(&["b", "c"])]);
     }
     let replay = Job {
         is_replay: true,
@@ -56,8 +65,9 @@ fn a_late_removal_that_the_server_refuses_can_be_replayed() {
     };
     for line in ["READONLY You can't write", "NOSCRIPT No matching script."] {
         let replies = vec![server_error(line), server_error(line), Wire::Int(1)];
-        let (_, outcome) = settle(late_parts(jobs()), replies);
-        assert_eq!(outcome.unsent, [removal(&["a"]), removal(&["b", "c"])], "{line}");
+        let (_, mut outcome) = settle(late_parts(jobs()), replies);
+        let unsent = outcome.unsent.take();
+        assert_eq!(unsent, [removal(&["a"]), removal(&["b", "c"])], "{line}");
     }
 }
 
@@ -73,9 +83,9 @@ fn a_late_removal_that_a_node_sends_elsewhere_can_be_replayed() {
         };
         let parts = late_parts(vec![job(delete(key("a"))), job(delete(key("done")))]);
         let replies = vec![server_error(line), Wire::Int(1)];
-        let (mut tally, mut outcome) = (Tally::default(), Outcome::default());
+        let (mut tally, mut outcome) = (Tally::default(), keeping());
         reply::settle(parts, replies, None, &mut tally, &mut outcome, Some(refusals));
-        assert_eq!(outcome.unsent, [removal(&["a"])], "{line}");
+        assert_eq!(outcome.unsent.take(), [removal(&["a"])], "{line}");
         assert!(parking.is_empty(), "{line}");
     }
 }
@@ -94,4 +104,66 @@ fn late_callers_are_answered_and_their_places_kept() {
     assert!(matches!(of_late.try_recv().unwrap(), Err(Error::Timeout { .. })));
     settle(parts, vec![Wire::Array(vec![bulk("1"), bulk("2")])]);
     assert_eq!(of_patient.try_recv().unwrap().unwrap(), Some(Value::from("2")));
+}
+
+/// Lets a removal fail.
+type Fail<'a> = &'a dyn Fn(Reply<u64>, &mut Unsent);
+
+/// A caller that looks into the near cache as soon as it is told.
+struct Caller {
+    near: Arc<Near>,
+    key: Key,
+    found: OnceLock<bool>,
+}
+
+impl Wake for Caller {
+    fn wake(self: Arc<Self>) {
+        let is_near = self.near.read(&self.key, |_, _| ()).is_some();
+        self.found.get_or_init(|| is_near);
+    }
+}
+
+/// With queued removals, nothing that a removal covers is served once its caller has been told that it failed.
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_removal_covers_is_not_near_when_its_caller_is_told() {
+    let (now, deadline) = (Instant::now(), Instant::now() + Duration::from_secs(9));
+    let fail_walk = |reply, unsent: &mut Unsent| {
+        let caller = walk::Caller::new(reply, Progress::default(), deadline);
+        let mut walk = Walk::invalidation(&[key("name")], caller, false);
+        walk.remember(vec![key("name")], Within::default());
+        let parts = batch(vec![Job::new(Task::Walk(walk), deadline)]).parts;
+        reply::lose(parts, &Cause::new("gone"), &mut Vec::new(), unsent);
+    };
+    let fail_clearing = |reply, unsent: &mut Unsent| {
+        let mut clearings = Clearings::default();
+        clearings.push(
+            String::new(),
+            walk::Caller::new(reply, Progress::default(), deadline),
+        );
+        clearings.expire(deadline, unsent);
+    };
+    let fails: [Fail<'_>; 2] = [&fail_walk, &fail_clearing];
+    for fail in fails {
+        let (near, writer) = near(10_000);
+        let tracker = Tracker::new(writer, Duration::from_secs(60), Arc::default());
+        let connection = tracker.open();
+        assert!((0..3).any(|_| connection.begin_fetch(&key("k"), now)));
+        connection.answered(connection.launched(now), now);
+        connection.fetched(&key("k"), Some((&Value::from("old"), None)), now);
+        assert!(near.read(&key("k"), |_, _| ()).is_some());
+
+        let (reply, mut answer) = Reply::new();
+        let caller = Arc::new(Caller {
+            near,
+            key: key("k"),
+            found: OnceLock::new(),
+        });
+        let waker = Waker::from(caller.clone());
+        let pending = Pin::new(&mut answer).poll(&mut Context::from_waker(&waker));
+        assert!(pending.is_pending());
+        let mut unsent = Unsent::kept(Some(tracker));
+        fail(reply, &mut unsent);
+        assert_eq!(caller.found.get(), Some(&false));
+        assert_eq!(unsent.take().len(), 1);
+    }
 }

@@ -159,7 +159,7 @@ fn a_forgotten_step_is_sent_whole_and_a_lost_one_is_not_sent_again() {
         batch(vec![second]).parts,
         &Cause::new("gone"),
         &mut again,
-        &mut Vec::new(),
+        &mut Unsent::default(),
     );
     assert!(again.is_empty());
     assert!(matches!(answer(), Some(Err(Error::OutcomeUnknown(_)))));
