@@ -7,7 +7,7 @@ use std::time::Duration;
 use cachestore::{Error, Event, Store};
 use futures_util::StreamExt as _;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::harness::opening::{eventually, ms, open};
@@ -195,6 +195,48 @@ async fn removals_that_go_on_do_not_keep_the_replay_from_ending() {
     stop.store(true, SeqCst);
     for remover in removers {
         remover.await.unwrap();
+    }
+}
+
+/// Some wait for the walk of another one to end, which waits for the replay.
+#[tokio::test]
+async fn clearings_whose_time_is_over_during_the_replay_are_replayed_too() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let patient = soon(&proxy.url()).wait_for_connection(ms(60_000));
+    let store = open(patient.request_timeout(ms(300))).await;
+    let tenants = ["a", "b", "c"].map(|name| store.namespace(name).unwrap());
+    for tenant in &tenants {
+        tenant.set("k", "old").await.unwrap();
+    }
+    proxy.down().await;
+    while store.exists("nothing").await.is_ok() {}
+    unavailable(store.delete("nothing").await);
+    // The server refuses the replay, and goes on answering.
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    proxy.up().await;
+    let refuses = || {
+        server
+            .command(&["INFO", "errorstats"])
+            .text()
+            .contains("NOREPLICAS")
+    };
+    assert!(eventually(ms(10_000), refuses).await);
+    let mut clears = JoinSet::new();
+    for tenant in tenants.clone() {
+        clears.spawn(async move { tenant.clear().await });
+        // The engine has the clearing: the next one waits for it.
+        tokio::task::yield_now().await;
+        store.stats().await.unwrap();
+    }
+    while let Some(cleared) = clears.join_next().await {
+        let cleared = cleared.unwrap();
+        assert!(cleared.is_err(), "{cleared:?}");
+    }
+    assert_eq!(queued(&store).await, 4);
+    server.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    for tenant in &tenants {
+        assert_eq!(read(tenant, "k").await, None);
     }
 }
 

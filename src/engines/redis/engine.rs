@@ -288,10 +288,10 @@ impl RedisEngine {
         }
     }
 
-    /// Tells callers of clearings that have waited for too long. What an outage has held up is kept. Returns when
+    /// Tells callers of clearings that have waited for too long. What an outage or a replay has held up is kept. Returns when
     /// the next one's time is over.
     fn expire_clearings(&mut self, now: Instant) -> Option<Instant> {
-        let is_held_up = !self.stripes[0].is_up();
+        let is_held_up = !self.stripes[0].is_up() || self.replay.holds();
         let mut unsent = if is_held_up && self.replay.keeps_removals() {
             Unsent::kept(self.tracker.clone())
         } else {
