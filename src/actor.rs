@@ -5,7 +5,6 @@
 
 mod alarm;
 mod backoff;
-mod contain;
 pub(crate) mod inbox;
 pub(crate) mod pending;
 pub(crate) mod queue;
@@ -14,5 +13,5 @@ mod turn;
 
 pub(crate) use self::alarm::Alarm;
 pub(crate) use self::backoff::Backoff;
-pub(crate) use self::contain::{Guarded, contained};
 pub(crate) use self::turn::{Step, Turns, poll_turn};
+pub(crate) use crate::contain::{Guarded, contained};

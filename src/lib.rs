@@ -153,6 +153,7 @@ mod codec;
 #[cfg(doctest)]
 mod compile_fail;
 mod config;
+mod contain;
 mod engine;
 mod engines;
 mod envelope;

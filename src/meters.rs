@@ -19,6 +19,8 @@ mod figures;
 #[cfg(feature = "metrics")]
 mod follow;
 #[cfg(feature = "metrics")]
+mod handle;
+#[cfg(feature = "metrics")]
 mod outcome;
 #[cfg(feature = "metrics")]
 mod recorded;

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(crate) use super::flight::Fate;
-use crate::actor::contained;
 use crate::actor::queue::QueueSender;
+use crate::contain::{Contained, contained};
 use crate::error::Error;
 use crate::key::Key;
 use crate::request::{Aged, Lease, LeaseAction, LeaseAnswer, Names, Renewal, Token};
@@ -93,7 +93,7 @@ impl AnyLoader {
         F: Future<Output = Result<Vec<(Key, Made)>, Failure>> + Send + 'static,
     {
         let load: Box<Call> = Box::new(move |keys, leases| Box::pin(load(keys, leases)));
-        let load = Contained(Some(load));
+        let load = Contained::new(load);
         Self { load, has_contexts }
     }
 
@@ -103,7 +103,7 @@ impl AnyLoader {
         keys: Vec<ToLoad>,
         leases: Option<HeldLeases>,
     ) -> Result<Vec<(Key, Made)>, Failure> {
-        match self.load.0.take() {
+        match self.load.take() {
             Some(load) => load(keys, leases).await,
             None => Err(Failure::Panicked),
         }
@@ -236,14 +236,14 @@ impl SharedError {
     ) -> Self {
         let text = contained(|| describe(&error)).flatten();
         Self {
-            error: Contained(Some(Arc::new(error))),
+            error: Contained::new(Arc::new(error)),
             text: text.map(Arc::from),
         }
     }
 
     /// The error, if it is of this type.
     pub(crate) fn downcast<E: Send + Sync + 'static>(mut self) -> Option<Arc<E>> {
-        match self.error.0.take()?.downcast() {
+        match self.error.take()?.downcast() {
             Ok(error) => Some(error),
             Err(another) => {
                 contained(|| drop(another));
@@ -256,17 +256,5 @@ impl SharedError {
 impl fmt::Debug for SharedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SharedError")
-    }
-}
-
-/// Something of a user's whose drop may panic, which ends here.
-#[derive(Clone)]
-struct Contained<T>(Option<T>);
-
-impl<T> Drop for Contained<T> {
-    fn drop(&mut self) {
-        if let Some(inner) = self.0.take() {
-            contained(|| drop(inner));
-        }
     }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Unit};
+use metrics::Unit;
 
 use super::CallName;
+use super::handle::{Counter, Histogram};
 use super::outcome::Outcome;
 use super::series::Series;
 

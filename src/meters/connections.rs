@@ -1,8 +1,9 @@
 //! The metrics of connections to servers.
 
-use metrics::{Counter, Unit};
+use metrics::Unit;
 
 use super::follow::{Level, Total};
+use super::handle::Counter;
 use super::recorded::Meters;
 use super::series::Series;
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use metrics::{Counter, Gauge};
+use super::handle::{Counter, Gauge};
 
 /// A counter that follows a count.
 pub(super) struct Total {
@@ -34,7 +34,7 @@ pub(super) struct Level {
 
 impl Level {
     pub(super) fn new(gauge: Gauge) -> Self {
-        gauge.increment(0.0);
+        gauge.increment(0);
         let last = AtomicU64::new(0);
         Self { gauge, last }
     }
@@ -42,9 +42,9 @@ impl Level {
     pub(super) fn set(&self, value: u64) {
         let last = self.last.swap(value, Relaxed);
         if value > last {
-            self.gauge.increment((value - last) as f64);
+            self.gauge.increment(value - last);
         } else if value < last {
-            self.gauge.decrement((last - value) as f64);
+            self.gauge.decrement(last - value);
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use metrics::{Counter, Histogram, Recorder, Unit};
+use metrics::{Recorder, Unit};
 use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::figures::Figures;
 use super::follow::Level;
+use super::handle::{Counter, Histogram};
 use super::series::Series;
 use super::{CallName, Watch};
 use crate::stats::Stats;

@@ -1,6 +1,8 @@
 //! Series: the name of a metric and its labels.
 
-use metrics::{Counter, Gauge, Histogram, Key, Metadata, Recorder, SharedString, Unit};
+use metrics::{Key, Metadata, Recorder, SharedString, Unit};
+
+use super::handle::{Counter, Gauge, Handle, Histogram};
 
 /// The name and the value of a label of a closed set.
 pub(super) type Label = (&'static str, &'static str);
@@ -43,22 +45,28 @@ impl<'a> Series<'a> {
         unit: Unit,
         about: &'static str,
     ) -> Counter {
-        self.recorder
-            .describe_counter(name.into(), Some(unit), about.into());
-        self.recorder.register_counter(&self.key(name, labels), &METADATA)
+        Handle::register(|| {
+            self.recorder
+                .describe_counter(name.into(), Some(unit), about.into());
+            self.recorder.register_counter(&self.key(name, labels), &METADATA)
+        })
     }
 
     pub(super) fn gauge(self, name: &'static str, unit: Unit, about: &'static str) -> Gauge {
-        self.recorder
-            .describe_gauge(name.into(), Some(unit), about.into());
-        self.recorder.register_gauge(&self.key(name, &[]), &METADATA)
+        Handle::register(|| {
+            self.recorder
+                .describe_gauge(name.into(), Some(unit), about.into());
+            self.recorder.register_gauge(&self.key(name, &[]), &METADATA)
+        })
     }
 
     pub(super) fn seconds(self, name: &'static str, labels: &[Label], about: &'static str) -> Histogram {
-        let unit = Some(Unit::Seconds);
-        self.recorder.describe_histogram(name.into(), unit, about.into());
-        self.recorder
-            .register_histogram(&self.key(name, labels), &METADATA)
+        Handle::register(|| {
+            let unit = Some(Unit::Seconds);
+            self.recorder.describe_histogram(name.into(), unit, about.into());
+            self.recorder
+                .register_histogram(&self.key(name, labels), &METADATA)
+        })
     }
 
     fn key(self, name: &'static str, labels: &[Label]) -> Key {

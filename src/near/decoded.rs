@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::runtime::Handle;
 
-use crate::actor::contained;
+use crate::contain::contained;
 
 /// How many bytes a model counts for each byte of its encoded form. Nobody knows what it really takes.
 const ESTIMATE: usize = 2;

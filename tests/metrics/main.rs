@@ -16,6 +16,7 @@ mod calls;
 mod figures;
 mod loads;
 mod locks;
+mod panics;
 #[cfg(feature = "redis")]
 mod redis;
 mod series;

@@ -1,4 +1,4 @@
-//! Where the panics of users' code end that an actor has to run.
+//! Where the panics of users' code end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -47,5 +47,37 @@ impl<F> Drop for Guarded<F> {
     fn drop(&mut self) {
         let future = self.0.take();
         contained(|| drop(future));
+    }
+}
+
+/// Something of a user's whose drop may panic, which ends here.
+#[derive(Clone)]
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(inner: T) -> Self {
+        Self(Some(inner))
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn empty() -> Self {
+        Self(None)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.take() {
+            contained(|| drop(inner));
+        }
     }
 }
