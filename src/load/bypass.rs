@@ -55,7 +55,7 @@ impl Bypass {
         let keys = keys.into_iter().map(|key| ToLoad { key, held: None }).collect();
         shared.clone().home.spawn(async move {
             count(&shared.counters.loads);
-            let timer = shared.counters.meters.timer();
+            let running = shared.counters.meters.load_begins();
             let load = timeout(within, Guarded::new(loader.call(keys, None)));
             let made = tokio::select! {
                 made = load => match made {
@@ -64,7 +64,7 @@ impl Bypass {
                 },
                 () = shared.engine.gone() => Err(Failure::Store(Error::Closed)),
             };
-            shared.counters.meters.load_ended(&timer);
+            running.end();
             match &made {
                 Ok(made) => give_out(&shared, made).await,
                 Err(_) => count(&shared.counters.failures),

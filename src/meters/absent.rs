@@ -22,11 +22,9 @@ impl Meters {
         Watch::default()
     }
 
-    pub(crate) fn timer(&self) -> Timer {
-        Timer
+    pub(crate) fn load_begins(&self) -> RunningLoad {
+        RunningLoad(())
     }
-
-    pub(crate) fn load_ended(&self, _timer: &Timer) {}
 
     pub(crate) fn locks(&self, _waiting: usize, _held: usize) {}
 
@@ -41,7 +39,11 @@ impl Meters {
 }
 
 #[derive(Debug)]
-pub(crate) struct Timer;
+pub(crate) struct RunningLoad(());
+
+impl RunningLoad {
+    pub(crate) fn end(self) {}
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Watch<'a>(PhantomData<&'a Meters>);

@@ -41,9 +41,9 @@ struct Registered {
     locks_lost: Counter,
 }
 
-/// The time at which something began. `None` without a recorder.
+/// A loader that runs. Its end is told when this is dropped, also by a panic. Empty without a recorder.
 #[derive(Debug)]
-pub(crate) struct Timer(Option<Instant>);
+pub(crate) struct RunningLoad(Option<(Arc<Labelled>, Instant)>);
 
 impl Meters {
     /// The meters of a store of this engine, for the recorder that is installed now.
@@ -83,15 +83,9 @@ impl Meters {
         Some(Series::make(self.store()?.engine, make))
     }
 
-    pub(crate) fn timer(&self) -> Timer {
-        Timer(self.is_on().then(Instant::now))
-    }
-
-    /// A loader has ended that was called when the timer was made.
-    pub(crate) fn load_ended(&self, timer: &Timer) {
-        if let (Some(store), Some(began)) = (self.store(), timer.0) {
-            store.load_duration.record(began.elapsed());
-        }
+    /// A loader is called.
+    pub(crate) fn load_begins(&self) -> RunningLoad {
+        RunningLoad(self.0.clone().map(|labelled| (labelled, Instant::now())))
     }
 
     /// So many callers wait for locks, and so many locks are held through guards.
@@ -136,6 +130,19 @@ impl Meters {
 
     fn store(&self) -> Option<&Registered> {
         self.0.as_deref().map(|labelled| &*labelled.store)
+    }
+}
+
+impl RunningLoad {
+    /// The loader has ended.
+    pub(crate) fn end(self) {}
+}
+
+impl Drop for RunningLoad {
+    fn drop(&mut self) {
+        if let Some((labelled, began)) = &self.0 {
+            labelled.store.load_duration.record(began.elapsed());
+        }
     }
 }
 

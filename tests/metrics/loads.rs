@@ -1,5 +1,6 @@
 //! Loads: how many, how they ended, and how long they took.
 
+use std::collections::HashMap;
 use std::future::IntoFuture;
 
 use cachestore::LoadError;
@@ -11,6 +12,7 @@ use crate::told::{Recorded, World, on_both_engines};
 
 on_both_engines!(
     loads_are_counted_by_what_became_of_them,
+    loads_that_panic_have_a_duration_too,
     callers_that_join_are_counted,
     a_load_that_a_change_overtakes_is_superseded,
     values_that_do_not_decode_are_counted,
@@ -40,6 +42,22 @@ async fn loads_are_counted_by_what_became_of_them(world: World, mut recorded: Re
     assert_eq!(took.len(), 3);
     assert!((0.02..5.0).contains(&took[0]), "{took:?}");
     assert!(took[1] < took[0], "{took:?}");
+}
+
+async fn loads_that_panic_have_a_duration_too(world: World, mut recorded: Recorded) {
+    let store = &world.store;
+    // The second one is a direct load.
+    for key in ["a", "b"] {
+        let load = store.get_or_load(key, || async { panic!("a loader panics") as Result<i32, String> });
+        assert!(matches!(load.await, Err(LoadError::Panicked)));
+    }
+    let many = |_| async { panic!("a loader panics") as Result<HashMap<String, i32>, String> };
+    let load = store.get_or_load_many(["c", "d"], many);
+    assert!(matches!(load.await, Err(LoadError::Panicked)));
+    store.stats().await.unwrap();
+    assert_eq!(recorded.count("cachestore_loads_total", &[]), 3);
+    assert_eq!(recorded.count("cachestore_loads_failed_total", &[]), 3);
+    assert_eq!(recorded.samples("cachestore_load_duration_seconds", &[]).len(), 3);
 }
 
 async fn callers_that_join_are_counted(world: World, mut recorded: Recorded) {

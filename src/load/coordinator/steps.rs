@@ -351,9 +351,9 @@ impl Coordinator {
             unknown_before: self.unknown.count(),
         };
         let task = self.tasks.spawn(async move {
-            let timer = meters.timer();
+            let running = meters.load_begins();
             let made = timeout(within, loader.call(keys, Some(leases))).await;
-            meters.load_ended(&timer);
+            running.end();
             made.unwrap_or(Err(Failure::Timeout))
         });
         self.running.insert(task.id(), id);

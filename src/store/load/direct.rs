@@ -100,9 +100,9 @@ async fn run<T: Model, F>(
     F: Future<Output = Result<(Made, T), Failure>>,
 {
     let limit = Instant::now() + within;
-    let timer = solo.meters().timer();
+    let running = solo.meters().load_begins();
     let ended = timeout_at(limit, load).await;
-    solo.meters().load_ended(&timer);
+    running.end();
     let (made, value) = match ended {
         Ok(Some(Ok((made, value)))) => (Ok(made), Some(value)),
         Ok(Some(Err(failure))) => (Err(failure), None),
