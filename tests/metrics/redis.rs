@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::harness::lateness::late;
 use crate::harness::opening::{config, ms, open};
-use crate::harness::{Proxy, RedisServer};
+use crate::harness::{Direction, Proxy, RedisServer, Toxic};
 use crate::support::secs;
 use crate::told::{Recorded, Told};
 
@@ -78,6 +78,48 @@ async fn pipelines_and_bytes_are_counted() {
     // The reply for nothing is `_\r\n`, or `$-1\r\n` to a client of the older protocol.
     let answers = recorded.count("cachestore_received_bytes_total", &[]) - received;
     assert!(answers == 10 * 3 || answers == 10 * 5, "{answers}");
+}
+
+/// The connection is lost before the server has all of a value, and before the store has all of another one.
+#[tokio::test]
+async fn the_bytes_of_what_is_lost_on_its_way_are_counted() {
+    const LARGE: usize = 8_000_000;
+    const SOME: u64 = 1_000_000;
+    for direction in [Direction::Up, Direction::Down] {
+        let told = Told::new();
+        let (_guard, mut recorded) = told.install();
+        let server = RedisServer::start().await;
+        let proxy = Proxy::start(server.address(), 1).await;
+        let store = open(config(&proxy.url()).request_timeout(secs(60))).await;
+        server.command(&["SETRANGE", "large", &LARGE.to_string(), "x"]);
+        let bytes = match direction {
+            Direction::Up => "cachestore_sent_bytes_total",
+            Direction::Down => "cachestore_received_bytes_total",
+        };
+        let passed = proxy.passed(direction) + SOME;
+        proxy.add(
+            direction,
+            Toxic::Bandwidth {
+                bytes_per_second: 4 * SOME,
+            },
+        );
+        let own = store.clone();
+        let call = tokio::spawn(async move {
+            match direction {
+                Direction::Up => drop(own.set("k", vec![0; LARGE]).await),
+                Direction::Down => drop(own.get("large").await),
+            }
+        });
+        while proxy.passed(direction) < passed {
+            sleep(ms(1)).await;
+        }
+        assert!(recorded.count(bytes, &[]) < SOME);
+        proxy.down().await;
+        until(&mut recorded, "cachestore_connections", &[], 0).await;
+        let told = recorded.count(bytes, &[]);
+        assert!(told >= SOME, "{told} bytes, {direction:?}");
+        call.abort();
+    }
 }
 
 /// They have left the request queue, and wait inside the engine.

@@ -52,6 +52,13 @@ pub(super) struct Connected {
     ended: bool,
 }
 
+impl Drop for Connected {
+    fn drop(&mut self) {
+        // What it carried in vain counts too.
+        self.report();
+    }
+}
+
 impl fmt::Debug for Connected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connected")
@@ -64,11 +71,9 @@ impl fmt::Debug for Connected {
 impl Connected {
     /// A connection that its owner reads and writes.
     pub(super) fn own(connection: MultiplexedConnection, driver: Driver, pulse: Pulse) -> Self {
-        Self {
-            driver: Some(driver),
-            pulse: Some(pulse),
-            ..Self::foreign(connection)
-        }
+        let mut own = Self::foreign(connection);
+        (own.driver, own.pulse) = (Some(driver), Some(pulse));
+        own
     }
 
     /// A connection that a task of somebody else reads and writes.
