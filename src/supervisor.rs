@@ -49,6 +49,8 @@ pub(crate) struct Supervisor {
     crew: Vec<Member>,
     /// Whether it has been stopped: its runtime may end before.
     stopped: bool,
+    /// They end before `close` returns.
+    meters: Meters,
     /// Dropped when every actor has ended, with the runtime at the latest. `close` waits for that.
     _ended: watch::Sender<()>,
     /// Ends what is told to listeners, after all who tell have ended.
@@ -80,7 +82,7 @@ impl Actor for Supervisor {
             engine: plan.engine_keeps_locks.then(|| plan.sender.clone()),
             notifications: notifications.locks,
             bounds: plan.lock_bounds,
-            meters: plan.meters,
+            meters: plan.meters.clone(),
         });
         crew.add("lock scheduler", scheduler).await;
         let coordinator = Coordinator::spawn(load::Start {
@@ -93,6 +95,7 @@ impl Actor for Supervisor {
         Ok(Self {
             crew: crew.into_members(),
             stopped: false,
+            meters: plan.meters,
             _ended: plan.ended,
             _end_of_events: EndOfEvents(plan.listeners),
         })
@@ -132,6 +135,7 @@ impl Actor for Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        self.meters.end();
         if !self.stopped {
             tracing::info!("the runtime that opened the store has ended: the store is closed");
         }

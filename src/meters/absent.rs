@@ -26,6 +26,8 @@ impl Meters {
         RunningLoad(())
     }
 
+    pub(crate) fn end(&self) {}
+
     pub(crate) fn locks(&self, _waiting: usize, _held: usize) {}
 
     pub(crate) fn lock_granted(&self, _waited: Duration) {}

@@ -190,4 +190,16 @@ impl Figures {
             }
         }
     }
+
+    /// Takes all levels back, and those that may yet be published too.
+    pub(super) fn end(&self) {
+        for (figure, following) in FIGURES.iter().zip(&self.0) {
+            if figure.counts {
+                continue;
+            }
+            if let Following::Level(level) = following.get_or_init(|| Following::Level(Level::ended())) {
+                level.end();
+            }
+        }
+    }
 }

@@ -26,7 +26,10 @@ impl Total {
     }
 }
 
-/// A gauge that follows a level, until it is dropped.
+/// What a level has become once it has ended.
+const ENDED: u64 = u64::MAX;
+
+/// A gauge that follows a level, until it ends or is dropped.
 pub(super) struct Level {
     gauge: Gauge,
     last: AtomicU64,
@@ -39,19 +42,39 @@ impl Level {
         Self { gauge, last }
     }
 
+    /// A level that has ended.
+    pub(super) fn ended() -> Self {
+        Self {
+            gauge: Gauge::nothing(),
+            last: AtomicU64::new(ENDED),
+        }
+    }
+
+    /// The level has become `value`, unless it has ended.
     pub(super) fn set(&self, value: u64) {
-        let last = self.last.swap(value, Relaxed);
+        let set = |last| (last != ENDED).then_some(value);
+        let Ok(last) = self.last.fetch_update(Relaxed, Relaxed, set) else {
+            return;
+        };
         if value > last {
             self.gauge.increment(value - last);
         } else if value < last {
             self.gauge.decrement(last - value);
         }
     }
+
+    /// Takes the level back. It stays so.
+    pub(super) fn end(&self) {
+        let last = self.last.swap(ENDED, Relaxed);
+        if last != ENDED {
+            self.gauge.decrement(last);
+        }
+    }
 }
 
 impl Drop for Level {
     fn drop(&mut self) {
-        self.set(0);
+        self.end();
     }
 }
 

@@ -128,6 +128,13 @@ impl Meters {
         }
     }
 
+    /// The store has been closed: takes its levels back. Handles may live on.
+    pub(crate) fn end(&self) {
+        if let Some(store) = self.store() {
+            store.end();
+        }
+    }
+
     fn store(&self) -> Option<&Registered> {
         self.0.as_deref().map(|labelled| &*labelled.store)
     }
@@ -183,6 +190,14 @@ impl Registered {
                 Unit::Count,
                 "Guards whose locks had ended before they were released",
             ),
+        }
+    }
+
+    fn end(&self) {
+        self.figures.end();
+        self.capacity.get_or_init(Level::ended).end();
+        for level in [&self.queue_depth, &self.locks_waiting, &self.locks_held] {
+            level.end();
         }
     }
 

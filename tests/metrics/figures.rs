@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cachestore::{Config, MemoryConfig, NearCache};
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use crate::support::{ms, secs};
 use crate::told::{Recorded, Told, World, on_both_engines};
@@ -13,6 +14,7 @@ on_both_engines!(
     reads_are_hits_or_misses,
     changes_of_entries_are_counted,
     stale_values_are_told_from_fresh_ones,
+    gauges_end_with_the_store_whose_handles_live_on,
 );
 
 async fn reads_are_hits_or_misses(world: World, mut recorded: Recorded) {
@@ -53,6 +55,32 @@ async fn changes_of_entries_are_counted(world: World, mut recorded: Recorded) {
         let is_told = names.contains(&format!("cachestore_{name}"));
         assert_eq!(is_told, world.engine == "memory", "{name}");
     }
+}
+
+async fn gauges_end_with_the_store_whose_handles_live_on(world: World, mut recorded: Recorded) {
+    let store = &world.store;
+    store.set("a", "1").await.unwrap();
+    let guard = store.lock("k").await.unwrap();
+    let others = store.namespace("n").unwrap().metrics_label("n");
+    others.set("b", "2").await.unwrap();
+    store.stats().await.unwrap();
+    let names = [
+        "cachestore_entries",
+        "cachestore_memory_bytes",
+        "cachestore_capacity_bytes",
+        "cachestore_locks_held",
+        "cachestore_connections",
+    ];
+    let levels = |recorded: &mut Recorded| names.map(|name| recorded.value(name, &[]));
+    let before = levels(&mut recorded).iter().filter(|level| **level > 0.0).count();
+    assert_eq!(before, if world.engine == "memory" { 4 } else { 2 });
+    store.close().await.unwrap();
+    assert_eq!(levels(&mut recorded), [0.0; 5]);
+    drop(guard);
+    // Long enough for what is published once a second.
+    assert!(store.stats().await.is_err());
+    sleep(ms(1_100)).await;
+    assert_eq!(levels(&mut recorded), [0.0; 5]);
 }
 
 async fn stale_values_are_told_from_fresh_ones(world: World, mut recorded: Recorded) {
