@@ -15,16 +15,32 @@ fn tag_of(key: &[u8]) -> Option<&[u8]> {
     (length > 0).then(|| &key[open..open + length])
 }
 
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc: u16, byte| {
-        let crc = crc ^ u16::from(*byte) << 8;
-        (0..8).fold(crc, |crc, _| {
-            if crc & 0x8000 == 0 {
+/// The checksum of each byte alone.
+const OF_BYTE: [u16; 256] = {
+    let mut all = [0; 256];
+    let mut byte = 0;
+    while byte < all.len() {
+        // At most 255.
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 {
                 crc << 1
             } else {
                 crc << 1 ^ 0x1021
-            }
-        })
+            };
+            bit += 1;
+        }
+        all[byte] = crc;
+        byte += 1;
+    }
+    all
+};
+
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc: u16, byte| {
+        let [high, low] = crc.to_be_bytes();
+        u16::from_be_bytes([low, 0]) ^ OF_BYTE[usize::from(high ^ byte)]
     })
 }
 
