@@ -16,25 +16,24 @@ pub(in crate::engines::redis) struct Node {
     pub(in crate::engines::redis) port: u16,
 }
 
-/// Who owns a slot, and which nodes there are.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Map {
-    pub(super) owner: Option<Node>,
+/// Who owns which slots, and which nodes there are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::engines::redis) struct Map {
+    /// The first and the last slot of each range, and its owner.
+    pub(in crate::engines::redis) ranges: Vec<(u16, u16, Node)>,
+    /// Some of the nodes, replicas among them.
     pub(super) nodes: Vec<Node>,
 }
 
 impl Map {
     /// Reads the reply to `CLUSTER SLOTS`: for each range of slots its first and its last one, its owner, and the replicas.
-    pub(super) fn read(reply: Wire, slot: u16) -> Result<Self> {
+    pub(super) fn read(reply: Wire) -> Result<Self> {
         let ranges = match reply {
             Wire::Array(ranges) => ranges,
             Wire::ServerError(error) => return Err(refusal(&error)),
             _ => return Err(no_node()),
         };
-        let mut map = Self {
-            owner: None,
-            nodes: Vec::new(),
-        };
+        let mut map = Self::default();
         for range in ranges {
             let Wire::Array(parts) = range else {
                 return Err(no_node());
@@ -42,11 +41,14 @@ impl Map {
             let [Wire::Int(first), Wire::Int(last), nodes @ ..] = &parts[..] else {
                 return Err(no_node());
             };
-            let is_ours = (*first..=*last).contains(&i64::from(slot)) && *last < i64::from(SLOTS);
+            let slot = |slot: &i64| u16::try_from(*slot).ok().filter(|slot| *slot < SLOTS);
             for (place, node) in nodes.iter().enumerate() {
                 let Some(node) = node_of(node) else { continue };
-                if is_ours && place == 0 {
-                    map.owner = Some(node.clone());
+                if place == 0
+                    && map.ranges.len() < usize::from(SLOTS)
+                    && let (Some(first), Some(last)) = (slot(first), slot(last))
+                {
+                    map.ranges.push((first, last, node.clone()));
                 }
                 if map.nodes.len() < MOST_NODES && !map.nodes.contains(&node) {
                     map.nodes.push(node);
@@ -54,6 +56,13 @@ impl Map {
             }
         }
         Ok(map)
+    }
+
+    /// The node that owns a slot.
+    pub(super) fn owner(&self, slot: u16) -> Option<&Node> {
+        let mut ranges = self.ranges.iter();
+        let found = ranges.find(|(first, last, _)| (*first..=*last).contains(&slot));
+        found.map(|(_, _, owner)| owner)
     }
 }
 
@@ -164,19 +173,19 @@ mod tests {
         };
         let known = vec![node(Some("h1"), 1), node(Some("::1"), 2)];
         for (slot, owner) in [(9, &known[0]), (10, &known[1]), (16_383, &known[1])] {
-            let map = Map::read(reply(), slot).unwrap();
-            assert_eq!(map.owner.as_ref(), Some(owner));
+            let map = Map::read(reply()).unwrap();
+            assert_eq!(map.owner(slot), Some(owner));
             assert_eq!(map.nodes, known);
         }
-        let map = Map::read(Wire::Array(vec![range(0, 9, vec![a])]), 10).unwrap();
-        assert_eq!(map.owner, None);
+        let map = Map::read(Wire::Array(vec![range(0, 9, vec![a])])).unwrap();
+        assert_eq!(map.owner(10), None);
     }
 
     #[test]
     fn a_node_without_a_name_is_where_it_was_asked_or_at_its_address() {
         let of = |host, beside| {
             let reply = Wire::Array(vec![range(0, 16_383, vec![told(host, 7, beside)])]);
-            Map::read(reply, 5).unwrap().owner
+            Map::read(reply).unwrap().owner(5).cloned()
         };
         assert_eq!(of(Wire::Nil, vec![]), Some(node(None, 7)));
         assert_eq!(of(bulk(""), vec![]), Some(node(None, 7)));
@@ -195,10 +204,10 @@ mod tests {
             Wire::Array(vec![Wire::Array(vec![Wire::Int(1)])]),
             redis::parse_redis_value(b"-ERR This instance has cluster support disabled\r\n").unwrap(),
         ] {
-            assert!(matches!(Map::read(reply, 0), Err(Error::InvalidConfig { .. })));
+            assert!(matches!(Map::read(reply), Err(Error::InvalidConfig { .. })));
         }
         let refused = redis::parse_redis_value(b"-NOPERM no\r\n").unwrap();
-        assert!(matches!(Map::read(refused, 0), Err(Error::Unauthorized)));
+        assert!(matches!(Map::read(refused), Err(Error::Unauthorized)));
     }
 
     #[test]
