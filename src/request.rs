@@ -43,7 +43,25 @@ pub(crate) struct Page {
     /// Whole keys, with their namespace.
     pub(crate) keys: Vec<CompactString>,
     /// Where the next page begins; `None` after the last.
-    pub(crate) next: Option<u64>,
+    pub(crate) next: Option<Cursor>,
+}
+
+/// Where a page of a scan begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// As the engine or the server counts. A scan begins at 0.
+    pub(crate) place: u64,
+    /// The epoch that the place belongs to. The place means nothing to the server of another epoch.
+    pub(crate) epoch: u64,
+}
+
+impl Cursor {
+    /// The scan goes on in this epoch. It begins anew if its place belongs to another one.
+    pub(crate) fn enter(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            *self = Self { place: 0, epoch };
+        }
+    }
 }
 
 /// What an engine is asked.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::change::KeyChange;
-use super::{Condition, LeaseAction, LeaseTerms, LockStep, Progress, Reply, Request, Write};
+use super::{Condition, Cursor, LeaseAction, LeaseTerms, LockStep, Progress, Reply, Request, Write};
 use crate::key::{Key, Within};
 use crate::value::Value;
 
@@ -173,7 +173,7 @@ pub(super) trait Field {
 
 impl Field for bool {}
 impl Field for i64 {}
-impl Field for u64 {}
+impl Field for Cursor {}
 impl Field for Duration {}
 impl Field for Progress {}
 impl Field for Within {}

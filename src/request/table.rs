@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::change::{KeyChange, Tells};
 use super::operation::{Asked, Effect, Field, Keyed, Keys, Operation, operations};
 use super::{
-    Aged, Condition, LeaseAction, LeaseAnswer, LeaseTerms, LockAnswer, LockStep, Lookup, Page, Progress,
-    RawAnswer, RawCommand, Reply, Request, Write,
+    Aged, Condition, Cursor, LeaseAction, LeaseAnswer, LeaseTerms, LockAnswer, LockStep, Lookup, Page,
+    Progress, RawAnswer, RawCommand, Reply, Request, Write,
 };
 use crate::key::{Key, Within};
 use crate::stats::EngineStats;
@@ -43,7 +43,7 @@ operations! {
     GetTtl { key: Key } -> Option<Ttl>: Question of key;
 
     /// Reads one page of the keys that begin with `prefix`.
-    Scan { prefix: String, cursor: u64 } -> Page: Question of nothing;
+    Scan { prefix: String, cursor: Cursor } -> Page: Question of nothing;
 
     /// Writes an entry. Where queueing completes it, nobody waits for the answer: later reads come after it.
     Set { write: Write } -> (): Writes of write;

@@ -179,6 +179,9 @@ impl Store {
     /// written or removed meanwhile may come or not. One page of keys at a time is held in memory. A namespace sees its
     /// own keys, not those of nested namespaces. The root sees all keys, with their namespaces.
     ///
+    /// If another server becomes the primary or the owner of the slot meanwhile, the scan begins anew there, and its keys
+    /// come again. If the server itself is restarted meanwhile, keys may be missed.
+    ///
     /// Every key can be passed to other calls of this handle. So some keys of other programs on the same server do not
     /// come: blank keys, keys longer than [`max_key_bytes`](crate::Settings::max_key_bytes), reserved keys, keys that
     /// are not UTF-8, keys of other types than strings, and keys that `go_compatible` would trim.

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use super::Store;
 use crate::error::Result;
 use crate::meters::CallName;
-use crate::request::{self, Page};
+use crate::request::{self, Cursor, Page};
 
 /// How many entries are read at first, and at most: so many large values may be in memory at once.
 const FIRST: usize = 8;
@@ -30,7 +30,7 @@ pub struct Scan {
     prefix: String,
     page: VecDeque<String>,
     /// Where the next page begins; `None` after the last.
-    cursor: Option<u64>,
+    cursor: Option<Cursor>,
     fetch: Option<Fetch<Page>>,
 }
 
@@ -40,12 +40,12 @@ impl Scan {
             store: store.clone(),
             prefix: format!("{}{prefix}", store.namespace.prefix()),
             page: VecDeque::new(),
-            cursor: Some(0),
+            cursor: Some(Cursor::default()),
             fetch: None,
         }
     }
 
-    fn fetch(&self, cursor: u64) -> Fetch<Page> {
+    fn fetch(&self, cursor: Cursor) -> Fetch<Page> {
         let store = self.store.clone();
         let prefix = self.prefix.clone();
         Box::pin(async move {

@@ -139,6 +139,28 @@ async fn an_idle_store_follows_and_its_near_cache_is_emptied() {
     assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("other"));
 }
 
+/// Where a page of the old primary ends means nothing at the new one. No key is missed, and keys may come twice.
+#[tokio::test]
+async fn a_scan_begins_anew_at_the_new_primary() {
+    let mut service = Service::start(1).await;
+    let store = open(config(&service.url())).await;
+    let mut keys: Vec<String> = (0..4000).map(|n| format!("k{n}")).collect();
+    store.set_many(keys.iter().map(|key| (key, "v"))).await.unwrap();
+    keys.sort_unstable();
+    let mut scan = store.scan("k");
+    let mut found = vec![scan.next().await.unwrap().unwrap()];
+    service.replicated().await;
+    service.fail_over().await;
+    back(&store).await;
+    while let Some(key) = scan.next().await {
+        found.push(key.unwrap());
+    }
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), keys.len(), "keys are missed");
+    assert_eq!(found, keys);
+}
+
 /// What was removed while no primary was there is not read from the replica, which still has it.
 #[tokio::test]
 async fn removals_without_a_primary_are_replayed_at_the_next_one() {

@@ -81,7 +81,7 @@ impl Serve for GetTtl {
 
 impl Serve for Scan {
     fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<Page> {
-        Ok(table.scan(&self.prefix, self.cursor, turn.now))
+        Ok(table.scan(&self.prefix, self.cursor.place, turn.now))
     }
 }
 

@@ -99,6 +99,8 @@ pub(super) struct Batch {
     leases: Invalidated,
     /// All leases end first.
     ends_leases: bool,
+    /// The epoch of the server that it is sent to; see [`Batch::in_epoch`].
+    epoch: u64,
     commands: Commands,
     /// Requests taken, those that write several entries counted by them.
     length: usize,
@@ -126,6 +128,7 @@ impl Batch {
             sets: None,
             leases: Invalidated::default(),
             ends_leases: false,
+            epoch: 0,
             commands: Commands::new(layout),
             length: 0,
             values: 0,
@@ -141,6 +144,13 @@ impl Batch {
     /// Whether all leases on the server end before anything else.
     pub(super) fn ending_leases(mut self, ends: bool) -> Self {
         self.ends_leases = ends;
+        self
+    }
+
+    /// The epoch of the server that it is sent to. Another epoch begins when another server becomes the primary, or the owner of
+    /// the slot.
+    pub(super) fn in_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
         self
     }
 
@@ -263,6 +273,9 @@ impl Batch {
 
     /// Adds the commands of a request. Returns how many entries it writes.
     fn push_request(&mut self, request: &mut EntryRequest) -> usize {
+        if let EntryRequest::Scan(asked) = request {
+            asked.operation.cursor.enter(self.epoch);
+        }
         let plain_change = request.changes_plainly(&self.commands.layout);
         if plain_change {
             let (leases, commands) = (&mut self.leases, &mut self.commands);

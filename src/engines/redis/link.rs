@@ -90,6 +90,8 @@ pub(super) struct Link {
     tracker: Option<Tracker>,
     /// The generation of the connection that is open or being opened.
     born: u64,
+    /// The epoch of the server that the connection leads to.
+    epoch: u64,
     /// Whether the log has told that leases cannot be invalidated. It tells so once.
     not_invalidated: bool,
     /// What was not removed and is to be replayed.
@@ -153,6 +155,7 @@ impl Link {
             retiring: false,
             replace_at: None,
             born: resolver.generation().current(),
+            epoch: 0,
             generation: resolver.generation().clone(),
             resolver,
             tracker,

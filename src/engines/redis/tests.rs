@@ -28,7 +28,7 @@ use super::unsent::Unsent;
 use crate::error::{Cause, Error, Result};
 use crate::key::{Key, KeyMaker, Namespace, Within};
 use crate::request::{
-    Asked, Condition, Delete, DeleteMany, EntryRequest, Expire, Get, GetMany, Incr, Operation, Reply,
+    Asked, Condition, Cursor, Delete, DeleteMany, EntryRequest, Expire, Get, GetMany, Incr, Operation, Reply,
     Request, Scan, Set, SetIf, SetMany, Take, Write,
 };
 use crate::stats::Stats;
@@ -204,7 +204,7 @@ fn conditions_and_dependencies_on_the_wire() {
         }),
         job(Scan {
             prefix: "a*".into(),
-            cursor: 7,
+            cursor: Cursor { place: 7, epoch: 0 },
         }),
     ];
     let wanted = [

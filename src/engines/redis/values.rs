@@ -157,11 +157,17 @@ impl Exchange for Scan {
         // A server tells its own keys, also while a slot is not its own: a script is refused then.
         if to.layout.is_in_a_slot() {
             return to.call(Script::Scan, 0, |command, _| {
-                command.arg(self.cursor).arg(pattern(&self.prefix)).arg(PAGE);
+                command
+                    .arg(self.cursor.place)
+                    .arg(pattern(&self.prefix))
+                    .arg(PAGE);
             });
         }
         let mut command = redis::cmd("SCAN");
-        command.arg(self.cursor).arg("MATCH").arg(pattern(&self.prefix));
+        command
+            .arg(self.cursor.place)
+            .arg("MATCH")
+            .arg(pattern(&self.prefix));
         command.arg("COUNT").arg(PAGE).arg("TYPE").arg("string");
         to.add(command);
     }

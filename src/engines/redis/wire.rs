@@ -10,7 +10,7 @@ use super::tally::Tally;
 use crate::envelope::open;
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
-use crate::request::{Aged, Page};
+use crate::request::{Aged, Cursor, Page};
 use crate::ttl::{LONGEST, Ttl};
 use crate::value::Value;
 
@@ -154,7 +154,7 @@ pub(super) fn remaining(left: i64) -> Option<Duration> {
 }
 
 /// A page of a scan that had come to `cursor`. One that comes no further would never end.
-pub(super) fn page(got: Wire, cursor: u64) -> Result<Page> {
+pub(super) fn page(got: Wire, cursor: Cursor) -> Result<Page> {
     let Wire::Array(parts) = got else {
         return Err(refused(Some(got)));
     };
@@ -163,7 +163,7 @@ pub(super) fn page(got: Wire, cursor: u64) -> Result<Page> {
     };
     let next: Option<u64> = std::str::from_utf8(&next).ok().and_then(|next| next.parse().ok());
     let next = next.ok_or_else(unexpected)?;
-    if next != 0 && next == cursor {
+    if next != 0 && next == cursor.place {
         return Err(unexpected());
     }
     let keys = found.into_iter().filter_map(|key| match key {
@@ -173,7 +173,10 @@ pub(super) fn page(got: Wire, cursor: u64) -> Result<Page> {
     });
     Ok(Page {
         keys: keys.map(Into::into).collect(),
-        next: (next != 0).then_some(next),
+        next: (next != 0).then_some(Cursor {
+            place: next,
+            ..cursor
+        }),
     })
 }
 

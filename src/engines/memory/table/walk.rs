@@ -6,7 +6,7 @@ use super::super::slab::Slot;
 use super::gate::{Change, Told};
 use super::{Departure, Entry, Table};
 use crate::key::Key;
-use crate::request::Page;
+use crate::request::{Cursor, Page};
 
 /// How many slots one page of a scan looks at, and the most keys it holds.
 const PAGE: u32 = 512;
@@ -49,7 +49,10 @@ impl Table {
             .collect();
         Page {
             keys,
-            next: (stop < end).then_some(stop),
+            next: (stop < end).then_some(Cursor {
+                place: stop,
+                epoch: 0,
+            }),
         }
     }
 

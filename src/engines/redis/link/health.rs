@@ -105,6 +105,11 @@ impl Link {
         self.unpark();
         if let Some(route) = &connected.route {
             self.born = route.generation;
+            let epoch = self.generation.first_uncut();
+            // Otherwise the connection is cut already, and nothing is sent over it.
+            if self.born >= epoch {
+                self.epoch = epoch;
+            }
             let place = &route.address.place;
             self.log.leads_to(place);
             let before = self.leads_to.replace(place.clone());

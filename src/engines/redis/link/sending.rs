@@ -72,6 +72,7 @@ impl Link {
     pub(super) fn batch(&mut self, now: Instant, tells: bool, beside: Option<&Link>) -> Batch {
         let mut batch = Batch::new(self.layout.clone())
             .telling(tells)
+            .in_epoch(self.epoch)
             .ending_leases(self.owes_leases());
         let mut commands = self.options.batch_commands;
         if self.flights.is_empty() && self.pipelines() > 1 {
