@@ -120,8 +120,8 @@ fn a_hundred_thousand_entries_leave_nothing_behind() {
 }
 
 #[test]
-#[ignore = "takes minutes in a debug build"]
-fn millions_of_entries_leave_nothing_behind() {
+#[ignore = "takes minutes in a debug build: tests/soak.sh runs it"]
+fn soak_millions_of_entries_leave_nothing_behind() {
     come_and_go(1_000_000, WAYS.len());
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the long versions of the tests: `bash tests/soak.sh MINUTES`, ten without an argument. Their
-# figures go to the screen; tests/SOAK.md keeps those of one run.
+# Runs the long versions of the tests, whose names begin with `soak_`: `bash tests/soak.sh MINUTES`, ten without an
+# argument. Some count their work in rounds and not in time. Their figures go to the screen; tests/SOAK.md keeps those of
+# one run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,7 +16,7 @@ command -v redis-server >/dev/null || {
 }
 
 # A file of a folder is a module of the binary that is named after the folder: `redis/restart`.
-files=(tests/redis_*.rs tests/lock_*.rs tests/load_*.rs tests/redis/*.rs tests/locks/*.rs tests/loads/*.rs)
+files=(tests/*.rs tests/*/*.rs)
 soaks=()
 for file in "${files[@]}"; do
     if grep -q 'fn soak_' "$file"; then

@@ -60,8 +60,8 @@ async fn small_writes(store: Store, stop: Arc<AtomicBool>) -> String {
 }
 
 #[tokio::test]
-#[ignore = "prints a table, and takes minutes"]
-async fn what_callers_see() {
+#[ignore = "prints a table, and takes minutes: tests/soak.sh runs it"]
+async fn soak_what_callers_see() {
     println!("| link | value | get | small sets beside it | set | small sets beside it |");
     println!("|---|---|---|---|---|---|");
     for rate in [MB, 8 * MB, 100 * MB] {

@@ -266,7 +266,7 @@ async fn the_same_with_a_server_that_stands_still() {
 }
 
 #[tokio::test]
-#[ignore = "it takes more than a minute"]
-async fn callers_outlive_a_minute_without_a_server() {
+#[ignore = "it takes more than a minute: tests/soak.sh runs it"]
+async fn soak_callers_outlive_a_minute_without_a_server() {
     without_a_server(Outage::Killed, Duration::from_secs(60), ms(4000), |config| config).await;
 }
