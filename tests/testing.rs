@@ -407,6 +407,37 @@ async fn what_is_confirmed_by_a_load_past_the_engine_is_loaded_anew() {
     }
 }
 
+/// The engine does not learn that a value was given out, and forgets what the value depends on when its lease ends.
+#[tokio::test(start_paused = true)]
+async fn what_is_made_from_a_value_whose_end_was_lost_is_not_stored() {
+    for keys in [1, 2] {
+        let (store, faults) = open().await;
+        let outer = store.clone();
+        let load = move |_: LoadContext<u32>| {
+            let (store, faults) = (outer.clone(), faults.clone());
+            async move {
+                let inner = move |contexts: Vec<LoadContext<u32>>| {
+                    faults.fail_next(contexts.len());
+                    async move {
+                        let given =
+                            |cx: LoadContext<u32>| (cx.key().to_owned(), Fetched::new(1).do_not_store());
+                        Ok::<HashMap<_, _>, String>(contexts.into_iter().map(given).collect())
+                    }
+                };
+                let names = ["part", "other"];
+                let inner = store.get_or_load_many_with(&names[..keys], inner);
+                let parts = inner.depends_on("row").timeout(SECOND).await.unwrap();
+                tokio::time::sleep(2 * SECOND).await;
+                store.invalidate("row").await.unwrap();
+                Ok::<_, String>(Fetched::new(parts["part"]).depends_on("part"))
+            }
+        };
+        let made = store.get_or_load_with("sum", load).outcome().await.unwrap();
+        assert_eq!((made.value, made.origin), (1, Origin::Superseded), "{keys} keys");
+        assert!(!store.exists("sum").await.unwrap());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_load_past_the_engine_ends_like_any_other() {
     let faults = Faults::default();

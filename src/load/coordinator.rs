@@ -95,7 +95,7 @@ struct Load {
 enum Asked {
     Take(LoadId, Key),
     Store(LoadId, Key),
-    End,
+    End(Given, Key),
 }
 
 impl fmt::Debug for Coordinator {
@@ -205,8 +205,12 @@ impl Coordinator {
         match asked {
             Asked::Take(load, key) => self.lease_answered(load, &key, answer),
             Asked::Store(load, key) => self.store_answered(load, &key, answer),
-            // A lease that could not be given back ends by itself.
-            Asked::End => {}
+            // A lease that could not be ended ends by itself. The engine then forgets what a value depends on that was given
+            // out under it.
+            Asked::End(Given::Yes, key) if answer.is_err() => {
+                self.change(|flights, _, effects| flights.given_out(&key, effects));
+            }
+            Asked::End(..) => {}
         }
         true
     }

@@ -380,13 +380,14 @@ impl Coordinator {
     }
 
     pub(super) fn end_lease(&mut self, load: LoadId, key: Key, names: Names, given: Given) {
+        let asked = Asked::End(given, key.clone());
         let action = LeaseAction::End {
             key,
             token: self.ends.direct.token(load),
             names,
             given: given == Given::Yes,
         };
-        self.ask(Asked::End, action);
+        self.ask(asked, action);
     }
 
     fn ask(&mut self, asked: Asked, action: LeaseAction) {
