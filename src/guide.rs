@@ -37,6 +37,7 @@ macro_rules! pages {
         #[doc = "[settings]: crate::guide::settings"]
         #[doc = "[errors]: crate::guide::errors"]
         #[doc = "[costs]: crate::guide::costs"]
+        #[doc = "[dashboard]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/dashboard.png"]
         #[doc = "[hit-ratio]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/hit-ratio.svg"]
         #[doc = "[lock-hand-off]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/lock-hand-off.svg"]
         #[doc = "[value-age]: https://docs.rs/crate/cachestore/latest/source/docs/pictures/value-age.svg"]
