@@ -164,7 +164,6 @@ async fn a_process_is_read_as_it_tells_its_metrics() {
         ("misses_total", 1),
         ("locks_held", 1),
         ("capacity_bytes", 1 << 20),
-        ("queue_depth", 0),
     ] {
         assert_eq!(
             figures[name].as_f64(),
@@ -172,6 +171,8 @@ async fn a_process_is_read_as_it_tells_its_metrics() {
             "{name} in {figures}"
         );
     }
+    // The store itself asks for its figures once a second, and may do so at this moment.
+    assert!(figures["queue_depth"].as_f64().unwrap() <= 1.0, "{figures}");
     assert!(figures["memory_bytes"].as_f64().unwrap() > 0.0, "{figures}");
     assert_eq!(
         (&calls["get"]["calls"], &calls["get"]["failed"]),
