@@ -369,6 +369,25 @@ impl Config {
         }
     }
 
+    /// The host and the port of the one server that the configuration names, or the path of its socket. `None` if there
+    /// is none, or if others name the server.
+    pub(crate) fn server_address(&self) -> Option<(String, Option<u16>)> {
+        match &self.engine {
+            EngineConfig::Memory(_) => None,
+            #[cfg(feature = "redis")]
+            EngineConfig::Redis(options) => options.target.server_address(),
+        }
+    }
+
+    /// The number of the database on the servers.
+    pub(crate) fn database(&self) -> Option<i64> {
+        match &self.engine {
+            EngineConfig::Memory(_) => None,
+            #[cfg(feature = "redis")]
+            EngineConfig::Redis(options) => options.target.database(),
+        }
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
         self.settings.validate()?;
         match &self.engine {

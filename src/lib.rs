@@ -149,6 +149,7 @@
 )]
 
 mod actor;
+mod calls;
 mod codec;
 #[cfg(doctest)]
 mod compile_fail;
@@ -171,6 +172,7 @@ mod near;
 mod prehashed;
 mod request;
 mod secret;
+mod spans;
 mod stats;
 mod store;
 mod supervisor;
@@ -179,6 +181,7 @@ mod supervisor;
 pub mod testing;
 mod ttl;
 mod value;
+mod watch;
 mod weigher;
 
 pub use bytes::Bytes;

@@ -30,12 +30,16 @@ pub(crate) use self::queue::Bounds;
 pub(crate) use self::scheduler::{Scheduler, Start};
 #[cfg(feature = "testing")]
 pub(crate) use self::table::Table as LockTable;
+use crate::actor::contained;
 use crate::actor::inbox::{InboxReceiver, InboxSender, Refused, inbox};
 use crate::actor::queue::EngineFailed;
+use crate::calls::{Answered, CallName};
 use crate::error::{Cause, Error, Phase, Result};
 use crate::key::Key;
 use crate::request::{Effect, LockAction, LockAnswer};
 use crate::secret::Secret;
+use crate::spans::{OpenSpan, Spans};
+use crate::watch::Watch;
 
 /// What keeps the actors of a store alive while it is held.
 pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
@@ -72,6 +76,8 @@ enum Sink {
         key: String,
         /// The runtime of the store: the caller may have none.
         home: runtime::Handle,
+        /// The span of the call, until the actor is told.
+        span: Option<OpenSpan>,
     },
 }
 
@@ -119,6 +125,7 @@ struct Door {
     numbers: AtomicU64,
     /// The runtime that the store was opened on.
     home: runtime::Handle,
+    spans: Spans,
 }
 
 /// The scheduler's end of what its handles hold.
@@ -136,12 +143,18 @@ impl fmt::Debug for Handle {
 
 /// A handle and its end, which will be on the runtime `home`. At most `length` commands wait, each for
 /// `patience` at most.
-pub(crate) fn channel(length: usize, patience: Duration, home: runtime::Handle) -> (Handle, Ends) {
+pub(crate) fn channel(
+    length: usize,
+    patience: Duration,
+    home: runtime::Handle,
+    spans: Spans,
+) -> (Handle, Ends) {
     let (sender, receiver) = inbox(length, patience);
     let door = Door {
         inbox: sender,
         numbers: AtomicU64::new(0),
         home,
+        spans,
     };
     let handle = Handle(Arc::new(door));
     let ends = Ends {
@@ -186,7 +199,7 @@ impl Handle {
         let command = Command::Lock {
             id: self.number(),
             wish: Box::new(wish),
-            sink: self.sink(key, recipient),
+            sink: self.sink(key, recipient, self.0.spans.begin(CallName::Lock)),
             handle: self.clone(),
         };
         let (error, command) = match self.0.inbox.try_call(command) {
@@ -201,15 +214,21 @@ impl Handle {
 
     /// Tells an actor that its request was refused.
     pub(crate) fn refuse(&self, error: Error, key: String, recipient: Recipient<LockOutcome>) {
-        drop(self.sink(key, recipient).send(Err(error)));
+        drop(self.sink(key, recipient, None).send(Err(error)));
     }
 
-    fn sink(&self, key: String, recipient: Recipient<LockOutcome>) -> Sink {
+    fn sink(&self, key: String, recipient: Recipient<LockOutcome>, span: Option<OpenSpan>) -> Sink {
         Sink::Actor {
             recipient,
             key,
             home: self.home(),
+            span,
         }
+    }
+
+    /// Sees a call of a guard. Metrics do not count it.
+    fn watch(&self, name: CallName) -> Watch<'_> {
+        Watch::new(None, &self.0.spans, name)
     }
 
     /// One step by secret.
@@ -269,7 +288,14 @@ impl Sink {
     fn send(self, granted: Result<LockGuard>) -> Option<LockGuard> {
         match self {
             Sink::Caller(caller) => caller.send(granted).err()?.ok(),
-            Sink::Actor { recipient, key, home } => {
+            Sink::Actor {
+                recipient,
+                key,
+                home,
+                span,
+            } => {
+                let outcome = granted.outcome();
+                contained(|| span.map(|span| span.end(outcome)));
                 match recipient.tell(LockOutcome { key, result: granted }).try_send() {
                     Ok(()) => None,
                     Err(SendError::MailboxFull(outcome)) => {

@@ -1,12 +1,9 @@
 //! What a store tells a recorder of metrics, by the Cargo feature `metrics`.
 //!
-//! A [`Watch`] sees one call, from what it first asks to its end. [`Meters`] is what a store and its actors hold, and
-//! `figures` is the table of the metrics that follow [`Stats`]. Without the feature all of them are empty, and without a
-//! recorder they do nothing.
+//! [`Meters`] is what a store and its actors hold, [`Calls`] has the metrics of calls, and `figures` is the table of the
+//! metrics that follow [`Stats`]. Without the feature all of them are empty, and without a recorder they do nothing.
 //!
 //! [`Stats`]: crate::Stats
-
-mod call;
 
 #[cfg(not(feature = "metrics"))]
 mod absent;
@@ -21,24 +18,17 @@ mod follow;
 #[cfg(feature = "metrics")]
 mod handle;
 #[cfg(feature = "metrics")]
-mod outcome;
-#[cfg(feature = "metrics")]
 mod recorded;
 #[cfg(feature = "metrics")]
 mod series;
-#[cfg(feature = "metrics")]
-mod watch;
 
 #[cfg(all(feature = "redis", not(feature = "metrics")))]
 pub(crate) use self::absent::OpenConnection;
 #[cfg(not(feature = "metrics"))]
-pub(crate) use self::absent::{Answered, Meters, Watch};
-pub(crate) use self::call::CallName;
+pub(crate) use self::absent::{Calls, Meters};
+#[cfg(feature = "metrics")]
+pub(crate) use self::calls::Calls;
 #[cfg(all(feature = "redis", feature = "metrics"))]
 pub(crate) use self::connections::OpenConnection;
 #[cfg(feature = "metrics")]
-pub(crate) use self::outcome::{Answered, Outcome};
-#[cfg(feature = "metrics")]
 pub(crate) use self::recorded::Meters;
-#[cfg(feature = "metrics")]
-pub(crate) use self::watch::Watch;

@@ -60,6 +60,7 @@ pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
 pub use self::write::{Set, SetFuture, SetIf, SetMany, Swap};
 use crate::actor::queue::{Call, QueueSender, until};
+use crate::calls::CallName;
 use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
 use crate::error::{Phase, Result};
@@ -67,11 +68,13 @@ use crate::events::{Events, Listeners};
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::load as loading;
 use crate::lock as locking;
-use crate::meters::{CallName, Meters};
+use crate::meters::Meters;
 use crate::near::Near;
 use crate::request;
+use crate::spans::{Cause, Spans};
 use crate::stats::Stats;
 use crate::supervisor::Supervisor;
+use crate::watch::Watch;
 use crate::weigher::Limits;
 
 /// A cache store: a cheap handle to an engine.
@@ -122,6 +125,7 @@ struct Inner {
     ended: watch::Receiver<()>,
     locks: locking::Handle,
     loads: loading::Handle,
+    spans: Spans,
     /// What is told of the store as a whole.
     #[cfg(feature = "metrics")]
     meters: Meters,
@@ -278,7 +282,21 @@ impl Store {
 
     /// Begins a call, which ends by `request_timeout`.
     fn call(&self, name: CallName) -> Call<'_> {
-        self.inner.queue.watched_call(self.meters.watch(name))
+        self.inner.queue.watched_call(self.watch(name))
+    }
+
+    /// Sees a call, which tells metrics and spans.
+    fn watch(&self, name: CallName) -> Watch<'_> {
+        Watch::new(self.meters.calls(), &self.inner.spans, name)
+    }
+
+    /// A call as the cause of a load.
+    fn cause(&self, call: &Call<'_>) -> Cause {
+        self.cause_of(Some(call))
+    }
+
+    fn cause_of(&self, call: Option<&Call<'_>>) -> Cause {
+        Cause::new(&self.inner.spans, call.and_then(Call::span))
     }
 
     /// What there is to know of the engine.

@@ -21,10 +21,10 @@ pub(crate) use self::call::{Answer, Call, until};
 pub(crate) use self::forwarder::Forwarder;
 pub(crate) use self::receiver::QueueReceiver;
 use crate::error::{Cause, Error, Phase, Result};
-use crate::meters::Watch;
 use crate::near::{Near, Ticket};
 use crate::request::Request;
 use crate::ttl::LONGEST;
+use crate::watch::Watch;
 
 /// A request in the queue.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ impl QueueSender {
         self.watched_call(Watch::default())
     }
 
-    /// Begins a call, which ends by `request_timeout`, and of which metrics tell.
+    /// Begins a call, which ends by `request_timeout`, and of which metrics and spans tell.
     pub(crate) fn watched_call<'a>(&'a self, watch: Watch<'a>) -> Call<'a> {
         Call {
             queue: self,

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::level_filters::LevelFilter;
 
 use super::MIB;
-use super::setting::{self, Field, GRAIN, Kind, OVER_ZERO, Setting, Text, field};
+use super::setting::{self, Field, GRAIN, Kind, OFF, OVER_ZERO, Setting, Text, field};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::{MAX_KEY_BYTES, Namespace};
@@ -53,6 +54,10 @@ pub struct Settings {
     pub queue_invalidations: usize,
     /// Whether stored data is shared with go-cachestore. Default: no.
     pub go_compatible: bool,
+    /// The level of the spans of calls and loads. Default: `DEBUG`.
+    pub span_level: LevelFilter,
+    /// The target of the spans of calls and loads. Default: `cachestore::calls`.
+    pub span_target: String,
     /// The faults that the engine has on command.
     #[cfg(feature = "testing")]
     pub(crate) faults: Option<crate::faults::Faults>,
@@ -77,6 +82,8 @@ impl Default for Settings {
             loads_while_unavailable: 0,
             queue_invalidations: 0,
             go_compatible: false,
+            span_level: LevelFilter::DEBUG,
+            span_target: "cachestore::calls".to_owned(),
             #[cfg(feature = "testing")]
             faults: None,
         }
@@ -115,6 +122,16 @@ impl Settings {
         setting::check(self, SHARED)
     }
 }
+
+/// The levels of spans, by the words for them.
+const SPAN_LEVELS: [LevelFilter; 6] = [
+    LevelFilter::OFF,
+    LevelFilter::ERROR,
+    LevelFilter::WARN,
+    LevelFilter::INFO,
+    LevelFilter::DEBUG,
+    LevelFilter::TRACE,
+];
 
 type Row = Setting<Settings>;
 
@@ -209,7 +226,36 @@ pub(super) static SHARED: &[Row] = &[
             },
         ),
     ),
+    Row::new(
+        "span_level",
+        Kind::Word(
+            &[OFF, "error", "warn", "info", "debug", "trace"],
+            Field {
+                get: |settings| SPAN_LEVELS.iter().position(|level| *level == settings.span_level),
+                set: |settings, place| settings.span_level = SPAN_LEVELS[place],
+            },
+        ),
+    ),
+    Row::new(
+        "span_target",
+        Kind::Text(
+            Text {
+                rule: "1 to 128 of A-Z a-z 0-9 _ . : -",
+                holds: is_span_target,
+            },
+            Field {
+                get: |settings| Some(settings.span_target.clone()),
+                set: |settings, target| settings.span_target = target,
+            },
+        ),
+    ),
 ];
+
+/// Whether filters of subscribers can name a target.
+fn is_span_target(target: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+    (1..=128).contains(&target.len()) && target.bytes().all(fits)
+}
 
 pub(super) fn refuse<T>(reason: String) -> Result<T> {
     Err(Error::InvalidConfig { reason })
@@ -387,6 +433,34 @@ macro_rules! shared_settings {
             #[must_use]
             pub fn go_compatible(mut self) -> Self {
                 self.settings.go_compatible = true;
+                self
+            }
+
+            /// Sets the level of the spans of calls and loads. `LevelFilter::OFF` switches them off. Default: `DEBUG`.
+            ///
+            /// Each call that asks the engine has a span, if a `tracing` subscriber wants spans of this level and
+            /// target. See [the guide](crate::guide::observability).
+            ///
+            /// ```
+            /// use cachestore::Config;
+            ///
+            /// let config = Config::memory().span_level(tracing::Level::INFO);
+            /// # let _ = config;
+            /// ```
+            #[must_use]
+            pub fn span_level(mut self, level: impl Into<tracing::level_filters::LevelFilter>) -> Self {
+                self.settings.span_level = level.into();
+                self
+            }
+
+            /// Sets the target of the spans of calls and loads, by which filters of subscribers choose: 1 to 128 of
+            /// `A-Z a-z 0-9 _ . : -`. Default: `cachestore::calls`.
+            ///
+            /// `tracing` keeps each target and level for the life of the process, a few kilobytes. So choose targets
+            /// from a small set.
+            #[must_use]
+            pub fn span_target(mut self, target: impl Into<String>) -> Self {
+                self.settings.span_target = target.into();
                 self
             }
 

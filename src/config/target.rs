@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use redis::ConnectionAddr;
 use redis::aio::MultiplexedConnection;
 
-use super::address::{Access, Address};
+use super::address::{Access, Address, Place};
 use super::cluster::Cluster;
 use super::sentinel::Sentinels;
 use crate::key::Namespace;
@@ -52,6 +53,32 @@ impl Target {
         match self {
             Target::Cluster(cluster) => cluster.root(),
             _ => Namespace::default(),
+        }
+    }
+
+    /// The host and the port of the one server that is named, or the path of its socket.
+    pub(super) fn server_address(&self) -> Option<(String, Option<u16>)> {
+        match self {
+            Target::Address(address) => Some(match &address.place {
+                Place::Tcp(host, port) => (host.clone(), Some(*port)),
+                Place::Unix(path) => (path.display().to_string(), None),
+            }),
+            Target::Client(client) => match client.get_connection_info().addr() {
+                ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                    Some((host.clone(), Some(*port)))
+                }
+                ConnectionAddr::Unix(path) => Some((path.display().to_string(), None)),
+                _ => None,
+            },
+            Target::Sentinel(_) | Target::Cluster(_) | Target::Connection(_) => None,
+        }
+    }
+
+    /// The number of the database, where it is known.
+    pub(super) fn database(&self) -> Option<i64> {
+        match self {
+            Target::Client(client) => Some(client.get_connection_info().redis_settings().db()),
+            _ => self.access().map(|access| access.db),
         }
     }
 }

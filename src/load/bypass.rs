@@ -14,6 +14,7 @@ use super::{Handle, Notice, Shared, count};
 use crate::actor::Guarded;
 use crate::error::Error;
 use crate::key::Key;
+use crate::spans::Tie;
 
 /// The right to run one loader past the engine.
 #[derive(Debug)]
@@ -56,14 +57,18 @@ impl Bypass {
         shared.clone().home.spawn(async move {
             count(&shared.counters.loads);
             let running = shared.counters.meters.load_begins();
+            let span = loader.open_span(Tie::Awaited);
             let load = timeout(within, Guarded::new(loader.call(keys, None)));
-            let made = tokio::select! {
-                made = load => match made {
-                    Ok(made) => made.unwrap_or(Err(Failure::Panicked)),
-                    Err(_) => Err(Failure::Timeout),
-                },
-                () = shared.engine.gone() => Err(Failure::Store(Error::Closed)),
+            let load = async {
+                tokio::select! {
+                    made = load => match made {
+                        Ok(made) => made.unwrap_or(Err(Failure::Panicked)),
+                        Err(_) => Err(Failure::Timeout),
+                    },
+                    () = shared.engine.gone() => Err(Failure::Store(Error::Closed)),
+                }
             };
+            let made = span.over(load).await;
             running.end();
             match &made {
                 Ok(made) => give_out(&shared, made).await,

@@ -18,6 +18,7 @@ use kameo::mailbox::{MailboxReceiver, Signal};
 use tokio::sync::oneshot;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, timeout};
+use tracing::Id;
 
 use super::flight::{self, CallerId, Effect, Fate, Flights, Given, LoadId, Marks, Product, Terms, Told};
 use super::policy::calls_for_load;
@@ -34,6 +35,7 @@ use crate::request::{
     Aged, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Names, Notification, Notifications, Subject,
     Subscription, Write,
 };
+use crate::spans::{LoadLink, Tie};
 
 /// The most keys that are remembered because of a lease of a load that has ended.
 const STRAYS: usize = 1024;
@@ -62,7 +64,7 @@ pub(crate) struct Coordinator {
     bounds: Bounds,
     flights: Flights,
     loads: Map<LoadId, Load>,
-    callers: Map<CallerId, oneshot::Sender<Answer>>,
+    callers: Map<CallerId, Caller>,
     /// Keys whose leases the engine named although their loads have ended.
     strays: Map<Key, LoadId>,
     engine: QueueSender,
@@ -76,6 +78,13 @@ pub(crate) struct Coordinator {
     alarm: Alarm,
 }
 
+/// Who waits for a load.
+struct Caller {
+    answer: oneshot::Sender<Answer>,
+    /// The id of the span of the call.
+    span: Option<Id>,
+}
+
 /// A load and what it has made so far.
 struct Load {
     names: Names,
@@ -87,6 +96,11 @@ struct Load {
     /// Until it is called.
     loader: Option<AnyLoader>,
     unused: oneshot::Sender<AnyLoader>,
+    tie: Tie,
+    /// Links the span of the load to those who join it, once it runs.
+    link: LoadLink,
+    /// The spans of those who join it before.
+    joined: Vec<Id>,
     made: Map<Key, Made>,
     failure: Option<Failure>,
 }

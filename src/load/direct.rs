@@ -14,6 +14,7 @@ use super::flight::{Doubt, LoadId, Marks};
 use crate::key::Key;
 use crate::prehashed::Map;
 use crate::request::{LeaseTerms, Names, Token};
+use crate::spans::LoadLink;
 
 const SHARDS: usize = 64;
 
@@ -53,6 +54,8 @@ pub(super) struct DirectLoad {
     pub(super) retry_after: Duration,
     /// Whether its loader is given a context, so that it may find further names.
     pub(super) has_contexts: bool,
+    /// Links its span to the calls that join it.
+    pub(super) link: LoadLink,
     state: State,
 }
 
@@ -152,6 +155,7 @@ impl DirectLoads {
             names: terms.names.clone(),
             retry_after,
             has_contexts: terms.late_names,
+            link: LoadLink::default(),
             state: State::Asked,
         };
         let mut shard = self.shard(key);
@@ -191,6 +195,13 @@ impl DirectLoads {
         self.running.fetch_add(1, Ordering::Relaxed);
         self.waiting.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What links the span of a load to the calls that join it.
+    pub(super) fn link(&self, load: LoadId, key: &Key, link: LoadLink) {
+        if let Some(load) = self.shard(key).find(load, key) {
+            load.link = link;
+        }
     }
 
     /// The task that a load runs in: it is stopped when the store is closed.

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::calls::{Answered, Outcome};
 use crate::error::Error;
-#[cfg(feature = "metrics")]
-use crate::meters::{Answered, Outcome};
 
 /// A value with its origin and its age: see [`Load::outcome`](crate::Load::outcome).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +114,6 @@ pub enum LoadError<E> {
     Store(Error),
 }
 
-#[cfg(feature = "metrics")]
 impl<T, E> Answered for Result<T, LoadError<E>> {
     fn outcome(&self) -> Outcome {
         match self {

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::meters::Meters;
 use crate::request::{GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Names, Write};
+use crate::spans::LoadLink;
 
 /// For so many reads after one that found nothing, the next are expected to find nothing too: a read that asks for the
 /// lease costs more than a plain one, and far less than what it saves if there is no value.
@@ -148,6 +149,13 @@ impl Solo {
     /// The metrics of the store.
     pub(crate) fn meters(&self) -> &Meters {
         &self.shared.counters.meters
+    }
+
+    /// Lets calls that join the load link to its span.
+    pub(crate) fn link(&self, link: LoadLink) {
+        if !link.is_idle() {
+            self.shared.direct.link(self.load, &self.key, link);
+        }
     }
 
     /// Runs the load in a task of its own, on the runtime that the store was opened on.

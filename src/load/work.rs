@@ -10,13 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Id;
 
 pub(crate) use super::flight::Fate;
 use crate::actor::queue::QueueSender;
+use crate::calls::{Answered, Outcome};
 use crate::contain::{Contained, contained};
 use crate::error::Error;
 use crate::key::Key;
 use crate::request::{Aged, Lease, LeaseAction, LeaseAnswer, Names, Renewal, Token};
+use crate::spans::{Cause, LoadSpan, Tie};
 use crate::value::Value;
 
 type Loading = Pin<Box<dyn Future<Output = Result<Vec<(Key, Made)>, Failure>> + Send>>;
@@ -80,6 +83,8 @@ type Call = dyn FnOnce(Vec<ToLoad>, Option<HeldLeases>) -> Loading + Send;
 /// may panic, which ends here.
 pub(crate) struct AnyLoader {
     load: Contained<Box<Call>>,
+    /// The call that it belongs to.
+    cause: Cause,
     /// Whether it is given contexts: it knows what the keys held, and may find out what their values depend on.
     pub(crate) has_contexts: bool,
 }
@@ -87,6 +92,7 @@ pub(crate) struct AnyLoader {
 impl AnyLoader {
     pub(crate) fn new<F>(
         has_contexts: bool,
+        cause: Cause,
         load: impl FnOnce(Vec<ToLoad>, Option<HeldLeases>) -> F + Send + 'static,
     ) -> Self
     where
@@ -94,7 +100,21 @@ impl AnyLoader {
     {
         let load: Box<Call> = Box::new(move |keys, leases| Box::pin(load(keys, leases)));
         let load = Contained::new(load);
-        Self { load, has_contexts }
+        Self {
+            load,
+            cause,
+            has_contexts,
+        }
+    }
+
+    /// The id of the span of its call, if it has one.
+    pub(crate) fn span_of_call(&self) -> Option<Id> {
+        self.cause.id()
+    }
+
+    /// The span of the load for which it is called next.
+    pub(crate) fn open_span(&self, tie: Tie) -> LoadSpan {
+        self.cause.open(tie)
     }
 
     /// Calls it. It runs when the future is polled, and not before. `leases` are those of the keys, if they have any.
@@ -203,6 +223,17 @@ pub(crate) enum Failure {
     Store(Error),
     /// The engine could not be asked for a lease, so that the loader was not called.
     Engine(Error),
+}
+
+impl<T> Answered for Result<T, Failure> {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Ok(_) => Outcome::Ok,
+            Err(Failure::Loader(_) | Failure::Panicked) => Outcome::LoadFailed,
+            Err(Failure::Timeout) => Outcome::Timeout,
+            Err(Failure::Store(error) | Failure::Engine(error)) => error.outcome(),
+        }
+    }
 }
 
 impl fmt::Display for Failure {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::hold::View;
 use super::{Handle, Keep, Notice};
+use crate::calls::CallName;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::ttl::Ttl;
@@ -225,7 +226,8 @@ impl LockGuard {
     /// Once polled, the extension may be carried out even if the future is dropped. The guard then has the new end.
     pub async fn extend(&self, ttl: Duration) -> Result<()> {
         let ttl = Ttl::checked(ttl)?;
-        self.handle.extend(self.id, ttl).await
+        let extend = self.handle.extend(self.id, ttl);
+        self.handle.watch(CallName::ExtendLock).over(extend).await
     }
 
     /// Releases the lock and waits for the answer.
@@ -265,8 +267,11 @@ impl LockGuard {
         if self.at_drop.take().is_none() {
             return Ok(Release::NotHeld);
         }
-        self.handle.notify(Notice::Released(self.id, Some(sender)));
-        receiver.await.unwrap_or(Err(Error::Closed))
+        let release = async {
+            self.handle.notify(Notice::Released(self.id, Some(sender)));
+            receiver.await.unwrap_or(Err(Error::Closed))
+        };
+        self.handle.watch(CallName::ReleaseLock).over(release).await
     }
 
     /// Waits until the lock is lost.

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use metrics::Unit;
 
-use super::CallName;
 use super::handle::{Counter, Histogram};
-use super::outcome::Outcome;
 use super::series::Series;
+use crate::calls::{CallName, Outcome};
 
 /// The calls of the handles with one label. A series is made when it first occurs.
-pub(super) struct Calls {
+pub(crate) struct Calls {
     engine: &'static str,
     label: Option<Box<str>>,
     /// For each call one of each outcome.
@@ -22,17 +21,17 @@ pub(super) struct Calls {
 
 impl Calls {
     pub(super) fn new(engine: &'static str, label: Option<Box<str>>) -> Self {
-        let outcomes = CallName::COUNT * Outcome::COUNT;
+        let outcomes = CallName::ALL.len() * Outcome::COUNT;
         Self {
             engine,
             label,
             outcomes: (0..outcomes).map(|_| OnceLock::new()).collect(),
-            durations: (0..CallName::COUNT).map(|_| OnceLock::new()).collect(),
+            durations: (0..CallName::ALL.len()).map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// A call has ended.
-    pub(super) fn ended(&self, call: CallName, outcome: Outcome, took: Duration) {
+    pub(crate) fn ended(&self, call: CallName, outcome: Outcome, took: Duration) {
         self.count(call, outcome).increment(1);
         self.duration(call).record(took);
     }

@@ -11,7 +11,6 @@ use super::figures::Figures;
 use super::follow::Level;
 use super::handle::{Counter, Histogram};
 use super::series::Series;
-use super::{CallName, Watch};
 use crate::stats::Stats;
 
 /// What a store, its handles and its actors tell the recorder. Empty if there was none when the store was opened.
@@ -69,12 +68,9 @@ impl Meters {
         self.0.is_some()
     }
 
-    /// Sees one call.
-    pub(crate) fn watch(&self, call: CallName) -> Watch<'_> {
-        match &self.0 {
-            Some(labelled) => Watch::new(&labelled.calls, call),
-            None => Watch::default(),
-        }
+    /// The metrics of calls, if there is a recorder.
+    pub(crate) fn calls(&self) -> Option<&Calls> {
+        self.0.as_deref().map(|labelled| &labelled.calls)
     }
 
     /// Makes series, if there is a recorder.

@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::{Clear, IntoNames, Invalidate, Scan, ScanEntries, SetMany, Store, chunks};
 use crate::actor::queue::Call;
+use crate::calls::CallName;
 use crate::error::Result;
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::request;
 use crate::value::{Value, pack};
 

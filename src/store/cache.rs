@@ -4,10 +4,10 @@ use bytes::Bytes;
 use tokio::task::coop::consume_budget;
 
 use super::{Set, SetIf, Store, Swap};
+use crate::calls::CallName;
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::error::Result;
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::request::{self, Condition};
 use crate::value::Value;
 

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use super::Store;
 use crate::actor::queue::{Answer, Call};
+use crate::calls::CallName;
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::request::{self, Operation, Reply, Write};
 
 /// The most keys that travel in one request.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Store;
 use super::write::BoxFuture;
+use crate::calls::CallName;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::request;
 use crate::ttl::Ttl;
 

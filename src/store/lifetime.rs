@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Store;
+use crate::calls::CallName;
 use crate::error::Result;
-use crate::meters::CallName;
 use crate::request;
 use crate::ttl::Ttl;
 

@@ -13,10 +13,10 @@ use kameo::actor::Recipient;
 use tokio::time::Instant;
 
 use super::Store;
+use crate::calls::CallName;
 use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::lock::{LockGuard, LockOutcome, Wish, own_part};
-use crate::meters::CallName;
 use crate::secret::Secret;
 use crate::ttl::{LONGEST, Ttl};
 
@@ -161,11 +161,8 @@ impl<'a> IntoFuture for Lock<'a> {
         Box::pin(async move {
             let store = self.store;
             let wish = self.checked()?;
-            store
-                .meters
-                .watch(CallName::Lock)
-                .over(store.inner.locks.lock(wish))
-                .await
+            let lock = store.inner.locks.lock(wish);
+            store.watch(CallName::Lock).over(lock).await
         })
     }
 }

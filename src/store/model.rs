@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 
 use super::entry::Entry;
 use super::{Set, SetMany, Store};
+use crate::calls::CallName;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::value::Value;
 
 impl Store {

@@ -20,6 +20,7 @@ use crate::load as loading;
 use crate::lock as locking;
 use crate::meters::Meters;
 use crate::near::near;
+use crate::spans::Spans;
 use crate::supervisor::{Plan, Supervisor};
 
 impl Store {
@@ -76,6 +77,7 @@ impl Store {
         };
         let profile = engines::profile(&config);
         let meters = Meters::open(profile.kind.name());
+        let spans = Spans::open(&config);
         let bounds = Bounds {
             length: settings.queue_length,
             bytes: settings.queue_bytes,
@@ -87,8 +89,12 @@ impl Store {
         let keys = KeyMaker::new(settings.max_key_bytes, settings.go_compatible);
         let (running, ended) = watch::channel(());
         let listeners = Arc::new(Listeners::of(root));
-        let (locks, lock_ends) =
-            locking::channel(settings.queue_length, settings.request_timeout, home.clone());
+        let (locks, lock_ends) = locking::channel(
+            settings.queue_length,
+            settings.request_timeout,
+            home.clone(),
+            spans.clone(),
+        );
         let load_bounds = loading::Bounds {
             loads: settings.max_loads,
             callers: settings.max_load_waiters,
@@ -135,6 +141,7 @@ impl Store {
             ended,
             locks,
             loads,
+            spans,
             #[cfg(feature = "metrics")]
             meters: meters.clone(),
         };

@@ -5,9 +5,9 @@ use std::borrow::Borrow;
 use redis::{Cmd, FromRedisValue};
 
 use super::Store;
+use crate::calls::CallName;
 use crate::codec::{DecodeError, DecodeErrorKind};
 use crate::error::{Error, Result};
-use crate::meters::CallName;
 use crate::request;
 
 impl Store {

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::Store;
+use crate::calls::CallName;
 use crate::error::Result;
-use crate::meters::CallName;
 use crate::request::{self, Cursor, Page};
 
 /// How many entries are read at first, and at most: so many large values may be in memory at once.

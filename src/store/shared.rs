@@ -7,9 +7,9 @@ use tokio::task::coop::consume_budget;
 
 use super::Store;
 use super::entry::Entry;
+use crate::calls::CallName;
 use crate::error::Result;
 use crate::key::Key;
-use crate::meters::CallName;
 
 impl Store {
     /// Returns the model of a key in an `Arc` that its readers share, or `None` if the key is absent.

@@ -6,9 +6,9 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use super::Store;
+use crate::calls::CallName;
 use crate::error::Result;
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::request::{self, Operation, Progress};
 use crate::ttl::Ttl;
 

@@ -15,9 +15,9 @@ use super::options::{Lifetime, Options};
 use super::write::{BoxFuture, write_options};
 use super::{IntoNames, SetIf, Store};
 use crate::actor::queue::Call;
+use crate::calls::CallName;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::request::{self, Condition, Names, Write};
 use crate::value::Value;
 

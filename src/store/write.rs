@@ -11,9 +11,9 @@ use bytes::Bytes;
 use super::options::{Lifetime, Options};
 use super::{IntoNames, Store, chunks};
 use crate::actor::queue::Refused;
+use crate::calls::CallName;
 use crate::error::Result;
 use crate::key::Key;
-use crate::meters::CallName;
 use crate::request::{self, Condition, Operation, Reply, Request, Write};
 use crate::value::Value;
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::{QueueSender, Queued, Refused, Stamp, Time};
+use crate::calls::Answered;
 use crate::error::{Error, Phase, Result};
-use crate::meters::{Answered, Watch};
 use crate::request::{Operation, Reply, Request};
 use crate::ttl::LONGEST;
+use crate::watch::Watch;
 
 /// How much longer than an engine that keeps deadlines a caller on another runtime waits: the engine
 /// knows better what has become of the request.
@@ -124,10 +126,15 @@ impl<'a> Call<'a> {
         self.watch.begin();
     }
 
-    /// Ends the call, for metrics. A call of one request is ended by [`ask`](Self::ask).
+    /// Ends the call, for metrics and spans. A call of one request is ended by [`ask`](Self::ask).
     pub(crate) fn end<A: Answered>(&mut self, answer: A) -> A {
         self.watch.end(&answer);
         answer
+    }
+
+    /// The span of the call, if it has one.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.watch.span()
     }
 
     /// Puts `request` into the queue if there is room for it now.

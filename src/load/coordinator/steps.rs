@@ -33,6 +33,16 @@ impl Coordinator {
             unused,
         } = work;
         let ids = wanted.iter().filter_map(|wanted| wanted.caller);
+        let span = loader.span_of_call();
+        let tie = if callers.is_empty() {
+            Tie::Refresh
+        } else {
+            Tie::Awaited
+        };
+        let callers = callers.into_iter().map(|answer| Caller {
+            answer,
+            span: span.clone(),
+        });
         self.callers.extend(ids.zip(callers));
         let has_contexts = loader.has_contexts;
         let terms = Terms {
@@ -49,6 +59,9 @@ impl Coordinator {
                 held: Map::default(),
                 loader: Some(loader),
                 unused,
+                tie,
+                link: LoadLink::default(),
+                joined: Vec::new(),
                 made: Map::default(),
                 failure: None,
             },
@@ -97,8 +110,12 @@ impl Coordinator {
             retry_after: landed.retry_after,
             has_contexts,
         };
-        self.adopt(load, &key, landed.names, terms, marks);
+        self.adopt(load, &key, landed.names, LoadLink::default(), terms, marks);
         // A load and a caller never have the same number.
+        let caller = Caller {
+            answer: caller,
+            span: None,
+        };
         self.callers.insert(load, caller);
         self.flights.embark(load, &key, load);
         match (landed.made, landed.fate) {
@@ -117,7 +134,7 @@ impl Coordinator {
     }
 
     /// Makes a direct load known to the flights, so that callers can wait for it.
-    fn adopt(&mut self, load: LoadId, key: &Key, names: Names, terms: Terms, marks: Marks) {
+    fn adopt(&mut self, load: LoadId, key: &Key, names: Names, link: LoadLink, terms: Terms, marks: Marks) {
         if self.loads.contains_key(&load) {
             return;
         }
@@ -133,6 +150,9 @@ impl Coordinator {
                 held: Map::default(),
                 loader: None,
                 unused,
+                tie: Tie::Awaited,
+                link,
+                joined: Vec::new(),
                 made: Map::default(),
                 failure: None,
             },
@@ -160,7 +180,7 @@ impl Coordinator {
                             retry_after: direct.retry_after,
                             has_contexts: direct.has_contexts,
                         };
-                        self.adopt(load, key, direct.names, terms, marks);
+                        self.adopt(load, key, direct.names, direct.link, terms, marks);
                         flight::Answer::HeldHere(load)
                     }
                     Met::Revoked(DirectLoad { names, .. }) => {
@@ -284,6 +304,7 @@ impl Coordinator {
                 }
             }
             Effect::Tell(caller, told) => self.tell(caller, told),
+            Effect::Joined(load, caller) => self.joined(load, caller),
             Effect::Failing(load, key, is_first) => {
                 self.ends.direct.note_failure(&key);
                 let failure = self.loads.get(&load).and_then(|load| load.failure.as_ref());
@@ -350,13 +371,39 @@ impl Coordinator {
             unknown: self.unknown.clone(),
             unknown_before: self.unknown.count(),
         };
+        // It is opened here, so that there is one for those who join the load from now on.
+        let span = contained(|| loader.open_span(load.tie));
+        if let Some(span) = &span {
+            load.link = span.link();
+        }
+        let joined = std::mem::take(&mut load.joined);
+        contained(|| joined.into_iter().for_each(|call| load.link.joined(call)));
         let task = self.tasks.spawn(async move {
             let running = meters.load_begins();
-            let made = timeout(within, loader.call(keys, Some(leases))).await;
+            let load = async {
+                let made = timeout(within, loader.call(keys, Some(leases))).await;
+                made.unwrap_or(Err(Failure::Timeout))
+            };
+            let made = match span {
+                Some(span) => span.over(load).await,
+                None => load.await,
+            };
             running.end();
-            made.unwrap_or(Err(Failure::Timeout))
+            made
         });
         self.running.insert(task.id(), id);
+    }
+
+    /// Links the span of a load to a caller who joins it.
+    fn joined(&mut self, load: LoadId, caller: CallerId) {
+        let Some(call) = self.callers.get(&caller).and_then(|caller| caller.span.clone()) else {
+            return;
+        };
+        match self.loads.get_mut(&load) {
+            Some(load) if load.loader.is_some() => load.joined.push(call),
+            Some(load) => drop(contained(|| load.link.joined(call))),
+            None => {}
+        }
     }
 
     fn store(&mut self, id: LoadId, key: Key) {
@@ -425,7 +472,7 @@ impl Coordinator {
         if let Answer::Loaded { own: false, .. } = answer {
             count(&self.ends.counters.joins);
         }
-        hand(caller, answer);
+        hand(caller.answer, answer);
     }
 
     fn subscribe(&self, subscription: Subscription) {

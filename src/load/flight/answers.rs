@@ -59,8 +59,10 @@ impl Flights {
                 early: true,
             })
         };
-        let passengers = members.iter().filter_map(passenger);
-        leader.taken.insert(key.clone(), passengers.collect());
+        let passengers: Vec<Passenger> = members.iter().filter_map(passenger).collect();
+        let joined = passengers.iter().filter(|passenger| !passenger.own);
+        effects.extend(joined.map(|passenger| Effect::Joined(load, passenger.caller)));
+        leader.taken.insert(key.clone(), passengers);
         for member in members {
             self.decide(member.load, effects);
         }
@@ -84,6 +86,7 @@ impl Flights {
         };
         line.flying = Some(other);
         let callers = asking.members.iter().filter_map(|member| member.caller);
+        effects.extend(callers.clone().map(|caller| Effect::Joined(other, caller)));
         passengers.extend(callers.map(|caller| Passenger {
             caller,
             own: false,

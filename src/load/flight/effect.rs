@@ -20,6 +20,8 @@ pub(crate) enum Effect {
     /// Nothing more is to be done for this load.
     Forget(LoadId),
     Tell(CallerId, Told),
+    /// A caller waits for this load, which is not the caller's own.
+    Joined(LoadId, CallerId),
     /// Report that a load of the key failed, and whether the one before it had not.
     Failing(LoadId, Key, bool),
     /// End the leases of the direct loads that are made from the key: a value of it was given out, and may not be

@@ -12,6 +12,7 @@ use super::*;
 use crate::error::Cause;
 use crate::key::{KeyMaker, Namespace};
 use crate::lock::{LockOutcome, channel};
+use crate::spans::Spans;
 
 /// A lingering channel is faster than the engine's answer.
 #[tokio::test(start_paused = true)]
@@ -175,7 +176,7 @@ async fn all_in_the_queue_are_told_of_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn locks_of_this_process_are_still_held_after_a_panic() {
-    let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
+    let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current(), Spans::default());
     let keys = KeyMaker::new(100, false);
     let _actor = Scheduler::spawn(Start {
         meters: Meters::default(),

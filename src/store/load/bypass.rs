@@ -7,12 +7,14 @@ use super::plan::{Checked, Plan};
 use crate::error::Error;
 use crate::key::Key;
 use crate::load::{AnyLoader, Fate, LoadError};
+use crate::spans::Cause;
 
 impl<T: Model, L> Order<'_, T, L> {
     /// Loads keys although the engine could not read them. Fails with the engine's `error` if that is not allowed now.
     pub(super) async fn load_past_engine<M, E>(
         self,
         checked: Checked,
+        cause: Cause,
         keys: Vec<Key>,
         error: Error,
     ) -> Result<Values<T>, LoadError<E>>
@@ -21,7 +23,7 @@ impl<T: Model, L> Order<'_, T, L> {
         E: Send + Sync + 'static,
     {
         let plan = self.options.plan(checked);
-        let (loader, own) = erased(self.loader, self.names, &plan);
+        let (loader, own) = erased(self.loader, self.names, &plan, cause);
         load_past_engine(&plan, keys, loader, &mut OwnValues::new(own), error).await
     }
 }

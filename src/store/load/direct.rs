@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument;
 
 use super::super::One;
 use super::answers::{origin_of, times_of};
@@ -19,6 +18,7 @@ use crate::error::Error;
 use crate::key::Key;
 use crate::load::{Answer, Claim, Failure, Loaded, Made, Place, Solo};
 use crate::request::{GetOrLease, Names};
+use crate::spans::{Cause, LoadSpan, Tie};
 use crate::ttl::whole_millis;
 
 /// What a direct load gives its caller. The loader runs on if this is dropped.
@@ -58,7 +58,12 @@ impl<'a, T: Model, L> Order<'a, T, L> {
     }
 
     /// Begins the load under the lease that the read was given. Gives the order back if the coordinator is to be asked.
-    pub(super) fn load_under<E>(self, claim: Claim<'_>, checked: Checked) -> Result<Outcome<T>, Box<Self>>
+    pub(super) fn load_under<E>(
+        self,
+        claim: Claim<'_>,
+        checked: Checked,
+        cause: Cause,
+    ) -> Result<Outcome<T>, Box<Self>>
     where
         L: Loader<One, Value = T, Error = E>,
         E: Send + Sync + 'static,
@@ -71,7 +76,8 @@ impl<'a, T: Model, L> Order<'a, T, L> {
         let plan = self.options.plan(checked);
         let (seal, describe) = (plan.seal(), plan.describe);
         let (sender, receiver) = oneshot::channel();
-        let (loader, span) = (self.loader, tracing::Span::current());
+        let (loader, span) = (self.loader, cause.open(Tie::Awaited));
+        solo.link(span.link());
         let key = solo.key().clone();
         // Others need no name for their one key.
         let name = L::HAS_CONTEXTS.then(|| self.names.of(&key).to_owned());
@@ -81,8 +87,8 @@ impl<'a, T: Model, L> Order<'a, T, L> {
             seal.seal(&key, fetched, began.elapsed())
         };
         // Made here, so that the task's future is moved as few times as can be.
-        let load = Guarded::new(load.instrument(span));
-        solo.spawn(|solo| run(solo, load, within, sender));
+        let load = Guarded::new(load);
+        solo.spawn(|solo| run(solo, span, load, within, sender));
         Ok(Outcome {
             told: receiver,
             _place: place,
@@ -93,6 +99,7 @@ impl<'a, T: Model, L> Order<'a, T, L> {
 /// Runs a load, and tells its caller what came of it.
 async fn run<T: Model, F>(
     solo: Solo,
+    span: LoadSpan,
     load: Guarded<F>,
     within: Duration,
     caller: oneshot::Sender<Result<Loaded<T>, Failure>>,
@@ -101,13 +108,17 @@ async fn run<T: Model, F>(
 {
     let limit = Instant::now() + within;
     let running = solo.meters().load_begins();
-    let ended = timeout_at(limit, load).await;
+    let load = async {
+        match timeout_at(limit, load).await {
+            Ok(ended) => ended.unwrap_or(Err(Failure::Panicked)),
+            Err(_) => Err(Failure::Timeout),
+        }
+    };
+    let ended = span.over(load).await;
     running.end();
     let (made, value) = match ended {
-        Ok(Some(Ok((made, value)))) => (Ok(made), Some(value)),
-        Ok(Some(Err(failure))) => (Err(failure), None),
-        Ok(None) => (Err(Failure::Panicked), None),
-        Err(_) => (Err(Failure::Timeout), None),
+        Ok((made, value)) => (Ok(made), Some(value)),
+        Err(failure) => (Err(failure), None),
     };
     let told = match (solo.finish(made, limit).await, value) {
         (Answer::Loaded { made, fate, .. }, Some(value)) => {

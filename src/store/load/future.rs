@@ -14,10 +14,10 @@ use super::loader::{Loader, Model};
 use super::order::Order;
 use super::plan::Checked;
 use crate::actor::queue::{Answer, Call};
+use crate::calls::CallName;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::load::{Claim, LoadError, Loaded};
-use crate::meters::CallName;
 use crate::request::{self, Aged, Lookup};
 use crate::value::Value;
 
@@ -186,7 +186,8 @@ where
                 let store = order.options.store();
                 let call = self.call.get_or_insert_with(|| store.call(CallName::GetOrLoad));
                 call.go_on();
-                self.state = State::Slow(Box::pin(order.go_on(checked, key, found)));
+                let cause = store.cause(call);
+                self.state = State::Slow(Box::pin(order.go_on(checked, cause, key, found)));
                 Ok(None)
             }
         }
@@ -207,7 +208,8 @@ where
     fn load_past_engine(&mut self, checked: Checked, error: Error) -> Result<()> {
         let key = self.key.clone()?;
         let order = self.order.take().ok_or(Error::Closed)?;
-        let load = order.load_past_engine(checked, vec![key], error);
+        let cause = order.options.store().cause_of(self.call.as_ref());
+        let load = order.load_past_engine(checked, cause, vec![key], error);
         self.state = State::Slow(Box::pin(load));
         Ok(())
     }
@@ -224,7 +226,8 @@ where
             Read::Leased(claim) => {
                 store.inner.loads.note_read(false);
                 let order = self.order.take().ok_or(Error::Closed)?;
-                match order.load_under(claim, checked) {
+                let cause = store.cause_of(self.call.as_ref());
+                match order.load_under(claim, checked, cause) {
                     Ok(outcome) => {
                         self.state = State::Direct(outcome);
                         Ok(None)

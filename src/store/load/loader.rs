@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use self::sealed::Values as _;
 use super::super::{Many, One};
@@ -20,6 +19,7 @@ use crate::actor::contained;
 use crate::key::Key;
 use crate::load::{AnyLoader, Failure, HeldLeases, Made, SharedError, ToLoad};
 use crate::prehashed::Map;
+use crate::spans::Cause;
 
 /// A loader: a closure that returns one value, or the values of many keys.
 ///
@@ -194,23 +194,20 @@ pub(super) fn erased<M, T: Model, L: Loader<M, Value = T>>(
     loader: L,
     names: CallerNames,
     plan: &Plan<'_, T>,
+    cause: Cause,
 ) -> (AnyLoader, Own<T>) {
     let (seal, describe) = (plan.seal(), plan.describe);
-    let span = tracing::Span::current();
     let (sender, own) = oneshot::channel();
-    let loader = AnyLoader::new(L::HAS_CONTEXTS, move |to_load, leases| {
-        let load = async move {
-            let run = Run {
-                seal,
-                names,
-                describe,
-                leases,
-            };
-            let (all, own) = run.load(loader, to_load).await?;
-            contained(|| drop(sender.send(own)));
-            Ok(all)
+    let loader = AnyLoader::new(L::HAS_CONTEXTS, cause, async move |to_load, leases| {
+        let run = Run {
+            seal,
+            names,
+            describe,
+            leases,
         };
-        load.instrument(span)
+        let (all, own) = run.load(loader, to_load).await?;
+        contained(|| drop(sender.send(own)));
+        Ok(all)
     });
     (loader, own)
 }

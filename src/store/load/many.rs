@@ -17,9 +17,9 @@ use super::context::{ContextLoader, Fetched, LoadContext};
 use super::loader::{Loader, Model};
 use super::options::{CallOptions, LoadOptions, displayed, hidden, load_options, setters};
 use super::order::Order;
+use crate::calls::CallName;
 use crate::error::Result;
 use crate::load::{LoadError, Loaded};
-use crate::meters::CallName;
 
 impl Store {
     /// Returns the values of many keys. One call of the loader loads all missing keys.

@@ -12,6 +12,7 @@ use super::plan::{Checked, Plan};
 use crate::actor::queue::Call;
 use crate::key::Key;
 use crate::load::{AnyLoader, LoadError, Loaded, Wish};
+use crate::spans::Cause;
 
 impl<T: Model, L> Order<'_, T, L> {
     /// Reads the keys as a part of `call`, and loads those that are missing. `aged` says that the caller is told
@@ -47,9 +48,10 @@ impl<T: Model, L> Order<'_, T, L> {
         let entries = match plan.store.entries(call, &keys, aged).await {
             Ok(entries) => entries,
             Err(error) => {
-                let (loader, own) = erased(self.loader, self.names, &plan);
-                let mut own = OwnValues::new(own);
                 call.go_on();
+                let cause = plan.store.cause(call);
+                let (loader, own) = erased(self.loader, self.names, &plan, cause);
+                let mut own = OwnValues::new(own);
                 return Box::pin(load_past_engine(&plan, keys, loader, &mut own, error)).await;
             }
         };
@@ -60,8 +62,8 @@ impl<T: Model, L> Order<'_, T, L> {
         if findings.are_complete() {
             return Ok(findings.values);
         }
-        let (loader, own) = erased(self.loader, self.names, &plan);
         call.go_on();
+        let (loader, own) = erased(self.loader, self.names, &plan, plan.store.cause(call));
         Box::pin(load(plan, findings, loader, own)).await
     }
 
@@ -76,6 +78,7 @@ impl<T: Model, L> Order<'_, T, L> {
     pub(super) async fn go_on<M, E>(
         self,
         checked: Checked,
+        cause: Cause,
         key: Key,
         found: Found<T>,
     ) -> Result<Values<T>, LoadError<E>>
@@ -86,7 +89,7 @@ impl<T: Model, L> Order<'_, T, L> {
         let plan = self.options.plan(checked);
         let mut findings = Findings::with_capacity(1);
         findings.add_first(&plan, key, found);
-        let (loader, own) = erased(self.loader, self.names, &plan);
+        let (loader, own) = erased(self.loader, self.names, &plan, cause);
         load(plan, findings, loader, own).await
     }
 }

@@ -30,7 +30,8 @@ impl Store {
     /// [`invalidate`](Self::invalidate) or [`clear`](Self::clear) of the key or of a dependency, by any process. A
     /// caller that comes after such a change never gets a value that was read from the source before it.
     ///
-    /// The loader runs in a task of its own, on the runtime that opened the store, within the caller's tracing span.
+    /// The loader runs in a task of its own, on the runtime that opened the store, within the tracing span of its load. That
+    /// span is in the caller's, or is a root if the load refreshes a stale value.
     /// Its value is stored as a model, as by [`set_model`](Self::set_model). `None` is a value too.
     ///
     /// ```

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Lock;
+use crate::calls::CallName;
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::lock::{LockInfo, Release};
-use crate::meters::CallName;
 use crate::request::{LockAction, LockAnswer};
 use crate::secret::Secret;
 use crate::store::Store;
@@ -209,7 +209,7 @@ impl Store {
                 answer => Ok(answer),
             }
         };
-        self.meters.watch(name).over(step).await
+        self.watch(name).over(step).await
     }
 
     fn key_and_secret(&self, key: &str, secret: &str) -> Result<(Key, Secret)> {

@@ -127,6 +127,9 @@ impl World {
                     self.check_given(load, at, version, fate);
                 }
             }
+            Effect::Joined(load, _) => {
+                assert!(self.open.contains(&load), "it is told before it is forgotten")
+            }
             Effect::Failing(load, ..) => {
                 assert!(self.open.contains(&load), "it is told before it is forgotten")
             }

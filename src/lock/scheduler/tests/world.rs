@@ -9,6 +9,7 @@ use crate::actor::queue::{self, QueueReceiver, Stamp};
 use crate::key::{KeyMaker, Namespace};
 use crate::lock::{Handle, channel};
 use crate::request::{Asked, EntryRequest, Lock, Request};
+use crate::spans::Spans;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ impl World {
 
     /// Its engine's queue has room for so many.
     pub(super) fn with_room(length: usize) -> Self {
-        let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current());
+        let (handle, ends) = channel(16, PATIENCE, tokio::runtime::Handle::current(), Spans::default());
         let room = queue::Bounds {
             length,
             bytes: 1 << 20,

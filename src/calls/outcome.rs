@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Phase};
 
-/// Makes the enum of the outcomes, each with the name that it has in metrics.
+/// Makes the enum of the outcomes, each with the name that it has in metrics and spans.
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])* $Name:ident => $name:literal,)*) => {
         /// How a call ended.
@@ -12,9 +12,10 @@ macro_rules! outcomes {
         }
 
         impl Outcome {
-            pub(super) const COUNT: usize = [$(Outcome::$Name),*].len();
+            #[cfg(feature = "metrics")]
+            pub(crate) const COUNT: usize = [$(Outcome::$Name),*].len();
 
-            pub(super) const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $(Outcome::$Name => $name,)*
                 }
@@ -46,6 +47,13 @@ outcomes! {
     Timeout => "timeout",
     Unauthorized => "unauthorized",
     Unavailable => "unavailable",
+}
+
+impl Outcome {
+    /// Whether something went wrong. A caller that has left is no error.
+    pub(crate) const fn is_error(self) -> bool {
+        !matches!(self, Outcome::Ok | Outcome::Cancelled)
+    }
 }
 
 /// The answer of a call.

@@ -1,6 +1,6 @@
 //! The names of the calls.
 
-/// Makes the enum of the calls, each with the name that it has in metrics.
+/// Makes the enum of the calls, each with the name that it has in metrics and spans.
 macro_rules! calls {
     ($($Name:ident => $name:literal,)*) => {
         /// A call of the public API. Calls that differ only in the type of the value have one name.
@@ -9,11 +9,10 @@ macro_rules! calls {
             $($Name,)*
         }
 
-        #[cfg(feature = "metrics")]
         impl CallName {
-            pub(super) const COUNT: usize = [$(CallName::$Name),*].len();
+            pub(crate) const ALL: &'static [CallName] = &[$(CallName::$Name),*];
 
-            pub(super) const fn as_str(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $(CallName::$Name => $name,)*
                 }
