@@ -81,8 +81,7 @@ async fn those_who_join_a_load_are_linked_to_it(world: World, seen: Seen) {
         }
         let mark = seen.mark();
         let gate = Arc::new(Semaphore::new(0));
-        let (begun, begins) = (Arc::new(Semaphore::new(0)), ());
-        let _ = begins;
+        let begun = Arc::new(Semaphore::new(0));
         let mut calls = Vec::new();
         for n in 0..3 {
             let (store, gate, begun_by) = (world.store.clone(), gate.clone(), begun.clone());
