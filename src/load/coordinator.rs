@@ -1,5 +1,6 @@
 //! The actor between those who want a value and the engine: it owns the loaders that run.
 
+mod effects;
 mod steps;
 
 use std::collections::HashMap;
