@@ -22,6 +22,7 @@ mod plan;
 mod run;
 mod seal;
 mod send;
+mod setters;
 mod shared;
 
 pub use self::context::{ContextLoader, Fetched, LoadContext};
