@@ -18,6 +18,7 @@ mod query;
 mod redis;
 #[cfg(feature = "redis")]
 mod sentinel;
+mod setters;
 mod setting;
 mod settings;
 #[cfg(feature = "redis")]
@@ -51,9 +52,10 @@ pub(crate) use self::options::RedisOptions;
 pub use self::redis::RedisConfig;
 #[cfg(feature = "redis")]
 pub(crate) use self::sentinel::Sentinels;
+use self::setters::shared_settings;
 use self::setting::{Field, Kind, Setting};
 pub use self::settings::Settings;
-use self::settings::{SHARED, refuse, shared_settings};
+use self::settings::{SHARED, refuse};
 #[cfg(feature = "redis")]
 pub(crate) use self::target::Target;
 #[cfg(feature = "tls")]
