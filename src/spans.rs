@@ -22,7 +22,7 @@ const OUTCOME: &str = "cachestore.outcome";
 const ERROR: &str = "error.type";
 const STATUS: &str = "otel.status_code";
 
-/// The fields of a call's span. Those that are known from the begin come first.
+/// The fields of a call's span. The first six have their values when the span opens.
 const CALL_FIELDS: &[&str] = &[
     "otel.kind",
     "db.system.name",
@@ -35,7 +35,7 @@ const CALL_FIELDS: &[&str] = &[
     STATUS,
 ];
 
-/// The fields of a load's span, in the same way.
+/// The fields of a load's span. The first two have their values when the span opens.
 const LOAD_FIELDS: &[&str] = &["otel.kind", "cachestore.refresh", OUTCOME, ERROR, STATUS];
 
 /// What a store tells in spans. Empty if the configuration switches spans off.

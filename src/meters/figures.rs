@@ -191,7 +191,7 @@ impl Figures {
         }
     }
 
-    /// Takes all levels back, and those that may yet be published too.
+    /// Takes all levels back. None is published any more.
     pub(super) fn end(&self) {
         for (figure, following) in FIGURES.iter().zip(&self.0) {
             if figure.counts {

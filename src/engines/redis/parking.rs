@@ -239,7 +239,7 @@ impl Parking {
         self.overtake(keys, true);
     }
 
-    /// What is parked of these keys is overtaken, but two questions have no order.
+    /// Parked jobs of these keys are overtaken. A question does not overtake another question.
     fn overtake(&mut self, keys: &[u64], changes: bool) {
         for parked in &mut self.parked {
             if parked.redirect.is_some() && (changes || !parked.asked.job.task.is_question()) {

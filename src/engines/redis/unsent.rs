@@ -12,7 +12,8 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    /// Keeps what is added, and takes it out of the near cache. Without this, nothing is kept.
+    /// Keeps the removals that are added, and takes what they name out of the near cache. The list that `default` makes keeps
+    /// none.
     pub(super) fn kept(near: Option<Tracker>) -> Self {
         Self {
             removals: Vec::new(),

@@ -18,7 +18,7 @@ fn removal(names: &[&str]) -> Removal {
     Removal::Entries(keys, Within::default())
 }
 
-/// The parts of jobs that are sent, without those that end leases.
+/// The parts of a batch of these jobs, but not the part that ends leases.
 fn parts(jobs: Vec<Job>) -> Vec<Part> {
     let parts = batch(jobs).parts.into_iter();
     parts.filter(|part| !matches!(part, Part::Leases(_))).collect()
