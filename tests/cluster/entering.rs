@@ -45,14 +45,8 @@ async fn any_node_leads_to_all_others_also_if_another_is_gone() {
     }
 }
 
-/// The addresses that nodes name are not reached from here, as in a container network.
-#[tokio::test]
-async fn addresses_are_mapped_and_so_are_those_of_redirections() {
-    let cluster = Cluster::start().await;
-    let (proxies, config) = cluster.proxied("app").await;
-    let store = open(config).await;
-    store.set("k", "v").await.unwrap();
-    assert!(proxies[cluster.owner("app")].accepted() > 0);
+/// Moves the slot of the store, and reads the key `k` by `ASK` meanwhile. From where to where it has moved.
+async fn moved_under(cluster: &Cluster, store: &Store) -> [usize; 2] {
     let (slot, from) = (cluster.slot("app"), cluster.owner("app"));
     let to = (from + 1) % 3;
     cluster.begin_move(&slot, from, to);
@@ -63,6 +57,18 @@ async fn addresses_are_mapped_and_so_are_those_of_redirections() {
         "by ASK"
     );
     cluster.end_move(&slot, from, to);
+    [from, to]
+}
+
+/// The addresses that nodes name are not reached from here, as in a container network.
+#[tokio::test]
+async fn addresses_are_mapped_and_so_are_those_of_redirections() {
+    let cluster = Cluster::start().await;
+    let (proxies, config) = cluster.proxied("app").await;
+    let store = open(config).await;
+    store.set("k", "v").await.unwrap();
+    assert!(proxies[cluster.owner("app")].accepted() > 0);
+    let [from, to] = moved_under(&cluster, &store).await;
     store.set("k", "new").await.unwrap();
     assert_eq!(store.get_string("k").await.unwrap().as_deref(), Some("new"));
     for node in [from, to] {
@@ -92,16 +98,7 @@ async fn nodes_speak_tls_and_an_authority_that_is_not_known_is_an_error() {
     let named = config(&url);
     let store = open(named.clone().tls_ca_pem(certificates.authority_pem())).await;
     store.set("k", "v").depends_on("name").await.unwrap();
-    let (slot, from) = (cluster.slot("app"), cluster.owner("app"));
-    let to = (from + 1) % 3;
-    cluster.begin_move(&slot, from, to);
-    cluster.move_keys(&cluster.keys_at(from, &slot), from, to);
-    assert_eq!(
-        store.get_string("k").await.unwrap().as_deref(),
-        Some("v"),
-        "by ASK"
-    );
-    cluster.end_move(&slot, from, to);
+    moved_under(&cluster, &store).await;
     assert_eq!(store.invalidate("name").await.unwrap(), 1, "by MOVED");
     // Of another authority, and of none that the platform knows.
     let stranger = Certificates::new();

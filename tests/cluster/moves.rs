@@ -11,6 +11,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::opening::{HeldLoad, config, ms, open, was_not_done};
+use crate::harness::switch::scan_over;
 use crate::harness::{Cluster, lateness};
 
 const TAG: &str = "app";
@@ -348,22 +349,7 @@ async fn nothing_near_outlives_a_move() {
 #[tokio::test]
 async fn a_scan_begins_anew_at_the_new_owner() {
     let (cluster, store, slot, from, to) = store().await;
-    let mut keys: Vec<String> = (0..4000).map(|n| format!("k{n}")).collect();
-    for chunk in keys.chunks(500) {
-        let pairs: Vec<(&String, &str)> = chunk.iter().map(|key| (key, "v")).collect();
-        store.set_many(pairs).await.unwrap();
-    }
-    keys.sort_unstable();
-    let mut scan = store.scan("k");
-    let mut found = vec![scan.next().await.unwrap().unwrap()];
-    cluster.move_slot(&slot, from, to, ms(0)).await;
-    while let Some(key) = scan.next().await {
-        found.push(key.unwrap());
-    }
-    found.sort_unstable();
-    found.dedup();
-    assert_eq!(found.len(), keys.len(), "keys are missed");
-    assert_eq!(found, keys);
+    scan_over(&store, cluster.move_slot(&slot, from, to, ms(0))).await;
 }
 
 /// A clearing that is under way goes over all keys of the new owner, whose cursors are others.

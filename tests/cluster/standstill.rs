@@ -1,14 +1,12 @@
 //! The owner of the slot stands still, and goes on when another node has taken over.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cachestore::{Error, Event, NearCache, Release};
-use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout};
+use cachestore::{NearCache, Release};
+use tokio::time::sleep;
 
-use crate::harness::opening::{back, config, eventually, ms, open, was_not_done};
+use crate::harness::opening::{back, config, eventually, ms, open};
+use crate::harness::switch::{Writers, switched};
 use crate::harness::{Cluster, lateness};
 
 const TAG: &str = "app";
@@ -32,57 +30,20 @@ async fn nothing_is_acknowledged_by_an_owner_that_stood_still() {
     let guard = store.lock("held").ttl(TTL).await.unwrap();
     let offset = |node: usize| cluster.nodes[node].info("master_repl_offset");
     assert!(eventually(ms(5000), || offset(owner) == offset(replica)).await);
-    let going = Arc::new(AtomicBool::new(true));
-    let writers: Vec<_> = (0..8)
-        .map(|writer| {
-            let (store, going) = (store.clone(), going.clone());
-            tokio::spawn(async move {
-                let mut acknowledged = Vec::new();
-                for n in 0.. {
-                    if !going.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    let key = format!("w{writer}-{n}");
-                    match store.set(&key, "v").await {
-                        Ok(()) => acknowledged.push((Instant::now(), key)),
-                        Err(error) => {
-                            let typed = was_not_done(&error) || matches!(error, Error::OutcomeUnknown(_));
-                            assert!(typed, "{error:?}");
-                            sleep(ms(2)).await;
-                        }
-                    }
-                }
-                acknowledged
-            })
-        })
-        .collect();
+    let writers = Writers::begin(&store);
     sleep(ms(300)).await;
     cluster.nodes[owner].stop();
     let promoted = cluster.promotion(owner).await;
-    let switched = async {
-        while let Some(event) = events.next().await {
-            if matches!(event, Event::SwitchedPrimary { .. }) {
-                return Instant::now();
-            }
-        }
-        panic!("no switch is told");
-    };
-    let switched = timeout(Duration::from_secs(30), switched).await.unwrap();
+    let switched = switched(&mut events).await;
     // It still takes itself for the owner, until it hears of the others.
     cluster.nodes[owner].cont();
     let after = back(&store).await.saturating_duration_since(promoted);
     println!("cluster: back {after:?} after the promotion");
     assert!(after < BACK + lateness::late(), "{after:?}");
     sleep(ms(1500)).await;
-    going.store(false, Ordering::Relaxed);
-    let mut after = Vec::new();
-    for writer in writers {
-        after.extend(writer.await.unwrap().into_iter().filter(|(at, _)| *at > switched));
-    }
-    println!("cluster: {} writes acknowledged after the switch", after.len());
-    assert!(after.len() > 10);
+    let after = writers.acknowledged_after(switched).await;
     let mut client = cluster.nodes[replica].client();
-    for (_, key) in &after {
+    for key in &after {
         let name = format!("{{{TAG}}}:{key}");
         let there = client.try_command(&["EXISTS", &name]).unwrap().int();
         assert_eq!(there, 1, "{key} was acknowledged by the old owner");

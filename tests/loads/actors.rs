@@ -7,31 +7,12 @@ use cachestore::kameo::prelude::*;
 use cachestore::{Config, Error, LoadError, LoadOptions, Loading, Store};
 use tokio::sync::mpsc;
 
+use crate::listener::Listener;
 use crate::loads::Loaders;
 
 type Told = Loading<u32, String>;
 
-/// Passes on what it is told.
-struct Listener(mpsc::UnboundedSender<Told>);
-
-impl Actor for Listener {
-    type Args = Self;
-    type Error = Infallible;
-
-    async fn on_start(listener: Self, _: ActorRef<Self>) -> Result<Self, Infallible> {
-        Ok(listener)
-    }
-}
-
-impl Message<Told> for Listener {
-    type Reply = ();
-
-    async fn handle(&mut self, told: Told, _: &mut Context<Self, ()>) {
-        self.0.send(told).unwrap();
-    }
-}
-
-async fn open() -> (Store, ActorRef<Listener>, mpsc::UnboundedReceiver<Told>) {
+async fn open() -> (Store, ActorRef<Listener<Told>>, mpsc::UnboundedReceiver<Told>) {
     let store = Store::open(Config::memory()).await.unwrap();
     let (sender, told) = mpsc::unbounded_channel();
     (store, Listener::spawn(Listener(sender)), told)

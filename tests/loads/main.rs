@@ -19,6 +19,8 @@ mod harness;
 mod interleavings;
 mod leases;
 mod lineage;
+#[path = "../support/listener.rs"]
+mod listener;
 #[path = "../support/loads.rs"]
 mod loads;
 #[path = "../support/log.rs"]

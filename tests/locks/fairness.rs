@@ -9,14 +9,13 @@ use cachestore::{Config, Error, Store};
 use tokio::time::{Instant, timeout};
 
 use crate::harness::opening::open;
-use crate::harness::place::over_each_topology;
+use crate::harness::place::over_a_server_and_a_cluster;
 use crate::harness::{Place, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(120);
 
-over_each_topology! { over_a_server: Server; redis_ten_thousand_waiters_in_order }
-over_each_topology! { over_a_cluster: Cluster; redis_ten_thousand_waiters_in_order }
+over_a_server_and_a_cluster! { redis_ten_thousand_waiters_in_order }
 
 async fn in_order(store: Store, waiters: u64) {
     let mut random = Seeded::new(11);

@@ -9,6 +9,8 @@ mod fairness;
 mod go;
 #[path = "../support/redis/mod.rs"]
 mod harness;
+#[path = "../support/listener.rs"]
+mod listener;
 #[path = "../support/log.rs"]
 mod log;
 mod moved;

@@ -7,6 +7,7 @@ use kameo::prelude::*;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::{Place, Topology};
+use crate::listener::Listener;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -634,26 +635,6 @@ async fn a_dropped_waiter_leaves_its_place(world: World) {
     timeout(SECOND, second).await.unwrap().unwrap().unwrap();
     sleep(20 * MS).await;
     drop(world.store.lock("k").await.unwrap());
-}
-
-/// Passes on what it is told.
-struct Listener(tokio::sync::mpsc::UnboundedSender<LockOutcome>);
-
-impl Actor for Listener {
-    type Args = Self;
-    type Error = std::convert::Infallible;
-
-    async fn on_start(listener: Self, _: ActorRef<Self>) -> Result<Self, Self::Error> {
-        Ok(listener)
-    }
-}
-
-impl Message<LockOutcome> for Listener {
-    type Reply = ();
-
-    async fn handle(&mut self, outcome: LockOutcome, _: &mut Context<Self, ()>) {
-        self.0.send(outcome).unwrap();
-    }
 }
 
 async fn actors_are_told(world: World) {

@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::listener::Listener;
 use crate::support::{ms, secs};
 
 async fn open() -> Store {
@@ -169,30 +170,13 @@ async fn a_waker_that_drops_its_listener_is_no_deadlock() {
     assert!(drops.0.lock().unwrap().is_none());
 }
 
-struct Audit(mpsc::UnboundedSender<Event>);
-
-impl Actor for Audit {
-    type Args = Self;
-    type Error = std::convert::Infallible;
-
-    async fn on_start(audit: Self, _: ActorRef<Self>) -> Result<Self, Self::Error> {
-        Ok(audit)
-    }
-}
-
-impl Message<Event> for Audit {
-    type Reply = ();
-
-    async fn handle(&mut self, event: Event, _: &mut kameo::message::Context<Self, ()>) {
-        self.0.send(event).unwrap();
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn an_actor_hears_of_events_until_the_store_is_closed() {
     let store = open().await;
     let (sender, mut heard) = mpsc::unbounded_channel();
-    store.events().send_to(Audit::spawn(Audit(sender)).recipient());
+    store
+        .events()
+        .send_to(Listener::spawn(Listener(sender)).recipient());
     write(&store, 0..2).await;
     store.close().await.unwrap();
     assert_eq!(heard.recv().await, Some(written(0)));
@@ -205,7 +189,7 @@ async fn an_actor_hears_of_events_until_the_store_is_closed() {
 async fn an_actor_that_has_ended_is_no_listener_any_more() {
     let store = open().await;
     let (sender, mut heard) = mpsc::unbounded_channel();
-    let audit = Audit::spawn(Audit(sender));
+    let audit = Listener::spawn(Listener(sender));
     store.events().send_to(audit.clone().recipient());
     audit.stop_gracefully().await.unwrap();
     audit.wait_for_shutdown().await;

@@ -12,6 +12,8 @@ mod dependencies;
 mod events;
 mod expiry;
 mod keys;
+#[path = "../support/listener.rs"]
+mod listener;
 mod near;
 mod panics;
 mod shared;

@@ -15,19 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::opening::{eventually, ms};
-use crate::harness::place::over_each_topology;
+use crate::harness::place::over_a_server_and_a_cluster;
 use crate::harness::{Place, Seeded, Topology};
 
-over_each_topology! { over_a_server: Server;
-    a_part_that_stays
-    a_part_that_is_loaded_for_the_page
-    a_part_that_expires_meanwhile
-    a_part_that_is_too_large_to_be_stored
-    a_part_made_from_what_is_too_large_to_be_stored
-    a_part_that_does_not_exist
-    a_part_that_was_changed_while_it_was_loaded
-}
-over_each_topology! { over_a_cluster: Cluster;
+over_a_server_and_a_cluster! {
     a_part_that_stays
     a_part_that_is_loaded_for_the_page
     a_part_that_expires_meanwhile

@@ -1,14 +1,13 @@
 //! The primary fails, and the store follows the replica that is promoted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::Event;
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::harness::opening::{back, config, eventually, ms, open};
+use crate::harness::switch::{Writers, scan_over, switched};
 use crate::harness::{Service, lateness};
 
 /// How soon calls succeed after the promotion.
@@ -50,39 +49,10 @@ async fn a_primary_that_stands_still_gets_no_write_after_the_switch() {
     let store = open(config(&service.url()).request_timeout(ms(1000))).await;
     let mut events = store.events();
     store.set("k", "v").await.unwrap();
-    let going = Arc::new(AtomicBool::new(true));
-    let begun = Arc::new(AtomicU64::new(0));
-    let writers: Vec<_> = (0..8)
-        .map(|writer| {
-            let (store, going, begun) = (store.clone(), going.clone(), begun.clone());
-            tokio::spawn(async move {
-                let mut acknowledged = Vec::new();
-                for n in 0.. {
-                    if !going.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    begun.fetch_add(1, Ordering::Relaxed);
-                    let key = format!("w{writer}-{n}");
-                    match store.set(&key, "v").await {
-                        Ok(()) => acknowledged.push((Instant::now(), key)),
-                        Err(_) => sleep(ms(2)).await,
-                    }
-                }
-                acknowledged
-            })
-        })
-        .collect();
+    let writers = Writers::begin(&store);
     sleep(ms(300)).await;
     service.servers[0].stop();
-    let switched = async {
-        while let Some(event) = events.next().await {
-            if matches!(event, Event::SwitchedPrimary { .. }) {
-                return Instant::now();
-            }
-        }
-        panic!("no switch is told");
-    };
-    let switched = timeout(Duration::from_secs(30), switched).await.unwrap();
+    let switched = switched(&mut events).await;
     // What was sent to the old primary before is not its business here.
     service.servers[0].cont();
     let back = back(&store).await;
@@ -91,15 +61,9 @@ async fn a_primary_that_stands_still_gets_no_write_after_the_switch() {
         back.saturating_duration_since(switched)
     );
     sleep(ms(1500)).await;
-    going.store(false, Ordering::Relaxed);
-    let mut after = Vec::new();
-    for writer in writers {
-        after.extend(writer.await.unwrap().into_iter().filter(|(at, _)| *at > switched));
-    }
-    println!("sentinel: {} writes acknowledged after the switch", after.len());
-    assert!(after.len() > 10);
+    let after = writers.acknowledged_after(switched).await;
     let mut client = service.servers[1].client();
-    for (_, key) in &after {
+    for key in &after {
         let there = client.try_command(&["EXISTS", key.as_str()]).unwrap().int();
         assert_eq!(there, 1, "{key} was acknowledged by the old primary");
     }
@@ -144,21 +108,12 @@ async fn an_idle_store_follows_and_its_near_cache_is_emptied() {
 async fn a_scan_begins_anew_at_the_new_primary() {
     let mut service = Service::start(1).await;
     let store = open(config(&service.url())).await;
-    let mut keys: Vec<String> = (0..4000).map(|n| format!("k{n}")).collect();
-    store.set_many(keys.iter().map(|key| (key, "v"))).await.unwrap();
-    keys.sort_unstable();
-    let mut scan = store.scan("k");
-    let mut found = vec![scan.next().await.unwrap().unwrap()];
-    service.replicated().await;
-    service.fail_over().await;
-    back(&store).await;
-    while let Some(key) = scan.next().await {
-        found.push(key.unwrap());
-    }
-    found.sort_unstable();
-    found.dedup();
-    assert_eq!(found.len(), keys.len(), "keys are missed");
-    assert_eq!(found, keys);
+    scan_over(&store, async {
+        service.replicated().await;
+        service.fail_over().await;
+        back(&store).await;
+    })
+    .await;
 }
 
 /// What was removed while no primary was there is not read from the replica, which still has it.

@@ -1,37 +1,19 @@
 //! Locks for actors, and what the actors of a store log.
 
+use cachestore::Config;
 use cachestore::kameo::prelude::*;
-use cachestore::{Config, LockOutcome};
 use tracing::info_span;
 
+use crate::listener::Listener;
 use crate::seen::{Seen, World, on_both_engines};
 use crate::support::{ms, secs};
 
 on_both_engines!(a_lock_for_an_actor_is_a_span_until_the_actor_is_told,);
 
-struct Holder(tokio::sync::mpsc::UnboundedSender<LockOutcome>);
-
-impl Actor for Holder {
-    type Args = Self;
-    type Error = std::convert::Infallible;
-
-    async fn on_start(holder: Self, _: ActorRef<Self>) -> Result<Self, Self::Error> {
-        Ok(holder)
-    }
-}
-
-impl Message<LockOutcome> for Holder {
-    type Reply = ();
-
-    async fn handle(&mut self, outcome: LockOutcome, _: &mut Context<Self, ()>) {
-        self.0.send(outcome).unwrap();
-    }
-}
-
 async fn a_lock_for_an_actor_is_a_span_until_the_actor_is_told(world: World, seen: Seen) {
     let store = &world.store;
     let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let holder = Holder::spawn(Holder(sender));
+    let holder = Listener::spawn(Listener(sender));
     let lock = || store.lock("k").wait(secs(5));
     let mark = seen.mark();
     info_span!("caller").in_scope(|| lock().send_to(holder.clone().recipient()));

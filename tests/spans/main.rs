@@ -9,6 +9,8 @@
 #[cfg(feature = "redis")]
 #[path = "../support/redis/mod.rs"]
 mod harness;
+#[path = "../support/listener.rs"]
+mod listener;
 #[path = "../support/mod.rs"]
 mod support;
 

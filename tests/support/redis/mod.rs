@@ -19,6 +19,7 @@ pub(crate) mod resp;
 pub(crate) mod seeded;
 pub(crate) mod sentinel;
 pub(crate) mod server;
+pub(crate) mod switch;
 pub(crate) mod tls;
 
 pub(crate) use cluster::Cluster;

@@ -39,6 +39,16 @@ macro_rules! over_each_topology {
 }
 pub(crate) use over_each_topology;
 
+/// Runs tests without arguments over a server and over a cluster.
+macro_rules! over_a_server_and_a_cluster {
+    ($($test:ident)*) => {
+        crate::harness::place::over_each_topology! { over_a_server: Server; $($test)* }
+        crate::harness::place::over_each_topology! { over_a_cluster: Cluster; $($test)* }
+    };
+}
+#[allow(unused_imports, reason = "not every test binary has such tests")]
+pub(crate) use over_a_server_and_a_cluster;
+
 thread_local! {
     static TOPOLOGY: Cell<Option<Topology>> = const { Cell::new(None) };
 }
