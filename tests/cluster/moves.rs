@@ -352,6 +352,29 @@ async fn a_scan_begins_anew_at_the_new_owner() {
     scan_over(&store, cluster.move_slot(&slot, from, to, ms(0))).await;
 }
 
+/// Two callers share a clearing that the moving slot refuses. Each is told at its own deadline.
+#[tokio::test]
+async fn each_caller_of_a_refused_clearing_is_told_in_time() {
+    let (cluster, store, slot, from, to) = store().await;
+    store.set("k", "v").await.unwrap();
+    cluster.begin_move(&slot, from, to);
+    let began = Instant::now();
+    let clear = |limit: u64| {
+        let store = store.clone();
+        async move {
+            store.clear().timeout(ms(limit)).await.unwrap_err();
+            began.elapsed()
+        }
+    };
+    let both = async { tokio::join!(clear(300), clear(700)) };
+    let (first, second) = timeout(Duration::from_secs(20), both).await.unwrap();
+    assert!(first < ms(600) + lateness::late(), "{first:?}");
+    let late = ms(700 + 250) + lateness::late();
+    assert!(second >= ms(650) && second < late, "{second:?}");
+    cluster.give_up_move(&slot, from, to);
+    assert_eq!(store.clear().await.unwrap(), 1);
+}
+
 /// A clearing that is under way goes over all keys of the new owner, whose cursors are others.
 #[tokio::test]
 async fn long_work_begins_anew_at_the_new_owner() {

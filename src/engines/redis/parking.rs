@@ -17,7 +17,7 @@ use super::job::{Job, Task};
 use super::layout::Layout;
 use super::redirect::Redirect;
 use crate::error::Error;
-use crate::prehashed::{Map, Set};
+use crate::prehashed::Map;
 
 /// When jobs are sent again: after this time, and up to as much again at random.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -85,8 +85,8 @@ struct Parked {
 pub(super) struct Unparked {
     /// To be sent again, in their order.
     pub(super) again: Vec<Job>,
-    /// Not to be sent again: a later job of their keys was carried out.
-    pub(super) overtaken: Vec<Job>,
+    /// Not to be sent again: a later job of their keys was carried out, or there is no time left for an answer.
+    pub(super) ended: Vec<Job>,
 }
 
 /// Whether a job may be sent to the node that the slot is moving to. Scripts and walks may not: they need more keys.
@@ -122,6 +122,12 @@ impl Parked {
             sent,
             ..Self::waiting(asked)
         }
+    }
+
+    /// Whether there is no time left for an answer. Long work that has begun goes on without its callers.
+    fn is_late(&self, now: Instant) -> bool {
+        let goes_on = matches!(&self.asked.job.task, Task::Walk(walk) if walk.begun);
+        !goes_on && self.asked.job.deadline <= now + PAUSE
     }
 }
 
@@ -300,35 +306,52 @@ impl Parking {
         node.map(|node| (node, asked))
     }
 
-    /// Takes what is to be sent again now, in its order, if so many pipelines are answered. What has no time left for an answer is not sent, and its outcome is known then.
+    /// Takes what is to be sent again now, in its order, if so many pipelines are answered.
+    ///
+    /// A job that has no time left for an answer is not sent: its outcome is known, and it keeps no other job of its keys
+    /// back.
     pub(super) fn take_due(&mut self, answered: u64, now: Instant) -> Unparked {
         if self.retry_at.is_none_or(|at| at > now) {
             return Unparked::default();
         }
-        let must_stay = |parked: &Parked| {
-            let goes_on = matches!(&parked.asked.job.task, Task::Walk(walk) if walk.begun);
-            let has_time = goes_on || parked.asked.job.deadline > now + PAUSE;
-            parked.sent > answered || !has_time
-        };
-        let all = std::mem::take(&mut self.parked).into_iter();
-        let (mut stay, mut due): (Vec<Parked>, Vec<Parked>) = all.partition(must_stay);
-        // What shares a key with one that stays, stays too: it would be sent behind that one.
-        let mut kept: Set<u64> = Set::default();
-        let mut more = std::mem::take(&mut stay);
-        while !more.is_empty() {
-            kept.extend(
-                more.iter()
-                    .flat_map(|parked| parked.asked.held.keys.iter().copied()),
-            );
-            stay.append(&mut more);
-            more = due
-                .extract_if(.., |parked| parked.asked.shares(|key| kept.contains(key)))
-                .collect();
+        let stays = self.stay(|parked| {
+            // Long work has no keys, and may have callers who wait longer.
+            let is_walk = matches!(parked.asked.job.task, Task::Walk(_));
+            parked.sent > answered || (is_walk && parked.is_late(now))
+        });
+        let mut due = Vec::new();
+        for (parked, stays) in std::mem::take(&mut self.parked).into_iter().zip(stays) {
+            if stays {
+                self.parked.push_back(parked);
+            } else {
+                due.push(parked);
+            }
         }
-        stay.sort_unstable_by_key(|parked| parked.asked.held.place);
-        self.parked = stay.into();
         self.retry_at = (!self.parked.is_empty()).then(|| now + PAUSE);
-        self.unpark(due)
+        self.unpark(due, |parked| parked.is_overtaken || parked.is_late(now))
+    }
+
+    /// Which parked jobs stay: some by themselves, and all that share a key with one that stays. A job that is refused once
+    /// more would get its place behind that one.
+    fn stay(&self, by_themselves: impl Fn(&Parked) -> bool) -> Vec<bool> {
+        let mut stays = vec![false; self.parked.len()];
+        let mut of_key: Map<u64, Vec<usize>> = Map::default();
+        let mut more = Vec::new();
+        for (index, parked) in self.parked.iter().enumerate() {
+            if by_themselves(parked) {
+                more.push(index);
+            }
+            for key in &parked.asked.held.keys {
+                of_key.entry(*key).or_default().push(index);
+            }
+        }
+        while let Some(index) = more.pop() {
+            if !std::mem::replace(&mut stays[index], true) {
+                let keys = &self.parked[index].asked.held.keys;
+                more.extend(keys.iter().filter_map(|key| of_key.remove(key)).flatten());
+            }
+        }
+        stays
     }
 
     /// Takes all, in their order: the connection is another one now.
@@ -336,22 +359,19 @@ impl Parking {
         let all = std::mem::take(&mut self.parked).into();
         self.retry_at = None;
         self.down_since = None;
-        self.unpark(all)
+        self.unpark(all, |parked| parked.is_overtaken)
     }
 
-    fn unpark(&mut self, parked: Vec<Parked>) -> Unparked {
+    fn unpark(&mut self, parked: Vec<Parked>, has_ended: impl Fn(&Parked) -> bool) -> Unparked {
         let mut unparked = Unparked::default();
-        for Parked {
-            asked, is_overtaken, ..
-        } in parked
-        {
-            self.release(&asked.held.keys);
-            if is_overtaken {
-                &mut unparked.overtaken
+        for parked in parked {
+            self.release(&parked.asked.held.keys);
+            let jobs = if has_ended(&parked) {
+                &mut unparked.ended
             } else {
                 &mut unparked.again
-            }
-            .push(asked.job);
+            };
+            jobs.push(parked.asked.job);
         }
         unparked
     }

@@ -28,7 +28,7 @@ impl Link {
         let mut progress = self.poll_asking(cx, now, tally);
         progress |= self.ask_another_node(now);
         let due = self.parking.take_due(self.flights.answered(), now);
-        progress |= !(due.again.is_empty() && due.overtaken.is_empty());
+        progress |= !(due.again.is_empty() && due.ended.is_empty());
         self.send_first(due);
         progress
     }
@@ -118,12 +118,12 @@ impl Link {
         }
     }
 
-    /// Puts jobs before what waits. Callers whose jobs were overtaken are told.
+    /// Puts jobs before what waits. Callers of jobs that are not sent again are told.
     fn send_first(&mut self, unparked: Unparked) {
         for job in unparked.again.into_iter().rev() {
             self.waiting.push_front(job);
         }
-        for job in unparked.overtaken {
+        for job in unparked.ended {
             let error = job.refused.clone().unwrap_or_else(|| self.why_late(true));
             self.give_up(job, &error);
         }
@@ -152,9 +152,15 @@ impl Link {
         }
         let error = self.why_late(self.is_up());
         let (late, parked) = self.parking.take_late(now);
+        let mut next = parked;
         for asked in late {
-            // Long work goes on without its callers.
+            // Long work goes on without its callers, or has others, who wait longer.
             if let Some(job) = self.end(asked.job, now, &error) {
+                next = next
+                    .into_iter()
+                    .chain([job.deadline])
+                    .filter(|due| *due > now)
+                    .min();
                 self.parking.follow(job, now);
             }
         }
@@ -163,7 +169,7 @@ impl Link {
             self.parking.release(&finished);
             next
         });
-        parked.into_iter().chain(asking).min()
+        next.into_iter().chain(asking).min()
     }
 
     /// When there is something to do for what was refused. Closes the connection to the other node if it is silent, or not

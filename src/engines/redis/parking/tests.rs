@@ -112,8 +112,8 @@ fn a_job_that_was_overtaken_is_not_sent_and_its_caller_is_told() {
         ["get a", "incr b"],
         "two reads have no order"
     );
-    assert_eq!(all_told(&unparked.overtaken), ["incr a"]);
-    assert!(unparked.overtaken[0].refused.is_some());
+    assert_eq!(all_told(&unparked.ended), ["incr a"]);
+    assert!(unparked.ended[0].refused.is_some());
 }
 
 #[test]
@@ -171,14 +171,43 @@ fn a_job_without_time_for_an_answer_is_not_sent() {
     let (job, _a) = incr("a", now);
     parking.refuse(part(job), &Redirect::Later, &error(), 0, now);
     let end = now + PATIENCE;
-    assert!(parking.take_due(0, end - PAUSE / 2).again.is_empty());
-    assert_eq!(parking.take_late(end - PAUSE / 2).1, Some(end));
-    let (late, next) = parking.take_late(end);
-    assert_eq!((late.len(), next), (1, None));
-    assert!(matches!(late[0].job.refused, Some(Error::Unavailable(_))));
+    let unparked = parking.take_due(0, end - PAUSE / 2);
+    assert!(unparked.again.is_empty());
+    assert_eq!(all_told(&unparked.ended), ["incr a"]);
+    assert!(matches!(unparked.ended[0].refused, Some(Error::Unavailable(_))));
     assert!(parking.is_empty() && parking.due().is_none());
     let (next, _b) = get("a", now);
     assert!(!parking.holds(&next));
+}
+
+/// Of a key that is always asked for, one job is always close to its deadline. It does not keep the others back.
+#[test]
+fn a_key_that_many_ask_for_is_sent_again() {
+    let (mut parking, begin) = (Parking::default(), Instant::now());
+    let (first, _a) = incr("a", begin);
+    parking.refuse(part(first), &Redirect::Later, &error(), 0, begin);
+    let mut now = begin;
+    while now < begin + PATIENCE - PAUSE / 2 {
+        now += Duration::from_millis(2);
+        let (next, _b) = incr("a", now);
+        parking.follow(next, now);
+    }
+    let unparked = parking.take_due(0, now);
+    assert!(!unparked.again.is_empty() && !unparked.ended.is_empty());
+    assert!(parking.is_empty());
+}
+
+#[test]
+fn a_late_job_that_may_have_been_overtaken_stays_until_its_deadline() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let (job, _a) = incr("a", now);
+    parking.refuse(part(job), &Redirect::Later, &error(), 1, now);
+    let end = now + PATIENCE;
+    let unparked = parking.take_due(0, end - PAUSE / 2);
+    assert!(unparked.again.is_empty() && unparked.ended.is_empty());
+    assert_eq!(parking.take_late(end - PAUSE / 2).1, Some(end));
+    let (late, next) = parking.take_late(end);
+    assert_eq!((late.len(), next), (1, None));
 }
 
 #[test]
@@ -273,5 +302,5 @@ fn a_change_whose_caller_has_left_overtakes_too() {
     parking.executed_for_nobody(&[key("a").hash()]);
     let unparked = parking.take_due(1, now + LATER);
     assert!(unparked.again.is_empty());
-    assert_eq!(all_told(&unparked.overtaken), ["incr a"]);
+    assert_eq!(all_told(&unparked.ended), ["incr a"]);
 }
