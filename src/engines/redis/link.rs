@@ -278,7 +278,8 @@ impl Link {
                     self.busy.end(&flight.busy);
                     self.heard(now);
                     let mut outcome = Outcome {
-                        unsent: std::mem::take(&mut self.unsent),
+                        // If handing out panics, the list of the link stays as it is.
+                        unsent: self.unsent.emptied(),
                         ..Outcome::default()
                     };
                     let tracked = self.state.tracked();
@@ -296,7 +297,7 @@ impl Link {
                         now,
                     });
                     reply::settle(flight.parts, replies, near, tally, &mut outcome, refusals);
-                    self.unsent = outcome.unsent;
+                    self.unsent.append(outcome.unsent);
                     self.parking.executed_for_nobody(&flight.left);
                     for job in outcome.again.into_iter().rev() {
                         self.waiting.push_front(job);

@@ -34,8 +34,7 @@ pub(super) struct Outcome {
     pub(super) demoted: bool,
     /// The server did not know a script.
     pub(super) forgotten: bool,
-    /// What was not removed because the server takes no writes, or because it did not know the script of a call whose caller
-    /// has left.
+    /// What was not removed: the server takes no writes, or it refused the removal of a caller who has left.
     pub(super) unsent: Unsent,
     /// Why leases that should have been invalidated were not.
     pub(super) not_invalidated: Option<Error>,
@@ -53,10 +52,6 @@ impl Outcome {
 
 fn is_demoted(reply: &Wire) -> bool {
     matches!(reply, Wire::ServerError(error) if fault::is_demoted(error))
-}
-
-fn is_forgotten(reply: &Wire) -> bool {
-    matches!(reply, Wire::ServerError(error) if fault::is_forgotten_script(error))
 }
 
 /// The connection that replies come over, and when their requests were sent: for the near cache.
@@ -193,7 +188,8 @@ pub(super) fn settle(
                 if own.iter().any(is_demoted) {
                     outcome.unsent.add(job.as_ref().and_then(unsent));
                 }
-                if own.iter().any(|reply| is_demoted(reply) || is_forgotten(reply)) {
+                if own.iter().any(|reply| matches!(reply, Wire::ServerError(_))) {
+                    // The caller who has left was told that the outcome is unknown, so nobody else sends it again.
                     outcome.unsent.add(left);
                 }
                 if let Some(fetch) = fetch {

@@ -1,4 +1,5 @@
-//! Removals that have failed and are to be replayed. Nothing that they cover is near once their callers are told.
+//! Removals that have failed and are to be replayed. What they cover leaves the near cache before their callers are told.
+//! Callers who left at their deadlines were told before: a delete has left the near cache when it was accepted.
 
 use super::removals::Removal;
 use super::tracker::Tracker;
@@ -39,6 +40,19 @@ impl Unsent {
             near.is_to_go(&removal);
         }
         self.removals.push(removal);
+    }
+
+    /// An empty list that keeps what this one would keep.
+    pub(super) fn emptied(&self) -> Self {
+        Self {
+            removals: Vec::new(),
+            are_kept: self.are_kept,
+            near: self.near.clone(),
+        }
+    }
+
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.removals.append(&mut other.removals);
     }
 
     /// What was added since this was last called.

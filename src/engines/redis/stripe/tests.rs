@@ -229,7 +229,7 @@ fn nothing_overtakes_a_replay_that_has_yet_to_begin() {
     assert_eq!(stripe.side.waiting(), 0);
 }
 
-/// The server has refused the removal, and goes on answering.
+/// The removal is given up before it is sent, and the connection lives.
 #[test]
 fn what_waits_on_the_same_connection_does_not_overtake_it_either() {
     let (maker, root, now) = (KeyMaker::new(100, false), Namespace::default(), Instant::now());

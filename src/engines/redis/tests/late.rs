@@ -63,12 +63,32 @@ fn a_late_removal_that_the_server_refuses_can_be_replayed() {
             job(delete(key("done"))),
         ]
     };
-    for line in ["READONLY You can't write", "NOSCRIPT No matching script."] {
+    for line in [
+        "READONLY You can't write",
+        "NOSCRIPT No matching script.",
+        "MISCONF Redis cannot write to its disk",
+        "LOADING",
+        "BUSY",
+    ] {
         let replies = vec![server_error(line), server_error(line), Wire::Int(1)];
         let (_, mut outcome) = settle(late_parts(jobs()), replies);
         let unsent = outcome.unsent.take();
         assert_eq!(unsent, [removal(&["a"]), removal(&["b", "c"])], "{line}");
     }
+}
+
+/// A panic while replies are handed out loses the list that was handed along, and not what the link had kept before.
+#[test]
+fn a_list_that_is_handed_along_leaves_the_settings_behind() {
+    let mut kept = Unsent::kept(None);
+    kept.add(Some(removal(&["a"])));
+    drop(kept.emptied());
+    let mut along = kept.emptied();
+    along.add(Some(removal(&["b"])));
+    kept.append(along);
+    kept.add(Some(removal(&["c"])));
+    assert_eq!(kept.take(), [removal(&["a"]), removal(&["b"]), removal(&["c"])]);
+    assert!(!Unsent::default().emptied().are_kept());
 }
 
 #[test]
