@@ -174,6 +174,8 @@ impl Link {
         self.window.cut(self.flights.values(), now);
         self.generation.end(self.born);
         self.close(&cause, again, now);
+        // The next connection may lead to another process, also behind the same address.
+        self.restart_walks();
         if self.proven {
             self.begin_outage(now);
         }
