@@ -56,8 +56,8 @@ impl Directory {
         self.nodes().len()
     }
 
-    /// Asks the nodes in turn, from the one on that answered last, until `find` finds in an answer what is `wanted`. It is
-    /// also told which node has answered.
+    /// Asks the nodes in turn, beginning with the one that answered last, until `find` finds what is `wanted` in an answer.
+    /// `find` also gets the place of that node.
     ///
     /// # Errors
     ///
@@ -76,9 +76,12 @@ impl Directory {
         let patience = PATIENCE.saturating_mul(1 << failures.min(16));
         let patience = patience.min(self.options.connect_timeout);
         let mut refused = Vec::new();
+        let mut has_answered = false;
         for index in (0..nodes.len()).map(|n| (first + n) % nodes.len()) {
             let node = &nodes[index];
-            match self.ask_one(node, patience).await.and_then(|map| find(map, node)) {
+            let map = self.ask_one(node, patience).await;
+            has_answered |= map.is_ok();
+            match map.and_then(|map| find(map, node)) {
                 Ok(found) => {
                     let mut known = self.known();
                     (known.first, known.failures) = (index, 0);
@@ -87,11 +90,15 @@ impl Directory {
                 Err(error) => refused.push((node, error)),
             }
         }
-        self.known().failures = failures.saturating_add(1);
+        self.known().failures = if has_answered {
+            0
+        } else {
+            failures.saturating_add(1)
+        };
         Err(refusal(wanted, &refused))
     }
 
-    /// The next node is asked first: the one that was asked last may know too little.
+    /// Begins the next round with the next node: the one that was asked last may know too little.
     pub(in crate::engines::redis) fn turn(&self) {
         let count = self.count();
         let mut known = self.known();
