@@ -66,7 +66,7 @@ impl Shop {
                 LOCKED / 20
             };
             sleep(payment).await;
-            let pieces = self.store.incr(&cart, 1).await?;
+            let pieces = self.store.incr(&cart, 1).ttl(SESSION).await?;
             guard.release().await?;
             Ok(pieces)
         };
