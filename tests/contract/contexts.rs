@@ -256,6 +256,27 @@ pub(crate) async fn what_is_made_from_an_unstored_value_is_not_stored_after_its_
     assert!(!store.exists("outer").await.unwrap());
 }
 
+/// It may be stored or not. If it is, it does not outlive a change of what the value depends on, however late that is.
+pub(crate) async fn what_is_made_from_an_unstored_value_ends_with_what_that_depends_on(store: Store) {
+    let gone = ms(100);
+    let outer = store.clone();
+    let made = store.get_or_load_with("outer", move |_: LoadContext<u32>| {
+        let store = outer.clone();
+        async move {
+            let inner = |_: LoadContext<u32>| async { Ok::<_, String>(Fetched::new(1).do_not_store()) };
+            let inner = store.get_or_load_with("inner", inner).depends_on("source");
+            let inner = inner.timeout(gone).await.unwrap();
+            Ok::<_, String>(Fetched::new(inner).depends_on("inner"))
+        }
+    });
+    let (value, origin) = seen(made.outcome().await);
+    assert_eq!(value, 1);
+    assert_eq!(store.exists("outer").await.unwrap(), origin == Origin::Loaded);
+    tokio::time::sleep(gone + ms(100)).await;
+    store.invalidate("source").await.unwrap();
+    assert!(!store.exists("outer").await.unwrap(), "{origin:?}");
+}
+
 /// Nothing can make it old.
 pub(crate) async fn what_is_made_from_an_unstored_value_without_names_is_stored(store: Store) {
     let outer = store.clone();

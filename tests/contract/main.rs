@@ -205,6 +205,7 @@ macro_rules! everywhere {
                 a_value_is_given_and_not_stored_if_its_loader_says_so,
                 what_is_made_from_an_unstored_value_follows_what_that_depends_on,
                 what_is_made_from_an_unstored_value_is_not_stored_after_its_lease,
+                what_is_made_from_an_unstored_value_ends_with_what_that_depends_on,
                 what_is_made_from_an_unstored_value_without_names_is_stored,
                 a_change_of_a_long_name_is_noted_too,
                 a_name_that_a_loader_finds_out_is_refused_as_any_is,
