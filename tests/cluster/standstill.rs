@@ -56,7 +56,7 @@ async fn nothing_is_acknowledged_by_an_owner_that_stood_still() {
 #[tokio::test]
 async fn nothing_near_outlives_an_owner_that_stands_still() {
     let cluster = Cluster::with_replicas().await;
-    // Without a sign of life, an entry may be served for this long: nothing but the switch takes it away.
+    // Without a sign of life, an entry may be served for this long. It goes with the connection that has read it.
     let near = NearCache::default().max_age(TTL);
     let store = open(config(&cluster.url(TAG)).near_cache(near)).await;
     let owner = cluster.owner(TAG);

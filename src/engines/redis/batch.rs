@@ -147,8 +147,8 @@ impl Batch {
         self
     }
 
-    /// The epoch of the server that it is sent to. Another epoch begins when another server becomes the primary, or the owner of
-    /// the slot.
+    /// Sets the epoch of the server that it is sent to. Another epoch begins when another server becomes the primary, or the
+    /// owner of the slot.
     pub(super) fn in_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self

@@ -54,7 +54,7 @@ pub(super) struct Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        // What it carried in vain counts too.
+        // Bytes of a connection that was never used count too.
         self.report();
     }
 }

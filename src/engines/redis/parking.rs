@@ -46,7 +46,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// This job takes the place: the same one, or a second look at its keys.
+    /// Gives the place to a job: the one that had it, or a later read of the same keys.
     pub(super) fn with(self, job: Job) -> Asked {
         Asked { held: self, job }
     }

@@ -36,8 +36,8 @@ impl Redirect {
         }
     }
 
-    /// Whether a reply sends to the owner of another slot. The caller's own command has a key there, and no node will do it for
-    /// a store in `slot`.
+    /// Whether a reply sends to the owner of another slot than `slot`. Only a raw command can name a key there. It is refused,
+    /// because the store talks to the owner of its own slot only.
     pub(super) fn is_of_another_slot(reply: &Wire, slot: u16) -> bool {
         let Wire::ServerError(error) = reply else {
             return false;

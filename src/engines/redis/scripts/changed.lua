@@ -4,8 +4,8 @@
 -- on. Without such a load there is no list, and nothing is noted. Each of these loads puts a mark of its own into the list
 -- when its lease is taken. The list is cut at the front: a load whose mark is gone cannot tell what changed meanwhile.
 --
--- A name of more than `longest_noted` bytes is noted as '', which no key is: strangers may choose long names, and the list
--- is bounded in bytes as well. A load with such a name cannot tell which of them changed.
+-- Strangers may choose long names, and the list has to stay small. So a name of more than `longest_noted` bytes is noted
+-- as '', which is no key. A load with such a name cannot tell which of them changed.
 local most_changed = 16384
 local longest_noted = 256
 

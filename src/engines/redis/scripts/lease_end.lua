@@ -29,7 +29,8 @@ elseif mine then
     -- An invalidation of these finds what is made from it.
     if left > 0 then add_dependents(left, KEYS, 1, 1, late, 1, #late) end
     note_given(left)
-    -- Only for as long as the lease had left to live. A load that has read the value, and does not say so yet, may run longer.
+    -- The sets name the key only until the lease would have ended. A load that has read the value may run longer, so the key
+    -- counts as changed too.
     if names[1] then note_changed(key) end
   end
 end

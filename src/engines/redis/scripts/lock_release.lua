@@ -7,8 +7,8 @@ local token = string.match(redis.call('GET', KEYS[2]) or '', '^%d+')
 if held ~= ARGV[1] or (ARGV[3] and token and token ~= ARGV[3]) then return -1 end
 redis.call('DEL', KEYS[1])
 if token then
-  -- By a higher token, this lock is told apart from one that a new primary does not know. Others may have a guard of the
-  -- same secret.
+  -- The record gets a higher token, so that a check at a new primary sees that this lock was released. Others may have a
+  -- guard of the same secret.
   token = string.format('%.0f', token + 1)
   redis.call('SET', KEYS[2], token, 'KEEPTTL')
 end
