@@ -30,7 +30,6 @@ pub(crate) use self::queue::Bounds;
 pub(crate) use self::scheduler::{Scheduler, Start};
 #[cfg(feature = "testing")]
 pub(crate) use self::table::Table as LockTable;
-use crate::actor::contained;
 use crate::actor::inbox::{InboxReceiver, InboxSender, Refused, inbox};
 use crate::actor::queue::EngineFailed;
 use crate::calls::{Answered, CallName};
@@ -295,7 +294,9 @@ impl Sink {
                 span,
             } => {
                 let outcome = granted.outcome();
-                contained(|| span.map(|span| span.end(outcome)));
+                if let Some(span) = span {
+                    span.end(outcome);
+                }
                 match recipient.tell(LockOutcome { key, result: granted }).try_send() {
                     Ok(()) => None,
                     Err(SendError::MailboxFull(outcome)) => {

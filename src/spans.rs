@@ -13,10 +13,11 @@ use tracing::field::Value;
 use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::{Level, Span};
 
-pub(crate) use self::load::{Cause, LoadLink, LoadSpan, Tie};
+pub(crate) use self::load::{Cause, LoadLink, LoadSpan, MOST_LINKS, Tie};
 use self::site::{Parent, Site, Sites};
 use crate::calls::{CallName, Outcome};
 use crate::config::{Config, EngineKind};
+use crate::contain::contained;
 
 const OUTCOME: &str = "cachestore.outcome";
 const ERROR: &str = "error.type";
@@ -79,22 +80,24 @@ impl Spans {
         })))
     }
 
-    /// Whether anybody wants a span of this call.
-    pub(crate) fn wants(&self, call: CallName) -> bool {
+    /// Whether anybody may want a span of this call.
+    ///
+    /// This asks no subscriber. The filters of its layers remember their answer until the next span or event, so a question
+    /// without a span would spoil the next event of the application.
+    pub(crate) fn may_want(&self, call: CallName) -> bool {
         self.0
             .as_deref()
-            .is_some_and(|source| source.wants(source.sites.call(call)))
+            .is_some_and(|source| source.may_want(source.sites.call(call)))
     }
 
     /// The span of a call that begins now, if anybody wants it.
     pub(crate) fn begin(&self, call: CallName) -> Option<OpenSpan> {
-        self.wants(call).then(|| self.call(call)).flatten()
-    }
-
-    /// The span of a call that begins now.
-    pub(crate) fn call(&self, call: CallName) -> Option<OpenSpan> {
         let source = self.0.as_deref()?;
-        let span = source.sites.call(call).open(
+        let site = source.sites.call(call);
+        if !source.wants(site) {
+            return None;
+        }
+        let span = site.open(
             Parent::Around,
             [
                 Some(&source.kind),
@@ -111,8 +114,13 @@ impl Spans {
 }
 
 impl Source {
+    fn may_want(&self, site: &'static Site) -> bool {
+        self.level <= LevelFilter::current() && site.is_of_interest()
+    }
+
+    /// Whether the subscriber of this thread wants a span. It has to be opened at once then.
     fn wants(&self, site: &'static Site) -> bool {
-        self.level <= LevelFilter::current() && site.is_enabled()
+        self.may_want(site) && site.is_enabled()
     }
 }
 
@@ -140,17 +148,26 @@ impl OpenSpan {
 impl Drop for OpenSpan {
     fn drop(&mut self) {
         record_end(&self.span, self.outcome);
+        close(&mut self.span);
     }
 }
 
 /// Records how a span ends. It is entered for that, because exporters take the last exit for the end: the close may come
-/// later, when the last child has closed.
+/// later, when the last child has closed. The subscriber is the application's code, and may run in an actor here.
 fn record_end(span: &Span, outcome: Outcome) {
-    span.in_scope(|| {
-        span.record(OUTCOME, outcome.as_str());
-        if outcome.is_error() {
-            span.record(ERROR, outcome.as_str());
-            span.record(STATUS, "ERROR");
-        }
+    contained(|| {
+        span.in_scope(|| {
+            span.record(OUTCOME, outcome.as_str());
+            if outcome.is_error() {
+                span.record(ERROR, outcome.as_str());
+                span.record(STATUS, "ERROR");
+            }
+        });
     });
+}
+
+/// Drops a handle of a span, which tells the subscriber.
+fn close(span: &mut Span) {
+    let span = std::mem::replace(span, Span::none());
+    contained(|| drop(span));
 }

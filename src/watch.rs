@@ -30,7 +30,7 @@ struct Seen<'a> {
 
 impl<'a> Watch<'a> {
     pub(crate) fn new(calls: Option<&'a Calls>, spans: &'a Spans, name: CallName) -> Self {
-        let spans = spans.wants(name).then_some(spans);
+        let spans = spans.may_want(name).then_some(spans);
         if calls.is_none() && spans.is_none() {
             return Self(None);
         }
@@ -50,7 +50,7 @@ impl<'a> Watch<'a> {
             seen.outcome = None;
             if seen.began.is_none() {
                 seen.began = Some(Instant::now());
-                seen.span = seen.spans.and_then(|spans| spans.call(seen.name));
+                seen.span = seen.spans.and_then(|spans| spans.begin(seen.name));
             }
         }
     }

@@ -36,7 +36,7 @@ use crate::request::{
     Aged, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Names, Notification, Notifications, Subject,
     Subscription, Write,
 };
-use crate::spans::{LoadLink, Tie};
+use crate::spans::{LoadLink, MOST_LINKS, Tie};
 
 /// The most keys that are remembered because of a lease of a load that has ended.
 const STRAYS: usize = 1024;

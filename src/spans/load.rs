@@ -7,11 +7,12 @@ use tracing::span::Id;
 use tracing::{Instrument, Span, dispatcher};
 
 use super::site::Parent;
-use super::{Spans, record_end};
+use super::{Spans, close, record_end};
 use crate::calls::{Answered, Outcome};
+use crate::contain::contained;
 
 /// The most links of one span, which is how many OpenTelemetry keeps.
-const MOST_LINKS: usize = 128;
+pub(crate) const MOST_LINKS: usize = 128;
 
 /// What may cause a load: a call, by its span.
 #[derive(Debug)]
@@ -46,15 +47,15 @@ impl Cause {
     /// The span of a load that begins now. It has the subscriber of its cause, wherever it is opened.
     pub(crate) fn open(&self, tie: Tie) -> LoadSpan {
         let open = || self.open_here(tie);
-        let opened = self
-            .span
-            .with_subscriber(|(_, dispatch)| dispatcher::with_default(dispatch, open));
+        let open_there = || {
+            let opened = self
+                .span
+                .with_subscriber(|(_, dispatch)| dispatcher::with_default(dispatch, open));
+            opened.unwrap_or_else(open)
+        };
         LoadSpan {
-            tied: opened.unwrap_or_else(open),
-            around: match tie {
-                Tie::Awaited => self.span.clone(),
-                Tie::Refresh => Span::none(),
-            },
+            tied: contained(open_there).flatten(),
+            around: self.span.clone(),
             outcome: None,
         }
     }
@@ -94,6 +95,12 @@ pub(crate) struct LoadSpan {
 struct Tied {
     span: Span,
     links: AtomicUsize,
+}
+
+impl Drop for Tied {
+    fn drop(&mut self) {
+        close(&mut self.span);
+    }
 }
 
 impl LoadSpan {
@@ -141,7 +148,9 @@ impl LoadLink {
     pub(crate) fn joined(&self, call: Id) {
         let Some(tied) = self.0.upgrade() else { return };
         if tied.links.fetch_add(1, Ordering::Relaxed) < MOST_LINKS {
-            tied.span.follows_from(call);
+            contained(|| {
+                tied.span.follows_from(call);
+            });
         }
     }
 }

@@ -114,6 +114,11 @@ impl Site {
         self.made.get().expect("a site is made with its metadata")
     }
 
+    /// Whether any subscriber is interested, or may be.
+    pub(super) fn is_of_interest(&self) -> bool {
+        self.interest.load(Ordering::Relaxed) != NEVER
+    }
+
     /// Whether the subscriber of this thread wants a span.
     pub(super) fn is_enabled(&self) -> bool {
         match self.interest.load(Ordering::Relaxed) {

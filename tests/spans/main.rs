@@ -18,6 +18,7 @@ mod calls;
 mod loads;
 mod locks;
 mod outcomes;
+mod panics;
 mod secrecy;
 mod seen;
 mod settings;

@@ -98,22 +98,17 @@ impl Coordinator {
             unknown_before: self.unknown.count(),
         };
         // It is opened here, so that there is one for those who join the load from now on.
-        let span = contained(|| loader.open_span(load.tie));
-        if let Some(span) = &span {
-            load.link = span.link();
-        }
+        let span = loader.open_span(load.tie);
+        load.link = span.link();
         let joined = std::mem::take(&mut load.joined);
-        contained(|| joined.into_iter().for_each(|call| load.link.joined(call)));
+        joined.into_iter().for_each(|call| load.link.joined(call));
         let task = self.tasks.spawn(async move {
             let running = meters.load_begins();
             let load = async {
                 let made = timeout(within, loader.call(keys, Some(leases))).await;
                 made.unwrap_or(Err(Failure::Timeout))
             };
-            let made = match span {
-                Some(span) => span.over(load).await,
-                None => load.await,
-            };
+            let made = span.over(load).await;
             running.end();
             made
         });
@@ -126,9 +121,9 @@ impl Coordinator {
             return;
         };
         match self.loads.get_mut(&load) {
-            Some(load) if load.loader.is_some() => load.joined.push(call),
-            Some(load) => drop(contained(|| load.link.joined(call))),
-            None => {}
+            Some(load) if load.loader.is_none() => load.link.joined(call),
+            Some(load) if load.joined.len() < MOST_LINKS => load.joined.push(call),
+            _ => {}
         }
     }
 
