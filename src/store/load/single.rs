@@ -32,7 +32,8 @@ impl Store {
     /// caller that comes after such a change never gets a value that was read from the source before it.
     ///
     /// The loader runs in a task of its own, on the runtime that opened the store, within the tracing span of its load. That
-    /// span is in the caller's, or is a root if the load refreshes a stale value.
+    /// span is in the caller's, or is a root if the load refreshes a stale value. If no subscriber wants the spans of this
+    /// crate, the loader runs in the caller's span.
     /// Its value is stored as a model, as by [`set_model`](Self::set_model). `None` is a value too.
     ///
     /// ```
