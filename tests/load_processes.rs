@@ -1,5 +1,5 @@
-//! Several processes and one server: a key is loaded once for all of them, and one that is killed while it
-//! loads holds the others up no longer than its lease.
+//! Several processes and one server: a key is loaded once for all of them, no page is older than a change that any of them
+//! was told of, and one that is killed while it loads holds the others up no longer than its lease.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,9 +13,10 @@ mod harness;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use cachestore::{Config, Origin, Store, redis};
+use cachestore::{Config, Fetched, LoadContext, Origin, Store, redis};
 use futures_util::future::join_all;
-use harness::RedisServer;
+use harness::opening::soak;
+use harness::{RedisServer, Seeded};
 use tokio::time::{Instant, sleep, timeout};
 
 const MS: Duration = Duration::from_millis(1);
@@ -93,6 +94,91 @@ async fn stuck() {
     drop(store.get_or_load("k", load).timeout(LEASE).await);
 }
 
+/// A source of two rows on the server, beside the cache: how often each was changed, and how much of that was acknowledged.
+#[derive(Clone)]
+struct Rows(Store);
+
+impl Rows {
+    async fn number(&self, name: String) -> u64 {
+        let mut command = redis::cmd("GET");
+        command.arg(name);
+        let number: Option<u64> = self.0.redis_command(command).await.unwrap();
+        number.unwrap_or_default()
+    }
+
+    async fn acknowledged(&self) -> [u64; 2] {
+        [
+            self.number("told:0".to_owned()).await,
+            self.number("told:1".to_owned()).await,
+        ]
+    }
+
+    /// Changes a row of the source, then tells the cache, and notes that it has acknowledged.
+    async fn change(&self, cache: &Store, row: u64, by_name: bool) {
+        let version = count(&self.0, &format!("row:{row}")).await;
+        if by_name {
+            cache.invalidate(format!("row-{row}")).await.unwrap();
+        } else {
+            cache.delete("page").await.unwrap();
+        }
+        let mut raise = redis::cmd("EVAL");
+        raise.arg(
+            "if tonumber(redis.call('GET', KEYS[1]) or 0) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[1]) end",
+        );
+        raise.arg(1).arg(format!("told:{row}")).arg(version);
+        self.0.redis_command::<()>(raise).await.unwrap();
+    }
+
+    /// A page of both rows, which only its loader knows to be made from them.
+    async fn page(&self, cache: &Store) -> [u64; 2] {
+        let rows = self.clone();
+        let load = move |_: LoadContext<[u64; 2]>| {
+            let rows = rows.clone();
+            async move {
+                let first = rows.number("row:0".to_owned()).await;
+                sleep(MS).await;
+                let page = [first, rows.number("row:1".to_owned()).await];
+                Ok::<_, String>(Fetched::new(page).depends_on(["row-0", "row-1"]))
+            }
+        };
+        cache.get_or_load_with("page", load).await.unwrap()
+    }
+}
+
+/// Not a test: a process that changes rows, and reads a page of them all the while.
+#[tokio::test]
+async fn reader() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let root = open(&url).await;
+    let (rows, cache) = (Rows(root.clone()), root.namespace("cache").unwrap());
+    count(&root, "ready").await;
+    counted(&root, "ready", WORKERS).await;
+    let changes = async {
+        let mut random = Seeded::new(std::process::id().into());
+        let end = Instant::now() + soak();
+        let mut left = 100;
+        while left > 0 || (std::env::var(CALLERS).unwrap() == "0" && Instant::now() < end) {
+            rows.change(&cache, random.below(2), random.below(4) != 0).await;
+            sleep(MS * u32::try_from(random.below(8)).unwrap()).await;
+            left = u32::saturating_sub(left, 1);
+        }
+    };
+    let reads = async {
+        loop {
+            let before = rows.acknowledged().await;
+            let page = rows.page(&cache).await;
+            assert!(
+                page[0] >= before[0] && page[1] >= before[1],
+                "{page:?} after {before:?}"
+            );
+        }
+    };
+    tokio::select! {
+        () = changes => {}
+        () = async { tokio::join!(reads, async { loop { rows.page(&cache).await; } }); } => {}
+    }
+}
+
 struct Process(Child);
 
 impl Process {
@@ -136,6 +222,33 @@ async fn all_share_one_load(callers: usize) {
         assert_eq!(loads.as_deref(), Some("1"), "loads of key {key}");
     }
     assert_eq!(server.keys("cachestore:*").len(), 0, "a lease is left behind");
+}
+
+async fn nobody_reads_what_was_before_an_acknowledged_change(how: usize) {
+    let server = RedisServer::start().await;
+    let readers: Vec<Process> = (0..WORKERS)
+        .map(|_| Process::start("reader", &server.url(), how))
+        .collect();
+    for status in join_all(readers.into_iter().map(Process::ended)).await {
+        assert!(status.success(), "{status}");
+    }
+    let store = open(&server.url()).await;
+    let rows = Rows(store.clone());
+    let page = rows.page(&store.namespace("cache").unwrap()).await;
+    assert_eq!(page, rows.acknowledged().await);
+    assert!(page[0] + page[1] >= 100 * WORKERS);
+}
+
+/// What a page depends on is known only from its loader's answer, and is changed by other processes.
+#[tokio::test]
+async fn over_four_processes_no_page_is_older_than_an_acknowledged_change() {
+    nobody_reads_what_was_before_an_acknowledged_change(1).await;
+}
+
+#[tokio::test]
+#[ignore = "as long as SOAK_SECONDS says: tests/soak.sh runs it"]
+async fn soak_over_four_processes_no_page_is_older_than_an_acknowledged_change() {
+    nobody_reads_what_was_before_an_acknowledged_change(0).await;
 }
 
 #[tokio::test]
