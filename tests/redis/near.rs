@@ -85,6 +85,32 @@ async fn every_read_of_a_hot_key_is_answered_here() {
     assert_eq!(store.stats().await.unwrap().near_hits, after.near_hits);
 }
 
+/// After a miss, a load asks for the value or the lease in one request. That request makes a key near too.
+#[tokio::test]
+async fn a_key_that_is_read_among_misses_is_near() {
+    let (server, store) = started().await;
+    let other = open(config(&server.url())).await;
+    let mut misses = 0..;
+    for round in 1..=3_u32 {
+        let end = Instant::now() + ms(5000);
+        let before = store.stats().await.unwrap().near_hits;
+        while store.stats().await.unwrap().near_hits == before {
+            assert!(Instant::now() < end, "round {round} is never near");
+            let load = move || async move { Ok::<u32, String>(round) };
+            let missing = format!("missing {}", misses.next().unwrap());
+            store.get_or_load(missing, load).await.unwrap();
+            let loaded = store.get_or_load("k", load).ttl(ms(60_000)).await.unwrap();
+            assert_eq!(loaded, round);
+        }
+        // Only if the server tracks what the script reads, this store learns of the removal at once.
+        assert!(other.delete("k").await.unwrap());
+        let end = Instant::now() + AGE + LATE;
+        while store.get_model::<u32>("k").await.unwrap().is_some() {
+            assert!(Instant::now() < end, "a removal by others is not seen");
+        }
+    }
+}
+
 #[tokio::test]
 async fn changes_by_others_are_seen() {
     let (server, store) = started().await;

@@ -252,13 +252,16 @@ impl Batch {
                     .for_each(|command| self.commands.add(command));
                 0
             }
-            Task::Request(request) => match &fetch {
-                Some(fetch) => {
-                    fetch::encode(&fetch.keys, &mut self.commands);
+            Task::Request(request) => {
+                let is_as_asked = fetch
+                    .as_ref()
+                    .is_none_or(|fetch| fetch.encode(&mut self.commands));
+                if is_as_asked {
+                    self.push_request(request)
+                } else {
                     0
                 }
-                None => self.push_request(request),
-            },
+            }
         };
         let replies = self.commands.sent.len() - before;
         // One command for many writes is as much work for the server.

@@ -14,7 +14,7 @@ use super::script::{By, Script};
 use super::tally::Tally;
 use super::wire::{FRAME, bytes, refuse_errors};
 use crate::error::Result;
-use crate::request::{Asked, Effect, EntryRequest, LockAction, Operation, Ping, on_entry};
+use crate::request::{Asked, Effect, EntryRequest, LeaseAction, LockAction, Operation, Ping, on_entry};
 
 /// An operation as the server knows it.
 pub(super) trait Exchange: Operation {
@@ -150,11 +150,6 @@ impl EntryRequest {
         self.effect() == Effect::Change || matches!(self, EntryRequest::Scan(_))
     }
 
-    /// Whether it is a step on a lock.
-    fn is_of_a_lock(&self) -> bool {
-        matches!(self, EntryRequest::Lock(_))
-    }
-
     /// The bytes that it holds, those of values to be written included.
     pub(super) fn bytes(&self) -> usize {
         on_entry!(self, Asked { operation, .. } => operation.bytes())
@@ -167,7 +162,14 @@ impl EntryRequest {
 
     /// Whether this may change what its keys hold, or their TTLs.
     pub(super) fn changes_entries(&self) -> bool {
-        self.effect() != Effect::Question && !self.is_of_a_lock()
+        match self {
+            EntryRequest::Lock(_) | EntryRequest::GetOrLease(_) => false,
+            EntryRequest::Lease(asked) => matches!(
+                *asked.operation.step,
+                LeaseAction::Fulfil { .. } | LeaseAction::Renew { .. }
+            ),
+            _ => self.effect() != Effect::Question,
+        }
     }
 
     /// Whether this may change keys that it does not name, or lets its caller go on after another who did. The near

@@ -1,15 +1,16 @@
-//! Reads that the near cache may keep: `CLIENT CACHING YES`, and a transaction of `PTTL`s and one `MGET`, so that the
-//! server tracks the keys, and times and values belong together.
+//! Reads that the near cache may keep: `CLIENT CACHING YES`, so that the server tracks the keys, and a transaction of
+//! `PTTL`s and one `MGET`, so that times and values belong together. The script of a load's first read is sent as it is.
 
 use std::fmt;
 use std::time::Duration;
 
-use redis::Value as Wire;
+use redis::{Cmd, Value as Wire};
 use tokio::time::Instant;
 
 use super::exchange::Commands;
 use super::gets::{Getter, alone};
 use super::job::{Job, Task};
+use super::lease;
 use super::reply::Origin;
 use super::tally::Tally;
 use super::tracker::TrackedConnection;
@@ -26,7 +27,8 @@ const FRAME: usize = 4;
 pub(super) struct Fetch {
     /// All keys of the request. Some of them do not enter the near cache.
     pub(super) keys: Vec<Key>,
-    shape: Shape,
+    /// `None` if the request is a script, which needs no transaction.
+    shape: Option<Shape>,
 }
 
 /// Which replies the request has without a transaction.
@@ -48,9 +50,14 @@ impl Fetch {
         };
         let (keys, shape) = match request {
             _ if job.alone => return None,
-            EntryRequest::GetMany(asked) if !asked.operation.peek => (&*asked.operation.keys, Shape::Values),
-            EntryRequest::GetAged(asked) => (std::slice::from_ref(&asked.operation.key), Shape::AgedValue),
-            EntryRequest::GetManyAged(asked) => (&*asked.operation.keys, Shape::AgedValues),
+            EntryRequest::GetMany(asked) if !asked.operation.peek => {
+                (&*asked.operation.keys, Some(Shape::Values))
+            }
+            EntryRequest::GetAged(asked) => {
+                (std::slice::from_ref(&asked.operation.key), Some(Shape::AgedValue))
+            }
+            EntryRequest::GetManyAged(asked) => (&*asked.operation.keys, Some(Shape::AgedValues)),
+            EntryRequest::GetOrLease(asked) => (std::slice::from_ref(&asked.operation.key), None),
             _ => return None,
         };
         let mut is_any = false;
@@ -63,13 +70,38 @@ impl Fetch {
         })
     }
 
-    /// What was found, as replies to what the request is without a transaction.
-    pub(super) fn as_asked(&self, found: Found) -> Vec<Wire> {
+    /// Adds its commands. Returns `true` if those of the request itself are to follow.
+    pub(super) fn encode(&self, to: &mut Commands) -> bool {
+        match self.shape {
+            Some(_) => encode(&self.keys, to),
+            None => to.add(caching()),
+        }
+        self.shape.is_none()
+    }
+
+    /// Shows the near cache what the replies hold. Returns the replies that the request has without a fetch, or `None` if
+    /// the server refused.
+    pub(super) fn settle(&self, mut replies: Vec<Wire>, near: Option<&Origin<'_>>) -> Option<Vec<Wire>> {
+        if let Some(shape) = self.shape {
+            return found(&self.keys, replies, near).map(|found| shape.of(found));
+        }
+        let reply = replies.pop()?;
+        let found = lease::found(&reply).filter(|_| is_tracked(&replies));
+        if let (Some(Origin { connection, sent }), [key]) = (near, &*self.keys) {
+            connection.fetched(key, found.as_ref().map(|(value, left)| (value, *left)), *sent);
+        }
+        Some(vec![reply])
+    }
+}
+
+impl Shape {
+    /// What was found, as replies to a request of this shape.
+    fn of(self, found: Found) -> Vec<Wire> {
         let Found {
             mut times,
             mut values,
         } = found;
-        match self.shape {
+        match self {
             Shape::Values => vec![Wire::Array(values)],
             Shape::AgedValue => {
                 times.append(&mut values);
@@ -88,10 +120,21 @@ pub(super) fn replies(keys: usize) -> usize {
     keys + FRAME
 }
 
-pub(super) fn encode(keys: &[Key], to: &mut Commands) {
+/// The command after which the server tracks the keys that the next one reads.
+fn caching() -> Cmd {
     let mut caching = redis::cmd("CLIENT");
     caching.arg("CACHING").arg("YES");
-    to.add(caching);
+    caching
+}
+
+/// Whether the reply to [`caching`] is the first one, and is none of an error. After an error the server reads all the same,
+/// and tells of no change later.
+fn is_tracked(replies: &[Wire]) -> bool {
+    replies.first() == Some(&Wire::Okay)
+}
+
+pub(super) fn encode(keys: &[Key], to: &mut Commands) {
+    to.add(caching());
     to.add(redis::cmd("MULTI"));
     for key in keys {
         to.add(keyed("PTTL", [key]));
@@ -117,8 +160,7 @@ impl fmt::Debug for Found {
 
 /// What the replies tell, which the near cache keeps as far as it may. `None` if the server refused.
 pub(super) fn found(keys: &[Key], mut replies: Vec<Wire>, near: Option<&Origin<'_>>) -> Option<Found> {
-    // Without it the server runs the transaction all the same, and tells of no change later.
-    let is_tracked = replies.first() == Some(&Wire::Okay);
+    let is_tracked = is_tracked(&replies);
     let found = match replies.pop() {
         Some(Wire::Array(mut both)) if both.len() == keys.len() + 1 => match both.pop() {
             Some(Wire::Array(values)) if values.len() == keys.len() => Some(Found { times: both, values }),

@@ -139,6 +139,17 @@ fn lookup(got: Wire) -> Option<Lookup> {
     }
 }
 
+/// The value in a reply of `get_or_lease.lua`, and the time that is left of it. `None` if it has none.
+pub(super) fn found(got: &Wire) -> Option<(Value, Option<Duration>)> {
+    let Wire::Array(parts) = got else { return None };
+    match parts.as_slice() {
+        [Wire::Int(2), Wire::Int(left), Wire::BulkString(value)] => {
+            Some((Value::from(value.clone()), remaining(*left)))
+        }
+        _ => None,
+    }
+}
+
 /// What the server's reply means; `None` if no script of ours gives it.
 fn answer(action: &LeaseAction, got: Wire) -> Option<LeaseAnswer> {
     match (action, got) {

@@ -62,6 +62,20 @@ pub(super) struct Origin<'a> {
 }
 
 impl Origin<'_> {
+    /// A node of a cluster has refused to read the keys of a part: nothing is published of them.
+    fn refused(&self, part: &Part) {
+        let keys = match part {
+            Part::Fetches(keys, _) => keys,
+            Part::Other {
+                fetch: Some(fetch), ..
+            } => &fetch.keys,
+            _ => return,
+        };
+        for key in keys {
+            self.connection.fetched(key, None, self.sent);
+        }
+    }
+
     /// Takes in what the server has done, before those who asked for it are answered.
     fn learn(&self, part: &Part) {
         let changes = match part {
@@ -112,6 +126,7 @@ impl Refusals<'_> {
         &mut self,
         mut part: Part,
         replies: &mut std::vec::IntoIter<Wire>,
+        near: Option<&Origin<'_>>,
         unsent: &mut Unsent,
     ) -> Option<Part> {
         let own = replies.as_slice();
@@ -122,6 +137,9 @@ impl Refusals<'_> {
             self.parking.executed(&part);
             return Some(part);
         };
+        if let Some(near) = near {
+            near.refused(&part);
+        }
         let error = refused(own.iter().find(|reply| Redirect::of(reply).is_some()).cloned());
         replies.by_ref().take(part.replies()).for_each(drop);
         if let Part::Other { left, .. } = &mut part {
@@ -144,7 +162,7 @@ pub(super) fn settle(
     let mut replies = replies.into_iter();
     for part in parts {
         let part = match &mut refusals {
-            Some(refusals) => match refusals.take(part, &mut replies, &mut outcome.unsent) {
+            Some(refusals) => match refusals.take(part, &mut replies, near.as_ref(), &mut outcome.unsent) {
                 Some(part) => part,
                 None => continue,
             },
@@ -193,8 +211,8 @@ pub(super) fn settle(
                     outcome.unsent.add(left);
                 }
                 if let Some(fetch) = fetch {
-                    match fetch::found(&fetch.keys, own, near.as_ref()) {
-                        Some(found) => own = fetch.as_asked(found),
+                    match fetch.settle(own, near.as_ref()) {
+                        Some(replies) => own = replies,
                         None => {
                             // Without a transaction the server tells what is wrong.
                             outcome.again.extend(job.map(|job| Job { alone: true, ..job }));
