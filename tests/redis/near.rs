@@ -410,7 +410,7 @@ async fn becomes_within(store: &Store, patience: Duration) {
 #[tokio::test]
 async fn what_cannot_be_tracked_is_not_near() {
     let server = RedisServer::options()
-        .user("user app on >pass ~* &* +@all -client|tracking")
+        .user("user app on >pass ~* &* +@all -client")
         .start()
         .await;
     let as_user = format!("redis://app:pass@{}", server.address());
