@@ -19,6 +19,20 @@ local function marked_in(members)
   return is_in
 end
 
+-- Removes sets at once if none of all their members has life or something that depends on it, as after most clearings.
+local function gone_together(sets, members)
+  if #parted(lifeless(members)) < #members then return false end
+  local keys, names = {}, {}
+  for i, set in ipairs(sets) do
+    if set.key ~= set_of(set.name) then return false end
+    keys[i], names[i] = set.key, set.name
+  end
+  note_changed(unpack(members))
+  redis.call('UNLINK', unpack(keys))
+  redis.call('SREM', lasting, unpack(names))
+  return true
+end
+
 -- Decides about sets where their members alone tell: each set has a `name`, a `key` and its `members`. All sets of a step
 -- are looked at together, for most of the cost of a small set is that of the calls.
 local function look_at(sets)
@@ -26,7 +40,7 @@ local function look_at(sets)
   for _, set in ipairs(sets) do
     for _, member in ipairs(set.members) do all[#all + 1] = member end
   end
-  if not all[1] then return end
+  if not all[1] or gone_together(sets, all) then return end
   local is_empty, leads_on = marked_in(lifeless(all)), marked_in(select(2, parted(all)))
   local gone, gone_names = {}, {}
   for _, set in ipairs(sets) do

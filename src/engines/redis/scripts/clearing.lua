@@ -29,8 +29,10 @@ end
 -- The place among the prefixes of the one that a key has. All prefixes begin with the hash tag of the store's slot, if it
 -- has one, and keys of other stores do not.
 local tag = NAMES.tag
+local only_root = #prefixes == 1 and places[tag]
 local function place_of(key)
   if not begins(key, tag) then return nil end
+  if only_root then return only_root end
   local namespace = string.match(key, '^[^:]*:', #tag + 1)
   local place = namespace and places[tag .. namespace] or places[tag]
   if place or not namespace then return place end
