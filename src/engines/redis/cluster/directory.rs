@@ -184,3 +184,6 @@ fn refusal(wanted: &str, refused: &[(&Place, Error)]) -> Error {
     }
     Error::Unavailable(Cause::new(Lost(reason)))
 }
+
+#[cfg(test)]
+mod tests;
