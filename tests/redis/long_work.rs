@@ -136,6 +136,37 @@ async fn a_step_is_short_however_many_dependents_there_are() {
     assert_eq!(server.size(), 0);
 }
 
+/// The next connection may lead to another server. What was done on the former one is to be done there too.
+#[tokio::test]
+async fn an_invalidation_begins_anew_on_another_server() {
+    let servers = [RedisServer::start().await, RedisServer::start().await];
+    for server in &servers {
+        let store = open(config(&server.url()).request_timeout(ms(60_000))).await;
+        let first = (0..1000).map(|n| (format!("part:{n}"), "v"));
+        store.set_many(first).depends_on(["all"]).await.unwrap();
+        let last = (0..20_000).map(|n| (format!("page:{n}"), "v"));
+        store.set_many(last).depends_on(["part:0"]).await.unwrap();
+    }
+    let proxy = Proxy::start(servers[0].address(), 1).await;
+    let store = open(config(&proxy.url()).request_timeout(ms(60_000))).await;
+    let mut has_moved = false;
+    let invalidate = store.invalidate(["all"]).on_progress(|done| {
+        // All that depends on the name itself is gone, and much of the rest is not.
+        if done > 5000 && !std::mem::replace(&mut has_moved, true) {
+            proxy.retarget(servers[1].address());
+            proxy.cut();
+        }
+    });
+    let removed = invalidate.timeout(ms(60_000)).await.unwrap();
+    assert!((26_000..42_000).contains(&removed), "{removed}");
+    assert!(servers[0].size() > 0, "it ended before the name moved");
+    assert_eq!(
+        servers[1].keys("*").len(),
+        1,
+        "the layout's version is left, and no entry"
+    );
+}
+
 /// A store over a slow server, where a clearing takes longer than a request may.
 async fn slow(close: Duration) -> (RedisServer, Proxy, Store) {
     let server = RedisServer::start().await;
