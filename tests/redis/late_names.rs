@@ -9,13 +9,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::harness::opening::{eventually, soak};
-use super::harness::place::over_a_server_and_a_cluster;
+use super::harness::place::over_each_topology;
 use super::harness::{Place, Seeded};
 
 const MS: Duration = Duration::from_millis(1);
 const NAMES: [&str; 2] = ["row0", "row1"];
 
-over_a_server_and_a_cluster! {
+over_each_topology! {
     nobody_reads_what_was_before_an_acknowledged_change
     a_change_by_another_process_counts
     too_many_changes_are_as_good_as_a_change
