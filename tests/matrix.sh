@@ -113,7 +113,7 @@ run() {
 mkdir -p "$store"
 : >"$store/table"
 failures=0
-cargo test --locked --no-run
+cargo test --locked --no-run "${suites[@]/#/--test=}"
 [ -n "${1-}" ] || run "installed ($(redis-server --version | sed -n 's/.* v=\([0-9.]*\).*/\1/p'))"
 while IFS='|' read -r name rest; do
     [[ -n "$name" && "$name" == *"${1-}"* ]] || continue
