@@ -16,7 +16,8 @@ async fn narrow() -> (RedisServer, Proxy, Store) {
     server.command(&buffer);
     let proxy = Proxy::start(server.address(), 1).await;
     // After several cuts in a row, the pause before the next connection can take a second.
-    let store = open(config(&proxy.url()).wait_for_connection(ms(5000))).await;
+    let patient = config(&proxy.url()).wait_for_connection(ms(5000));
+    let store = open(patient.request_timeout(ms(20_000))).await;
     for n in 0..40 {
         store.set(format!("k{n}"), vec![n; MIB]).await.unwrap();
     }
@@ -27,7 +28,7 @@ async fn narrow() -> (RedisServer, Proxy, Store) {
 async fn many_large_reads_at_once_all_succeed_over_few_connections() {
     let (_server, proxy, store) = narrow().await;
     let log = Log::begin();
-    let before = proxy.accepted();
+    let (before, first) = (proxy.accepted(), Instant::now());
     for round in 0..5 {
         let began = Instant::now();
         let reads = (0..40).map(|n| store.get(format!("k{n}")));
@@ -38,9 +39,12 @@ async fn many_large_reads_at_once_all_succeed_over_few_connections() {
     let connections = proxy.accepted() - before;
     let cuts = log.warnings(&["is lost"]).len();
     println!("storm: {connections} connections, {cuts} cuts");
+    // After a cut less is asked at once. That grows again when a connection has held for 2 s, then for 4 s, and so on: it may
+    // grow too far as often as there is time for it.
+    let growths = (first.elapsed().as_secs_f64() / 2.0 + 1.0).log2() as usize;
+    assert!(cuts <= 5 + growths, "{cuts} cuts in {:?}", first.elapsed());
     // Each cut replaces both connections, if the answers were late enough for a second one: on a machine that is busy with
-    // something else they are. So the cuts are bounded, and the connections by them.
-    assert!(cuts <= 6, "{cuts} cuts");
+    // something else they are.
     assert!(
         connections <= 2 * cuts as u64 + 2,
         "{connections} connections for {cuts} cuts"
