@@ -66,9 +66,14 @@ async fn nodes_are_given_more_time_while_none_of_them_answers() {
 #[tokio::test]
 async fn a_silent_node_is_given_no_more_time_while_another_one_answers() {
     let directory = directory([node(false).await, node(true).await]);
-    for _ in 0..4 {
+    let mut shortest = Duration::MAX;
+    for rounds in 1..=4 {
         let took = round(&directory).await;
         assert!(took >= PATIENCE, "{took:?}: the silent node is asked");
-        assert!(took < 2 * PATIENCE, "{took:?}");
+        // By now it would be given four times as much.
+        if rounds > 2 {
+            shortest = shortest.min(took);
+        }
     }
+    assert!(shortest < 4 * PATIENCE, "{shortest:?}");
 }
