@@ -11,8 +11,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed.
 ///
-/// The message says what was wrong and what to do. [`source`](std::error::Error::source) returns the cause. Neither
-/// ever shows a value, a secret or a URL.
+/// The message says what was wrong and what to do. [`source`](std::error::Error::source) returns the cause. The
+/// alternate form (`{:#}`) shows both. None of them ever shows a value, a secret or a URL.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -20,6 +20,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// let store = Store::open(Config::memory()).await?;
 /// assert!(matches!(store.get("  ").await, Err(Error::KeyRequired)));
+///
+/// store.set("k", "text").await?;
+/// let error = store.get_model::<u32>("k").await.unwrap_err();
+/// assert_eq!(error.to_string(), "the stored bytes cannot be decoded");
+/// assert!(format!("{error:#}").ends_with("more bytes after the value, at byte 1"));
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
@@ -99,13 +104,13 @@ pub enum Error {
         operation: &'static str,
     },
     /// The server refused the command itself. Another attempt will not succeed.
-    #[error("the server refused the command")]
+    #[error(fmt = message::rejected)]
     Rejected(#[source] Cause),
     /// A model could not be encoded.
-    #[error("the model cannot be encoded")]
+    #[error(fmt = message::encode)]
     Encode(#[source] EncodeError),
     /// The stored bytes do not decode to the requested type.
-    #[error("the stored bytes cannot be decoded")]
+    #[error(fmt = message::decode)]
     Decode(#[source] DecodeError),
     /// The call did not end within its `request_timeout`. It was not carried out, or it only reads. For `invalidate`
     /// and `clear`, the work may go on.
@@ -115,11 +120,11 @@ pub enum Error {
         phase: Phase,
     },
     /// The request was not carried out: the engine could not serve it, or too many callers wait for locks or loads.
-    #[error("the engine is unavailable")]
+    #[error(fmt = message::unavailable)]
     Unavailable(#[source] Cause),
     /// The engine failed during a change: the change may have been carried out or not. The library never sends it
     /// again.
-    #[error("the outcome is unknown: the change may have been carried out, or not")]
+    #[error(fmt = message::outcome_unknown)]
     OutcomeUnknown(#[source] Cause),
     /// The store is closed: [`Store::close`](crate::Store::close) was called, or the runtime that opened the store has
     /// ended.
@@ -129,6 +134,44 @@ pub enum Error {
     /// store was closed or the runtime ended.
     #[error("the store is closed: `close` was called, or the runtime that opened it has ended")]
     Closed,
+}
+
+/// The messages of errors that have a cause.
+mod message {
+    use std::fmt::{Display, Formatter, Result};
+
+    use super::Cause;
+    use crate::codec::{DecodeError, EncodeError};
+
+    /// Writes a message. The alternate form also shows the cause.
+    fn with(message: &str, cause: &dyn Display, f: &mut Formatter<'_>) -> Result {
+        f.write_str(message)?;
+        if f.alternate() {
+            write!(f, ": {cause:#}")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn rejected(cause: &Cause, f: &mut Formatter<'_>) -> Result {
+        with("the server refused the command", cause, f)
+    }
+
+    pub(super) fn encode(cause: &EncodeError, f: &mut Formatter<'_>) -> Result {
+        with("the model cannot be encoded", cause, f)
+    }
+
+    pub(super) fn decode(cause: &DecodeError, f: &mut Formatter<'_>) -> Result {
+        with("the stored bytes cannot be decoded", cause, f)
+    }
+
+    pub(super) fn unavailable(cause: &Cause, f: &mut Formatter<'_>) -> Result {
+        with("the engine is unavailable", cause, f)
+    }
+
+    pub(super) fn outcome_unknown(cause: &Cause, f: &mut Formatter<'_>) -> Result {
+        let message = "the outcome is unknown: the change may have been carried out, or not";
+        with(message, cause, f)
+    }
 }
 
 impl Error {
@@ -233,5 +276,18 @@ mod tests {
     fn the_cause_is_kept_as_the_source() {
         let error = Error::Unavailable(Cause::new("it fell over"));
         assert_eq!(error.source().unwrap().to_string(), "it fell over");
+    }
+
+    #[test]
+    fn the_alternate_form_shows_the_cause_too() {
+        let cause = Cause::new("it fell over");
+        let error = Error::Unavailable(cause.clone());
+        assert_eq!(error.to_string(), "the engine is unavailable");
+        assert_eq!(format!("{error:#}"), "the engine is unavailable: it fell over");
+        assert_eq!(
+            format!("{:#}", Error::Rejected(cause)),
+            "the server refused the command: it fell over"
+        );
+        assert_eq!(format!("{:#}", Error::Closed), Error::Closed.to_string());
     }
 }

@@ -188,7 +188,7 @@ impl<E: fmt::Debug> fmt::Debug for LoadError<E> {
 }
 
 /// The message includes the message of the loader's or the store's error. The alternate form (`{:#}`) is passed on to
-/// the loader's error, and some error types then show all causes.
+/// that error. [`Error`] and some other error types then show their causes too.
 impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -196,6 +196,9 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
             LoadError::Loader(error) => write!(f, "the loader failed: {error}"),
             LoadError::Panicked => f.write_str("the loader panicked"),
             LoadError::Timeout => f.write_str("the value was not loaded in time"),
+            LoadError::Store(error) if f.alternate() => {
+                write!(f, "the store could not serve the load: {error:#}")
+            }
             LoadError::Store(error) => write!(f, "the store could not serve the load: {error}"),
         }
     }
