@@ -56,6 +56,34 @@
 //! }
 //! ```
 //!
+//! The result of a load may get fields, and where a value came from and why a load failed may get variants.
+//!
+//! ```compile_fail,E0638
+//! fn unpacked(cachestore::Loaded { value, origin, age, fresh_for }: cachestore::Loaded<u32>) {}
+//! ```
+//!
+//! ```compile_fail,E0004
+//! use cachestore::Origin;
+//!
+//! fn is_new(origin: Origin) -> bool {
+//!     match origin {
+//!         Origin::Fresh | Origin::Stale => false,
+//!         Origin::Loaded | Origin::Joined | Origin::Superseded => true,
+//!     }
+//! }
+//! ```
+//!
+//! ```compile_fail,E0004
+//! use cachestore::LoadError;
+//!
+//! fn is_late(error: LoadError<String>) -> bool {
+//!     match error {
+//!         LoadError::Timeout => true,
+//!         LoadError::Loader(_) | LoadError::Panicked | LoadError::Store(_) => false,
+//!     }
+//! }
+//! ```
+//!
 //! The correct forms compile:
 //!
 //! ```

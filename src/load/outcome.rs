@@ -9,6 +9,7 @@ use crate::error::Error;
 
 /// A value with its origin and its age: see [`Load::outcome`](crate::Load::outcome).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Loaded<T> {
     /// The value.
     pub value: T,
@@ -47,6 +48,7 @@ pub struct Loading<T, E> {
 
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Origin {
     /// A stored value that is fresh.
     Fresh,
@@ -101,6 +103,7 @@ impl Origin {
 /// assert!(matches!(failed, Err(LoadError::Loader(error)) if *error == "no such user"));
 /// # Ok(()) }
 /// ```
+#[non_exhaustive]
 pub enum LoadError<E> {
     /// The loader's own error.
     Loader(Arc<E>),
