@@ -195,9 +195,9 @@ macro_rules! load_options {
 
             /// Logs the loader's error by its `Display` if a load fails.
             ///
-            /// Without this option, the log names the key. It shows the error only if that is a text, a `Box<dyn Error
-            /// + Send + Sync>`, a [`std::io::Error`] or an [`Error`](crate::Error), because the library cannot show
-            /// unknown types. See also [`hide_errors`](Self::hide_errors).
+            /// Without this option, the log names the key. It shows the error only if that is a text, a
+            /// `Box<dyn Error + Send + Sync>`, a [`std::io::Error`] or an [`Error`](crate::Error), because the library
+            /// cannot show unknown types. See also [`hide_errors`](Self::hide_errors).
             ///
             /// ```
             /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
