@@ -142,7 +142,7 @@ fn links_in_the_rendered_documentation_lead_somewhere() {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
             // The documentation of other crates' traits is shown on our types, and has links that rustdoc does not resolve.
             if !path.is_empty()
-                && ![".html", ".md", ".svg", "/"]
+                && ![".html", ".md", ".rs", ".svg", "/"]
                     .iter()
                     .any(|end| path.ends_with(end))
             {
