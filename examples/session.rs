@@ -13,7 +13,7 @@ struct Options {
     /// The store: memory://, redis://localhost:6379, ..
     #[arg(long, env = "CACHESTORE_URL", hide_env_values = true)]
     #[arg(default_value = "memory://")]
-    url: String,
+    url: Config,
 }
 
 /// How long a session lives without being used.
@@ -44,7 +44,7 @@ impl Sessions {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let store = Store::open(Config::from_url(&Options::parse().url)?).await?;
+    let store = Store::open(Options::parse().url).await?;
     let sessions = Sessions(store.namespace("sessions")?);
     let (phone, laptop) = (sessions.begin("ada").await?, sessions.begin("ada").await?);
     for _ in 0..3 {
