@@ -18,6 +18,7 @@ use cachestore::{Config, Store};
 use clap::Parser;
 use rusqlite::Connection;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use service::{Book, SCHEMA, Service};
 
@@ -116,12 +117,18 @@ async fn main() -> anyhow::Result<()> {
         .with_state(service.clone());
     println!("http://{address}/");
     let sampler = tokio::spawn(service.sample());
-    let server = tokio::spawn(axum::serve(listener, routes).into_future());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let server = tokio::spawn(server.into_future());
     let visited = match listen {
         Some(_) => Ok(tokio::signal::ctrl_c().await?),
         None => visit::visit(address).await,
     };
-    server.abort();
+    // The store is closed after the last request was answered.
+    drop(stop);
+    server.await??;
     sampler.abort();
     store.close().await?;
     std::fs::remove_file(file)?;
