@@ -180,7 +180,8 @@ impl Error {
     /// `true` for [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) and
     /// [`Conflict`](Error::Conflict).
     /// `false` for [`OutcomeUnknown`](Error::OutcomeUnknown): the change may have been made already, and only the
-    /// caller knows whether making it twice does harm.
+    /// caller knows whether making it twice does harm. `false` also for [`LockHeld`](Error::LockHeld): a lock has
+    /// [`wait`](crate::Lock::wait).
     ///
     /// ```
     /// use cachestore::Error;

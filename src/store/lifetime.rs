@@ -85,6 +85,9 @@ impl Store {
     /// a new fresh time. A stale loaded value is returned and stays stale. The results of running loads that depend on
     /// the key may be stored, because the value does not change.
     ///
+    /// For a model, call [`get_model`](Self::get_model), and then `expire`, which returns `false` if the entry has ended
+    /// between the two calls.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
