@@ -137,6 +137,20 @@
 //!
 //! With `default-features = false`, the crate has the memory engine alone. A URL that needs a disabled feature returns
 //! [`Error::InvalidConfig`]. The message names the feature.
+//!
+//! # Versions of other crates
+//!
+//! These crates have types in the public interface. A version of one of them that Cargo takes for incompatible comes only
+//! with a version of this crate that Cargo takes for incompatible.
+//!
+//! | crate | where |
+//! |---|---|
+//! | `bytes` 1 | [`Bytes`] |
+//! | `futures-core` 0.3 | its `Stream`, which [`Events`], [`Scan`] and [`ScanEntries`] implement |
+//! | `kameo` 0.22 | [`kameo`], re-exported: `Recipient` in the `send_to` of [`Lock`], [`Load`] and [`Events`] |
+//! | `redis` 1 | [`redis`], re-exported: [`Store::redis_command`], `RedisConfig::from_client` and `from_connection` |
+//! | `serde` 1 | its traits, which models implement |
+//! | `tracing` 0.1 | its `LevelFilter`, in [`Config::span_level`] |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![cfg_attr(
