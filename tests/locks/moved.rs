@@ -148,3 +148,31 @@ async fn waiters_do_not_starve_when_the_server_goes_on() {
         guard.release().await.unwrap();
     }
 }
+
+/// The server carries out the release before it hears of the waiter's next connection.
+#[tokio::test]
+async fn a_release_while_the_server_stands_still_is_noticed() {
+    let moving = Moving::start(|config| config.response_timeout(300 * MS)).await;
+    for pause in [1500, 3000] {
+        let guard = moving.holder.lock("k").ttl(TTL).await.unwrap();
+        let waiting = moving.wait();
+        sleep(100 * MS).await;
+        moving.servers[0].stop();
+        let releasing = tokio::spawn(async move { guard.release().await });
+        sleep(pause * MS).await;
+        moving.servers[0].cont();
+        let went_on = Instant::now();
+        let guard = timeout(2000 * MS, waiting)
+            .await
+            .expect("in time")
+            .unwrap()
+            .unwrap();
+        println!(
+            "moved: released in {pause} ms of standstill: handed over after {:?}",
+            went_on.elapsed()
+        );
+        // Who releases may not learn that it was carried out.
+        drop(releasing.await.unwrap());
+        guard.release().await.unwrap();
+    }
+}
