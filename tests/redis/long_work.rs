@@ -61,7 +61,7 @@ async fn five_thousand_names_take_few_round_trips() {
     assert_eq!(server.size(), 0, "no set is left either");
     assert!(steps <= 100, "{steps} steps");
     assert!(
-        took < ms(5000),
+        took < ms(5000) + late(),
         "a round trip for each name takes at least 10 s: {took:?}"
     );
 }
