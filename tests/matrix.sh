@@ -92,10 +92,10 @@ run() {
     done
     echo "==> $name: $(redis-server --version)"
     if ! has_tls; then
-        arguments=(--skip tls:: --skip over_tls:: --skip tls_servers --skip nothing_secret_is_shown)
+        arguments=(--skip tls:: --skip over_tls:: --skip tls_servers --skip speak_tls --skip nothing_secret_is_shown)
         # `--list` prints `name: test`. The table counts the tests, the log names them.
         cargo test --locked --quiet "$@" -- --list 2>/dev/null |
-            sed -n 's/^\(tls::.*\|.*over_tls::.*\|.*tls_servers.*\|nothing_secret_is_shown\): test$/skipped, no TLS: \1/p' >"$store/skipped"
+            sed -n 's/^\(tls::.*\|.*over_tls::.*\|.*tls_servers.*\|.*speak_tls.*\|nothing_secret_is_shown\): test$/skipped, no TLS: \1/p' >"$store/skipped"
         skipped=$(wc -l <"$store/skipped")
         echo "==> $name has no TLS. Skipped tests, by their first two names:"
         sed 's/skipped, no TLS: //' "$store/skipped" | cut -d: -f1-3 | sort | uniq -c

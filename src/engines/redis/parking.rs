@@ -158,10 +158,15 @@ impl Parking {
 
     /// Parks what a part of a pipeline stands for. `sent` is how many pipelines were sent so far.
     pub(super) fn refuse(&mut self, part: Part, redirect: &Redirect, error: &Error, sent: u64, now: Instant) {
+        let mut redirect = redirect.clone();
         let jobs: Vec<Job> = match part {
             Part::Ping | Part::Leases(_) => return,
             Part::Gets(getters) | Part::Fetches(_, getters) => {
-                // Each by itself: the node has some of the keys, and another has the others.
+                // Each by itself: the node has some of the keys, and another has the others. Before version 7, `ASK` does not
+                // say that the other one has all, and that one would answer that a key is absent which it has not got yet.
+                if getters.len() > 1 && matches!(redirect, Redirect::Ask(_)) {
+                    redirect = Redirect::Later;
+                }
                 getters.into_iter().flatten().map(alone).collect()
             }
             Part::Sets(sets) => sets.setters.into_iter().flatten().map(Job::from).collect(),
@@ -178,7 +183,7 @@ impl Parking {
             let asked = self.hold(job);
             self.park(Parked::refused(asked, redirect.clone(), error, sent), now);
         }
-        self.heard(redirect, now);
+        self.heard(&redirect, now);
     }
 
     /// Parks a job again that another node has not answered.

@@ -3,6 +3,7 @@ use tokio::sync::oneshot::Receiver;
 use super::*;
 use crate::engines::redis::doubt::Doubt;
 use crate::engines::redis::fault::Lost;
+use crate::engines::redis::gets::Getter;
 use crate::error::{Cause, Result};
 use crate::key::{Key, KeyMaker, Namespace};
 use crate::request::{Get, Incr, Operation, Reply, Request};
@@ -114,6 +115,33 @@ fn a_job_that_was_overtaken_is_not_sent_and_its_caller_is_told() {
     );
     assert_eq!(all_told(&unparked.ended), ["incr a"]);
     assert!(unparked.ended[0].refused.is_some());
+}
+
+/// Redis 6.2 answers `ASK` to an `MGET` of which some keys have moved and others have not.
+#[test]
+fn several_reads_in_one_are_asked_of_the_same_node_once_more_each_by_itself() {
+    let (mut parking, now, layout) = (
+        Parking::default(),
+        Instant::now(),
+        Layout::of(&Namespace::tagged("t"), false),
+    );
+    let getter = |name: &str| {
+        let (reply, answer) = Reply::new();
+        let operation = Get { key: key(name) };
+        let asked = crate::request::Asked { operation, reply };
+        let deadline = now + PATIENCE;
+        (Some(Getter { asked, deadline }), answer)
+    };
+    let ((moved, _a), (stays, _b), (alone, _c)) = (getter("a"), getter("b"), getter("c"));
+    let ask = Redirect::Ask(node(1));
+    parking.refuse(Part::Gets(vec![moved, stays]), &ask, &error(), 1, now);
+    assert!(parking.take_asked(&layout, 1).is_none());
+    let jobs = parking.take_due(1, now + LATER).again;
+    assert_eq!(all_told(&jobs), ["get a", "get b"]);
+    assert!(jobs.iter().all(|job| job.alone));
+    parking.refuse(Part::Gets(vec![alone]), &ask, &error(), 1, now);
+    let (_, jobs) = parking.take_asked(&layout, 1).unwrap();
+    assert_eq!(all_told(jobs.iter().map(|asked| &asked.job)), ["get c"]);
 }
 
 #[test]
