@@ -244,6 +244,7 @@ async fn nobody_reads_what_was_before_an_acknowledged_change(how: usize) {
     let rows = Rows(store.clone());
     let page = rows.page(&store.namespace("cache").unwrap(), "last").await;
     assert_eq!(page, rows.acknowledged().await);
+    println!("load processes: rows {page:?} after the last change, and no page was older than its rows");
     assert!(page[0] + page[1] >= 100 * WORKERS);
 }
 
