@@ -25,7 +25,7 @@ const COPIED: usize = 1024;
 /// assert_eq!(value.len(), 5);
 /// assert_eq!(format!("{value:?}"), "Value(5 bytes)");
 /// ```
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Value(Arc<[u8]>);
 
 impl Value {

@@ -46,6 +46,7 @@ mod scanner;
 mod script;
 mod sentinel;
 mod sets;
+mod spread;
 mod start;
 mod stream;
 mod stripe;

@@ -1,0 +1,59 @@
+//! Stamps: no two are the same.
+
+use std::fmt;
+
+/// A unique mark. Counted ones would not do: what is counted begins anew when it is removed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::engines::redis) struct Stamp {
+    seed: u64,
+    number: u32,
+}
+
+impl Stamp {
+    #[cfg(test)]
+    pub(super) fn new(seed: u64, number: u32) -> Self {
+        Self { seed, number }
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let (seed, number) = std::str::from_utf8(text).ok()?.split_once('.')?;
+        Some(Self {
+            seed: u64::from_str_radix(seed, 16).ok()?,
+            number: u32::from_str_radix(number, 16).ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}.{:x}", self.seed, self.number)
+    }
+}
+
+impl fmt::Debug for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stamp({self})")
+    }
+}
+
+/// Where the stamps of one machine come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Stamps {
+    seed: u64,
+    next: u32,
+}
+
+impl Stamps {
+    /// `seed` is a random number. Its 64 bits keep the stamps of all machines of all clients apart.
+    pub(in crate::engines::redis) fn new(seed: u64) -> Self {
+        Self { seed, next: 0 }
+    }
+
+    pub(super) fn next(&mut self) -> Stamp {
+        let number = self.next;
+        self.next += 1;
+        let seed = self.seed;
+        Stamp { seed, number }
+    }
+}

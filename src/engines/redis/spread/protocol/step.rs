@@ -1,0 +1,322 @@
+//! The steps, and what they answer.
+
+use compact_str::CompactString;
+use tokio::time::Instant;
+
+use super::life::Life;
+use super::seen::Seen;
+use super::stamp::Stamp;
+use crate::value::Value;
+
+/// The number of a link to the owner of a slot; see [the protocol](super).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Epoch(pub(in crate::engines::redis) u64);
+
+/// One command on one slot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Step {
+    /// Reads the stamp of the last invalidation in the key's slot. With a token, the writer's intent is noted too.
+    Look {
+        key: CompactString,
+        intent: Option<Stamp>,
+    },
+    /// Registers a member under a name.
+    Register {
+        name: CompactString,
+        member: CompactString,
+        stamp: Stamp,
+        life: Life,
+        /// A load of the member that names the name.
+        watch: Option<Watch>,
+    },
+    /// Notes that a name is registered under its own names for longer than its record says.
+    Cover { name: CompactString, cover: Cover },
+    /// Writes a value.
+    Put(Box<Put>),
+    /// Gives a value another TTL.
+    Touch {
+        key: CompactString,
+        ttl: Life,
+        cover: Option<Cover>,
+        /// Whether the value is wanted.
+        reads: bool,
+    },
+    /// Changes a value in another way than by a write.
+    Change { key: CompactString, change: Act },
+    /// Ends the lease of a load, and removes the value that it has stored.
+    Cancel { key: CompactString, lease: Stamp },
+    /// Removes a value, and ends the loads and intents of its key.
+    Kill { key: CompactString, stamp: Stamp },
+    /// Reads a page of the registrations under a name.
+    Scan {
+        name: CompactString,
+        cursor: u64,
+        /// The link that the cursor came over.
+        epoch: Option<Epoch>,
+    },
+    /// Removes registrations, if their stamps are still these.
+    Forget {
+        name: CompactString,
+        members: Vec<Member>,
+        epoch: Epoch,
+    },
+}
+
+/// The load of a member, as it is noted under the names of the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Watch {
+    pub(super) lease: Stamp,
+    pub(super) life: Life,
+}
+
+/// For how long a key is registered under the names that its record has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Cover {
+    /// Which record.
+    pub(super) record: Stamp,
+    /// The slot's time from which `life` counts.
+    pub(super) at: u64,
+    pub(super) life: Life,
+    pub(super) epoch: Epoch,
+}
+
+/// A write of a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Put {
+    pub(super) key: CompactString,
+    pub(super) value: Value,
+    pub(super) ttl: Life,
+    pub(super) condition: Condition,
+    /// What the value depends on. A write without names needs no tie.
+    pub(super) tie: Option<Tie>,
+}
+
+/// How a value is tied to its names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Tie {
+    pub(super) names: Vec<CompactString>,
+    /// What shows that no invalidation came between.
+    pub(super) proof: Proof,
+    /// What was seen before the key was registered.
+    pub(super) seen: Seen,
+    /// How long after `seen` the key is registered.
+    pub(super) life: Life,
+    /// The record's mark.
+    pub(super) record: Stamp,
+}
+
+/// What shows that no invalidation has killed the key since it was registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Proof {
+    /// No key of the slot was killed.
+    Slot,
+    /// The intent is still noted.
+    Intent(Stamp),
+}
+
+/// What must hold of a key for a write to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Condition {
+    Always,
+    Absent,
+    Present,
+    Holds(Value),
+    /// Always. The answer is to have the value that there was.
+    Swap,
+}
+
+/// A plain change.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Act {
+    Delete,
+    /// Deletes, and answers the value that there was.
+    Take,
+    DeleteIf(Value),
+    /// Adds to a counter. One that this creates gets the TTL.
+    Incr {
+        by: i64,
+        ttl: Life,
+    },
+}
+
+/// A registration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Member {
+    pub(super) key: CompactString,
+    pub(super) stamp: Stamp,
+}
+
+/// A load that names a key which was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Watcher {
+    pub(super) key: CompactString,
+    pub(super) lease: Stamp,
+}
+
+impl Step {
+    /// A key of the slot that this is for.
+    pub(in crate::engines::redis) fn place(&self) -> &str {
+        match self {
+            Self::Look { key, .. }
+            | Self::Touch { key, .. }
+            | Self::Change { key, .. }
+            | Self::Cancel { key, .. }
+            | Self::Kill { key, .. } => key,
+            Self::Register { name, .. }
+            | Self::Cover { name, .. }
+            | Self::Scan { name, .. }
+            | Self::Forget { name, .. } => name,
+            Self::Put(put) => &put.key,
+        }
+    }
+
+    /// The only link over which this may be carried out.
+    pub(in crate::engines::redis) fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Self::Put(put) => put.tie.as_ref().map(|tie| tie.seen.epoch),
+            Self::Touch { cover, .. } => cover.map(|cover| cover.epoch),
+            Self::Cover { cover, .. } => Some(cover.epoch),
+            Self::Scan { epoch, .. } => *epoch,
+            Self::Forget { epoch, .. } => Some(*epoch),
+            Self::Look { .. }
+            | Self::Register { .. }
+            | Self::Change { .. }
+            | Self::Cancel { .. }
+            | Self::Kill { .. } => None,
+        }
+    }
+
+    /// Whether this may be sent again when nobody knows if it was carried out.
+    pub(in crate::engines::redis) fn is_repeatable(&self) -> bool {
+        !matches!(self, Self::Put(_) | Self::Touch { .. } | Self::Change { .. })
+    }
+}
+
+/// The answer to a step, and the link that it came over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Answered {
+    pub(in crate::engines::redis) answer: Answer,
+    pub(in crate::engines::redis) epoch: Epoch,
+}
+
+impl Answered {
+    /// The stamp of the slot's last invalidation, if the answer tells it.
+    pub(super) fn seen(&self, now: Instant) -> Option<Seen> {
+        let sight = match &self.answer {
+            Answer::Looked(sight) => sight,
+            Answer::Put { sight, .. } => sight.as_ref()?,
+            Answer::Touched { sight, .. } => sight.as_ref()?,
+            _ => return None,
+        };
+        Some(Seen {
+            stamp: sight.stamp,
+            at: sight.at,
+            learned: now,
+            epoch: self.epoch,
+        })
+    }
+}
+
+/// What a server tells of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Sight {
+    /// The stamp of its last invalidation.
+    pub(super) stamp: Stamp,
+    /// Its clock, in milliseconds.
+    pub(super) at: u64,
+}
+
+/// What a step answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Answer {
+    /// The step was not carried out, because its link is gone.
+    Void,
+    /// The step is done, and tells nothing.
+    Done,
+    Looked(Sight),
+    Registered {
+        /// The record of the name, if the name is to be registered for longer.
+        above: Option<Above>,
+    },
+    Put {
+        put: PutAnswer,
+        /// `None` after a write without a tie.
+        sight: Option<Sight>,
+    },
+    Touched {
+        touched: TouchAnswer,
+        sight: Option<Sight>,
+    },
+    Changed {
+        reply: Changed,
+        watchers: Vec<Watcher>,
+    },
+    Killed {
+        /// Whether there was a value.
+        removed: bool,
+        /// Whether others are registered under the key.
+        below: bool,
+    },
+    Page {
+        members: Vec<Member>,
+        /// Where to go on, 0 if this was the last page.
+        cursor: u64,
+    },
+}
+
+/// The record of a name whose own registrations end too early.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Above {
+    pub(super) names: Vec<CompactString>,
+    pub(super) record: Stamp,
+    /// The slot's time.
+    pub(super) at: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum PutAnswer {
+    Written {
+        /// What there was, for a swap.
+        held: Option<Value>,
+        watchers: Vec<Watcher>,
+    },
+    /// The condition does not hold.
+    Unmet,
+    /// An invalidation may have come between.
+    Refused,
+    /// The key has to be registered for longer: for so long from now on.
+    Short(Life),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum TouchAnswer {
+    /// Whether the entry was changed, and its value if that was asked for.
+    Touched { changed: bool, value: Option<Value> },
+    /// The key has to be registered for longer first.
+    Short(Above),
+}
+
+/// What a plain change answers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Changed {
+    /// Whether a value was removed.
+    Removed(bool),
+    Taken(Option<Value>),
+    Sum(i64),
+}
+
+/// What comes next.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Next<T> {
+    /// These steps, and the answers to others that are under way.
+    Steps(Vec<Step>),
+    /// All is done but to send `rest`, whose answers nobody waits for.
+    Done { output: T, rest: Vec<Step> },
+}
+
+impl<T> Next<T> {
+    pub(super) fn done(output: T) -> Self {
+        let rest = Vec::new();
+        Self::Done { output, rest }
+    }
+}
