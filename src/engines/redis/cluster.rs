@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use self::directory::Directory;
 use self::map::no_owner;
 pub(super) use self::map::{Node, slot_of_redirection};
-pub(super) use self::slot::slot_of;
+pub(super) use self::slot::{SLOTS, slot_of};
 use super::fault::Lost;
 use super::generation::Generation;
 use super::resolver::Route;

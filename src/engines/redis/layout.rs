@@ -1,10 +1,13 @@
 //! How things are named on the server: values by their physical keys, and what is kept beside them.
 
+mod slots;
+
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use redis::{Cmd, Value as Wire};
 
+pub(super) use self::slots::{LEASE, SlotNames};
 use super::cluster::slot_of;
 use super::script::{By, Script, Scripts};
 use crate::error::{Error, Result};

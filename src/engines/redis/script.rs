@@ -1,5 +1,7 @@
 //! The scripts: constants, called by their digest.
 
+pub(super) mod spread;
+
 use redis::Cmd;
 
 /// One script of ours.

@@ -60,11 +60,13 @@
 //! failover, nor if acknowledged writes are replicated.
 
 mod change;
+mod exchange;
 mod invalidation;
 mod life;
 mod seen;
 mod stamp;
 mod step;
+mod touch;
 mod upward;
 mod write;
 
@@ -73,8 +75,11 @@ pub(in crate::engines::redis) use self::invalidation::Invalidation;
 pub(in crate::engines::redis) use self::life::Life;
 pub(in crate::engines::redis) use self::seen::{Seen, Seens};
 pub(in crate::engines::redis) use self::stamp::{Stamp, Stamps};
-pub(in crate::engines::redis) use self::step::{Answer, Answered, Epoch, Next, Step};
-pub(in crate::engines::redis) use self::write::Write;
+pub(in crate::engines::redis) use self::step::{
+    Act, Answer, Answered, Changed, Condition, Epoch, Next, Step,
+};
+pub(in crate::engines::redis) use self::touch::{Touch, Touched};
+pub(in crate::engines::redis) use self::write::{Content, Write, Written};
 
 use tokio::time::Instant;
 

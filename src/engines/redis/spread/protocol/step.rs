@@ -18,6 +18,8 @@ pub(in crate::engines::redis) enum Step {
     /// Reads the stamp of the last invalidation in the key's slot. With a token, the writer's intent is noted too.
     Look {
         key: CompactString,
+        /// For a slot that has none.
+        fresh: Stamp,
         intent: Option<Stamp>,
     },
     /// Registers a member under a name.
@@ -205,7 +207,6 @@ impl Answered {
         let sight = match &self.answer {
             Answer::Looked(sight) => sight,
             Answer::Put { sight, .. } => sight.as_ref()?,
-            Answer::Touched { sight, .. } => sight.as_ref()?,
             _ => return None,
         };
         Some(Seen {
@@ -244,8 +245,13 @@ pub(in crate::engines::redis) enum Answer {
         sight: Option<Sight>,
     },
     Touched {
-        touched: TouchAnswer,
-        sight: Option<Sight>,
+        changed: bool,
+        value: Option<Value>,
+    },
+    /// The key has to be registered for longer before it can be touched: for so long from now on.
+    Short {
+        above: Above,
+        needed: Life,
     },
     Changed {
         reply: Changed,
@@ -264,7 +270,7 @@ pub(in crate::engines::redis) enum Answer {
     },
 }
 
-/// The record of a name whose own registrations end too early.
+/// The record of a key whose own registrations end too early.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) struct Above {
     pub(super) names: Vec<CompactString>,
@@ -286,14 +292,6 @@ pub(in crate::engines::redis) enum PutAnswer {
     Refused,
     /// The key has to be registered for longer: for so long from now on.
     Short(Life),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(in crate::engines::redis) enum TouchAnswer {
-    /// Whether the entry was changed, and its value if that was asked for.
-    Touched { changed: bool, value: Option<Value> },
-    /// The key has to be registered for longer first.
-    Short(Above),
 }
 
 /// What a plain change answers.

@@ -1,23 +1,17 @@
 //! A write, conditional or not, of a value that may depend on names.
 
-use std::time::Duration;
-
 use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::Machine;
 use super::change::cancel;
-use super::life::Life;
+use super::life::{Life, PATIENCE};
 use super::seen::Seen;
 use super::stamp::{Stamp, Stamps};
 use super::step::{Answer, Answered, Condition, Next, Proof, Put, PutAnswer, Step, Tie};
 use super::upward::Upward;
 use crate::value::Value;
 
-/// How much longer a key is registered than its value may live: a put may take so long.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// By how much the clocks of two servers may run apart while a value lives, beside a 64th of its life.
-const APART: Duration = Duration::from_secs(60);
 /// After so many refusals a writer notes its intent. Then only an invalidation of its own key refuses it.
 const REFUSALS: u32 = 3;
 
@@ -82,6 +76,7 @@ impl Write {
         self.intent = (self.refusals >= REFUSALS).then(|| self.stamps.next());
         Next::Steps(vec![Step::Look {
             key: self.content.key.clone(),
+            fresh: self.stamps.next(),
             intent: self.intent,
         }])
     }
@@ -95,7 +90,7 @@ impl Write {
         let (upward, steps) = Upward::begin(
             &self.content.key,
             &self.content.names,
-            longer(self.reach),
+            self.reach.longer(),
             None,
             &mut self.stamps,
         );
@@ -207,13 +202,5 @@ impl Machine for Write {
                 self.settle()
             }
         }
-    }
-}
-
-/// For how long a key is registered that has to be registered for `life` by its own server's clock.
-fn longer(life: Life) -> Life {
-    match life {
-        Life::Millis(millis) => Life::Millis(millis.saturating_add(millis / 64)).and(APART),
-        Life::Ever => Life::Ever,
     }
 }

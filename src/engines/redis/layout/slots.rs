@@ -1,0 +1,115 @@
+//! How things are named in a cluster whose values are spread over all nodes: what is kept beside a value is in the
+//! value's slot.
+
+use std::sync::LazyLock;
+
+use crate::engines::redis::cluster::{SLOTS, slot_of};
+use crate::key::RESERVED_PREFIX;
+
+/// What the name of a lease's channel begins with.
+pub(in crate::engines::redis) const LEASE: &str = "cachestore:lease:{";
+
+/// The names in the slot of a key.
+///
+/// A key may have braces, so a name with the key in braces may be in another slot. Instead, each name has a text in braces
+/// that is the hash tag of the key's slot.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engines::redis) struct SlotNames<'k> {
+    key: &'k str,
+    tag: &'static str,
+}
+
+impl<'k> SlotNames<'k> {
+    pub(in crate::engines::redis) fn of(key: &'k str) -> Self {
+        static TAGS: LazyLock<Vec<String>> = LazyLock::new(tags);
+        // There is a tag for each slot.
+        let tag = TAGS
+            .get(usize::from(slot_of(key.as_bytes())))
+            .map_or("", String::as_str);
+        Self { key, tag }
+    }
+
+    /// The registrations under the key.
+    pub(in crate::engines::redis) fn depend(self) -> String {
+        self.own("depend")
+    }
+
+    /// The loads that name the key.
+    pub(in crate::engines::redis) fn watch(self) -> String {
+        self.own("watch")
+    }
+
+    /// The stamp of the slot's last invalidation.
+    pub(in crate::engines::redis) fn kills(self) -> String {
+        self.shared("kills")
+    }
+
+    pub(in crate::engines::redis) fn intents(self) -> String {
+        self.shared("intents")
+    }
+
+    pub(in crate::engines::redis) fn leases(self) -> String {
+        self.shared("leases")
+    }
+
+    /// The records of keys.
+    pub(in crate::engines::redis) fn records(self) -> String {
+        self.shared("records")
+    }
+
+    fn own(self, kind: &str) -> String {
+        let Self { key, tag } = self;
+        format!("{RESERVED_PREFIX}{kind}:{{{tag}}}:{key}")
+    }
+
+    fn shared(self, kind: &str) -> String {
+        format!("{RESERVED_PREFIX}{kind}:{{{}}}", self.tag)
+    }
+}
+
+/// A short text for each slot, which is in that slot.
+fn tags() -> Vec<String> {
+    let mut tags = vec![String::new(); usize::from(SLOTS)];
+    let mut missing = tags.len();
+    let mut number = 0_u64;
+    while missing > 0 {
+        let text = format!("{number:x}");
+        number += 1;
+        let tag = &mut tags[usize::from(slot_of(text.as_bytes()))];
+        if tag.is_empty() {
+            *tag = text;
+            missing -= 1;
+        }
+    }
+    tags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_names_of_a_key_are_in_its_slot() {
+        for key in ["", "a", "a{b}c", "{}", "}{", "{user1}:page", "é{", "namespace:k"] {
+            let names = SlotNames::of(key);
+            for name in [
+                names.depend(),
+                names.watch(),
+                names.kills(),
+                names.intents(),
+                names.leases(),
+                names.records(),
+            ] {
+                assert_eq!(slot_of(name.as_bytes()), slot_of(key.as_bytes()), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_slot_has_a_short_tag() {
+        let tags = tags();
+        assert!(tags.iter().all(|tag| (1..=5).contains(&tag.len())));
+        let in_place = |(slot, tag): (usize, &String)| usize::from(slot_of(tag.as_bytes())) == slot;
+        assert!(tags.iter().enumerate().all(in_place));
+    }
+}
