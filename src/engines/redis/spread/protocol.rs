@@ -66,6 +66,8 @@ mod life;
 mod seen;
 mod stamp;
 mod step;
+#[cfg(test)]
+mod tests;
 mod touch;
 mod upward;
 mod write;

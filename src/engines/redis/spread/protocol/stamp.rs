@@ -15,6 +15,11 @@ impl Stamp {
         Self { seed, number }
     }
 
+    #[cfg(test)]
+    pub(super) fn number(self) -> u32 {
+        self.number
+    }
+
     /// Reads what [`Display`](fmt::Display) writes.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let (seed, number) = std::str::from_utf8(text).ok()?.split_once('.')?;

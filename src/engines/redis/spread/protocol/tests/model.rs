@@ -1,0 +1,437 @@
+//! A model of one slot: what the scripts do, in Rust.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use compact_str::CompactString;
+
+use crate::engines::redis::spread::protocol::life::Life;
+use crate::engines::redis::spread::protocol::stamp::Stamp;
+use crate::engines::redis::spread::protocol::step::{
+    Above, Act, Answer, Changed, Condition, Cover, Member, Proof, Put, PutAnswer, Sight, Step, Tie, Watch,
+    Watcher,
+};
+use crate::value::Value;
+
+/// The end of what has none.
+pub(super) const EVER: u64 = u64::MAX;
+
+/// Shortcuts that a server may take in a test, to show that the explorer finds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shortcut {
+    /// A put does not ask for kills.
+    PutWithoutCheck,
+    /// A registration is forgotten whatever its stamp.
+    ForgetWithoutStamp,
+    /// A registration's stamp is a count.
+    CountedStamps,
+    /// A slot without kills has none, as all others.
+    NoKillsLikeNoKills,
+    /// A registration tells nothing of the name's own names.
+    NoCover,
+    /// A put takes the registration as made now.
+    LifeFromPut,
+    /// A put does not ask how long others are registered below.
+    NotShortForThoseBelow,
+    /// A new TTL needs no registration.
+    TouchUnregistered,
+    /// A kill drops the record of a key that has others below.
+    KillDropsRecord,
+    /// A kill leaves intents.
+    KillLeavesIntents,
+    /// A note of registrations is taken in whatever record there is.
+    CoverAnyRecord,
+}
+
+/// One slot, with all its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Slot {
+    pub(super) kills: Option<Stamp>,
+    pub(super) keys: BTreeMap<CompactString, Entry>,
+}
+
+/// What a slot has of a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Entry {
+    pub(super) value: Option<Held>,
+    pub(super) record: Option<Record>,
+    pub(super) intents: BTreeSet<Stamp>,
+    pub(super) watch: BTreeMap<CompactString, Stamp>,
+    pub(super) depend: BTreeMap<CompactString, Registration>,
+    /// Until when the registrations are kept as a whole.
+    pub(super) depend_end: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) value: Value,
+    pub(super) end: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Record {
+    pub(super) mark: Stamp,
+    pub(super) covered: u64,
+    pub(super) kept: u64,
+    pub(super) names: Vec<CompactString>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Registration {
+    pub(super) stamp: Stamp,
+    pub(super) end: u64,
+}
+
+/// How a server goes through members, and what it leaves out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    pub(super) shortcut: Option<Shortcut>,
+    /// How many members a page has.
+    pub(super) page: usize,
+    /// Whether pages go from the last member to the first. Servers differ in their order.
+    pub(super) backwards: bool,
+}
+
+impl Manner {
+    fn takes(self, shortcut: Shortcut) -> bool {
+        self.shortcut == Some(shortcut)
+    }
+}
+
+fn end_of(now: u64, life: Life) -> u64 {
+    match life {
+        Life::Millis(millis) => now + millis,
+        Life::Ever => EVER,
+    }
+}
+
+impl Slot {
+    /// Drops what has ended.
+    pub(super) fn expire(&mut self, now: u64) {
+        for entry in self.keys.values_mut() {
+            entry.value.take_if(|held| held.end <= now);
+            if entry.depend_end <= now {
+                entry.depend.clear();
+            }
+            // Removed by chance, and never seen afterwards: so in each state.
+            entry.depend.retain(|_, registration| registration.end >= now);
+            if entry.depend.is_empty() {
+                entry.depend_end = 0;
+            }
+            entry.record.take_if(|record| record.kept < now);
+        }
+        self.keys.retain(|_, entry| *entry != Entry::default());
+    }
+
+    /// Carries out a step.
+    pub(super) fn carry_out(&mut self, step: &Step, now: u64, manner: Manner) -> Answer {
+        match step {
+            Step::Look { key, fresh, intent } => {
+                let sight = self.sight(*fresh, now, manner);
+                let intents = &mut self.keys.entry(key.clone()).or_default().intents;
+                intents.extend(*intent);
+                Answer::Looked(sight)
+            }
+            Step::Register {
+                name,
+                member,
+                stamp,
+                life,
+                watch,
+            } => {
+                let registration = Registration {
+                    stamp: *stamp,
+                    end: end_of(now, *life),
+                };
+                self.register(name, member, registration, *watch, now, manner)
+            }
+            Step::Cover { name, cover } => {
+                self.cover(name, *cover, manner);
+                Answer::Done
+            }
+            Step::Put(put) => self.put(put, now, manner),
+            Step::Touch {
+                key,
+                ttl,
+                cover,
+                reads,
+            } => self.touch(key, *ttl, *cover, *reads, now, manner),
+            Step::Change { key, change } => self.change(key, change, now),
+            Step::Cancel { key, lease } => {
+                let entry = self.keys.entry(key.clone()).or_default();
+                if entry.record.as_ref().is_some_and(|record| record.mark == *lease) {
+                    entry.value = None;
+                }
+                Answer::Done
+            }
+            Step::Kill { key, stamp } => self.kill(key, *stamp, manner),
+            Step::Scan { name, cursor, .. } => self.scan(name, *cursor, manner),
+            Step::Forget { name, members, .. } => {
+                let entry = self.keys.entry(name.clone()).or_default();
+                for member in members {
+                    let same = |held: &Registration| {
+                        held.stamp == member.stamp || manner.takes(Shortcut::ForgetWithoutStamp)
+                    };
+                    if entry.depend.get(&member.key).is_some_and(same) {
+                        entry.depend.remove(&member.key);
+                    }
+                }
+                Answer::Done
+            }
+        }
+    }
+
+    fn sight(&mut self, fresh: Stamp, at: u64, manner: Manner) -> Sight {
+        let stamp = if manner.takes(Shortcut::NoKillsLikeNoKills) {
+            self.kills.unwrap_or(Stamp::new(0, 0))
+        } else {
+            *self.kills.get_or_insert(fresh)
+        };
+        Sight { stamp, at }
+    }
+
+    fn register(
+        &mut self,
+        name: &CompactString,
+        member: &CompactString,
+        mut registration: Registration,
+        watch: Option<Watch>,
+        now: u64,
+        manner: Manner,
+    ) -> Answer {
+        let entry = self.keys.entry(name.clone()).or_default();
+        let held = entry.depend.get(member);
+        if let Some(held) = held {
+            registration.end = registration.end.max(held.end);
+        }
+        if manner.takes(Shortcut::CountedStamps) {
+            // The number of a stamp is its last part.
+            let count = held.map_or(0, |held| held.stamp.number());
+            registration.stamp = Stamp::new(0, count + 1);
+        }
+        let end = registration.end;
+        entry.depend_end = entry.depend_end.max(end);
+        entry.depend.insert(member.clone(), registration);
+        if let Some(watch) = watch {
+            entry.watch.insert(member.clone(), watch.lease);
+        }
+        let above = entry
+            .record
+            .as_mut()
+            .filter(|record| record.covered < end)
+            .map(|record| {
+                record.kept = record.kept.max(end);
+                Above {
+                    names: record.names.clone(),
+                    record: record.mark,
+                    at: now,
+                }
+            });
+        Answer::Registered {
+            above: above.filter(|_| !manner.takes(Shortcut::NoCover)),
+        }
+    }
+
+    fn cover(&mut self, name: &CompactString, cover: Cover, manner: Manner) {
+        let entry = self.keys.entry(name.clone()).or_default();
+        let same =
+            |record: &&mut Record| record.mark == cover.record || manner.takes(Shortcut::CoverAnyRecord);
+        if let Some(record) = entry.record.as_mut().filter(same) {
+            record.covered = record.covered.max(end_of(cover.at, cover.life));
+            record.kept = record.kept.max(record.covered);
+        }
+    }
+
+    fn put(&mut self, put: &Put, now: u64, manner: Manner) -> Answer {
+        let sight = put.tie.as_ref().map(|tie| self.sight(tie.record, now, manner));
+        let entry = self.keys.entry(put.key.clone()).or_default();
+        let put = match put.tie.as_ref().zip(sight) {
+            Some((tie, sight)) => entry.put_tied(put, tie, sight, manner),
+            None => match entry.unmet(&put.condition) {
+                true => PutAnswer::Unmet,
+                false => {
+                    entry.record = None;
+                    entry.write(put, now)
+                }
+            },
+        };
+        Answer::Put { put, sight }
+    }
+
+    fn touch(
+        &mut self,
+        key: &CompactString,
+        ttl: Life,
+        cover: Option<Cover>,
+        reads: bool,
+        now: u64,
+        manner: Manner,
+    ) -> Answer {
+        let entry = self.keys.entry(key.clone()).or_default();
+        let Some(held) = &mut entry.value else {
+            let (changed, value) = (false, None);
+            return Answer::Touched { changed, value };
+        };
+        let end = end_of(now, ttl);
+        if let Some(record) = &mut entry.record {
+            let covers = cover.filter(|cover| cover.record == record.mark);
+            let covered = covers
+                .map_or(0, |cover| end_of(cover.at, cover.life))
+                .max(record.covered);
+            if covered < end && !manner.takes(Shortcut::TouchUnregistered) {
+                let above = Above {
+                    names: record.names.clone(),
+                    record: record.mark,
+                    at: now,
+                };
+                let needed = ttl;
+                return Answer::Short { above, needed };
+            }
+            record.covered = covered;
+            record.kept = record.kept.max(covered);
+        }
+        let changed = ttl != Life::Ever || held.end != EVER;
+        held.end = end;
+        let value = reads.then(|| held.value.clone());
+        Answer::Touched { changed, value }
+    }
+
+    fn change(&mut self, key: &CompactString, act: &Act, now: u64) -> Answer {
+        let entry = self.keys.entry(key.clone()).or_default();
+        let reply = match act {
+            Act::Delete => Changed::Removed(entry.value.take().is_some()),
+            Act::Take => Changed::Taken(entry.value.take().map(|held| held.value)),
+            Act::DeleteIf(expected) => {
+                if entry.value.as_ref().map(|held| &held.value) != Some(expected) {
+                    let (reply, watchers) = (Changed::Removed(false), Vec::new());
+                    return Answer::Changed { reply, watchers };
+                }
+                entry.value = None;
+                Changed::Removed(true)
+            }
+            Act::Incr { by, ttl } => {
+                let fresh = Held {
+                    value: Value::from("0"),
+                    end: end_of(now, *ttl),
+                };
+                let held = entry.value.get_or_insert(fresh);
+                let sum = held.value.to_integer().expect("a counter") + by;
+                held.value = Value::from(sum.to_string());
+                Changed::Sum(sum)
+            }
+        };
+        let watchers = entry.watchers();
+        Answer::Changed { reply, watchers }
+    }
+
+    fn kill(&mut self, key: &CompactString, stamp: Stamp, manner: Manner) -> Answer {
+        self.kills = Some(stamp);
+        let entry = self.keys.entry(key.clone()).or_default();
+        let removed = entry.value.take().is_some();
+        let below = !entry.depend.is_empty();
+        if !manner.takes(Shortcut::KillLeavesIntents) {
+            entry.intents.clear();
+        }
+        if !below || manner.takes(Shortcut::KillDropsRecord) {
+            entry.record = None;
+        }
+        Answer::Killed { removed, below }
+    }
+
+    fn scan(&self, name: &CompactString, cursor: u64, manner: Manner) -> Answer {
+        // A cursor is the place of a member in an order that deletions do not change.
+        let place = |key: &str| 1 + u64::from(key.bytes().next().unwrap_or(0));
+        let place = |key: &str| {
+            if manner.backwards {
+                1000 - place(key)
+            } else {
+                place(key)
+            }
+        };
+        let mut members: Vec<Member> = Vec::new();
+        if let Some(entry) = self.keys.get(name) {
+            let member = |(key, held): (&CompactString, &Registration)| Member {
+                key: key.clone(),
+                stamp: held.stamp,
+            };
+            members.extend(entry.depend.iter().map(member));
+        }
+        members.retain(|member| place(&member.key) > cursor);
+        members.sort_by_key(|member| place(&member.key));
+        let is_last = members.len() <= manner.page;
+        members.truncate(manner.page);
+        let last = members.last().filter(|_| !is_last);
+        let cursor = last.map_or(0, |member| place(&member.key));
+        Answer::Page { members, cursor }
+    }
+}
+
+impl Entry {
+    fn unmet(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Always | Condition::Swap => false,
+            Condition::Absent => self.value.is_some(),
+            Condition::Present => self.value.is_none(),
+            Condition::Holds(expected) => self.value.as_ref().map(|held| &held.value) != Some(expected),
+        }
+    }
+
+    fn put_tied(&mut self, put: &Put, tie: &Tie, sight: Sight, manner: Manner) -> PutAnswer {
+        let now = sight.at;
+        let is_sure = match tie.proof {
+            Proof::Slot => sight.stamp == tie.seen.stamp,
+            Proof::Intent(token) => self.intents.contains(&token),
+        };
+        if !is_sure && !manner.takes(Shortcut::PutWithoutCheck) {
+            return PutAnswer::Refused;
+        }
+        if self.unmet(&put.condition) {
+            return PutAnswer::Unmet;
+        }
+        let mut ends = end_of(now, put.ttl);
+        if !manner.takes(Shortcut::NotShortForThoseBelow) {
+            ends = ends.max(self.depend_end);
+        }
+        let from = if manner.takes(Shortcut::LifeFromPut) {
+            now
+        } else {
+            tie.seen.at
+        };
+        let covered = end_of(from, tie.life);
+        if covered < ends {
+            return PutAnswer::Short(match ends {
+                EVER => Life::Ever,
+                ends => Life::Millis(ends - now),
+            });
+        }
+        self.record = Some(Record {
+            mark: tie.record,
+            covered,
+            kept: covered,
+            names: tie.names.clone(),
+        });
+        if let Proof::Intent(token) = tie.proof {
+            self.intents.remove(&token);
+        }
+        self.write(put, now)
+    }
+
+    fn write(&mut self, put: &Put, now: u64) -> PutAnswer {
+        let held = self.value.replace(Held {
+            value: put.value.clone(),
+            end: end_of(now, put.ttl),
+        });
+        let held = held
+            .map(|held| held.value)
+            .filter(|_| put.condition == Condition::Swap);
+        let watchers = self.watchers();
+        PutAnswer::Written { held, watchers }
+    }
+
+    fn watchers(&mut self) -> Vec<Watcher> {
+        let watch = std::mem::take(&mut self.watch);
+        watch
+            .into_iter()
+            .map(|(key, lease)| Watcher { key, lease })
+            .collect()
+    }
+}
