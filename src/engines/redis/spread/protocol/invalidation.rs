@@ -11,6 +11,9 @@ use super::step::{Answer, Answered, Epoch, Member, Next, Step};
 
 /// So many names are drained at a time. Each has one page of members under way.
 const AT_A_TIME: usize = 16;
+/// So often a name is drained: once for what was there at first, and once more where several names lead to it or it is in a
+/// ring. An invalidation that drained more often could be kept busy by the writers that it refuses.
+const PASSES: u8 = 2;
 
 /// An invalidation. It remembers the names that it has found, and a page of members for each name that it drains.
 ///
@@ -23,6 +26,8 @@ pub(in crate::engines::redis) struct Invalidation {
     removed: u64,
     /// Steps under way, of any kind.
     under_way: usize,
+    /// How often each name has been drained, or is to be.
+    passes: BTreeMap<CompactString, u8>,
     /// Names to be drained, in order.
     waiting: VecDeque<CompactString>,
     draining: BTreeMap<CompactString, Drain>,
@@ -60,6 +65,7 @@ impl Invalidation {
             roots,
             removed: 0,
             under_way: 0,
+            passes: BTreeMap::new(),
             waiting: VecDeque::new(),
             draining: BTreeMap::new(),
             killed: BTreeMap::new(),
@@ -68,11 +74,18 @@ impl Invalidation {
         }
     }
 
-    /// Has a name drained: once more if that has begun already, for what is below may be new.
-    fn drain(&mut self, name: &CompactString) {
-        if !self.waiting.contains(name) {
-            self.waiting.push_back(name.clone());
+    /// Has a name drained, once more if that has begun already: what is below it may be new. Returns whether it will be.
+    fn drain(&mut self, name: &CompactString) -> bool {
+        if self.waiting.contains(name) {
+            return true;
         }
+        let passes = self.passes.entry(name.clone()).or_default();
+        if *passes == PASSES {
+            return false;
+        }
+        *passes += 1;
+        self.waiting.push_back(name.clone());
+        true
     }
 
     /// Scans names that wait, as many as may be drained at a time.
@@ -128,9 +141,7 @@ impl Invalidation {
 
     fn killed(&mut self, key: &CompactString, stamp: Stamp, removed: bool, below: bool) -> Vec<Step> {
         self.removed += u64::from(removed);
-        if below {
-            self.drain(key);
-        }
+        let is_drained = below && self.drain(key);
         let Some((name, member)) = self.killed.remove(&stamp) else {
             return Vec::new();
         };
@@ -138,13 +149,14 @@ impl Invalidation {
             return Vec::new();
         };
         let place = (name.clone(), key.clone());
-        if below {
+        self.inner.remove(&place);
+        if is_drained {
             let (stamp, epoch) = (member.stamp, drain.epoch);
             self.inner.insert(place, Inner { stamp, epoch });
-        } else {
-            self.inner.remove(&place);
+        } else if !below {
             drain.leaves.push(member);
         }
+        // Else the registration stays, and leads a later invalidation to what has come since.
         drain.killed -= 1;
         if drain.killed > 0 {
             return Vec::new();

@@ -71,6 +71,13 @@ impl Write {
         }
     }
 
+    /// A writer that has been refused too often already.
+    #[cfg(test)]
+    pub(super) fn with_intent(mut self) -> Self {
+        self.refusals = REFUSALS;
+        self
+    }
+
     fn look(&mut self) -> Next<Written> {
         self.seen = None;
         self.intent = (self.refusals >= REFUSALS).then(|| self.stamps.next());

@@ -10,7 +10,10 @@ use compact_str::CompactString;
 /// comes later does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Ghost {
+    /// By its own write.
     names: BTreeMap<CompactString, BTreeSet<CompactString>>,
+    /// Through keys whose values have gone.
+    inherited: BTreeMap<CompactString, BTreeSet<CompactString>>,
     /// Registrations that a failover has lost: a name and a member.
     lost: BTreeSet<(CompactString, CompactString)>,
 }
@@ -20,36 +23,50 @@ impl Ghost {
     pub(super) fn written(&mut self, key: &CompactString, names: &[CompactString]) {
         let kept = |name: &&CompactString| !self.lost.contains(&((*name).clone(), key.clone()));
         let names: BTreeSet<_> = names.iter().filter(kept).cloned().collect();
+        self.excused(key);
         self.names.insert(key.clone(), names);
     }
 
     /// The key's value has gone.
     pub(super) fn gone(&mut self, key: &CompactString) {
-        let above = self.names.remove(key).unwrap_or_default();
-        for names in self.names.values_mut() {
-            if names.contains(key) {
-                names.extend(above.iter().cloned());
-            }
+        let mut above = self.names.remove(key).unwrap_or_default();
+        above.extend(self.inherited.remove(key).unwrap_or_default());
+        let mut heirs: Vec<CompactString> = Vec::new();
+        for names in [&self.names, &self.inherited] {
+            let below = names.iter().filter(|(_, names)| names.contains(key));
+            heirs.extend(below.map(|(heir, _)| heir.clone()));
         }
-        self.names.retain(|_, names| !names.is_empty());
+        for heir in heirs {
+            let inherited = self.inherited.entry(heir).or_default();
+            inherited.extend(above.iter().cloned());
+        }
+        self.tidy();
     }
 
     pub(super) fn registered(&mut self, name: &CompactString, member: &CompactString) {
         self.lost.remove(&(name.clone(), member.clone()));
     }
 
-    /// A failover has lost a registration. Nobody can find by it any more.
+    /// A failover has lost a registration. Nothing is found by it any more.
     pub(super) fn lost(&mut self, name: &CompactString, member: &CompactString) {
         self.lost.insert((name.clone(), member.clone()));
-        // What has come to depend on the name by way of the member is lost with it.
-        self.names.values_mut().for_each(|names| {
+        if let Some(names) = self.names.get_mut(member) {
             names.remove(name);
-        });
+        }
+        // It may have been inherited through this.
+        self.inherited.clear();
+        self.tidy();
     }
 
     /// Nothing is expected of the key's value any more.
     pub(super) fn excused(&mut self, key: &CompactString) {
         self.names.remove(key);
+        self.inherited.remove(key);
+    }
+
+    fn tidy(&mut self) {
+        self.names.retain(|_, names| !names.is_empty());
+        self.inherited.retain(|_, names| !names.is_empty());
     }
 
     /// The keys that depend on a name, and the name itself.
@@ -57,7 +74,7 @@ impl Ghost {
         let mut below = BTreeSet::from([root.clone()]);
         loop {
             let before = below.len();
-            for (key, names) in &self.names {
+            for (key, names) in self.names.iter().chain(&self.inherited) {
                 if names.iter().any(|name| below.contains(name)) {
                     below.insert(key.clone());
                 }

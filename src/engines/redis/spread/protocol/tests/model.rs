@@ -12,6 +12,9 @@ use crate::engines::redis::spread::protocol::step::{
 };
 use crate::value::Value;
 
+/// Twice the middle of the places of `a` to `z`.
+const BACK: u64 = 221;
+
 /// The end of what has none.
 pub(super) const EVER: u64 = u64::MAX;
 
@@ -342,7 +345,7 @@ impl Slot {
         let place = |key: &str| 1 + u64::from(key.bytes().next().unwrap_or(0));
         let place = |key: &str| {
             if manner.backwards {
-                1000 - place(key)
+                BACK - place(key)
             } else {
                 place(key)
             }

@@ -25,6 +25,8 @@ pub(super) struct Case {
     /// The keys of each slot, and the node of the slot.
     pub(super) slots: Vec<(Vec<&'static str>, usize)>,
     pub(super) actors: Vec<User>,
+    /// So many of the actors, the first ones, have ended before the exploration begins.
+    pub(super) ended: usize,
     /// Names of which an invalidation at any time has to find everything.
     pub(super) roots: Vec<&'static str>,
     pub(super) failovers: Vec<Failover>,
@@ -150,7 +152,7 @@ impl World {
             pages: BTreeMap::new(),
             killed: BTreeSet::new(),
         };
-        Self {
+        let mut world = Self {
             now: BEGIN,
             nodes: (0..nodes).map(node).collect(),
             actors: case.actors.iter().map(actor).collect(),
@@ -158,12 +160,22 @@ impl World {
             failed: BTreeSet::new(),
             ticks: 0,
             resent: 0,
+        };
+        for at in 0..case.ended {
+            world.begin(at);
+            while !world.actors[at].done {
+                world.happen(Event::Step(at, 0), case).expect("it is alone");
+            }
         }
+        world
     }
 
     /// All that may happen next.
     pub(super) fn events(&self, case: &Case) -> Vec<Event> {
         let mut events = Vec::new();
+        if self.ticks < case.ticks {
+            events.push(Event::Tick);
+        }
         for (at, actor) in self.actors.iter().enumerate() {
             let begun;
             let actor = if actor.begun {
@@ -181,9 +193,6 @@ impl World {
                 }
             }
             events.extend((0..actor.rest.len()).map(|step| Event::Rest(at, step)));
-        }
-        if self.ticks < case.ticks {
-            events.push(Event::Tick);
         }
         let left = (0..case.failovers.len()).filter(|at| !self.failed.contains(at));
         events.extend(left.map(Event::Failover));
