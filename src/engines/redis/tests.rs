@@ -11,6 +11,8 @@ mod lease_invalidation;
 mod lease_model;
 mod loader;
 
+pub(super) use self::loader::RedisServer;
+
 use std::time::Duration;
 
 use redis::Value as Wire;

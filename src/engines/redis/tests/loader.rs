@@ -31,12 +31,12 @@ use crate::value::Value;
     clippy::expect_used,
     reason = "the tests' servers, of which this uses a part"
 )]
-pub(super) mod harness {
+pub(in crate::engines::redis) mod harness {
     pub(crate) mod resp;
     pub(crate) mod server;
 }
 
-pub(super) use harness::server::RedisServer;
+pub(in crate::engines::redis) use harness::server::RedisServer;
 
 /// Longer than any test takes.
 pub(super) const LONG: Duration = Duration::from_secs(60);
