@@ -21,6 +21,13 @@ impl Token {
         Self((u128::from(store) << 64) | u128::from(load))
     }
 
+    /// The random bits of the store, and the number of the load.
+    #[cfg(test)] // For the protocol of a cluster, which nothing uses yet.
+    pub(crate) fn parts(self) -> (u64, u64) {
+        // The upper half, and the lower half, cut off.
+        ((self.0 >> 64) as u64, self.0 as u64)
+    }
+
     /// The number of the load, if it is one of this store.
     pub(crate) fn load_of(self, store: u64) -> Option<u64> {
         // The lower half, cut off.

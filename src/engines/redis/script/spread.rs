@@ -19,10 +19,13 @@ pub(in crate::engines::redis) enum SlotScript {
     Cancel,
     Kill,
     Forget,
+    Take,
+    End,
+    Unwatch,
 }
 
 impl SlotScript {
-    pub(in crate::engines::redis) const ALL: [SlotScript; 9] = [
+    pub(in crate::engines::redis) const ALL: [SlotScript; 12] = [
         SlotScript::Look,
         SlotScript::Register,
         SlotScript::Cover,
@@ -32,6 +35,9 @@ impl SlotScript {
         SlotScript::Cancel,
         SlotScript::Kill,
         SlotScript::Forget,
+        SlotScript::Take,
+        SlotScript::End,
+        SlotScript::Unwatch,
     ];
 
     fn text(self) -> &'static str {
@@ -66,6 +72,7 @@ impl SlotScript {
                 include_str!("../scripts/spread/touch.lua")
             ),
             SlotScript::Change => concat!(
+                include_str!("../scripts/spread/clock.lua"),
                 include_str!("../scripts/spread/changed.lua"),
                 include_str!("../scripts/spread/change.lua")
             ),
@@ -80,6 +87,17 @@ impl SlotScript {
                 include_str!("../scripts/spread/kill.lua")
             ),
             SlotScript::Forget => include_str!("../scripts/spread/forget.lua"),
+            SlotScript::Take => concat!(
+                include_str!("../scripts/spread/clock.lua"),
+                include_str!("../scripts/spread/sight.lua"),
+                include_str!("../scripts/spread/take.lua")
+            ),
+            SlotScript::End => concat!(
+                include_str!("../scripts/spread/clock.lua"),
+                include_str!("../scripts/spread/changed.lua"),
+                include_str!("../scripts/spread/end.lua")
+            ),
+            SlotScript::Unwatch => include_str!("../scripts/spread/unwatch.lua"),
         }
     }
 

@@ -62,6 +62,7 @@
 mod change;
 mod exchange;
 mod invalidation;
+mod lease;
 mod life;
 mod seen;
 mod stamp;
@@ -74,6 +75,7 @@ mod write;
 
 pub(in crate::engines::redis) use self::change::Change;
 pub(in crate::engines::redis) use self::invalidation::Invalidation;
+pub(in crate::engines::redis) use self::lease::{End, Lease, Leased, Terms};
 pub(in crate::engines::redis) use self::life::Life;
 pub(in crate::engines::redis) use self::seen::{Seen, Seens};
 pub(in crate::engines::redis) use self::stamp::{Stamp, Stamps};

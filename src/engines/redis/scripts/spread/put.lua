@@ -1,10 +1,10 @@
 -- Writes a value. KEYS: the value, the slot's leases, the loads that name the key, the slot's records and, for a value with
 -- names, the slot's kills, its intents, and the registrations under the key. ARGV: the key, the value, its life, the condition
--- ('', 'NX', 'XX', 'EQ', or 'GET'), what 'EQ' expects and, for a value with names: the stamp that was seen or '', the intent
+-- ('', 'NX', 'XX', 'EQ', 'GET', or 'LEASE'), what 'EQ' expects or the lease of 'LEASE' and, for a value with names: the stamp that was seen or '', the intent
 -- or '', the record's mark, the time from which the key is registered, for how long it is, and the names.
 --
 -- {1, the loads that name the key, the stamp, the time, the value that there was for 'GET'} if it is written; {0, the
--- stamp, the time} if the condition does not hold; {-1, the stamp, the time} if an invalidation may have come between;
+-- loads that name the key if it is 'LEASE', the stamp, the time} if the condition does not hold; {-1, the stamp, the time} if an invalidation may have come between;
 -- {-2, the stamp, the time, a life} if the key has to be registered for longer. The stamp is '' for a value without names.
 --
 -- 'NX' and 'XX' are those of `SET`, but for loaded values whose life is over: they count as absent.
@@ -19,20 +19,30 @@ end
 if mark then
   stamp = stamp_of(KEYS[5], mark)
   local is_sure
-  if intent == '' then
+  if condition == 'LEASE' then
+    -- An invalidation of the key ends its lease.
+    is_sure = true
+  elseif intent == '' then
     is_sure = stamp == ARGV[6]
   else
     is_sure = has_token(redis.call('HGET', KEYS[6], key))
   end
   if not is_sure then return { -1, stamp, now } end
 end
+if condition == 'LEASE' then
+  local lease, ends = string.match(redis.call('HGET', leases, key) or '', '^(%S+) (%d+)$')
+  -- Loads that name the key may have read what this one has loaded, which is not stored.
+  if lease ~= ARGV[5] or tonumber(ends) <= now then return { 0, watchers_of(watch), stamp, now } end
+end
 local held
 if condition == 'EQ' or condition == 'GET' then
   held = redis.pcall('GET', value)
   if type(held) == 'table' and held.err then return held end
-  if condition == 'EQ' and held ~= ARGV[5] then return { 0, stamp, now } end
+  if condition == 'EQ' and held ~= ARGV[5] then return { 0, {}, stamp, now } end
 end
-if (condition == 'NX' or condition == 'XX') and is_vacant(value) ~= (condition == 'NX') then return { 0, stamp, now } end
+if (condition == 'NX' or condition == 'XX') and is_vacant(value) ~= (condition == 'NX') then
+  return { 0, {}, stamp, now }
+end
 if mark then
   local below = redis.call('PTTL', KEYS[7])
   local ends = end_of(life)

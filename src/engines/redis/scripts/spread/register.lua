@@ -12,7 +12,7 @@ redis.call('HSET', depend, member, ARGV[3] .. ' ' .. whole(ends))
 extend(depend, left, ends)
 if KEYS[3] then
   left = redis.call('PTTL', KEYS[3])
-  redis.call('HSET', KEYS[3], member, ARGV[5])
+  redis.call('HSET', KEYS[3], member, ARGV[5] .. ' ' .. whole(end_of(ARGV[6])))
   extend(KEYS[3], left, end_of(ARGV[6]))
 end
 

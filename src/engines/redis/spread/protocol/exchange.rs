@@ -6,13 +6,15 @@ use redis::{Cmd, Value as Wire};
 use super::life::Life;
 use super::stamp::Stamp;
 use super::step::{
-    Above, Act, Answer, Changed, Condition, Cover, Member, Proof, Put, PutAnswer, Sight, Step, Watcher,
+    Above, Act, Answer, Changed, Condition, Cover, Member, Present, Proof, Put, PutAnswer, Sight, Step,
+    Watcher,
 };
 use crate::engines::redis::layout::SlotNames;
 use crate::engines::redis::script::By;
 use crate::engines::redis::script::spread::SlotScript;
 use crate::engines::redis::wire::{integer, refuse_errors, unexpected, value};
 use crate::error::Result;
+use crate::value::Value;
 
 /// So many members of a name a page has, or a few more: the server serves nobody else meanwhile.
 const PAGE: u32 = 250;
@@ -85,6 +87,32 @@ impl Step {
                 };
                 command
             }
+            Self::Take {
+                key,
+                lease,
+                life,
+                fresh,
+                reads,
+                wanted,
+            } => {
+                let keys = [key.to_string(), names.leases(), names.kills()];
+                let mut command = call(SlotScript::Take, by, &keys);
+                command.arg(key.as_str()).arg(text(*lease));
+                command.arg(millis(*life)).arg(text(*fresh));
+                command.arg(u8::from(*reads)).arg(*wanted);
+                command
+            }
+            Self::End { key, lease, given } => {
+                let mut command = call(SlotScript::End, by, &[names.leases(), names.watch()]);
+                command.arg(key.as_str()).arg(text(*lease));
+                command.arg(u8::from(*given));
+                command
+            }
+            Self::Unwatch { member, lease, .. } => {
+                let mut command = call(SlotScript::Unwatch, by, &[names.watch()]);
+                command.arg(member.as_str()).arg(text(*lease));
+                command
+            }
             Self::Cancel { key, lease } => {
                 let keys = [key.to_string(), names.leases(), names.records()];
                 let mut command = call(SlotScript::Cancel, by, &keys);
@@ -134,7 +162,11 @@ impl Step {
             Self::Change { change, .. } => return decode_change(change, array(reply)),
             Self::Kill { .. } => array(reply).and_then(killed),
             Self::Scan { .. } => array(reply).and_then(page),
-            Self::Cover { .. } | Self::Cancel { .. } | Self::Forget { .. } => Some(Answer::Done),
+            Self::Take { .. } => array(reply).and_then(taken),
+            Self::End { .. } => watchers(reply).map(|watchers| Answer::Ended { watchers }),
+            Self::Cover { .. } | Self::Cancel { .. } | Self::Forget { .. } | Self::Unwatch { .. } => {
+                Some(Answer::Done)
+            }
         };
         answer.ok_or_else(unexpected)
     }
@@ -175,11 +207,13 @@ fn encode_put(put: &Put, by: By) -> Cmd {
         Condition::Absent => command.arg("NX").arg(""),
         Condition::Present => command.arg("XX").arg(""),
         Condition::Holds(expected) => command.arg("EQ").arg(expected.as_bytes()),
+        Condition::Leased(lease) => command.arg("LEASE").arg(text(*lease)),
         Condition::Swap => command.arg("GET").arg(""),
     };
     if let Some(tie) = &put.tie {
         match tie.proof {
             Proof::Slot => command.arg(text(tie.seen.stamp)).arg(""),
+            Proof::Lease => command.arg("").arg(""),
             Proof::Intent(token) => command.arg("").arg(text(token)),
         };
         command.arg(text(tie.record));
@@ -195,7 +229,10 @@ fn decode_put(put: &Put, reply: Option<Vec<Wire>>) -> Result<Answer> {
     let mut parts = reply.unwrap_or_default().into_iter();
     let mut next = || parts.next().unwrap_or_default();
     let code = next();
-    let watchers = if code == Wire::Int(1) { Some(next()) } else { None };
+    let watchers = match code {
+        Wire::Int(0 | 1) => watchers(next()),
+        _ => None,
+    };
     let sight = sight(next(), next());
     let answer = match code {
         Wire::Int(1) => {
@@ -203,11 +240,9 @@ fn decode_put(put: &Put, reply: Option<Vec<Wire>>) -> Result<Answer> {
                 Condition::Swap => value(next())?,
                 _ => None,
             };
-            watchers
-                .and_then(self::watchers)
-                .map(|watchers| PutAnswer::Written { held, watchers })
+            watchers.map(|watchers| PutAnswer::Written { held, watchers })
         }
-        Wire::Int(0) => Some(PutAnswer::Unmet),
+        Wire::Int(0) => watchers.map(|watchers| PutAnswer::Unmet { watchers }),
         Wire::Int(-1) => Some(PutAnswer::Refused),
         Wire::Int(-2) => life(next()).map(PutAnswer::Short),
         _ => None,
@@ -230,6 +265,36 @@ fn decode_change(change: &Act, reply: Option<Vec<Wire>>) -> Result<Answer> {
     };
     let watchers = self::watchers(watchers).ok_or_else(unexpected)?;
     Ok(Answer::Changed { reply, watchers })
+}
+
+fn taken(parts: Vec<Wire>) -> Option<Answer> {
+    let mut parts = parts.into_iter();
+    let mut next = || parts.next().unwrap_or_default();
+    match next() {
+        Wire::Int(0) => {
+            let (lease, left) = (stamp(&next())?, time(&next())?);
+            Some(Answer::Held { lease, left })
+        }
+        Wire::Int(2) => present(&next(), next()).map(Answer::Found),
+        Wire::Int(1) => {
+            let (left, content) = (next(), next());
+            let present = present(&left, content);
+            let sight = sight(next(), next())?;
+            Some(Answer::Taken { present, sight })
+        }
+        _ => None,
+    }
+}
+
+/// A value that there is.
+fn present(left: &Wire, content: Wire) -> Option<Present> {
+    match (left, content) {
+        (Wire::Int(left), Wire::BulkString(content)) => Some(Present {
+            value: Value::from(content),
+            left: *left,
+        }),
+        _ => None,
+    }
 }
 
 fn looked(parts: Vec<Wire>) -> Option<Answer> {

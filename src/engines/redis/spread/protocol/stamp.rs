@@ -2,21 +2,23 @@
 
 use std::fmt;
 
+use crate::request::Token;
+
 /// A unique mark. Counted ones would not do: what is counted begins anew when it is removed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::engines::redis) struct Stamp {
     seed: u64,
-    number: u32,
+    number: u64,
 }
 
 impl Stamp {
     #[cfg(test)]
-    pub(super) fn new(seed: u64, number: u32) -> Self {
+    pub(super) fn new(seed: u64, number: u64) -> Self {
         Self { seed, number }
     }
 
     #[cfg(test)]
-    pub(super) fn number(self) -> u32 {
+    pub(super) fn number(self) -> u64 {
         self.number
     }
 
@@ -25,8 +27,22 @@ impl Stamp {
         let (seed, number) = std::str::from_utf8(text).ok()?.split_once('.')?;
         Some(Self {
             seed: u64::from_str_radix(seed, 16).ok()?,
-            number: u32::from_str_radix(number, 16).ok()?,
+            number: u64::from_str_radix(number, 16).ok()?,
         })
+    }
+}
+
+/// The token of a lease, as loads have it.
+impl From<Token> for Stamp {
+    fn from(token: Token) -> Self {
+        let (seed, number) = token.parts();
+        Self { seed, number }
+    }
+}
+
+impl From<Stamp> for Token {
+    fn from(Stamp { seed, number }: Stamp) -> Self {
+        Self::new(seed, number)
     }
 }
 
@@ -46,7 +62,7 @@ impl fmt::Debug for Stamp {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) struct Stamps {
     seed: u64,
-    next: u32,
+    next: u64,
 }
 
 impl Stamps {

@@ -45,6 +45,29 @@ pub(in crate::engines::redis) enum Step {
     },
     /// Changes a value in another way than by a write.
     Change { key: CompactString, change: Act },
+    /// Takes the lease of a key, unless a load has it.
+    Take {
+        key: CompactString,
+        lease: Stamp,
+        life: Life,
+        /// For a slot that has no stamp.
+        fresh: Stamp,
+        reads: bool,
+        wanted: usize,
+    },
+    /// Ends a lease without storing a value.
+    End {
+        key: CompactString,
+        lease: Stamp,
+        /// Whether the loads are wanted that name the key.
+        given: bool,
+    },
+    /// Notes that a load has ended.
+    Unwatch {
+        name: CompactString,
+        member: CompactString,
+        lease: Stamp,
+    },
     /// Ends the lease of a load, and removes the value that it has stored.
     Cancel { key: CompactString, lease: Stamp },
     /// Removes a value, and ends the loads and intents of its key.
@@ -89,6 +112,8 @@ pub(in crate::engines::redis) struct Put {
     pub(super) value: Value,
     pub(super) ttl: Life,
     pub(super) condition: Condition,
+    /// The link over which the lease was taken, or the kills were seen.
+    pub(super) bound: Option<Epoch>,
     /// What the value depends on. A write without names needs no tie.
     pub(super) tie: Option<Tie>,
 }
@@ -114,6 +139,8 @@ pub(in crate::engines::redis) enum Proof {
     Slot,
     /// The intent is still noted.
     Intent(Stamp),
+    /// The lease lives, which is the condition.
+    Lease,
 }
 
 /// What must hold of a key for a write to be made.
@@ -123,6 +150,8 @@ pub(in crate::engines::redis) enum Condition {
     Absent,
     Present,
     Holds(Value),
+    /// The lease lives. It ends with the write.
+    Leased(Stamp),
     /// Always. The answer is to have the value that there was.
     Swap,
 }
@@ -162,10 +191,13 @@ impl Step {
             Self::Look { key, .. }
             | Self::Touch { key, .. }
             | Self::Change { key, .. }
+            | Self::Take { key, .. }
+            | Self::End { key, .. }
             | Self::Cancel { key, .. }
             | Self::Kill { key, .. } => key,
             Self::Register { name, .. }
             | Self::Cover { name, .. }
+            | Self::Unwatch { name, .. }
             | Self::Scan { name, .. }
             | Self::Forget { name, .. } => name,
             Self::Put(put) => &put.key,
@@ -175,7 +207,7 @@ impl Step {
     /// The only link over which this may be carried out.
     pub(in crate::engines::redis) fn epoch(&self) -> Option<Epoch> {
         match self {
-            Self::Put(put) => put.tie.as_ref().map(|tie| tie.seen.epoch),
+            Self::Put(put) => put.bound,
             Self::Touch { cover, .. } => cover.map(|cover| cover.epoch),
             Self::Cover { cover, .. } => Some(cover.epoch),
             Self::Scan { epoch, .. } => *epoch,
@@ -183,6 +215,9 @@ impl Step {
             Self::Look { .. }
             | Self::Register { .. }
             | Self::Change { .. }
+            | Self::Take { .. }
+            | Self::End { .. }
+            | Self::Unwatch { .. }
             | Self::Cancel { .. }
             | Self::Kill { .. } => None,
         }
@@ -190,7 +225,10 @@ impl Step {
 
     /// Whether this may be sent again when nobody knows if it was carried out.
     pub(in crate::engines::redis) fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Put(_) | Self::Touch { .. } | Self::Change { .. })
+        !matches!(
+            self,
+            Self::Put(_) | Self::Touch { .. } | Self::Change { .. } | Self::Take { .. } | Self::End { .. }
+        )
     }
 }
 
@@ -205,7 +243,7 @@ impl Answered {
     /// The stamp of the slot's last invalidation, if the answer tells it.
     pub(super) fn seen(&self, now: Instant) -> Option<Seen> {
         let sight = match &self.answer {
-            Answer::Looked(sight) => sight,
+            Answer::Looked(sight) | Answer::Taken { sight, .. } => sight,
             Answer::Put { sight, .. } => sight.as_ref()?,
             _ => return None,
         };
@@ -257,6 +295,19 @@ pub(in crate::engines::redis) enum Answer {
         reply: Changed,
         watchers: Vec<Watcher>,
     },
+    Found(Present),
+    Held {
+        lease: Stamp,
+        /// How many milliseconds it lives.
+        left: u64,
+    },
+    Taken {
+        present: Option<Present>,
+        sight: Sight,
+    },
+    Ended {
+        watchers: Vec<Watcher>,
+    },
     Killed {
         /// Whether there was a value.
         removed: bool,
@@ -286,12 +337,20 @@ pub(in crate::engines::redis) enum PutAnswer {
         held: Option<Value>,
         watchers: Vec<Watcher>,
     },
-    /// The condition does not hold.
-    Unmet,
+    /// The condition does not hold. The loads that name the key have read what is not stored, if this is one.
+    Unmet { watchers: Vec<Watcher> },
     /// An invalidation may have come between.
     Refused,
     /// The key has to be registered for longer: for so long from now on.
     Short(Life),
+}
+
+/// A value that is read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Present {
+    pub(in crate::engines::redis) value: Value,
+    /// What `PTTL` answers.
+    pub(in crate::engines::redis) left: i64,
 }
 
 /// What a plain change answers.

@@ -4,5 +4,6 @@ mod cases;
 mod differential;
 mod explorer;
 mod ghost;
+mod load;
 mod model;
 mod world;

@@ -5,10 +5,11 @@ use tokio::time::Instant;
 
 use super::Machine;
 use super::change::cancel;
+use super::lease::unwatch;
 use super::life::{Life, PATIENCE};
 use super::seen::Seen;
 use super::stamp::{Stamp, Stamps};
-use super::step::{Answer, Answered, Condition, Next, Proof, Put, PutAnswer, Step, Tie};
+use super::step::{Answer, Answered, Condition, Epoch, Next, Proof, Put, PutAnswer, Step, Tie, Watcher};
 use super::upward::Upward;
 use crate::value::Value;
 
@@ -43,6 +44,8 @@ pub(in crate::engines::redis) struct Write {
     /// What was seen before the key is registered.
     seen: Option<Seen>,
     intent: Option<Stamp>,
+    /// The lease of a loaded value, and the link over which it was taken. Another server may not know that it has ended.
+    lease: Option<(Stamp, Epoch)>,
     refusals: u32,
     /// How long the value, and what depends on the key already, may live at least.
     needed: Life,
@@ -63,6 +66,7 @@ impl Write {
             stamps,
             seen,
             intent: None,
+            lease: None,
             refusals: 0,
             upward: Upward::default(),
             reach: Life::Ever,
@@ -78,6 +82,20 @@ impl Write {
         self
     }
 
+    /// The write of a loaded value, which ends the lease. `names` of the content are those of the lease.
+    pub(in crate::engines::redis) fn loaded(
+        mut content: Content,
+        (lease, epoch): (Stamp, Epoch),
+        seen: Option<Seen>,
+        stamps: Stamps,
+    ) -> Self {
+        content.condition = Condition::Leased(lease);
+        Self {
+            lease: Some((lease, epoch)),
+            ..Self::new(content, seen, stamps)
+        }
+    }
+
     fn look(&mut self) -> Next<Written> {
         self.seen = None;
         self.intent = (self.refusals >= REFUSALS).then(|| self.stamps.next());
@@ -88,11 +106,25 @@ impl Write {
         }])
     }
 
+    /// Ends the lease of a value that cannot be stored.
+    fn give_up(&mut self, lease: Stamp) -> Next<Written> {
+        self.written = Some(Written::default());
+        self.cancelled = 1;
+        Next::Steps(vec![Step::End {
+            key: self.content.key.clone(),
+            lease,
+            given: true,
+        }])
+    }
+
     /// Registers the key, or looks first if what was seen is too old.
     fn register(&mut self, now: Instant) -> Next<Written> {
         let Some(seen) = self.seen.filter(|seen| seen.is_known(now)) else {
             return self.look();
         };
+        if let Some((lease, _)) = self.lease.filter(|(_, epoch)| *epoch != seen.epoch) {
+            return self.give_up(lease);
+        }
         self.reach = self.needed.and(seen.age(now) + PATIENCE).generous();
         let (upward, steps) = Upward::begin(
             &self.content.key,
@@ -116,18 +148,28 @@ impl Write {
             condition,
             names,
         } = self.content.clone();
-        let tie = self.seen.filter(|_| !names.is_empty()).map(|seen| Tie {
+        let slot = self.intent.map_or(Proof::Slot, Proof::Intent);
+        let (proof, record) = match condition {
+            // By its mark, the value is found when the load is cancelled late.
+            Condition::Leased(lease) => (Proof::Lease, lease),
+            _ => (slot, self.stamps.next()),
+        };
+        let seen = self.seen.filter(|_| !names.is_empty());
+        let lease = self.lease.map(|(_, epoch)| epoch);
+        let bound = lease.or(seen.map(|seen| seen.epoch));
+        let tie = seen.map(|seen| Tie {
             names,
-            proof: self.intent.map_or(Proof::Slot, Proof::Intent),
+            proof,
             seen,
             life: self.reach,
-            record: self.stamps.next(),
+            record,
         });
         Next::Steps(vec![Step::Put(Box::new(Put {
             key,
             value,
             ttl,
             condition,
+            bound,
             tie,
         }))])
     }
@@ -137,15 +179,11 @@ impl Write {
             PutAnswer::Written { held, watchers } => {
                 let written = true;
                 self.written = Some(Written { written, held });
-                self.cancelled = watchers.len();
-                if watchers.is_empty() {
-                    return self.settle();
-                }
-                Next::Steps(watchers.into_iter().map(cancel).collect())
+                self.cancel(watchers)
             }
-            PutAnswer::Unmet => {
+            PutAnswer::Unmet { watchers } => {
                 self.written = Some(Written::default());
-                self.settle()
+                self.cancel(watchers)
             }
             PutAnswer::Refused => {
                 self.refusals += 1;
@@ -164,13 +202,24 @@ impl Write {
         }
     }
 
+    fn cancel(&mut self, watchers: Vec<Watcher>) -> Next<Written> {
+        self.cancelled = watchers.len();
+        if watchers.is_empty() {
+            return self.settle();
+        }
+        Next::Steps(watchers.into_iter().map(cancel).collect())
+    }
+
     /// Ends, once the loads are cancelled that have read what this has overwritten.
     fn settle(&mut self) -> Next<Written> {
         match self.written.take_if(|_| self.cancelled == 0) {
-            Some(output) => Next::Done {
-                output,
-                rest: self.upward.covers(),
-            },
+            Some(output) => {
+                let mut rest = self.upward.covers();
+                if let Condition::Leased(lease) = self.content.condition {
+                    rest.extend(unwatch(&self.content.key, &self.content.names, lease));
+                }
+                Next::Done { output, rest }
+            }
             None => Next::Steps(Vec::new()),
         }
     }
@@ -201,7 +250,11 @@ impl Machine for Write {
                 self.seen = seen;
                 self.register(now)
             }
-            Answer::Void => self.look(),
+            Answer::Void => match self.lease {
+                Some((lease, _)) => self.give_up(lease),
+                None => self.look(),
+            },
+            Answer::Ended { watchers } => self.cancel(watchers),
             Answer::Put { put, .. } => self.after_put(now, put, seen),
             // The last load that was cancelled.
             _ => {

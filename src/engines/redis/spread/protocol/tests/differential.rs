@@ -1,5 +1,7 @@
 //! The scripts on a server, against the model.
 
+use std::time::Duration;
+
 use compact_str::CompactString;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -25,7 +27,7 @@ fn key() -> impl Strategy<Value = CompactString> {
 }
 
 fn stamp() -> impl Strategy<Value = Stamp> {
-    (0..STAMPS).prop_map(|number| Stamp::new(0xabc, number))
+    (0..STAMPS).prop_map(|number| Stamp::new(0xabc, u64::from(number)))
 }
 
 /// In seconds, so that nothing ends meanwhile.
@@ -47,6 +49,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => Just(Condition::Present),
         1 => value().prop_map(Condition::Holds),
         1 => Just(Condition::Swap),
+        3 => stamp().prop_map(Condition::Leased),
     ]
 }
 
@@ -57,7 +60,8 @@ fn ago() -> impl Strategy<Value = u64> {
 }
 
 fn tie() -> impl Strategy<Value = Tie> {
-    let proof = prop_oneof![2 => Just(Proof::Slot), 1 => stamp().prop_map(Proof::Intent)];
+    let proof =
+        prop_oneof![2 => Just(Proof::Slot), 1 => stamp().prop_map(Proof::Intent), 1 => Just(Proof::Lease)];
     let names = proptest::collection::vec(key(), 1..3);
     (names, proof, stamp(), ago(), life(), stamp()).prop_map(|(names, proof, seen, at, life, record)| Tie {
         names,
@@ -112,12 +116,26 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(name, member, stamp, life, watch)| Step::Register { name, member, stamp, life, watch }),
         2 => (key(), cover()).prop_map(|(name, cover)| Step::Cover { name, cover }),
         6 => put.prop_map(|(key, value, ttl, condition, tie)| {
-            Step::Put(Box::new(Put { key, value, ttl, condition, tie }))
+            Step::Put(Box::new(Put {
+                key,
+                value,
+                ttl,
+                condition,
+                bound: None,
+                tie,
+            }))
         }),
         3 => (key(), life(), proptest::option::of(cover()), any::<bool>())
             .prop_map(|(key, ttl, cover, reads)| Step::Touch { key, ttl, cover, reads }),
         2 => (key(), act()).prop_map(|(key, change)| Step::Change { key, change }),
         1 => (key(), stamp()).prop_map(|(key, lease)| Step::Cancel { key, lease }),
+        3 => (key(), stamp(), (1..5u64), stamp(), any::<bool>()).prop_map(|(key, lease, life, fresh, reads)| {
+            let (wanted, life) = (0, Life::Millis(life * 100_000));
+            Step::Take { key, lease, life, fresh, reads, wanted }
+        }),
+        1 => (key(), stamp(), any::<bool>()).prop_map(|(key, lease, given)| Step::End { key, lease, given }),
+        1 => (key(), key(), stamp())
+            .prop_map(|(name, member, lease)| Step::Unwatch { name, member, lease }),
         2 => (key(), stamp()).prop_map(|(key, stamp)| Step::Kill { key, stamp }),
         1 => key().prop_map(|name| Step::Scan { name, cursor: 0, epoch: None }),
         2 => (key(), members)
@@ -134,6 +152,14 @@ fn dated(mut step: Step, now: u64) -> Step {
             cover: Some(cover), ..
         } => date(&mut cover.at),
         Step::Put(put) => {
+            // The proof of a loaded value is its lease.
+            if let Some(tie) = &mut put.tie {
+                match put.condition {
+                    Condition::Leased(_) => tie.proof = Proof::Lease,
+                    _ if tie.proof == Proof::Lease => tie.proof = Proof::Slot,
+                    _ => {}
+                }
+            }
             if let Some(tie) = &mut put.tie {
                 date(&mut tie.seen.at);
             }
@@ -159,17 +185,30 @@ fn rounded(mut answer: Answer) -> Answer {
                 sight.at = 0;
             }
             match put {
-                PutAnswer::Short(Life::Millis(millis)) => *millis = (*millis + 25_000) / 50_000,
-                PutAnswer::Written { watchers, .. } => sort(watchers),
+                PutAnswer::Short(Life::Millis(millis)) => *millis = rough(*millis),
+                PutAnswer::Unmet { watchers } | PutAnswer::Written { watchers, .. } => sort(watchers),
                 _ => {}
             }
         }
-        Answer::Changed { watchers, .. } => sort(watchers),
+        Answer::Held { left, .. } => *left = rough(*left),
+        Answer::Found(present) => present.left = present.left.signum(),
+        Answer::Taken { present, sight } => {
+            sight.at = 0;
+            if let Some(present) = present {
+                present.left = present.left.signum();
+            }
+        }
+        Answer::Changed { watchers, .. } | Answer::Ended { watchers } => sort(watchers),
         Answer::Registered { above: Some(above) } | Answer::Short { above, .. } => above.at = 0,
         Answer::Page { members, .. } => members.sort_by(|one, other| one.key.cmp(&other.key)),
         _ => {}
     }
     answer
+}
+
+/// All lives are far more than this apart.
+fn rough(millis: u64) -> u64 {
+    (millis + 25_000) / 50_000
 }
 
 fn sort(watchers: &mut [Watcher]) {
@@ -207,7 +246,19 @@ fn a_server_answers_as_the_model_does() {
         .enable_all()
         .build()
         .unwrap();
-    let server = runtime.block_on(RedisServer::start());
+    // A node of a cluster refuses what is not in one slot.
+    let server = runtime.block_on(RedisServer::options().node().start());
+    let done = server.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    assert_eq!(done.text(), "OK");
+    runtime.block_on(async {
+        while !server
+            .command(&["CLUSTER", "INFO"])
+            .text()
+            .contains("cluster_state:ok")
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
     let client = redis::Client::open(server.url()).unwrap();
     let mut runner = TestRunner::new(ProptestConfig {
         failure_persistence: None,

@@ -7,8 +7,8 @@ use compact_str::CompactString;
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::stamp::Stamp;
 use crate::engines::redis::spread::protocol::step::{
-    Above, Act, Answer, Changed, Condition, Cover, Member, Proof, Put, PutAnswer, Sight, Step, Tie, Watch,
-    Watcher,
+    Above, Act, Answer, Changed, Condition, Cover, Member, Present, Proof, Put, PutAnswer, Sight, Step, Tie,
+    Watch, Watcher,
 };
 use crate::value::Value;
 
@@ -39,6 +39,12 @@ pub(super) enum Shortcut {
     TouchUnregistered,
     /// A kill drops the record of a key that has others below.
     KillDropsRecord,
+    /// A kill leaves the lease.
+    KillLeavesLease,
+    /// A load that is cancelled late has its value kept.
+    CancelLeavesValue,
+    /// A change forgets the loads that it returns.
+    ChangeTakesWatchers,
     /// A kill leaves intents.
     KillLeavesIntents,
     /// A note of registrations is taken in whatever record there is.
@@ -57,6 +63,7 @@ pub(super) struct Slot {
 pub(super) struct Entry {
     pub(super) value: Option<Held>,
     pub(super) record: Option<Record>,
+    pub(super) lease: Option<(Stamp, u64)>,
     pub(super) intents: BTreeSet<Stamp>,
     pub(super) watch: BTreeMap<CompactString, Stamp>,
     pub(super) depend: BTreeMap<CompactString, Registration>,
@@ -158,11 +165,42 @@ impl Slot {
                 cover,
                 reads,
             } => self.touch(key, *ttl, *cover, *reads, now, manner),
-            Step::Change { key, change } => self.change(key, change, now),
+            Step::Change { key, change } => self.change(key, change, now, manner),
             Step::Cancel { key, lease } => {
                 let entry = self.keys.entry(key.clone()).or_default();
                 if entry.record.as_ref().is_some_and(|record| record.mark == *lease) {
-                    entry.value = None;
+                    entry
+                        .value
+                        .take_if(|_| !manner.takes(Shortcut::CancelLeavesValue));
+                }
+                entry.lease.take_if(|held| held.0 == *lease);
+                Answer::Done
+            }
+            Step::Take {
+                key,
+                lease,
+                life,
+                fresh,
+                reads,
+                ..
+            } => {
+                let lease = (*lease, end_of(now, *life));
+                self.take(key, lease, *fresh, *reads, now, manner)
+            }
+            Step::End { key, lease, given } => {
+                let entry = self.keys.entry(key.clone()).or_default();
+                entry.lease.take_if(|held| held.0 == *lease);
+                let watchers = if *given {
+                    entry.watchers(manner)
+                } else {
+                    Vec::new()
+                };
+                Answer::Ended { watchers }
+            }
+            Step::Unwatch { name, member, lease } => {
+                let watch = &mut self.keys.entry(name.clone()).or_default().watch;
+                if watch.get(member) == Some(lease) {
+                    watch.remove(member);
                 }
                 Answer::Done
             }
@@ -179,6 +217,37 @@ impl Slot {
                     }
                 }
                 Answer::Done
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        key: &CompactString,
+        lease: (Stamp, u64),
+        fresh: Stamp,
+        reads: bool,
+        now: u64,
+        manner: Manner,
+    ) -> Answer {
+        let entry = self.keys.entry(key.clone()).or_default();
+        let present = entry.value.as_ref().map(|held| Present {
+            value: held.value.clone(),
+            left: match held.end {
+                EVER => -1,
+                end => i64::try_from(end - now).expect("a TTL"),
+            },
+        });
+        match (present, entry.lease) {
+            (Some(present), _) if reads => Answer::Found(present),
+            (_, Some((lease, end))) if end > now => {
+                let left = end - now;
+                Answer::Held { lease, left }
+            }
+            (present, _) => {
+                entry.lease = Some(lease);
+                let sight = self.sight(fresh, now, manner);
+                Answer::Taken { present, sight }
             }
         }
     }
@@ -249,11 +318,11 @@ impl Slot {
         let entry = self.keys.entry(put.key.clone()).or_default();
         let put = match put.tie.as_ref().zip(sight) {
             Some((tie, sight)) => entry.put_tied(put, tie, sight, manner),
-            None => match entry.unmet(&put.condition) {
-                true => PutAnswer::Unmet,
-                false => {
+            None => match entry.unmet(&put.condition, now, manner) {
+                Some(unmet) => unmet,
+                None => {
                     entry.record = None;
-                    entry.write(put, now)
+                    entry.write(put, now, manner)
                 }
             },
         };
@@ -298,7 +367,7 @@ impl Slot {
         Answer::Touched { changed, value }
     }
 
-    fn change(&mut self, key: &CompactString, act: &Act, now: u64) -> Answer {
+    fn change(&mut self, key: &CompactString, act: &Act, now: u64, manner: Manner) -> Answer {
         let entry = self.keys.entry(key.clone()).or_default();
         let reply = match act {
             Act::Delete => Changed::Removed(entry.value.take().is_some()),
@@ -322,7 +391,8 @@ impl Slot {
                 Changed::Sum(sum)
             }
         };
-        let watchers = entry.watchers();
+        entry.lease = None;
+        let watchers = entry.watchers(manner);
         Answer::Changed { reply, watchers }
     }
 
@@ -333,6 +403,9 @@ impl Slot {
         let below = !entry.depend.is_empty();
         if !manner.takes(Shortcut::KillLeavesIntents) {
             entry.intents.clear();
+        }
+        if !manner.takes(Shortcut::KillLeavesLease) {
+            entry.lease = None;
         }
         if !below || manner.takes(Shortcut::KillDropsRecord) {
             entry.record = None;
@@ -369,13 +442,23 @@ impl Slot {
 }
 
 impl Entry {
-    fn unmet(&self, condition: &Condition) -> bool {
-        match condition {
-            Condition::Always | Condition::Swap => false,
-            Condition::Absent => self.value.is_some(),
-            Condition::Present => self.value.is_none(),
-            Condition::Holds(expected) => self.value.as_ref().map(|held| &held.value) != Some(expected),
-        }
+    /// What a put answers if the condition does not hold.
+    fn unmet(&mut self, condition: &Condition, now: u64, manner: Manner) -> Option<PutAnswer> {
+        let is_met = match condition {
+            Condition::Always | Condition::Swap => true,
+            Condition::Absent => self.value.is_none(),
+            Condition::Present => self.value.is_some(),
+            Condition::Holds(expected) => self.value.as_ref().map(|held| &held.value) == Some(expected),
+            Condition::Leased(lease) => {
+                if self.lease.is_none_or(|held| held.0 != *lease || held.1 <= now) {
+                    let watchers = self.watchers(manner);
+                    return Some(PutAnswer::Unmet { watchers });
+                }
+                true
+            }
+        };
+        let watchers = Vec::new();
+        (!is_met).then_some(PutAnswer::Unmet { watchers })
     }
 
     fn put_tied(&mut self, put: &Put, tie: &Tie, sight: Sight, manner: Manner) -> PutAnswer {
@@ -383,12 +466,13 @@ impl Entry {
         let is_sure = match tie.proof {
             Proof::Slot => sight.stamp == tie.seen.stamp,
             Proof::Intent(token) => self.intents.contains(&token),
+            Proof::Lease => true,
         };
         if !is_sure && !manner.takes(Shortcut::PutWithoutCheck) {
             return PutAnswer::Refused;
         }
-        if self.unmet(&put.condition) {
-            return PutAnswer::Unmet;
+        if let Some(unmet) = self.unmet(&put.condition, now, manner) {
+            return unmet;
         }
         let mut ends = end_of(now, put.ttl);
         if !manner.takes(Shortcut::NotShortForThoseBelow) {
@@ -415,10 +499,10 @@ impl Entry {
         if let Proof::Intent(token) = tie.proof {
             self.intents.remove(&token);
         }
-        self.write(put, now)
+        self.write(put, now, manner)
     }
 
-    fn write(&mut self, put: &Put, now: u64) -> PutAnswer {
+    fn write(&mut self, put: &Put, now: u64, manner: Manner) -> PutAnswer {
         let held = self.value.replace(Held {
             value: put.value.clone(),
             end: end_of(now, put.ttl),
@@ -426,15 +510,20 @@ impl Entry {
         let held = held
             .map(|held| held.value)
             .filter(|_| put.condition == Condition::Swap);
-        let watchers = self.watchers();
+        self.lease = None;
+        let watchers = self.watchers(manner);
         PutAnswer::Written { held, watchers }
     }
 
-    fn watchers(&mut self) -> Vec<Watcher> {
-        let watch = std::mem::take(&mut self.watch);
-        watch
-            .into_iter()
-            .map(|(key, lease)| Watcher { key, lease })
-            .collect()
+    fn watchers(&mut self, manner: Manner) -> Vec<Watcher> {
+        let watcher = |(key, lease): (&CompactString, &Stamp)| Watcher {
+            key: key.clone(),
+            lease: *lease,
+        };
+        let watchers = self.watch.iter().map(watcher).collect();
+        if manner.takes(Shortcut::ChangeTakesWatchers) {
+            self.watch.clear();
+        }
+        watchers
     }
 }

@@ -7,10 +7,12 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::ghost::Ghost;
+use super::load::Load;
 use super::model::{Manner, Shortcut, Slot};
 use crate::engines::redis::spread::protocol::Machine;
 use crate::engines::redis::spread::protocol::change::Change;
 use crate::engines::redis::spread::protocol::invalidation::Invalidation;
+use crate::engines::redis::spread::protocol::lease::unwatch;
 use crate::engines::redis::spread::protocol::stamp::Stamps;
 use crate::engines::redis::spread::protocol::step::{
     Answer, Answered, Changed, Epoch, Member, Next, PutAnswer, Step,
@@ -62,6 +64,10 @@ pub(super) enum Plant {
     KeepCursor,
     /// What was killed through one name is not killed again through another.
     KillOnce,
+    /// A change does not wait for the loads that it cancels.
+    AnswerThenCancel,
+    /// A load tells its names that it has ended before it is stored.
+    UnwatchThenPut,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -69,6 +75,7 @@ pub(super) enum User {
     Write(Write),
     Touch(Touch),
     Change(Change),
+    Load(Box<Load>),
     Invalidation(Invalidation, CompactString),
 }
 
@@ -86,6 +93,7 @@ pub(super) struct Actor {
     /// What a shortcut has to remember.
     pages: BTreeMap<CompactString, (CompactString, Member, Epoch)>,
     killed: BTreeSet<CompactString>,
+    unwatched: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -102,6 +110,8 @@ pub(super) struct World {
     nodes: Vec<Node>,
     pub(super) actors: Vec<Actor>,
     ghost: Ghost,
+    /// Values that must not come any more.
+    banned: BTreeSet<(CompactString, Vec<u8>)>,
     /// Which failovers have happened, how much time has passed, and how much was sent again.
     failed: BTreeSet<usize>,
     ticks: u32,
@@ -151,12 +161,14 @@ impl World {
             doomed: BTreeSet::new(),
             pages: BTreeMap::new(),
             killed: BTreeSet::new(),
+            unwatched: false,
         };
         let mut world = Self {
             now: BEGIN,
             nodes: (0..nodes).map(node).collect(),
             actors: case.actors.iter().map(actor).collect(),
             ghost: Ghost::default(),
+            banned: BTreeSet::new(),
             failed: BTreeSet::new(),
             ticks: 0,
             resent: 0,
@@ -244,17 +256,30 @@ impl World {
     fn advance(&mut self, at: usize, step: &Step, case: &Case) -> Result<(), String> {
         let answered = self.ask(at, step, case);
         let now = self.client_now();
+        self.note_loads(at, step, &answered.answer);
         let actor = &mut self.actors[at];
+        let was_loading = actor.is_loading();
         actor.plant(step, &answered, case);
         actor.take_in(now, step, answered);
-        if case.plant == Some(Plant::WriteThenRegister) {
-            actor.register_later(now);
+        match case.plant {
+            Some(Plant::WriteThenRegister) => actor.register_later(now),
+            Some(Plant::AnswerThenCancel) => actor.cancel_later(now),
+            Some(Plant::UnwatchThenPut) => actor.unwatch_early(),
+            _ => {}
         }
+        if actor.is_loading() && !was_loading {
+            let User::Load(load) = &actor.user else {
+                unreachable!()
+            };
+            self.ghost.written(&loader(at), &load.content.names);
+        }
+        let actor = &mut self.actors[at];
         if actor.done {
             let doomed = std::mem::take(&mut actor.doomed);
             if let Some((key, _)) = doomed.intersection(&self.values()).next() {
                 return Err(format!("{key} has a value that was to be removed"));
             }
+            self.banned.extend(doomed);
         }
         Ok(())
     }
@@ -322,6 +347,40 @@ impl World {
         }
     }
 
+    /// Notes what a step does to loads that have read, and are not stored.
+    fn note_loads(&mut self, at: usize, step: &Step, answer: &Answer) {
+        // A value that cannot be stored ends its lease too.
+        let is_put = matches!(answer, Answer::Ended { .. })
+            || matches!(
+                answer,
+                Answer::Put {
+                    put: PutAnswer::Written { .. } | PutAnswer::Unmet { .. },
+                    ..
+                }
+            );
+        if let User::Load(load) = &mut self.actors[at].user
+            && is_put
+        {
+            load.end();
+            self.ghost.excused(&loader(at));
+        }
+        let changed = match (step, answer) {
+            (
+                Step::Put(put),
+                Answer::Put {
+                    put: PutAnswer::Written { .. },
+                    ..
+                },
+            ) => &put.key,
+            (Step::Change { key, .. }, _) => key,
+            _ => return,
+        };
+        let is_read = |load: &Load| load.content.names.contains(changed) || load.content.key == *changed;
+        let loads = self.actors.iter().filter_map(Actor::load);
+        let read: Vec<_> = loads.filter(|load| is_read(load)).map(written).collect();
+        self.actors[at].doomed.extend(read);
+    }
+
     fn tick(&mut self, case: &Case) {
         self.ticks += 1;
         self.now += u64::try_from(case.tick.as_millis()).unwrap();
@@ -365,9 +424,10 @@ impl World {
             .difference(&after)
             .for_each(|(key, _)| self.ghost.gone(key));
         // A kill was lost.
-        after
-            .difference(&before)
-            .for_each(|(key, _)| self.ghost.excused(key));
+        for value in after.difference(&before) {
+            self.ghost.excused(&value.0);
+            self.banned.remove(value);
+        }
         for at in 0..self.actors.len() {
             if let User::Invalidation(_, root) = &self.actors[at].user {
                 let expected = self.doomed(&root.clone());
@@ -391,14 +451,24 @@ impl World {
         let below = self.ghost.below(root);
         let mut values = self.values();
         values.retain(|(key, _)| below.contains(key));
+        for (at, actor) in self.actors.iter().enumerate() {
+            let load = actor.load();
+            let is_below = |load: &&Load| below.contains(&loader(at)) || below.contains(&load.content.key);
+            values.extend(load.filter(is_below).map(written));
+        }
         values
     }
 
     /// Whether an invalidation that is alone now finds all that it has to.
     pub(super) fn check(&self, case: &Case) -> Result<(), String> {
+        if let Some((key, _)) = self.banned.intersection(&self.values()).next() {
+            return Err(format!("{key} has a value that was too old to be stored"));
+        }
         for root in &case.roots {
             let root = CompactString::from(*root);
-            let doomed = self.doomed(&root);
+            let mut doomed = self.doomed(&root);
+            // Loads go on, or not.
+            doomed.retain(|value| self.values().contains(value));
             if doomed.is_empty() {
                 continue;
             }
@@ -430,6 +500,15 @@ impl Case {
     }
 }
 
+/// What stands for the value of a load that is not stored.
+fn loader(actor: usize) -> CompactString {
+    CompactString::from(format!("the load of {actor}"))
+}
+
+fn written(load: &Load) -> (CompactString, Vec<u8>) {
+    (load.content.key.clone(), load.content.value.as_bytes().to_vec())
+}
+
 fn place(key: &str, case: &Case) -> (usize, usize) {
     let slot = case.slots.iter().position(|(keys, _)| keys.contains(&key));
     let slot = slot.expect("each key has a slot");
@@ -443,6 +522,7 @@ impl Actor {
             User::Write(machine) => begin(machine, now, &mut self.steps),
             User::Touch(machine) => begin(machine, now, &mut self.steps),
             User::Change(machine) => begin(machine, now, &mut self.steps),
+            User::Load(machine) => begin(&mut **machine, now, &mut self.steps),
             User::Invalidation(machine, _) => begin(machine, now, &mut self.steps),
         }
     }
@@ -459,8 +539,21 @@ impl Actor {
             User::Write(machine) => *done = take_in(machine, now, step, answered, steps, rest),
             User::Touch(machine) => *done = take_in(machine, now, step, answered, steps, rest),
             User::Change(machine) => *done = take_in(machine, now, step, answered, steps, rest),
+            User::Load(machine) => *done = take_in(&mut **machine, now, step, answered, steps, rest),
             User::Invalidation(machine, _) => *done = take_in(machine, now, step, answered, steps, rest),
         }
+    }
+
+    /// A load that has read, and is not stored.
+    fn load(&self) -> Option<&Load> {
+        match &self.user {
+            User::Load(load) if load.is_loading() && !self.done => Some(load),
+            _ => None,
+        }
+    }
+
+    fn is_loading(&self) -> bool {
+        self.load().is_some()
     }
 
     /// Does more than the machine asks for, if a shortcut is planted.
@@ -497,6 +590,31 @@ impl Actor {
             let (above, epoch) = (None, Epoch(0));
             let answer = Answer::Registered { above };
             self.take_in(now, &step, Answered { answer, epoch });
+        }
+    }
+}
+
+impl Actor {
+    /// Lets cancelled loads wait until the change is answered.
+    fn cancel_later(&mut self, now: Instant) {
+        while let Some(at) = self
+            .steps
+            .iter()
+            .position(|step| matches!(step, Step::Cancel { .. }))
+        {
+            let step = self.steps.remove(at);
+            self.rest.push(step.clone());
+            let (answer, epoch) = (Answer::Done, Epoch(0));
+            self.take_in(now, &step, Answered { answer, epoch });
+        }
+    }
+
+    /// Lets a load tell that it has ended when it writes.
+    fn unwatch_early(&mut self) {
+        let Some(load) = self.load() else { return };
+        let steps = unwatch(&load.content.key, &load.content.names, load.token);
+        if !std::mem::replace(&mut self.unwatched, true) {
+            self.rest.extend(steps);
         }
     }
 }

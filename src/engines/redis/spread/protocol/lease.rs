@@ -1,0 +1,190 @@
+//! The begin and the end of a load.
+
+use compact_str::CompactString;
+use tokio::time::Instant;
+
+use super::Machine;
+use super::change::cancel;
+use super::life::{Life, PATIENCE};
+use super::stamp::{Stamp, Stamps};
+use super::step::{Answer, Answered, Epoch, Next, Present, Step, Watch};
+use super::upward::Upward;
+
+/// What became of the attempt to take a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Leased {
+    /// There is a value, which was asked for.
+    Found(Present),
+    /// Another load has the lease, for so many milliseconds if it does not end before.
+    Held { lease: Stamp, left: u64 },
+    /// The lease is taken, and the key is registered under all names. `present` is what the key holds.
+    /// The value may only be stored over the link of `epoch`: [`Write::loaded`](super::Write::loaded) has to know it.
+    Taken { present: Option<Present>, epoch: Epoch },
+}
+
+/// How a lease is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Terms {
+    pub(in crate::engines::redis) key: CompactString,
+    /// What the loaded value will depend on: each once, without the key itself. A value that depends on other names too
+    /// is not stored.
+    pub(in crate::engines::redis) names: Vec<CompactString>,
+    pub(in crate::engines::redis) lease: Stamp,
+    pub(in crate::engines::redis) life: Life,
+    /// Whether a value that there is will do, so that no lease is taken.
+    pub(in crate::engines::redis) reads: bool,
+    /// How many bytes of the value are wanted with a lease, 0 for all.
+    pub(in crate::engines::redis) wanted: usize,
+}
+
+/// Takes a lease. The loader may begin when this has ended, and not before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct Lease {
+    terms: Terms,
+    stamps: Stamps,
+    upward: Upward,
+    present: Option<Present>,
+    epoch: Epoch,
+}
+
+impl Lease {
+    pub(in crate::engines::redis) fn new(terms: Terms, stamps: Stamps) -> Self {
+        Self {
+            terms,
+            stamps,
+            upward: Upward::default(),
+            present: None,
+            epoch: Epoch::default(),
+        }
+    }
+
+    fn taken(&mut self) -> Next<Leased> {
+        let present = self.present.take();
+        let epoch = self.epoch;
+        Next::Done {
+            output: Leased::Taken { present, epoch },
+            rest: self.upward.covers(),
+        }
+    }
+}
+
+impl Machine for Lease {
+    type Output = Leased;
+
+    fn start(&mut self, _: Instant) -> Next<Leased> {
+        Next::Steps(vec![Step::Take {
+            key: self.terms.key.clone(),
+            lease: self.terms.lease,
+            life: self.terms.life,
+            fresh: self.stamps.next(),
+            reads: self.terms.reads,
+            wanted: self.terms.wanted,
+        }])
+    }
+
+    fn advance(&mut self, _: Instant, step: &Step, answered: Answered) -> Next<Leased> {
+        match answered.answer {
+            Answer::Found(present) => Next::done(Leased::Found(present)),
+            Answer::Held { lease, left } => Next::done(Leased::Held { lease, left }),
+            Answer::Taken { present, .. } => {
+                self.present = present;
+                self.epoch = answered.epoch;
+                let Terms {
+                    key,
+                    names,
+                    lease,
+                    life,
+                    ..
+                } = &self.terms;
+                let life = life.and(PATIENCE).generous().longer();
+                let watch = Watch { lease: *lease, life };
+                let (upward, steps) = Upward::begin(key, names, life, Some(watch), &mut self.stamps);
+                self.upward = upward;
+                if steps.is_empty() {
+                    return self.taken();
+                }
+                Next::Steps(steps)
+            }
+            _ => {
+                let steps = self.upward.advance(step, answered, &mut self.stamps);
+                if self.upward.is_done() {
+                    return self.taken();
+                }
+                Next::Steps(steps)
+            }
+        }
+    }
+}
+
+/// Ends a lease without storing a value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) struct End {
+    key: CompactString,
+    names: Vec<CompactString>,
+    lease: Stamp,
+    given: bool,
+    /// Loads that are being cancelled.
+    cancelled: usize,
+}
+
+impl End {
+    /// `given` says that a value was given out. Loads that name the key may have read it, and store nothing.
+    pub(in crate::engines::redis) fn new(
+        key: CompactString,
+        names: Vec<CompactString>,
+        lease: Stamp,
+        given: bool,
+    ) -> Self {
+        Self {
+            key,
+            names,
+            lease,
+            given,
+            cancelled: 0,
+        }
+    }
+
+    fn ended(&self) -> Next<()> {
+        Next::Done {
+            output: (),
+            rest: unwatch(&self.key, &self.names, self.lease),
+        }
+    }
+}
+
+impl Machine for End {
+    type Output = ();
+
+    fn start(&mut self, _: Instant) -> Next<()> {
+        Next::Steps(vec![Step::End {
+            key: self.key.clone(),
+            lease: self.lease,
+            given: self.given && !self.names.is_empty(),
+        }])
+    }
+
+    fn advance(&mut self, _: Instant, _: &Step, answered: Answered) -> Next<()> {
+        if let Answer::Ended { watchers } = answered.answer {
+            if watchers.is_empty() {
+                return self.ended();
+            }
+            self.cancelled = watchers.len();
+            return Next::Steps(watchers.into_iter().map(cancel).collect());
+        }
+        self.cancelled -= 1;
+        if self.cancelled == 0 {
+            return self.ended();
+        }
+        Next::Steps(Vec::new())
+    }
+}
+
+/// Tells the names of a load that it has ended.
+pub(super) fn unwatch(key: &CompactString, names: &[CompactString], lease: Stamp) -> Vec<Step> {
+    let step = |name: &CompactString| Step::Unwatch {
+        name: name.clone(),
+        member: key.clone(),
+        lease,
+    };
+    names.iter().map(step).collect()
+}
