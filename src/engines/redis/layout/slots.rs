@@ -52,6 +52,11 @@ impl<'k> SlotNames<'k> {
         self.shared("leases")
     }
 
+    /// The clearings that go on.
+    pub(in crate::engines::redis) fn clearings(self) -> String {
+        self.shared("clearings")
+    }
+
     /// The records of keys.
     pub(in crate::engines::redis) fn records(self) -> String {
         self.shared("records")
@@ -99,6 +104,7 @@ mod tests {
                 names.intents(),
                 names.leases(),
                 names.records(),
+                names.clearings(),
             ] {
                 assert_eq!(slot_of(name.as_bytes()), slot_of(key.as_bytes()), "{name}");
             }

@@ -22,10 +22,11 @@ pub(in crate::engines::redis) enum SlotScript {
     Take,
     End,
     Unwatch,
+    Mark,
 }
 
 impl SlotScript {
-    pub(in crate::engines::redis) const ALL: [SlotScript; 12] = [
+    pub(in crate::engines::redis) const ALL: [SlotScript; 13] = [
         SlotScript::Look,
         SlotScript::Register,
         SlotScript::Cover,
@@ -38,6 +39,7 @@ impl SlotScript {
         SlotScript::Take,
         SlotScript::End,
         SlotScript::Unwatch,
+        SlotScript::Mark,
     ];
 
     fn text(self) -> &'static str {
@@ -62,6 +64,7 @@ impl SlotScript {
                 include_str!("../scripts/spread/record.lua"),
                 include_str!("../scripts/spread/sight.lua"),
                 include_str!("../scripts/spread/changed.lua"),
+                include_str!("../scripts/spread/cleared.lua"),
                 include_str!("../scripts/loaded.lua"),
                 include_str!("../scripts/spread/put.lua")
             ),
@@ -96,6 +99,10 @@ impl SlotScript {
                 include_str!("../scripts/spread/clock.lua"),
                 include_str!("../scripts/spread/changed.lua"),
                 include_str!("../scripts/spread/end.lua")
+            ),
+            SlotScript::Mark => concat!(
+                include_str!("../scripts/spread/clock.lua"),
+                include_str!("../scripts/spread/mark.lua")
             ),
             SlotScript::Unwatch => include_str!("../scripts/spread/unwatch.lua"),
         }

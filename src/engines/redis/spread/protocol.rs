@@ -64,6 +64,7 @@ mod exchange;
 mod invalidation;
 mod lease;
 mod life;
+mod marking;
 mod seen;
 mod stamp;
 mod step;
@@ -77,6 +78,7 @@ pub(in crate::engines::redis) use self::change::Change;
 pub(in crate::engines::redis) use self::invalidation::Invalidation;
 pub(in crate::engines::redis) use self::lease::{End, Lease, Leased, Terms};
 pub(in crate::engines::redis) use self::life::Life;
+pub(in crate::engines::redis) use self::marking::Marking;
 pub(in crate::engines::redis) use self::seen::{Seen, Seens};
 pub(in crate::engines::redis) use self::stamp::{Stamp, Stamps};
 pub(in crate::engines::redis) use self::step::{

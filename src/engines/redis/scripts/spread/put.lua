@@ -1,5 +1,5 @@
 -- Writes a value. KEYS: the value, the slot's leases, the loads that name the key, the slot's records and, for a value with
--- names, the slot's kills, its intents, and the registrations under the key. ARGV: the key, the value, its life, the condition
+-- names, the slot's kills, its intents, and the registrations under the key; last, for 'LEASE', the slot's clearings. ARGV: the key, the value, its life, the condition
 -- ('', 'NX', 'XX', 'EQ', 'GET', or 'LEASE'), what 'EQ' expects or the lease of 'LEASE' and, for a value with names: the stamp that was seen or '', the intent
 -- or '', the record's mark, the time from which the key is registered, for how long it is, and the names.
 --
@@ -10,7 +10,8 @@
 -- 'NX' and 'XX' are those of `SET`, but for loaded values whose life is over: they count as absent.
 local value, leases, watch, records = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, content, life, condition = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local intent, mark, names, covered, stamp = ARGV[7], ARGV[8], nil, nil, ''
+local intent, mark, names, covered, stamp = ARGV[7], ARGV[8], {}, nil, ''
+for i = 11, #ARGV do names[i - 10] = ARGV[i] end
 
 local function has_token(tokens)
   return tokens and string.find(' ' .. tokens .. ' ', ' ' .. intent .. ' ', 1, true)
@@ -31,8 +32,9 @@ if mark then
 end
 if condition == 'LEASE' then
   local lease, ends = string.match(redis.call('HGET', leases, key) or '', '^(%S+) (%d+)$')
+  local alive = lease == ARGV[5] and tonumber(ends) > now
   -- Loads that name the key may have read what this one has loaded, which is not stored.
-  if lease ~= ARGV[5] or tonumber(ends) <= now then return { 0, watchers_of(watch), stamp, now } end
+  if not alive or is_cleared(KEYS[#KEYS], key, names) then return { 0, watchers_of(watch), stamp, now } end
 end
 local held
 if condition == 'EQ' or condition == 'GET' then
@@ -49,8 +51,6 @@ if mark then
   if below == -1 then ends = ever elseif below >= 0 then ends = math.max(ends, now + below) end
   covered = ARGV[10] == '' and ever or ARGV[9] + ARGV[10]
   if covered < ends then return { -2, stamp, now, ends >= ever and '' or whole(ends - now) } end
-  names = {}
-  for i = 11, #ARGV do names[i - 10] = ARGV[i] end
   record(records, key, mark, covered, covered, names)
 end
 if life == '' then

@@ -12,7 +12,7 @@ use super::step::{
 use crate::engines::redis::layout::SlotNames;
 use crate::engines::redis::script::By;
 use crate::engines::redis::script::spread::SlotScript;
-use crate::engines::redis::wire::{integer, refuse_errors, unexpected, value};
+use crate::engines::redis::wire::{flag, integer, refuse_errors, unexpected, value};
 use crate::error::Result;
 use crate::value::Value;
 
@@ -108,6 +108,14 @@ impl Step {
                 command.arg(u8::from(*given));
                 command
             }
+            Self::Mark {
+                prefix, mark, life, ..
+            } => {
+                let mut command = call(SlotScript::Mark, by, &[names.leases(), names.clearings()]);
+                command.arg(text(*mark)).arg(prefix.as_str());
+                command.arg(life.map_or(String::new(), millis));
+                command
+            }
             Self::Unwatch { member, lease, .. } => {
                 let mut command = call(SlotScript::Unwatch, by, &[names.watch()]);
                 command.arg(member.as_str()).arg(text(*lease));
@@ -164,6 +172,7 @@ impl Step {
             Self::Scan { .. } => array(reply).and_then(page),
             Self::Take { .. } => array(reply).and_then(taken),
             Self::End { .. } => watchers(reply).map(|watchers| Answer::Ended { watchers }),
+            Self::Mark { .. } => flag(reply).ok().map(|noted| Answer::Marked { noted }),
             Self::Cover { .. } | Self::Cancel { .. } | Self::Forget { .. } | Self::Unwatch { .. } => {
                 Some(Answer::Done)
             }
@@ -198,6 +207,9 @@ fn encode_put(put: &Put, by: By) -> Cmd {
     ];
     if put.tie.is_some() {
         keys.extend([names.kills(), names.intents(), names.depend()]);
+    }
+    if let Condition::Leased(_) = put.condition {
+        keys.push(names.clearings());
     }
     let mut command = call(SlotScript::Put, by, &keys);
     command.arg(put.key.as_str()).arg(put.value.as_bytes());

@@ -62,6 +62,14 @@ pub(in crate::engines::redis) enum Step {
         /// Whether the loads are wanted that name the key.
         given: bool,
     },
+    /// Ends the loads under a prefix. Notes a clearing, or that it has ended.
+    Mark {
+        /// A key of the slot.
+        place: CompactString,
+        prefix: CompactString,
+        mark: Stamp,
+        life: Option<Life>,
+    },
     /// Notes that a load has ended.
     Unwatch {
         name: CompactString,
@@ -200,6 +208,7 @@ impl Step {
             | Self::Unwatch { name, .. }
             | Self::Scan { name, .. }
             | Self::Forget { name, .. } => name,
+            Self::Mark { place, .. } => place,
             Self::Put(put) => &put.key,
         }
     }
@@ -218,6 +227,7 @@ impl Step {
             | Self::Take { .. }
             | Self::End { .. }
             | Self::Unwatch { .. }
+            | Self::Mark { .. }
             | Self::Cancel { .. }
             | Self::Kill { .. } => None,
         }
@@ -307,6 +317,10 @@ pub(in crate::engines::redis) enum Answer {
     },
     Ended {
         watchers: Vec<Watcher>,
+    },
+    Marked {
+        /// Whether the clearing was noted until now.
+        noted: bool,
     },
     Killed {
         /// Whether there was a value.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
+use super::clear::Clear;
 use super::explorer::explore;
 use super::load::Load;
 use super::model::Shortcut;
@@ -58,6 +59,7 @@ fn case(actors: Vec<User>) -> Case {
         slots: vec![(vec!["n"], 0), (vec!["p"], 1), (vec!["q"], 2)],
         actors,
         ended: 0,
+        most: 100_000,
         roots: vec!["n", "p"],
         failovers: Vec::new(),
         tick: Duration::from_secs(200),
@@ -248,7 +250,7 @@ fn shortcuts_at_a_failover() {
 fn lives() -> Case {
     Case {
         tick: Duration::from_secs(325),
-        ticks: 5,
+        ticks: 4,
         ..case(vec![
             write_for(1, "p", &["n"], seconds(100)),
             write_for(2, "q", &["p"], seconds(1000)),
@@ -371,4 +373,27 @@ fn loads_of_what_is_changed() {
         invalidation(4, "n"),
     ];
     holds("two loads", &case(of_two));
+}
+
+fn clears() -> Case {
+    let clear = User::Clear(Clear::new(3, &["p", "q"]));
+    let mut case = case(vec![write(1, "p", &[]), load(2, "q", &["p"]), clear]);
+    case.ended = 1;
+    case
+}
+
+#[test]
+fn loads_under_a_clearing() {
+    holds("clears", &clears());
+    with_shortcut(Shortcut::UnmarkLeavesLeases, clears());
+    with_shortcut(Shortcut::PutWhileCleared, clears());
+}
+
+#[test]
+#[ignore = "it takes minutes"]
+fn three_writers_under_two_invalidations() {
+    let mut case = chain();
+    case.actors.push(write(5, "q", &["p"]));
+    case.most = usize::MAX;
+    holds("three writers", &case);
 }

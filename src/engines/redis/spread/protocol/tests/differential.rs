@@ -134,6 +134,10 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Take { key, lease, life, fresh, reads, wanted }
         }),
         1 => (key(), stamp(), any::<bool>()).prop_map(|(key, lease, given)| Step::End { key, lease, given }),
+        1 => (key(), stamp(), proptest::option::of(Just(Life::Millis(100_000)))).prop_map(|(prefix, mark, life)| {
+            // A prefix of all keys, or of one.
+            Step::Mark { place: "{s}".into(), prefix, mark, life }
+        }),
         1 => (key(), key(), stamp())
             .prop_map(|(name, member, lease)| Step::Unwatch { name, member, lease }),
         2 => (key(), stamp()).prop_map(|(key, stamp)| Step::Kill { key, stamp }),

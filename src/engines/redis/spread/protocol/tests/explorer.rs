@@ -6,9 +6,6 @@ use std::rc::Rc;
 
 use super::world::{Case, Event, World};
 
-/// A case is small.
-const MOST: usize = 100_000;
-
 /// How a state was reached.
 struct Path {
     event: Event,
@@ -29,7 +26,7 @@ pub(super) fn explore(case: &Case) -> Found {
     let mut seen = HashSet::from([digest(&first)]);
     let mut open: Vec<(World, Option<Rc<Path>>)> = vec![(first, None)];
     while let Some((world, path)) = open.pop() {
-        assert!(seen.len() < MOST, "the case has too many states");
+        assert!(seen.len() < case.most, "the case has too many states");
         for event in world.events(case) {
             let mut next = world.clone();
             let step = Rc::new(Path {

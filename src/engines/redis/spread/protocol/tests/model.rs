@@ -45,6 +45,10 @@ pub(super) enum Shortcut {
     CancelLeavesValue,
     /// A change forgets the loads that it returns.
     ChangeTakesWatchers,
+    /// The end of a clearing leaves leases.
+    UnmarkLeavesLeases,
+    /// What was loaded is put while a clearing goes on.
+    PutWhileCleared,
     /// A kill leaves intents.
     KillLeavesIntents,
     /// A note of registrations is taken in whatever record there is.
@@ -55,6 +59,7 @@ pub(super) enum Shortcut {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Slot {
     pub(super) kills: Option<Stamp>,
+    pub(super) clearings: BTreeMap<Stamp, CompactString>,
     pub(super) keys: BTreeMap<CompactString, Entry>,
 }
 
@@ -197,6 +202,21 @@ impl Slot {
                 };
                 Answer::Ended { watchers }
             }
+            Step::Mark {
+                prefix, mark, life, ..
+            } => {
+                let under = |key: &CompactString| key.starts_with(prefix.as_str());
+                let is_left = life.is_none() && manner.takes(Shortcut::UnmarkLeavesLeases);
+                for (_, entry) in self.keys.iter_mut().filter(|(key, _)| under(key) && !is_left) {
+                    entry.lease = None;
+                }
+                let noted = match life {
+                    Some(_) => self.clearings.insert(*mark, prefix.clone()),
+                    None => self.clearings.remove(mark),
+                };
+                let noted = noted.is_some();
+                Answer::Marked { noted }
+            }
             Step::Unwatch { name, member, lease } => {
                 let watch = &mut self.keys.entry(name.clone()).or_default().watch;
                 if watch.get(member) == Some(lease) {
@@ -316,6 +336,16 @@ impl Slot {
     fn put(&mut self, put: &Put, now: u64, manner: Manner) -> Answer {
         let sight = put.tie.as_ref().map(|tie| self.sight(tie.record, now, manner));
         let entry = self.keys.entry(put.key.clone()).or_default();
+        let names = put.tie.as_ref().map_or(&[][..], |tie| &tie.names[..]);
+        let mut keys = names.iter().chain([&put.key]);
+        let mut prefixes = self.clearings.values();
+        let is_cleared = prefixes.any(|prefix| keys.any(|key| key.starts_with(prefix.as_str())));
+        if is_cleared && !manner.takes(Shortcut::PutWhileCleared) {
+            // What a load has loaded is not stored now.
+            entry
+                .lease
+                .take_if(|held| put.condition == Condition::Leased(held.0));
+        }
         let put = match put.tie.as_ref().zip(sight) {
             Some((tie, sight)) => entry.put_tied(put, tie, sight, manner),
             None => match entry.unmet(&put.condition, now, manner) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use compact_str::CompactString;
 use tokio::time::Instant;
 
+use super::clear::Clear;
 use super::ghost::Ghost;
 use super::load::Load;
 use super::model::{Manner, Shortcut, Slot};
@@ -27,6 +28,8 @@ pub(super) struct Case {
     /// The keys of each slot, and the node of the slot.
     pub(super) slots: Vec<(Vec<&'static str>, usize)>,
     pub(super) actors: Vec<User>,
+    /// How many states it may have.
+    pub(super) most: usize,
     /// So many of the actors, the first ones, have ended before the exploration begins.
     pub(super) ended: usize,
     /// Names of which an invalidation at any time has to find everything.
@@ -76,6 +79,7 @@ pub(super) enum User {
     Touch(Touch),
     Change(Change),
     Load(Box<Load>),
+    Clear(Clear),
     Invalidation(Invalidation, CompactString),
 }
 
@@ -249,6 +253,12 @@ impl World {
         if let User::Invalidation(_, root) = &self.actors[at].user {
             self.actors[at].doomed = self.doomed(&root.clone());
         }
+        if let User::Clear(_) = &self.actors[at].user {
+            self.actors[at].doomed = self.values();
+            let loads = self.actors.iter().filter_map(Actor::load);
+            let loads: Vec<_> = loads.map(written).collect();
+            self.actors[at].doomed.extend(loads);
+        }
         let now = self.client_now();
         self.actors[at].begin(now);
     }
@@ -272,6 +282,8 @@ impl World {
                 unreachable!()
             };
             self.ghost.written(&loader(at), &load.content.names);
+            let (load, names) = (written(load), load.content.names.clone());
+            self.read(&load, &names);
         }
         let actor = &mut self.actors[at];
         if actor.done {
@@ -344,6 +356,20 @@ impl World {
                 _ => {}
             },
             _ => {}
+        }
+    }
+
+    /// A loader reads the values of its names. If one is to be cleared, what it makes from that is so too.
+    fn read(&mut self, load: &(CompactString, Vec<u8>), names: &[CompactString]) {
+        let read: BTreeSet<_> = self
+            .values()
+            .into_iter()
+            .filter(|value| names.contains(&value.0))
+            .collect();
+        for actor in self.actors.iter_mut().filter(|actor| !actor.done) {
+            if matches!(actor.user, User::Clear(_)) && !actor.doomed.is_disjoint(&read) {
+                actor.doomed.insert(load.clone());
+            }
         }
     }
 
@@ -522,6 +548,7 @@ impl Actor {
             User::Write(machine) => begin(machine, now, &mut self.steps),
             User::Touch(machine) => begin(machine, now, &mut self.steps),
             User::Change(machine) => begin(machine, now, &mut self.steps),
+            User::Clear(machine) => begin(machine, now, &mut self.steps),
             User::Load(machine) => begin(&mut **machine, now, &mut self.steps),
             User::Invalidation(machine, _) => begin(machine, now, &mut self.steps),
         }
@@ -539,6 +566,7 @@ impl Actor {
             User::Write(machine) => *done = take_in(machine, now, step, answered, steps, rest),
             User::Touch(machine) => *done = take_in(machine, now, step, answered, steps, rest),
             User::Change(machine) => *done = take_in(machine, now, step, answered, steps, rest),
+            User::Clear(machine) => *done = take_in(machine, now, step, answered, steps, rest),
             User::Load(machine) => *done = take_in(&mut **machine, now, step, answered, steps, rest),
             User::Invalidation(machine, _) => *done = take_in(machine, now, step, answered, steps, rest),
         }

@@ -1,0 +1,24 @@
+-- Ends the loads whose keys begin with a prefix, and begins or ends a clearing of the slot. KEYS: the slot's leases, and its
+-- clearings. ARGV: the clearing's mark, the prefix, and for how long the clearing is noted, '' if it has ended. Returns 1 if
+-- it was noted until now.
+--
+-- A clearing is a field: its mark, until when it is noted, and the prefix. While it is noted, no load under the prefix
+-- stores what it has loaded: the loader may have read a value that the clearing comes to later.
+local ended = {}
+for _, key in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if string.sub(key, 1, #ARGV[2]) == ARGV[2] then ended[#ended + 1] = key end
+end
+-- First: a server that is full lets a script take up room once it has written what takes none.
+for _, key in ipairs(ended) do
+  redis.call('HDEL', KEYS[1], key)
+  redis.pcall('PUBLISH', NAMES.lease .. key .. '}', '')
+end
+local held = redis.call('HGET', KEYS[2], ARGV[1])
+local is_noted = held and tonumber(string.match(held, '^%d+')) > now and 1 or 0
+redis.call('HDEL', KEYS[2], ARGV[1])
+if ARGV[3] ~= '' then
+  local left, ends = redis.call('PTTL', KEYS[2]), end_of(ARGV[3])
+  redis.call('HSET', KEYS[2], ARGV[1], whole(ends) .. ' ' .. ARGV[2])
+  extend(KEYS[2], left, ends)
+end
+return is_noted
