@@ -395,12 +395,33 @@ impl Config {
         match &self.engine {
             EngineConfig::Memory(options) => options.validate(),
             #[cfg(feature = "redis")]
-            EngineConfig::Redis(_) if self.settings.go_compatible && self.root() != Namespace::default() => {
-                refuse("go_compatible is not for a cluster: go-cachestore knows no hash tags".to_owned())
+            EngineConfig::Redis(options) => {
+                options.validate()?;
+                self.validate_target(&options.target)
             }
-            #[cfg(feature = "redis")]
-            EngineConfig::Redis(options) => options.validate(),
         }
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Config {
+    /// Refuses settings that stores over a cluster do not have.
+    fn validate_target(&self, target: &Target) -> Result<()> {
+        if !matches!(target, Target::Cluster(_)) {
+            return Ok(());
+        }
+        if self.settings.go_compatible {
+            return refuse(
+                "go_compatible is not for a cluster: go-cachestore knows neither hash tags nor several nodes"
+                    .to_owned(),
+            );
+        }
+        if target.is_spread() && self.settings.queue_invalidations > 0 {
+            return refuse(
+                "queue_invalidations is not supported yet over a cluster without a hash_tag".to_owned(),
+            );
+        }
+        Ok(())
     }
 }
 

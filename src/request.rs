@@ -31,6 +31,8 @@ pub(crate) use self::notification::{Notification, Notifications, Subject, Subscr
 pub(crate) use self::operation::{Asked, Effect, Keys, Operation};
 pub(crate) use self::progress::Progress;
 pub(crate) use self::raw::{RawAnswer, RawCommand};
+#[cfg(feature = "redis")]
+pub(crate) use self::reply::Gather;
 pub(crate) use self::reply::Reply;
 pub(crate) use self::table::*;
 use self::write::bytes_of;
@@ -53,13 +55,33 @@ pub(crate) struct Cursor {
     pub(crate) place: u64,
     /// The epoch that the place belongs to. The place means nothing to the server of another epoch.
     pub(crate) epoch: u64,
+    /// Where the keys are on several nodes: which of them has come.
+    #[cfg(feature = "redis")]
+    pub(crate) round: Round,
+}
+
+/// One of the rounds that a scan makes over several nodes: the first over all of them, each other over those that have got
+/// keys since the one before began. Each number is 0 before the scan begins.
+#[cfg(feature = "redis")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Round {
+    /// The node that has come.
+    pub(crate) node: u32,
+    /// What the engine knew of the nodes when the round before began.
+    pub(crate) since: u32,
+    /// What it knew when this one began.
+    pub(crate) begun: u32,
 }
 
 impl Cursor {
     /// The scan goes on in this epoch. It begins anew if its place belongs to another one.
     pub(crate) fn enter(&mut self, epoch: u64) {
         if self.epoch != epoch {
-            *self = Self { place: 0, epoch };
+            *self = Self {
+                place: 0,
+                epoch,
+                ..*self
+            };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One slot of a cluster. The URLs may hold passwords: no error here repeats any part of them.
+//! A cluster, or one slot of it. The URLs may hold passwords: no error here repeats any part of them.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ const MOST_NODES: usize = 64;
 /// The longest hash tag, in bytes. Each key on the server has it.
 const LONGEST_TAG: usize = 64;
 
-/// The nodes of a cluster, and the slot that a store is in.
+/// The nodes of a cluster, and the slot that a store is in, if it is in one.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Cluster {
     /// The nodes that are asked first.
     pub(crate) seeds: Vec<Place>,
     /// How all nodes are entered.
     pub(crate) access: Access,
-    /// What is hashed to choose the slot. `validate` refuses a cluster without one.
+    /// What is hashed to choose the slot. `None` if the store is spread over all slots.
     hash_tag: Option<String>,
 }
 
@@ -68,20 +68,15 @@ impl Cluster {
             .unwrap_or_default()
     }
 
-    /// What is hashed to choose the slot.
-    pub(crate) fn hash_tag(&self) -> &str {
-        self.hash_tag.as_deref().unwrap_or_default()
+    /// What is hashed to choose the slot. `None` if the store is spread over all slots.
+    pub(crate) fn hash_tag(&self) -> Option<&str> {
+        self.hash_tag.as_deref()
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        let Some(tag) = &self.hash_tag else {
-            return refuse(
-                "a store over a cluster needs a hash_tag, which chooses the slot that all its keys are in: stores that \
-                 spread over all nodes are not supported yet"
-                    .to_owned(),
-            );
-        };
-        if !(1..=LONGEST_TAG).contains(&tag.len()) || !is_plain(tag) {
+        if let Some(tag) = &self.hash_tag
+            && (!(1..=LONGEST_TAG).contains(&tag.len()) || !is_plain(tag))
+        {
             return refuse(format!(
                 "hash_tag must be 1 to {LONGEST_TAG} of A-Z a-z 0-9 . _ -"
             ));
@@ -150,25 +145,26 @@ pub(super) fn read(url: &str) -> Result<Option<(Cluster, Parameters)>> {
 }
 
 impl RedisConfig {
-    /// One slot of a Redis or Valkey Cluster: some of its nodes, as `redis://[user:password@]host[:port]`, `rediss://…` with
-    /// TLS, or `host:port`. The port is 6379 if none is named. [`hash_tag`](Self::hash_tag) chooses the slot, and is required.
+    /// A Redis or Valkey Cluster: some of its nodes, as `redis://[user:password@]host[:port]`, `rediss://…` with TLS, or
+    /// `host:port`. The port is 6379 if none is named. Other nodes are learnt from the answers of these. User, password and
+    /// TLS are the same for all nodes.
     ///
-    /// All keys of the store are in that slot, on the node that owns it. So every call does what it does on one server, calls on
-    /// many keys are atomic, and the store cannot be larger than one node. Each connect asks the nodes in turn which of them
-    /// owns the slot. Other nodes are learnt from their answers. User, password and TLS are the same for all nodes.
+    /// The store is spread over all nodes: each key is in the slot that it hashes to. Calls on one key do what they do on one server.
+    /// Calls on many keys are split, and are not atomic. Dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and
+    /// a near cache and `queue_invalidations` are refused. With [`hash_tag`](Self::hash_tag), the whole store is in one slot,
+    /// on one node, and has all of these.
     ///
-    /// When the slot gets another owner, by a failover or because it is moved, the store follows: the near cache is emptied,
-    /// each lock that is held through a guard is checked, and the results of running loads are not stored. What a node refuses
+    /// When a slot gets another owner, by a failover or because it is moved, the store follows. What a node refuses
     /// because the slot is elsewhere, is on its way, or has no owner for the moment, is sent again until the call's deadline, in
     /// the order of the calls for each key. A change whose outcome is unknown is never sent again. Replication is asynchronous:
     /// a failover may lose writes that the old owner acknowledged. The page *Choosing a topology* of the guide tells more.
     ///
-    /// As one URL: `redis-cluster://user:password@n1:7000?node=n2:7001&hash_tag=app`, and `rediss-cluster://` with TLS.
+    /// As one URL: `redis-cluster://user:password@n1:7000?node=n2:7001`, and `rediss-cluster://` with TLS.
     ///
     /// ```
     /// use cachestore::RedisConfig;
     ///
-    /// let config = RedisConfig::cluster(["redis://n1:7000", "redis://n2:7001"])?.hash_tag("app");
+    /// let config = RedisConfig::cluster(["redis://n1:7000", "redis://n2:7001"])?;
     /// # let _ = config;
     /// # Ok::<(), cachestore::Error>(())
     /// ```
@@ -176,7 +172,8 @@ impl RedisConfig {
     /// # Errors
     ///
     /// [`InvalidConfig`](crate::Error::InvalidConfig) if there is no node, if one is named by anything else, or if they are
-    /// not entered alike. [`Store::open`](crate::Store::open) returns it if there is no hash tag.
+    /// not entered alike. [`Store::open`](crate::Store::open) returns it if the cluster's keys have the layout of stores on one
+    /// node, or a setting is not supported over a cluster.
     pub fn cluster<S: AsRef<str>>(nodes: impl IntoIterator<Item = S>) -> Result<Self> {
         let nodes = nodes.into_iter().map(|url| node(url.as_ref().trim()));
         let cluster = Cluster::new(nodes.collect::<Result<_>>()?)?;
@@ -188,6 +185,10 @@ impl RedisConfig {
     ///
     /// On the servers each key begins with the tag in braces: the key `user:1` is `{app}:user:1` there. The names that calls
     /// take and return are without it. Stores with different tags see different keys.
+    ///
+    /// All keys of the store are on the node that owns the slot. So every call does what it does on one server, calls on
+    /// many keys are atomic, and the store cannot be larger than one node. When the slot gets another owner, the near cache is
+    /// emptied, each lock that is held through a guard is checked, and the results of running loads are not stored.
     ///
     /// [`Store::open`](crate::Store::open) refuses another tag, and a tag for what is no cluster.
     ///
@@ -211,7 +212,7 @@ impl RedisConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, EngineConfig};
+    use crate::config::{Config, EngineConfig, NearCache};
 
     fn cluster(url: &str) -> Cluster {
         let EngineConfig::Redis(options) = Config::from_url(url).unwrap().engine else {
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(read.seeds, places(&[("n1", 7000), ("n2", 7001), ("::1", 6379)]));
         assert_eq!(read.access.username.as_deref(), Some("us@er"));
         assert_eq!(read.access.password.as_deref(), Some("p:w"));
-        assert_eq!(read.hash_tag(), "app");
+        assert_eq!(read.hash_tag(), Some("app"));
         assert_eq!(read.root(), Namespace::tagged("app"));
         let bare = cluster("REDIS-CLUSTER://n1");
         assert_eq!((bare.seeds, bare.hash_tag), (places(&[("n1", 6379)]), None));
@@ -287,7 +288,8 @@ mod tests {
     fn what_a_cluster_has_not_is_refused_with_the_reason() {
         let cluster = || RedisConfig::cluster(["n1"]).unwrap();
         for (config, named) in [
-            (cluster(), "needs a hash_tag"),
+            (cluster().near_cache(NearCache::default()), "near_cache"),
+            (cluster().go_compatible(), "go_compatible"),
             (cluster().hash_tag("a").database(1), "database 0"),
             (cluster().hash_tag("a").go_compatible(), "go_compatible"),
             (

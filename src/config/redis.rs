@@ -54,8 +54,8 @@ impl RedisConfig {
     /// * `redis-sentinel://[user:password@]s1[:port][/database]?node=s2:26379&sentinelServiceName=main`: the primary of
     ///   the service `main`, from the Sentinels `s1` and `s2`. [`sentinel`](Self::sentinel) explains the parameters.
     ///   With `rediss-sentinel://…`, both the Sentinels and the servers speak TLS.
-    /// * `redis-cluster://[user:password@]n1[:port]?node=n2:7001&hash_tag=app`: one slot of the cluster that the nodes `n1` and
-    ///   `n2` belong to; [`cluster`](Self::cluster) explains it. With `rediss-cluster://…`, the nodes speak TLS.
+    /// * `redis-cluster://[user:password@]n1[:port]?node=n2:7001`: the cluster that the nodes `n1` and `n2` belong to, or one
+    ///   slot of it with `&hash_tag=app`; [`cluster`](Self::cluster) explains it. With `rediss-cluster://…`, the nodes speak TLS.
     ///
     /// Each URL takes `protocol=resp3` or `resp2` (the default without a near cache). Each takes the settings as
     /// parameters: `redis://host?connections=4&response_timeout=500ms`. [`Config::from_url`](crate::Config::from_url)

@@ -48,6 +48,11 @@ impl Target {
         matches!(self, Target::Client(_) | Target::Connection(_))
     }
 
+    /// Whether the keys of the store are spread over all slots of a cluster.
+    pub(crate) fn is_spread(&self) -> bool {
+        matches!(self, Target::Cluster(cluster) if cluster.hash_tag().is_none())
+    }
+
     /// Where the keys of the store are.
     pub(crate) fn root(&self) -> Namespace {
         match self {

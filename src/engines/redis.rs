@@ -14,6 +14,8 @@
 //! `connect` opens a connection to the address that `resolver` gives: the one that was configured, that of the primary
 //! which Sentinels name (`sentinel`), or that of the node of a cluster which owns the store's slot (`cluster`). What a node of a
 //! cluster refuses because the slot is elsewhere is a redirection (`redirect`). The link follows it.
+//!
+//! A store over all nodes of a cluster has an engine of its own (`spread`), which drives the same links.
 
 mod backoff;
 mod batch;
@@ -35,6 +37,7 @@ mod layout;
 mod lease;
 mod link;
 mod lock;
+mod own;
 mod parking;
 mod raw;
 mod redirect;

@@ -1,5 +1,10 @@
 //! Where answers go.
 
+#[cfg(feature = "redis")]
+use std::fmt;
+#[cfg(feature = "redis")]
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::CorrelatedReply;
@@ -14,6 +19,19 @@ pub(crate) enum Reply<T> {
     Caller(oneshot::Sender<Result<T>>),
     /// An actor that has many questions under way.
     Actor(CorrelatedReply<T>),
+    /// A call that was split into several requests. This is the answer to one of them.
+    #[cfg(feature = "redis")]
+    Part { of: Arc<dyn Gather<T>>, place: u32 },
+}
+
+/// Takes the answers to the requests that a call was split into.
+#[cfg(feature = "redis")]
+pub(crate) trait Gather<T>: fmt::Debug + Send + Sync {
+    /// Takes the answer to one of them.
+    fn take(&self, place: u32, answer: Result<T>);
+
+    /// Whether the caller has gone.
+    fn is_closed(&self) -> bool;
 }
 
 impl<T> Reply<T> {
@@ -28,12 +46,19 @@ impl<T> Reply<T> {
             Reply::Nobody => {}
             Reply::Caller(sender) => drop(sender.send(answer)),
             Reply::Actor(reply) => reply.send(answer),
+            #[cfg(feature = "redis")]
+            Reply::Part { of, place } => of.take(place, answer),
         }
     }
 
     /// Whether the caller has gone.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self, Reply::Caller(sender) if sender.is_closed())
+        match self {
+            Reply::Caller(sender) => sender.is_closed(),
+            #[cfg(feature = "redis")]
+            Reply::Part { of, .. } => of.is_closed(),
+            Reply::Nobody | Reply::Actor(_) => false,
+        }
     }
 
     /// Whether nobody ever waited.

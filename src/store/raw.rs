@@ -20,8 +20,9 @@ impl Store {
     /// All callers share the connection. So commands that would make others wait, or change the connection's state, are
     /// refused: blocking commands, subscriptions, transactions (use a script), `SELECT`, `AUTH` and similar ones.
     ///
-    /// Over a cluster, the command goes to the node that owns the slot of the store. Its keys begin with the hash tag, as in
-    /// `{app}:key`. A key of another slot is [`Unavailable`](Error::Unavailable) with the cause `MOVED`. While the slot moves,
+    /// Over a cluster, the command goes to the node that owns the slot of its first key. A command without keys goes to one of
+    /// the nodes. If the store is in one slot, by a hash tag, the command goes to the node of that slot, and its keys begin with the tag, as in
+    /// `{app}:key`. A key of another slot is [`Unavailable`](Error::Unavailable) with the cause `MOVED` then. While a slot moves,
     /// the command may overtake calls that wait for the move.
     ///
     /// ```no_run

@@ -1,4 +1,4 @@
-//! Stores in one slot of a cluster: three real primaries, whose slots move, and which are killed.
+//! Stores in one slot of a cluster, and over all of its slots: three real primaries, whose slots move, and which are killed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 #![allow(clippy::print_stdout, reason = "figures, for those who ask with --nocapture")]
@@ -10,4 +10,6 @@ mod harness;
 mod moves;
 mod names;
 mod refusals;
+mod spread;
+mod spread_faults;
 mod standstill;

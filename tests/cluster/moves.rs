@@ -176,13 +176,13 @@ async fn a_torn_slot_refuses_a_change_whole() {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) done: u64,
-    refused: u64,
-    unknown: u64,
+    pub(super) refused: u64,
+    pub(super) unknown: u64,
 }
 
 impl Counts {
     /// Returns `true` if the call was carried out.
-    fn add<T: std::fmt::Debug>(&mut self, result: &Result<T, Error>) -> bool {
+    pub(super) fn add<T: std::fmt::Debug>(&mut self, result: &Result<T, Error>) -> bool {
         match result {
             Ok(_) => self.done += 1,
             Err(error) if was_not_done(error) => self.refused += 1,
@@ -194,7 +194,7 @@ impl Counts {
 }
 
 /// Counters, in each round one call by each of so many at once.
-async fn count(store: Store, key: String, going: Arc<AtomicBool>) -> (String, Counts) {
+pub(super) async fn count(store: Store, key: String, going: Arc<AtomicBool>) -> (String, Counts) {
     let mut counts = Counts::default();
     while going.load(Ordering::Relaxed) {
         for result in join_all((0..8).map(|_| store.incr(&key, 1).into_future())).await {

@@ -2,20 +2,11 @@
 
 use std::time::Duration;
 
-use cachestore::{Error, RedisConfig, Store};
+use cachestore::{Error, Store};
 use tokio::time::timeout;
 
 use crate::harness::opening::{config, eventually, ms, open, told};
 use crate::harness::{Cluster, RedisServer};
-
-#[tokio::test]
-async fn a_store_needs_a_tag() {
-    let config = RedisConfig::cluster(["localhost:1"]).unwrap();
-    let Err(Error::InvalidConfig { reason }) = Store::open(config).await else {
-        panic!("it opens");
-    };
-    assert!(reason.contains("hash_tag"), "{reason}");
-}
 
 #[tokio::test]
 async fn a_server_alone_is_no_node() {

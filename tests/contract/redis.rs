@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Config, RedisConfig, Store};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
 
+use crate::harness::server::Options;
 #[cfg(feature = "tls")]
 use crate::harness::tls::{Certificates, Shown};
 use crate::harness::{Cluster, RedisServer, SERVICE, Sentinel};
@@ -29,6 +30,7 @@ contract!(redis_with_resp3: open_redis_resp3);
 contract!(redis_with_a_near_cache: open_redis_near);
 contract!(redis_over_sentinel: open_redis_sentinel);
 contract!(redis_over_cluster: open_redis_cluster;);
+contract!(redis_over_a_whole_cluster: open_redis_whole_cluster;);
 #[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
 
@@ -124,6 +126,43 @@ pub(crate) async fn open_redis_cluster(settings: fn(Config) -> Config) -> Store 
     let cluster = CLUSTER.get_or_init(start).await;
     let tag = format!("t{}", TAGS.fetch_add(1, Ordering::Relaxed));
     open((), config(&cluster.url(&tag)), settings).await
+}
+
+/// Clusters of three primaries, each for one test at a time.
+static CLUSTERS: Mutex<Vec<Cluster>> = Mutex::const_new(Vec::new());
+static FREE: Semaphore = Semaphore::const_new(2);
+
+/// A cluster that no other test uses. It is used again when this is dropped.
+struct Borrowed(
+    Option<Cluster>,
+    #[allow(dead_code, reason = "it is held")] SemaphorePermit<'static>,
+);
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if let (Some(cluster), Ok(mut clusters)) = (self.0.take(), CLUSTERS.try_lock()) {
+            clusters.push(cluster);
+        }
+    }
+}
+
+/// Three primaries, over which the keys are spread. It has the rights that the documentation names.
+pub(crate) async fn open_redis_whole_cluster(settings: fn(Config) -> Config) -> Store {
+    // On a single thread, the test before has ended.
+    KEPT.with(|kept| kept.take());
+    let permit = FREE.acquire().await.unwrap();
+    let used = CLUSTERS.lock().await.pop();
+    let cluster = match used {
+        Some(cluster) => cluster,
+        None => {
+            let line = user("+cluster|slots +info");
+            let options = |options: Options| options.user(&line).for_the_whole_process();
+            Cluster::with(0, options, "app:s3cr3t@").await
+        }
+    };
+    cluster.flush();
+    let config = config(&cluster.spread_url());
+    open(Borrowed(Some(cluster), permit), config, settings).await
 }
 
 pub(crate) async fn open_redis_database(settings: fn(Config) -> Config) -> Store {

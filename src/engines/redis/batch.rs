@@ -205,8 +205,11 @@ impl Batch {
     pub(super) fn push(&mut self, mut job: Job, tracked: Option<&TrackedConnection>, now: Instant) {
         job.room = None;
         self.values += job.task.values();
+        // Neighbours have keys in other slots.
+        let is_spread = self.commands.layout.is_spread();
+        self.commands.slot = if is_spread { job.task.slot() } else { None };
         match job.task {
-            Task::Request(EntryRequest::Get(asked)) if !job.alone => {
+            Task::Request(EntryRequest::Get(asked)) if !job.alone && !is_spread => {
                 self.end_sets();
                 self.length += 1;
                 self.commands.bytes += FRAME + 2 * ARGUMENT + asked.operation.key.as_str().len();
@@ -221,7 +224,7 @@ impl Batch {
                 };
             }
             Task::Request(EntryRequest::Set(asked))
-                if is_scripted(&asked.operation.write, &self.commands.layout) =>
+                if !is_spread && is_scripted(&asked.operation.write, &self.commands.layout) =>
             {
                 self.end_gets();
                 if self.sets.as_ref().is_some_and(|sets| !sets.fits(&asked, job.by)) {
@@ -250,6 +253,10 @@ impl Batch {
                 commands
                     .into_iter()
                     .for_each(|command| self.commands.add(command));
+                0
+            }
+            Task::Own(own) => {
+                self.commands.add(own.command.clone());
                 0
             }
             Task::Request(request) => {

@@ -9,15 +9,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::directory::Directory;
-use self::map::no_owner;
+pub(super) use self::directory::Directory;
 pub(super) use self::map::{Node, slot_of_redirection};
+use self::map::{no_owner, panicked};
 pub(super) use self::slot::{SLOTS, slot_of};
-use super::fault::Lost;
 use super::generation::Generation;
 use super::resolver::Route;
 use crate::config::{Address, Place, RedisOptions, Target};
-use crate::error::{Cause, Error, Result};
+use crate::error::Result;
 use crate::events::{Event, Listeners};
 
 /// Finds the owner of a slot, and remembers which node that was.
@@ -56,7 +55,7 @@ impl SlotOwner {
             return None;
         };
         Some(Self {
-            slot: slot_of(cluster.hash_tag().as_bytes()),
+            slot: slot_of(cluster.hash_tag()?.as_bytes()),
             directory: Directory::new(cluster.clone(), options.clone()),
             known: Mutex::default(),
             generation,
@@ -82,10 +81,7 @@ impl SlotOwner {
         let wanted = format!("the owner of slot {}", self.slot);
         let owner = self.directory.ask(&wanted, |map, at| {
             let owner = map.owner(self.slot).ok_or_else(|| no_owner(self.slot))?;
-            self.mapped(owner, at).ok_or_else(|| {
-                let panicked = "map_address panicked".to_owned();
-                Error::Unavailable(Cause::new(Lost(panicked)))
-            })
+            self.mapped(owner, at).ok_or_else(panicked)
         });
         owner.await
     }

@@ -16,7 +16,7 @@ impl Exchange for Take {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if to.layout.is_in_a_slot() {
+        if to.layout.is_in_a_cluster() {
             return delete([&self.key], "GET", to);
         }
         to.add(keyed("GETDEL", [&self.key]));
@@ -35,7 +35,7 @@ impl Exchange for Delete {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if to.layout.is_in_a_slot() {
+        if to.layout.is_in_a_cluster() {
             return delete([&self.key], "", to);
         }
         to.add(keyed("DEL", [&self.key]));
@@ -70,7 +70,7 @@ impl Exchange for DeleteMany {
 
     /// `DEL` tells only how many entries there were. If somebody listens, a script tells their keys.
     fn encode(&self, to: &mut Commands) {
-        match (to.tells, to.layout.is_in_a_slot()) {
+        match (to.tells, to.layout.is_in_a_cluster()) {
             (false, true) => return delete(&self.keys, "", to),
             (false, false) => return to.add(keyed("DEL", &self.keys)),
             (true, _) => {}
@@ -80,7 +80,7 @@ impl Exchange for DeleteMany {
             command.arg(key.as_str());
         }
         command.arg(1);
-        to.scripts += usize::from(to.layout.is_in_a_slot());
+        to.scripts += usize::from(to.layout.is_in_a_cluster());
         to.add(command);
     }
 

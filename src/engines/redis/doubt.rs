@@ -82,6 +82,15 @@ impl Doubt {
         }
     }
 
+    /// The first of the keys.
+    pub(super) fn key(&self) -> Option<&Key> {
+        match self {
+            Doubt::Get { key, .. } => Some(key),
+            Doubt::GetMany { keys, .. } => keys.first(),
+            Doubt::GetManyAged { doubted, .. } => doubted.first(),
+        }
+    }
+
     /// Whether the keys are known to be there, so that they must be asked for alone.
     pub(super) fn is_sure(&self) -> bool {
         matches!(self, Doubt::GetManyAged { .. })

@@ -98,6 +98,8 @@ pub(super) struct Commands {
     pub(super) scripts: usize,
     /// Whether the replies are to tell what happened to each key, because somebody listens.
     pub(super) tells: bool,
+    /// The slot of the keys of the next script, if the store is spread over slots.
+    pub(super) slot: Option<u16>,
 }
 
 /// Shows no command.
@@ -120,6 +122,7 @@ impl Commands {
             bytes: 0,
             scripts: 0,
             tells: false,
+            slot: None,
         }
     }
 
@@ -130,7 +133,10 @@ impl Commands {
 
     /// Adds the call of a script. `give` adds its arguments: first so many keys, then the others.
     pub(super) fn call(&mut self, script: Script, keys: usize, give: impl FnOnce(&mut Cmd, &Layout)) {
-        let mut command = self.layout.call(script, self.by, keys);
+        let mut command = match self.slot {
+            Some(slot) => self.layout.call_in(slot, script, self.by, keys),
+            None => self.layout.call(script, self.by, keys),
+        };
         give(&mut command, &self.layout);
         self.scripts += 1;
         self.add(command);
@@ -138,16 +144,13 @@ impl Commands {
 }
 
 impl EntryRequest {
-    /// How it travels. In a slot of a cluster all changes and scans are scripts; see [`Layout::is_in_a_slot`].
+    /// How it travels. In a cluster all changes are scripts; see [`Layout::is_in_a_cluster`]. In one slot, scans are too.
     pub(super) fn way(&self, layout: &Layout) -> Way {
         match on_entry!(self, Asked { operation, .. } => operation.way()) {
-            Way::Plain if layout.is_in_a_slot() && self.is_scripted_in_a_slot() => Way::Script,
+            Way::Plain if layout.is_in_a_cluster() && self.effect() == Effect::Change => Way::Script,
+            Way::Plain if layout.is_in_a_slot() && matches!(self, EntryRequest::Scan(_)) => Way::Script,
             way => way,
         }
-    }
-
-    fn is_scripted_in_a_slot(&self) -> bool {
-        self.effect() == Effect::Change || matches!(self, EntryRequest::Scan(_))
     }
 
     /// The bytes that it holds, those of values to be written included.

@@ -95,7 +95,7 @@ impl<'a> Greeting<'a> {
             if self.is_owner {
                 check_owner(&version)?;
             }
-            Layout::check_version(&version)?;
+            self.layout.check_version(&version)?;
         }
         Ok(Greeted {
             scripts_loaded: loaded == scripts,

@@ -2,14 +2,19 @@
 
 use tokio::time::Instant;
 
+use super::cluster::slot_of;
 use super::doubt::Doubt;
 use super::exchange::Way;
 use super::layout::Layout;
+use super::own::Own;
+use super::raw;
+use super::redirect::Redirect;
 use super::removals::Removal;
 use super::script::By;
 use super::walk::Walk;
 use crate::actor::queue::Room;
 use crate::error::Error;
+use crate::key::Key;
 use crate::prehashed::Map;
 use crate::request::{Asked, Effect, EntryRequest, Keys};
 
@@ -20,6 +25,8 @@ pub(super) enum Task {
     /// Keys that an `MGET` did not find.
     Doubt(Box<Doubt>),
     Walk(Walk),
+    /// A command of the engine's own.
+    Own(Box<Own>),
 }
 
 impl Task {
@@ -27,7 +34,7 @@ impl Task {
     pub(super) fn values(&self) -> usize {
         match self {
             Task::Request(request) => request.keys().len().max(1),
-            Task::Doubt(_) | Task::Walk(_) => 1,
+            Task::Doubt(_) | Task::Walk(_) | Task::Own(_) => 1,
         }
     }
 
@@ -36,6 +43,7 @@ impl Task {
         match self {
             Task::Request(request) => request.bytes(),
             Task::Doubt(_) | Task::Walk(_) => 0,
+            Task::Own(own) => own.bytes(),
         }
     }
 
@@ -45,6 +53,7 @@ impl Task {
             Task::Doubt(_) => true,
             Task::Request(request) => request.effect() == Effect::Question,
             Task::Walk(_) => false,
+            Task::Own(own) => own.is_repeatable,
         }
     }
 
@@ -52,7 +61,7 @@ impl Task {
     fn way(&self, layout: &Layout) -> Way {
         match self {
             Task::Request(request) => request.way(layout),
-            Task::Doubt(_) | Task::Walk(_) => Way::Plain,
+            Task::Doubt(_) | Task::Walk(_) | Task::Own(_) => Way::Plain,
         }
     }
 
@@ -67,7 +76,7 @@ impl Task {
                 Some(Removal::Entries(operation.keys.clone(), operation.within))
             }
             Task::Walk(walk) => walk.removal(),
-            Task::Request(_) | Task::Doubt(_) => None,
+            Task::Request(_) | Task::Doubt(_) | Task::Own(_) => None,
         }
     }
 
@@ -84,11 +93,33 @@ impl Task {
         matches!(self, Task::Request(EntryRequest::Lock(_) | EntryRequest::Ping(_)))
     }
 
+    /// Whether it looks at keys of one node, whatever their slots.
+    pub(super) fn is_page(&self) -> bool {
+        match self {
+            Task::Request(request) => matches!(request, EntryRequest::Scan(_)),
+            Task::Own(own) => own.slot.is_none(),
+            Task::Doubt(_) | Task::Walk(_) => false,
+        }
+    }
+
+    /// The slot of a cluster that it is for: that of its first key. All of its keys are in one slot if it is sent to a
+    /// cluster. `None` if it has no keys.
+    pub(super) fn slot(&self) -> Option<u16> {
+        let of = |key: &Key| slot_of(key.as_str().as_bytes());
+        match self {
+            Task::Request(EntryRequest::Raw(asked)) => raw::slot(&asked.operation),
+            Task::Request(request) => request.keys().first().map(of),
+            Task::Doubt(doubt) => doubt.key().map(of),
+            Task::Walk(_) => None,
+            Task::Own(own) => own.slot,
+        }
+    }
+
     /// The keys that this touches. No order matters to the keys of other tasks than requests.
     pub(super) fn keys(&self) -> Keys<'_> {
         match self {
             Task::Request(request) => request.keys(),
-            Task::Doubt(_) | Task::Walk(_) => Keys::None,
+            Task::Doubt(_) | Task::Walk(_) | Task::Own(_) => Keys::None,
         }
     }
 }
@@ -173,6 +204,8 @@ pub(super) struct Job {
     pub(super) room: Option<Room>,
     /// Why a node of a cluster did not carry it out when it was sent last.
     pub(super) refused: Option<Error>,
+    /// Where that node has sent it to.
+    pub(super) redirect: Option<Redirect>,
 }
 
 impl Job {
@@ -197,6 +230,7 @@ impl Job {
             is_replay: false,
             room: None,
             refused: None,
+            redirect: None,
         }
     }
 }

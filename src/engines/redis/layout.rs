@@ -2,30 +2,38 @@
 
 mod slots;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use redis::{Cmd, Value as Wire};
 
-pub(super) use self::slots::{LEASE, SlotNames};
+pub(super) use self::slots::{LEASE, SlotNames, tag_of};
 use super::cluster::slot_of;
 use super::script::{By, Script, Scripts};
 use crate::error::{Error, Result};
-use crate::key::{Namespace, RESERVED_PREFIX};
+use crate::key::{Key, Namespace, RESERVED_PREFIX};
 use crate::request::Subject;
 
 /// The version that this layout has. A change that another version would misread takes the next number.
 const VERSION: &str = "1";
+/// The version of the layout of a store that is spread over the slots of a cluster.
+const SPREAD: &str = "2";
 
 /// The names on the server, and the scripts that use them. Clones share them.
 ///
 /// In a cluster each name begins with a hash tag, as in `{app}:cachestore:leases`, and each key with the same one, so that
 /// all of them are in one slot. The server hashes what is between the first `{` and the first `}` after it, whatever
 /// braces follow in a key.
+///
+/// A store may also be *spread* over all slots of a cluster: each key is in the slot that it hashes to, and what is kept
+/// beside it is there too, by the tag of that slot ([`tag_of`]), as in `cachestore:lock:{1f}:key`.
 #[derive(Clone)]
 pub(super) struct Layout(Arc<Names>);
 
 struct Names {
+    is_spread: bool,
+    /// The slot of all names, or of the layout's version if the store is spread.
     slot: u16,
     /// What each name and each key begins with: `{app}:`, or nothing outside of a cluster.
     tag: String,
@@ -67,6 +75,7 @@ impl Names {
             Arc::new(scripts(&tag))
         };
         Self {
+            is_spread: false,
             slot: slot_of(tag.as_bytes()),
             depend,
             close,
@@ -110,8 +119,38 @@ fn scripts(tag: &str) -> Scripts {
         ("NAMES.parents", own("parents:")),
         ("NAMES.reserved", own("")),
         ("NAMES.tag", tag.to_owned()),
+        ("NAMES.close", "}".to_owned()),
     ];
-    Scripts::new(&names, !tag.is_empty())
+    let names = names.map(|(word, name)| (word, format!("'{name}'")));
+    Scripts::new(&names, if tag.is_empty() { "" } else { WITHOUT_ABSENT })
+}
+
+/// What scripts begin with whose calls have a first key that never exists.
+const WITHOUT_ABSENT: &str = "table.remove(KEYS, 1)\n";
+/// The same where that key also tells the hash tag of the slot.
+const IN_SLOT: &str = "local slot = string.match(table.remove(KEYS, 1), '{.*}')\n";
+
+/// The scripts of stores that are spread over slots. Each has names of the slot that its keys are in.
+fn spread_scripts() -> Scripts {
+    let named = |word, name: &str, end: &str| {
+        let name = format!("('{RESERVED_PREFIX}{name}' .. slot{end})");
+        (word, name)
+    };
+    let names = [
+        named("NAMES.changed", "changed:", ""),
+        named("NAMES.leases", "leases:", ""),
+        named("NAMES.lease", "lease:", " .. ':'"),
+        named("NAMES.given", "given:", ""),
+        named("NAMES.lasting", "lasting:", ""),
+        named("NAMES.clearing", "clearing:", ""),
+        named("NAMES.draining", "draining:", ""),
+        named("NAMES.tombstones", "tombstones:", " .. ':'"),
+        named("NAMES.parents", "parents:", " .. ':'"),
+        ("NAMES.reserved", format!("'{RESERVED_PREFIX}'")),
+        ("NAMES.tag", "''".to_owned()),
+        ("NAMES.close", "''".to_owned()),
+    ];
+    Scripts::new(&names, IN_SLOT)
 }
 
 impl Layout {
@@ -132,15 +171,40 @@ impl Layout {
         Self(Arc::new(Names::new(root.prefix().to_owned(), go_compatible)))
     }
 
-    /// Whether all names are in one slot of a cluster. Then a command may be refused because the slot moves, and is sent
-    /// again: so whatever changes entries is a script, which ends leases in the same step.
+    /// The layout of a store that is spread over the slots of a cluster.
+    pub(super) fn spread() -> Self {
+        static SCRIPTS: LazyLock<Arc<Scripts>> = LazyLock::new(|| Arc::new(spread_scripts()));
+        let mut names = Names::new(String::new(), false);
+        names.is_spread = true;
+        names.slot = slot_of(names.version.as_bytes());
+        names.scripts = SCRIPTS.clone();
+        Self(Arc::new(names))
+    }
+
+    /// Whether all names are in one slot of a cluster.
     pub(super) fn is_in_a_slot(&self) -> bool {
         !self.0.tag.is_empty()
     }
 
-    /// The slot that all names are in, in a cluster.
+    /// Whether each key is in the slot of a cluster that it hashes to.
+    pub(super) fn is_spread(&self) -> bool {
+        self.0.is_spread
+    }
+
+    /// Whether names are in slots of a cluster. Then a command may be refused because its slot moves, and is sent again: so
+    /// whatever changes entries is a script, which ends leases in the same step.
+    pub(super) fn is_in_a_cluster(&self) -> bool {
+        self.is_in_a_slot() || self.is_spread()
+    }
+
+    /// The slot that all names are in, in a cluster. That of the layout's version if the store is spread.
     pub(super) fn slot(&self) -> u16 {
         self.0.slot
+    }
+
+    /// The one slot that all commands are for. `None` if there is no such slot.
+    pub(super) fn only_slot(&self) -> Option<u16> {
+        self.is_in_a_slot().then_some(self.0.slot)
     }
 
     /// What each key begins with.
@@ -158,6 +222,14 @@ impl Layout {
         self.0.close
     }
 
+    /// What the name of a key's own dependency set begins and ends with.
+    pub(super) fn around(&self, key: &Key) -> (Cow<'_, str>, &'static str) {
+        if self.0.is_spread {
+            return (Cow::Owned(beside("depend", key.as_str(), "")), "");
+        }
+        (Cow::Borrowed(&self.0.depend), self.0.close)
+    }
+
     /// What is known of all names that leases have; see `scripts/lease.lua`.
     pub(super) fn leases(&self) -> &str {
         &self.0.leases
@@ -173,7 +245,7 @@ impl Layout {
     pub(super) fn scripts(&self) -> impl Iterator<Item = &str> {
         let known = Script::ALL
             .into_iter()
-            .filter(|script| self.is_in_a_slot() || !script.is_for_a_slot());
+            .filter(|script| self.is_in_a_cluster() || !script.is_for_a_slot());
         known.map(|script| self.0.scripts.source(script))
     }
 
@@ -197,11 +269,23 @@ impl Layout {
         command
     }
 
+    /// The same for a store that is spread, whose script has keys in `slot`.
+    pub(super) fn call_in(&self, slot: u16, script: Script, by: By, keys: usize) -> Cmd {
+        let mut command = self.0.scripts.call(script, by);
+        if script.names_all_keys() {
+            command.arg(keys);
+        } else {
+            let absent = format!("{RESERVED_PREFIX}absent:{{{}}}", tag_of(slot));
+            command.arg(1 + keys).arg(absent);
+        }
+        command
+    }
+
     /// Commands that note the layout's version where the database has none, and read it, last. A store that shares
     /// its keys with go-cachestore only reads it.
     pub(super) fn ask_version(&self) -> Vec<Cmd> {
         let mut note = redis::cmd("SET");
-        note.arg(&self.0.version).arg(VERSION).arg("NX");
+        note.arg(&self.0.version).arg(self.wanted()).arg("NX");
         let mut ask = redis::cmd("GET");
         ask.arg(&self.0.version);
         if self.0.close.is_empty() {
@@ -213,11 +297,12 @@ impl Layout {
 
     /// Refuses a database whose layout has another version. A server that does not tell it, or that has none because it
     /// takes no writes, is not refused.
-    pub(super) fn check_version(reply: &Wire) -> Result<()> {
+    pub(super) fn check_version(&self, reply: &Wire) -> Result<()> {
         let Wire::BulkString(found) = reply else {
             return Ok(());
         };
-        if found == VERSION.as_bytes() {
+        let wanted = self.wanted();
+        if found == wanted.as_bytes() {
             return Ok(());
         }
         // Somebody else may have written it.
@@ -226,36 +311,61 @@ impl Layout {
             Ok(number) if is_number => number,
             _ => "of an unknown form",
         };
+        let hint = match (self.0.is_spread, found) {
+            (true, VERSION) => " for a cluster without a hash tag (1 is that of stores on one node)",
+            (false, SPREAD) => " for stores on one node (2 is that of clusters without a hash tag)",
+            _ => "",
+        };
         Err(Error::InvalidConfig {
             reason: format!(
-                "the database's keys have layout version {found}, this version of cachestore has {VERSION}: \
+                "the database's keys have layout version {found}, this version of cachestore has {wanted}{hint}: \
                  use another database, or the same version in all processes"
             ),
         })
     }
 
+    /// The version that the database must have.
+    fn wanted(&self) -> &'static str {
+        if self.0.is_spread { SPREAD } else { VERSION }
+    }
+
     pub(super) fn lock(&self, key: &str) -> String {
+        if self.0.is_spread {
+            return beside("lock", key, key);
+        }
         let (open, close) = &self.0.lock;
         format!("{open}{key}{close}")
     }
 
     /// A lock's last fencing token, and how its holder releases; see `scripts/lock_acquire.lua`.
     pub(super) fn fence(&self, key: &str) -> String {
+        if self.0.is_spread {
+            return beside("fence", key, key);
+        }
         format!("{}{key}}}", self.0.fence)
     }
 
     /// Who loads a key; see `scripts/lease.lua`.
     pub(super) fn lease(&self, key: &str) -> String {
+        if self.0.is_spread {
+            return beside("lease", key, key);
+        }
         format!("{}{key}}}", self.0.lease)
     }
 
     /// Where the releases of a lock are announced.
     pub(super) fn channel(&self, key: &str) -> String {
+        if self.0.is_spread {
+            return beside("lock", key, key);
+        }
         format!("{}{key}}}", self.0.announced)
     }
 
     /// A channel that nobody subscribes to. What a user may publish there it may publish in [`channel`](Self::channel).
     pub(super) fn unheard_channel(&self, key: &str) -> String {
+        if self.0.is_spread {
+            return beside("unheard", key, key);
+        }
         format!("{}{key}}}:unheard", self.0.announced)
     }
 
@@ -269,6 +379,15 @@ impl Layout {
 
     /// What is announced there.
     pub(super) fn subject_of(&self, channel: &str) -> Option<Subject> {
+        if self.0.is_spread {
+            let (kind, key) = channel.strip_prefix(RESERVED_PREFIX)?.split_once(":{")?;
+            let (_, key) = key.split_once("}:")?;
+            return match kind {
+                "lock" => Some(Subject::Lock(key.into())),
+                "lease" => Some(Subject::Lease(key.into())),
+                _ => None,
+            };
+        }
         let channel = channel.strip_suffix('}')?;
         if let Some(key) = channel.strip_prefix(&self.0.announced) {
             return Some(Subject::Lock(key.into()));
@@ -299,6 +418,12 @@ impl fmt::Debug for Layout {
             .field("depend", &self.0.depend)
             .finish_non_exhaustive()
     }
+}
+
+/// The name of something that is kept beside a key, in the key's slot.
+fn beside(kind: &str, key: &str, end: &str) -> String {
+    let tag = tag_of(slot_of(key.as_bytes()));
+    format!("{RESERVED_PREFIX}{kind}:{{{tag}}}:{end}")
 }
 
 /// A pattern that matches exactly what begins with `prefix`.

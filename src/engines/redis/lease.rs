@@ -42,7 +42,8 @@ impl Exchange for Lease {
                 names,
                 given,
             } => to.call(Script::LeaseEnd, 1, |command, layout| {
-                command.arg(key.as_str()).arg(layout.depend()).arg(layout.close());
+                let (depend, close) = layout.around(key);
+                command.arg(key.as_str()).arg(&*depend).arg(close);
                 command.arg(token.to_string()).arg(u8::from(*given));
                 for name in names.iter() {
                     command.arg(name.as_str());
@@ -91,7 +92,8 @@ fn take(script: Script, key: &Key, terms: &LeaseTerms, to: &mut Commands) {
     // Zero asks for the whole value.
     let wanted = if terms.late_names { 0 } else { PREFIX };
     to.call(script, 1, |command, layout| {
-        command.arg(key.as_str()).arg(layout.depend()).arg(layout.close());
+        let (depend, close) = layout.around(key);
+        command.arg(key.as_str()).arg(&*depend).arg(close);
         command.arg(random());
         command.arg(terms.token.to_string()).arg(millis(terms.ttl));
         command.arg(wanted).arg(u8::from(terms.late_names));
@@ -109,7 +111,8 @@ fn keep(key: &Key, token: Token, renewal: &Renewal, to: &mut Commands) {
         names,
     } = renewal;
     to.call(Script::LeaseKeep, 1, |command, layout| {
-        command.arg(key.as_str()).arg(layout.depend()).arg(layout.close());
+        let (depend, close) = layout.around(key);
+        command.arg(key.as_str()).arg(&*depend).arg(close);
         command.arg(random()).arg(token.to_string());
         command
             .arg(millis_or_empty(head.fresh))

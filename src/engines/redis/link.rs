@@ -3,6 +3,7 @@
 mod asking;
 mod deadlines;
 mod flights;
+mod handover;
 mod health;
 mod order;
 mod outage;
@@ -64,6 +65,10 @@ pub(super) struct Link {
     parking: Parking,
     /// What is asked of the node that the slot is moving to.
     asking: Option<Asking>,
+    /// What is to be sent again goes back to the engine, which knows other nodes.
+    hands_over: bool,
+    /// What the engine has not taken back yet.
+    strays: Vec<Job>,
     /// Whether it opens a connection only when it has something to do.
     rests: bool,
     /// Whether it then keeps the connection.
@@ -142,6 +147,8 @@ impl Link {
             busy: Busy::default(),
             parking: Parking::default(),
             asking: None,
+            hands_over: false,
+            strays: Vec::new(),
             rests: false,
             lingers: false,
             proven: false,
@@ -254,8 +261,14 @@ impl Link {
     ) -> bool {
         let mut progress = self.poll_state(cx, now);
         progress |= self.poll_flights(cx, now, tally);
-        progress |= self.follow_redirects(cx, now, tally);
+        if !self.hands_over {
+            progress |= self.follow_redirects(cx, now, tally);
+        }
         progress |= self.send(cx, now, tally.is_heard(), beside);
+        if self.hands_over {
+            // Last: what is to be sent again is back before later jobs of its keys are sent.
+            progress |= self.follow_redirects(cx, now, tally);
+        }
         self.keep_near(cx, now);
         progress
     }
@@ -290,9 +303,9 @@ impl Link {
                         connection,
                         sent: flight.sent,
                     });
-                    let refusals = self.layout.is_in_a_slot().then_some(Refusals {
+                    let refusals = self.layout.is_in_a_cluster().then_some(Refusals {
                         parking: &mut self.parking,
-                        slot: self.layout.slot(),
+                        slot: self.layout.only_slot(),
                         sent: self.flights.sent(),
                         now,
                     });

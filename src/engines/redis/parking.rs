@@ -94,6 +94,8 @@ fn may_ask(job: &Job, layout: &Layout) -> bool {
     match &job.task {
         Task::Request(request) => request.way(layout) != Way::Script,
         Task::Doubt(_) => true,
+        // It has one key.
+        Task::Own(own) => own.slot.is_some(),
         Task::Walk(_) => false,
     }
 }
@@ -117,6 +119,7 @@ impl Parked {
 
     fn refused(mut asked: Asked, redirect: Redirect, error: &Error, sent: u64) -> Self {
         asked.job.refused = Some(error.clone());
+        asked.job.redirect = Some(redirect.clone());
         Self {
             redirect: Some(redirect),
             sent,
@@ -139,6 +142,12 @@ impl Parking {
 
     pub(super) fn len(&self) -> usize {
         self.parked.len()
+    }
+
+    /// Whether a job of this slot is parked.
+    pub(super) fn has(&self, slot: u16) -> bool {
+        let mut parked = self.parked.iter();
+        parked.any(|parked| parked.asked.job.task.slot() == Some(slot))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use redis::{Arg, Cmd, Value as Wire};
 
+use super::cluster::slot_of;
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::tally::Tally;
 use super::wire::{argument_bytes, refuse_errors};
@@ -24,6 +25,45 @@ fn command(raw: &Raw) -> Option<&Cmd> {
 /// The reply that an answer to a [`Raw`] holds.
 pub(crate) fn reply(answer: RawAnswer) -> Result<Wire> {
     answer.0.downcast().map(|reply| *reply).map_err(|_| unsupported())
+}
+
+/// The slot of a cluster that a command is for: that of its first key. `None` if it has none.
+pub(super) fn slot(raw: &Raw) -> Option<u16> {
+    let command = command(raw)?;
+    let arguments: Vec<&[u8]> = command
+        .args_iter()
+        .map(|argument| match argument {
+            Arg::Simple(bytes) => bytes,
+            _ => &[][..],
+        })
+        .collect();
+    first_key(&arguments).map(slot_of)
+}
+
+/// The first key of a command. Commands without keys are known by their names: others have it behind their name.
+fn first_key<'a>(arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
+    let name = arguments.first()?.to_ascii_uppercase();
+    let counted = |at: usize| {
+        let count = arguments.get(at)?;
+        (*count != b"0").then(|| arguments.get(at + 1).copied())?
+    };
+    match name.as_slice() {
+        b"PING" | b"ECHO" | b"INFO" | b"DBSIZE" | b"TIME" | b"ROLE" | b"LASTSAVE" | b"CONFIG" | b"CLIENT"
+        | b"CLUSTER" | b"COMMAND" | b"SCRIPT" | b"FUNCTION" | b"ACL" | b"LATENCY" | b"SLOWLOG"
+        | b"MODULE" | b"KEYS" | b"SCAN" | b"RANDOMKEY" | b"PUBLISH" | b"PUBSUB" | b"FLUSHALL"
+        | b"FLUSHDB" | b"SAVE" | b"BGSAVE" | b"BGREWRITEAOF" | b"SHUTDOWN" | b"SWAPDB" | b"LOLWUT" => None,
+        b"EVAL" | b"EVALSHA" | b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL" | b"FCALL_RO" => counted(2),
+        b"LMPOP" | b"ZMPOP" | b"SINTERCARD" | b"ZINTERCARD" | b"ZINTER" | b"ZUNION" | b"ZDIFF" => counted(1),
+        b"OBJECT" | b"MEMORY" | b"XINFO" | b"XGROUP" | b"BITOP" | b"DEBUG" => arguments.get(2).copied(),
+        b"MIGRATE" => arguments.get(3).copied(),
+        b"XREAD" | b"XREADGROUP" => {
+            let streams = arguments
+                .iter()
+                .position(|word| word.eq_ignore_ascii_case(b"STREAMS"))?;
+            arguments.get(streams + 1).copied()
+        }
+        _ => arguments.get(1).copied(),
+    }
 }
 
 fn unsupported() -> Error {
@@ -84,5 +124,29 @@ pub(crate) fn unshareable(command: &Cmd) -> Option<&'static str> {
             Some("blocking command on the shared connection")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_for_its_first_key() {
+        for (command, key) in [
+            ("HSET h field value", Some("h")),
+            ("get k", Some("k")),
+            ("EVAL text 2 k1 k2 a", Some("k1")),
+            ("EVALSHA sha 0 a", None),
+            ("ZUNION 2 z1 z2", Some("z1")),
+            ("OBJECT ENCODING k", Some("k")),
+            ("XREAD COUNT 2 STREAMS s1 s2 0 0", Some("s1")),
+            ("PING", None),
+            ("INFO server", None),
+            ("GET", None),
+        ] {
+            let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+            assert_eq!(first_key(&words), key.map(str::as_bytes), "{command}");
+        }
     }
 }

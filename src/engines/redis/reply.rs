@@ -89,7 +89,7 @@ impl Origin<'_> {
                     }
                     request.changes_entries()
                 }
-                Task::Doubt(_) | Task::Walk(_) => false,
+                Task::Doubt(_) | Task::Walk(_) | Task::Own(_) => false,
             },
             Part::Sets(_) => true,
             Part::Other { job: None, .. }
@@ -112,8 +112,8 @@ impl Origin<'_> {
 #[derive(Debug)]
 pub(super) struct Refusals<'a> {
     pub(super) parking: &'a mut Parking,
-    /// The slot of the store.
-    pub(super) slot: u16,
+    /// The slot of the store, if it has only one.
+    pub(super) slot: Option<u16>,
     /// How many pipelines were sent so far.
     pub(super) sent: u64,
     pub(super) now: Instant,
@@ -131,7 +131,10 @@ impl Refusals<'_> {
     ) -> Option<Part> {
         let own = replies.as_slice();
         let own = &own[..part.replies().min(own.len())];
-        let is_elsewhere = |reply| Redirect::is_of_another_slot(reply, self.slot);
+        let is_elsewhere = |reply: &Wire| {
+            let only = self.slot;
+            only.is_some_and(|slot| Redirect::is_of_another_slot(reply, slot))
+        };
         let redirect = Redirect::among(own, part.is_question());
         let Some(redirect) = redirect.filter(|_| !own.iter().any(is_elsewhere)) else {
             self.parking.executed(&part);
@@ -276,6 +279,7 @@ fn settle_job(
                 });
             }
         }
+        Task::Own(own) => own.settle(replies.pop()),
         Task::Walk(walk) => {
             let reply = replies.pop().unwrap_or_default();
             // What the script has removed is told after its reply.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::cluster::{Node, SlotOwner};
+use super::cluster::{Directory, Node, SlotOwner};
 use super::connect::in_time;
 use super::fault::Lost;
 use super::generation::Generation;
@@ -37,13 +37,18 @@ enum Way {
     Sentinel(Arc<Discovery>),
     /// The node of a cluster that owns a slot.
     Slot(Arc<SlotOwner>),
+    /// One node of a cluster.
+    Node(Place, Arc<Directory>),
+    /// Some node of a cluster that owns slots.
+    AnyNode(Arc<Directory>),
 }
 
 impl Way {
     /// How many can be asked for the address.
     fn count(&self) -> usize {
         match self {
-            Way::Fixed => 0,
+            Way::Fixed | Way::Node(..) => 0,
+            Way::AnyNode(directory) => directory.count(),
             Way::Sentinel(discovery) => discovery.count(),
             Way::Slot(owner) => owner.count(),
         }
@@ -52,7 +57,8 @@ impl Way {
     /// The server at a place cannot be used, though it was named.
     fn doubt(&self, place: &Place) {
         match self {
-            Way::Fixed => {}
+            Way::Fixed | Way::Node(..) => {}
+            Way::AnyNode(directory) => directory.turn(),
             Way::Sentinel(discovery) => discovery.doubt(place),
             Way::Slot(owner) => owner.doubt(),
         }
@@ -72,6 +78,16 @@ impl Resolver {
 
     pub(super) fn slot(generation: Generation, owner: Arc<SlotOwner>) -> Self {
         let way = Way::Slot(owner);
+        Self { generation, way }
+    }
+
+    pub(super) fn node(generation: Generation, place: Place, directory: Arc<Directory>) -> Self {
+        let way = Way::Node(place, directory);
+        Self { generation, way }
+    }
+
+    pub(super) fn any_node(generation: Generation, directory: Arc<Directory>) -> Self {
+        let way = Way::AnyNode(directory);
         Self { generation, way }
     }
 
@@ -132,6 +148,8 @@ impl Resolver {
                 let ends_leases = owner.owes_leases(&place);
                 (owner.address(place), ends_leases)
             }
+            (Way::Node(place, directory), _) => (directory.address(place.clone()), false),
+            (Way::AnyNode(directory), _) => (directory.address(directory.some_owner().await?), false),
             (_, Target::Address(address)) => (address.clone(), false),
             _ => {
                 let foreign = "others open the connections of this store".to_owned();
@@ -149,7 +167,7 @@ impl Resolver {
     /// connection without a greeting, as that for notifications, tells nothing about that.
     pub(super) fn greeted(&self, route: &mut Route) {
         match &self.way {
-            Way::Fixed => {}
+            Way::Fixed | Way::Node(..) | Way::AnyNode(_) => {}
             Way::Sentinel(discovery) => {
                 discovery.trust(&route.address.place);
                 if !route.ends_leases {
@@ -179,7 +197,8 @@ impl Resolver {
     {
         let place = match &self.way {
             Way::Slot(owner) => owner.mapped(node, at).map(|place| owner.address(place)),
-            Way::Fixed | Way::Sentinel(_) => None,
+            Way::Node(_, directory) => directory.mapped(node, at).map(|place| directory.address(place)),
+            Way::Fixed | Way::Sentinel(_) | Way::AnyNode(_) => None,
         };
         let Some(address) = place else {
             let unknown = "the address of another node is not known".to_owned();

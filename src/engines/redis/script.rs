@@ -211,15 +211,15 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// `names` are put in place of the words that stand for them. `absent_first` says that calls have a first key that
-    /// never exists.
-    pub(super) fn new(names: &[(&str, String)], absent_first: bool) -> Self {
+    /// `names`, as Lua, are put in place of the words that stand for them. Scripts that do not name all keys that they need
+    /// begin with `prologue`.
+    pub(super) fn new(names: &[(&str, String)], prologue: &str) -> Self {
         let sources = Script::ALL.map(|script| {
             let named = named(bare(script.text()), names);
-            if absent_first && !script.names_all_keys() {
-                format!("table.remove(KEYS, 1)\n{named}")
-            } else {
+            if script.names_all_keys() {
                 named
+            } else {
+                format!("{prologue}{named}")
             }
         });
         let digests = sources
@@ -259,7 +259,7 @@ fn bare(text: &str) -> String {
 
 /// Puts the names on the server in place of `NAMES.leases` and the like.
 fn named(text: String, names: &[(&str, String)]) -> String {
-    let put = |text: String, (word, name): &(&str, String)| text.replace(word, &format!("'{name}'"));
+    let put = |text: String, (word, name): &(&str, String)| text.replace(word, name);
     names.iter().fold(text, put)
 }
 

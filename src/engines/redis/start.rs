@@ -6,17 +6,18 @@ use kameo::Actor;
 use kameo::actor::Spawn;
 use tokio::sync::mpsc;
 
-use super::cluster::SlotOwner;
+use super::cluster::{Directory, SlotOwner};
 use super::engine::{RedisEngine, Setup};
 use super::generation::Generation;
 use super::layout::Layout;
 use super::lock::MAY_NOT_PUBLISH;
 use super::resolver::Resolver;
 use super::sentinel::{Discovery, Watcher, WatcherStart};
+use super::spread::{self, SpreadEngine};
 use super::subscriber::{Subscriber, SubscriberStart};
 use super::tracker::Tracker;
 use crate::actor::queue::Stamp;
-use crate::config::{EngineKind, RedisOptions};
+use crate::config::{EngineKind, RedisOptions, Target};
 use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
 use crate::request::Notifications;
 
@@ -41,7 +42,7 @@ impl Engine for Redis {
             kind: EngineKind::Redis,
             completes_when_queued: false,
             // Connections do not wait for each other.
-            keeps_order: self.options.connections == 1,
+            keeps_order: self.options.connections == 1 && !self.options.target.is_spread(),
             stamp: Stamp::All,
             capacity_bytes: None,
             keeps_locks: true,
@@ -50,6 +51,12 @@ impl Engine for Redis {
     }
 
     async fn start<S: Actor>(self, start: Start, crew: &mut Crew<S>) -> EngineNotifications {
+        if let Target::Cluster(cluster) = &self.options.target
+            && self.options.target.is_spread()
+        {
+            let directory = Directory::new(cluster.clone(), (*self.options).clone());
+            return start_spread(self.options, directory, start, crew).await;
+        }
         let layout = Layout::of(&self.options.target.root(), start.go_compatible);
         let generation = Generation::first();
         let discovery =
@@ -76,36 +83,74 @@ impl Engine for Redis {
             meters: start.meters,
         });
         crew.add("Redis engine", engine).await;
-        let (subscribe, subscriptions) = mpsc::unbounded_channel();
-        let (locks, lock_notifications) = mpsc::channel(NOTIFICATIONS);
-        let (leases, lease_notifications) = mpsc::channel(NOTIFICATIONS);
-        let subscriber = Subscriber::spawn(SubscriberStart {
-            options: self.options,
-            layout,
-            resolver,
-            subscriptions,
-            locks,
-            leases,
-        });
-        crew.add("Redis subscriber", subscriber).await;
+        let notifications = subscriber(self.options, layout, resolver, start.go_compatible, crew).await;
         if let Some(discovery) = discovery {
             let watcher = Watcher::spawn(WatcherStart { discovery });
             crew.add("Redis watcher", watcher).await;
         }
         tracing::debug!("the Redis engine has started");
-        EngineNotifications {
-            locks: Some(Notifications {
-                subscriptions: subscribe.clone(),
-                received: lock_notifications,
-                beside_pollers: start.go_compatible,
-                may_not_announce: MAY_NOT_PUBLISH,
-            }),
-            leases: Some(Notifications {
-                subscriptions: subscribe,
-                received: lease_notifications,
-                beside_pollers: false,
-                may_not_announce: MAY_NOT_PUBLISH,
-            }),
-        }
+        notifications
+    }
+}
+
+/// Starts the engine of a store that is spread over all nodes of a cluster.
+async fn start_spread<S: Actor>(
+    options: Box<RedisOptions>,
+    directory: Directory,
+    start: Start,
+    crew: &mut Crew<S>,
+) -> EngineNotifications {
+    let (layout, directory, generation) = (Layout::spread(), Arc::new(directory), Generation::first());
+    // A message that is published on one node reaches all of them.
+    let resolver = Resolver::any_node(generation.clone(), directory.clone());
+    let engine = SpreadEngine::spawn(spread::Setup {
+        queue: start.queue,
+        options: options.clone(),
+        directory,
+        max_value_bytes: start.max_value_bytes,
+        layout: layout.clone(),
+        listeners: start.listeners,
+        meters: start.meters,
+        generation,
+    });
+    crew.add("Redis engine", engine).await;
+    let notifications = subscriber(options, layout, resolver, false, crew).await;
+    tracing::debug!("the Redis engine has started over all nodes of a cluster");
+    notifications
+}
+
+/// Starts the subscriber.
+async fn subscriber<S: Actor>(
+    options: Box<RedisOptions>,
+    layout: Layout,
+    resolver: Resolver,
+    go_compatible: bool,
+    crew: &mut Crew<S>,
+) -> EngineNotifications {
+    let (subscribe, subscriptions) = mpsc::unbounded_channel();
+    let (locks, lock_notifications) = mpsc::channel(NOTIFICATIONS);
+    let (leases, lease_notifications) = mpsc::channel(NOTIFICATIONS);
+    let subscriber = Subscriber::spawn(SubscriberStart {
+        options,
+        layout,
+        resolver,
+        subscriptions,
+        locks,
+        leases,
+    });
+    crew.add("Redis subscriber", subscriber).await;
+    EngineNotifications {
+        locks: Some(Notifications {
+            subscriptions: subscribe.clone(),
+            received: lock_notifications,
+            beside_pollers: go_compatible,
+            may_not_announce: MAY_NOT_PUBLISH,
+        }),
+        leases: Some(Notifications {
+            subscriptions: subscribe,
+            received: lease_notifications,
+            beside_pollers: false,
+            may_not_announce: MAY_NOT_PUBLISH,
+        }),
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Stripe {
     main: Link,
     /// Without a connection, unless it has something to do.
     side: Link,
+    /// Whether the link that was the side link at first is the main link now.
+    is_swapped: bool,
     /// The keys, by their hashes, of what the side link has.
     beside: Set<u64>,
     /// The keys, by their hashes, whose answers were late.
@@ -69,6 +71,7 @@ impl Stripe {
         Self {
             main,
             side,
+            is_swapped: false,
             beside: Set::default(),
             large: Set::default(),
             patience: Duration::ZERO,
@@ -158,6 +161,7 @@ impl Stripe {
     /// Lets the links change places. The side link is idle, and gets what waits.
     fn swap(&mut self) {
         std::mem::swap(&mut self.main, &mut self.side);
+        self.is_swapped = !self.is_swapped;
         self.main.learn_from(&self.side);
         self.main.rest(false);
         self.side.rest(true);
@@ -204,6 +208,62 @@ impl Stripe {
     /// What was to be removed by jobs that have failed since this was last called.
     pub(super) fn take_unsent(&mut self) -> impl Iterator<Item = Removal> + use<> {
         self.main.take_unsent().into_iter().chain(self.side.take_unsent())
+    }
+
+    /// What is to be sent again, here or to another node; see [`Link::take_strays`].
+    pub(super) fn take_strays(&mut self) -> Vec<Job> {
+        let mut strays = self.main.take_strays();
+        strays.append(&mut self.side.take_strays());
+        strays
+    }
+
+    /// Puts jobs of strays back, in their order, before what waits.
+    pub(super) fn push_again(&mut self, jobs: Vec<Job>, now: Instant) {
+        for job in jobs.into_iter().rev() {
+            let mut is_beside = false;
+            let keys = job.task.keys();
+            keys.for_each(|key| is_beside |= self.beside.contains(&key.hash()));
+            let link = if is_beside { &mut self.side } else { &mut self.main };
+            link.push_first(job, now);
+        }
+    }
+
+    /// Takes out what waits and is chosen. Order is kept for each key.
+    pub(super) fn take_waiting(&mut self, mut chosen: impl FnMut(&Job) -> bool) -> Vec<Job> {
+        let mut taken = self.main.take_waiting(&mut chosen);
+        taken.append(&mut self.side.take_waiting(chosen));
+        taken
+    }
+
+    /// How many pipelines each of the two links has sent so far.
+    pub(super) fn sent(&self) -> [u64; 2] {
+        self.of_both(Link::sent)
+    }
+
+    /// Whether all pipelines are answered, or lost, that were sent before `sent` was read.
+    pub(super) fn has_answered(&self, sent: [u64; 2]) -> bool {
+        let answered = self.of_both(Link::answered);
+        answered[0] >= sent[0] && answered[1] >= sent[1]
+    }
+
+    /// Asks both links, the one first that was the main link at first.
+    fn of_both(&self, ask: impl Fn(&Link) -> u64) -> [u64; 2] {
+        let [main, side] = [ask(&self.main), ask(&self.side)];
+        if self.is_swapped {
+            [side, main]
+        } else {
+            [main, side]
+        }
+    }
+
+    /// Whether something of this slot was refused, and is not decided yet.
+    pub(super) fn has_refused(&self, slot: u16) -> bool {
+        self.main.has_refused(slot) || self.side.has_refused(slot)
+    }
+
+    /// Whether it has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.main.is_idle() && self.side.is_idle()
     }
 
     /// Jobs not yet sent.

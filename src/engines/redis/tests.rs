@@ -206,7 +206,10 @@ fn conditions_and_dependencies_on_the_wire() {
         }),
         job(Scan {
             prefix: "a*".into(),
-            cursor: Cursor { place: 7, epoch: 0 },
+            cursor: Cursor {
+                place: 7,
+                ..Cursor::default()
+            },
         }),
     ];
     let wanted = [

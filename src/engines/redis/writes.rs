@@ -136,10 +136,8 @@ impl Exchange for Expire {
 
     fn encode(&self, to: &mut Commands) {
         to.call(Script::Expire, 1, |command, layout| {
-            command
-                .arg(self.key.as_str())
-                .arg(layout.depend())
-                .arg(layout.close());
+            let (depend, close) = layout.around(&self.key);
+            command.arg(self.key.as_str()).arg(&*depend).arg(close);
             command.arg(millis_or_empty(self.ttl));
         });
     }
@@ -157,10 +155,8 @@ impl Exchange for GetAndTouch {
 
     fn encode(&self, to: &mut Commands) {
         to.call(Script::Expire, 1, |command, layout| {
-            command
-                .arg(self.key.as_str())
-                .arg(layout.depend())
-                .arg(layout.close());
+            let (depend, close) = layout.around(&self.key);
+            command.arg(self.key.as_str()).arg(&*depend).arg(close);
             command.arg(millis(self.ttl)).arg("GET");
         });
     }
@@ -201,7 +197,7 @@ impl Exchange for Incr {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if self.ttl.is_some() || to.layout.is_in_a_slot() {
+        if self.ttl.is_some() || to.layout.is_in_a_cluster() {
             return to.call(Script::Incr, 1, |command, _| {
                 command.arg(self.key.as_str()).arg(self.by);
                 command.arg(millis_or_empty(self.ttl));
@@ -229,11 +225,13 @@ fn way_of(write: &Write) -> Way {
 
 /// Whether a write is a script.
 pub(super) fn is_scripted(write: &Write, layout: &Layout) -> bool {
-    way_of(write) == Way::Script || layout.is_in_a_slot()
+    way_of(write) == Way::Script || layout.is_in_a_cluster()
 }
 
 fn encode_set(write: &Write, to: &mut Commands) {
-    if is_scripted(write, &to.layout) {
+    if to.layout.is_spread() {
+        scripted_set(write, "", None, to);
+    } else if is_scripted(write, &to.layout) {
         write_many(&[vec![write]], to);
     } else {
         to.add(plain_set(write));
@@ -317,11 +315,9 @@ fn plain_set(write: &Write) -> Cmd {
 /// A write by script. `expected` is what the condition compares with.
 pub(super) fn scripted_set(write: &Write, condition: &str, expected: Option<&Value>, to: &mut Commands) {
     to.call(Script::Write, 1, |command, layout| {
-        command
-            .arg(write.key.as_str())
-            .arg(layout.depend())
-            .arg(layout.close())
-            .arg(random());
+        let (depend, close) = layout.around(&write.key);
+        command.arg(write.key.as_str()).arg(&*depend).arg(close);
+        command.arg(random());
         command
             .arg(write.value.as_bytes())
             .arg(millis_or_empty(write.ttl));

@@ -37,6 +37,12 @@ impl Cluster {
 
     /// A proxy before each node, and a store that reaches the nodes by them alone.
     pub(crate) async fn proxied(&self, tag: &str) -> (Vec<Proxy>, RedisConfig) {
+        let (proxies, config) = self.spread_proxied().await;
+        (proxies, config.hash_tag(tag))
+    }
+
+    /// The same for a store that is spread over all nodes.
+    pub(crate) async fn spread_proxied(&self) -> (Vec<Proxy>, RedisConfig) {
         let mut proxies = Vec::new();
         for node in &self.nodes {
             proxies.push(Proxy::start(node.address(), 7).await);
@@ -45,7 +51,6 @@ impl Cluster {
         let ports: BTreeMap<u16, u16> = nodes.zip(proxies.iter().map(Proxy::port)).collect();
         let config = RedisConfig::cluster([proxies[0].address()])
             .expect("an address")
-            .hash_tag(tag)
             .map_address(move |host, port| (host.to_owned(), ports[&port]));
         (proxies, config)
     }
@@ -124,6 +129,17 @@ impl Cluster {
             self.entry,
             first.address()
         )
+    }
+
+    /// The URL of a store that is spread over all nodes.
+    pub(crate) fn spread_url(&self) -> String {
+        let all = self.url("");
+        all.replace("hash_tag=&", "").replace("?hash_tag=", "")
+    }
+
+    /// Removes all keys from all nodes.
+    pub(crate) fn flush(&self) {
+        self.nodes.iter().for_each(RedisServer::flush);
     }
 
     /// The slot of a tag.

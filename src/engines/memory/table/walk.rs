@@ -51,7 +51,7 @@ impl Table {
             keys,
             next: (stop < end).then_some(Cursor {
                 place: stop,
-                epoch: 0,
+                ..Cursor::default()
             }),
         }
     }

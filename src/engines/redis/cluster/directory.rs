@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::map::{Map, Node};
+use super::map::{Map, Node, no_owner, panicked};
 use super::question::ask;
 use crate::actor::contained;
 use crate::config::{Address, Cluster, Place, RedisOptions};
@@ -96,6 +96,41 @@ impl Directory {
             failures.saturating_add(1)
         };
         Err(refusal(wanted, &refused))
+    }
+
+    /// Asks who owns which slots: the first and the last slot of each range, and where its owner is reached.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub(in crate::engines::redis) async fn owners(&self) -> Result<Vec<(u16, u16, Place)>> {
+        let owners = self.ask("the owners of the slots", |map, at| {
+            let ranges = map.ranges.iter();
+            let owners = ranges.map(|(first, last, owner)| Some((*first, *last, self.mapped(owner, at)?)));
+            // A node that has not joined a cluster yet, or has left it, knows of no slots.
+            let owners: Vec<_> = owners.collect::<Option<_>>().ok_or_else(panicked)?;
+            if owners.is_empty() {
+                Err(no_owner(0))
+            } else {
+                Ok(owners)
+            }
+        });
+        owners.await
+    }
+
+    /// Where one of the nodes is that own slots.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Self::ask).
+    pub(in crate::engines::redis) async fn some_owner(&self) -> Result<Place> {
+        let owners = self.owners().await?;
+        let chosen = rand::random_range(0..owners.len());
+        owners
+            .into_iter()
+            .nth(chosen)
+            .map(|(_, _, place)| place)
+            .ok_or_else(|| no_owner(0))
     }
 
     /// Begins the next round with the next node: the one that was asked last may know too little.

@@ -139,6 +139,11 @@ pub(super) fn no_owner(slot: u16) -> Error {
     Error::Unavailable(Cause::new(Lost(format!("no node owns slot {slot}"))))
 }
 
+/// The application's code that maps addresses has panicked.
+pub(super) fn panicked() -> Error {
+    Error::Unavailable(Cause::new(Lost("map_address panicked".to_owned())))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,11 +21,7 @@ pub(in crate::engines::redis) struct SlotNames<'k> {
 
 impl<'k> SlotNames<'k> {
     pub(in crate::engines::redis) fn of(key: &'k str) -> Self {
-        static TAGS: LazyLock<Vec<String>> = LazyLock::new(tags);
-        // There is a tag for each slot.
-        let tag = TAGS
-            .get(usize::from(slot_of(key.as_bytes())))
-            .map_or("", String::as_str);
+        let tag = tag_of(slot_of(key.as_bytes()));
         Self { key, tag }
     }
 
@@ -70,6 +66,13 @@ impl<'k> SlotNames<'k> {
     fn shared(self, kind: &str) -> String {
         format!("{RESERVED_PREFIX}{kind}:{{{}}}", self.tag)
     }
+}
+
+/// The hash tag of a slot: 1 to 5 hexadecimal digits that hash to it.
+pub(in crate::engines::redis) fn tag_of(slot: u16) -> &'static str {
+    static TAGS: LazyLock<Vec<String>> = LazyLock::new(tags);
+    // There is a tag for each slot.
+    TAGS.get(usize::from(slot)).map_or("", String::as_str)
 }
 
 /// A short text for each slot, which is in that slot.

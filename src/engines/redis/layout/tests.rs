@@ -15,14 +15,14 @@ fn glob_characters_are_literal() {
 fn only_another_version_is_refused() {
     let bulk = |text: &str| Wire::BulkString(text.as_bytes().to_vec());
     for reply in [Wire::Nil, Wire::Okay, bulk(VERSION)] {
-        assert!(Layout::check_version(&reply).is_ok());
+        assert!(Layout::new(false).check_version(&reply).is_ok());
     }
     for (reply, named) in [
-        ("2", "version 2,"),
+        ("3", "version 3,"),
         ("secret", "unknown form"),
         ("", "unknown form"),
     ] {
-        let Err(Error::InvalidConfig { reason }) = Layout::check_version(&bulk(reply)) else {
+        let Err(Error::InvalidConfig { reason }) = Layout::new(false).check_version(&bulk(reply)) else {
             panic!("{reply} is taken");
         };
         assert!(reason.contains(named) && reason.contains("has 1:"), "{reason}");
@@ -71,7 +71,12 @@ fn what_is_kept_beside_values_is_reserved() {
 
 #[test]
 fn what_is_announced_is_heard() {
-    for layout in [Layout::new(false), Layout::new(true), tagged("app")] {
+    for layout in [
+        Layout::new(false),
+        Layout::new(true),
+        tagged("app"),
+        Layout::spread(),
+    ] {
         for subject in [Subject::Lock("a}{".into()), Subject::Lease("{app}:a".into())] {
             assert_eq!(layout.subject_of(&layout.channel_of(&subject)), Some(subject));
         }
@@ -100,6 +105,43 @@ proptest! {
         prop_assert_eq!(slot_of(key.as_str().as_bytes()), slot);
         for name in names(&layout, key.as_str()) {
             prop_assert_eq!(slot_of(name.as_bytes()), slot, "{}", name);
+        }
+    }
+}
+
+#[test]
+fn stores_of_one_node_and_of_a_whole_cluster_do_not_mix() {
+    let bulk = |text: &str| Wire::BulkString(text.as_bytes().to_vec());
+    for (layout, found) in [(Layout::spread(), VERSION), (Layout::new(false), SPREAD)] {
+        let Err(Error::InvalidConfig { reason }) = layout.check_version(&bulk(found)) else {
+            panic!("{found} is taken");
+        };
+        for version in [VERSION, SPREAD] {
+            assert!(reason.contains(&format!(" {version}")), "{reason}");
+        }
+    }
+    assert!(Layout::spread().check_version(&bulk(SPREAD)).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn what_is_kept_beside_a_key_is_in_its_slot(key in r"[{}a:\PC]{1,20}") {
+        let (layout, slot) = (Layout::spread(), slot_of(key.as_bytes()));
+        let (depend, close) = {
+            let key = Key::with_hash(&key, 1);
+            let (depend, close) = layout.around(&key);
+            (depend.into_owned(), close)
+        };
+        let names = [
+            layout.lock(&key),
+            layout.fence(&key),
+            layout.lease(&key),
+            layout.channel(&key),
+            format!("{depend}{key}{close}"),
+        ];
+        for name in names {
+            prop_assert_eq!(slot_of(name.as_bytes()), slot, "{}", name);
+            prop_assert!(name.starts_with(RESERVED_PREFIX), "{}", name);
         }
     }
 }

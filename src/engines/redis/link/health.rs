@@ -102,7 +102,10 @@ impl Link {
     }
 
     fn opened(&mut self, mut connected: Connected, now: Instant) {
-        self.unpark();
+        // What another node was asked meanwhile goes back to the engine in its time.
+        if !self.hands_over {
+            self.unpark();
+        }
         if let Some(route) = &connected.route {
             self.born = route.generation;
             let epoch = self.generation.first_uncut();

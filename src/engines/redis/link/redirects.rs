@@ -36,6 +36,8 @@ impl Link {
     /// Takes in what the node has told of the slot.
     fn hear_news(&mut self, now: Instant) {
         match self.parking.news() {
+            // The engine learns of it by the job.
+            Some(Redirect::Moved(_)) if self.hands_over => {}
             Some(Redirect::Moved(node)) => {
                 if let Some(place) = self.place().cloned() {
                     self.resolver.redirected(&node, &place);
@@ -119,7 +121,10 @@ impl Link {
     }
 
     /// Puts jobs before what waits. Callers of jobs that are not sent again are told.
-    fn send_first(&mut self, unparked: Unparked) {
+    fn send_first(&mut self, mut unparked: Unparked) {
+        if self.hands_over {
+            self.strays.append(&mut unparked.again);
+        }
         for job in unparked.again.into_iter().rev() {
             self.waiting.push_front(job);
         }

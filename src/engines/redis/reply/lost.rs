@@ -91,6 +91,7 @@ pub(in crate::engines::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool
             Task::Request(request) => !request.is_pointless(),
             Task::Doubt(doubt) => !doubt.is_pointless(),
             Task::Walk(walk) => walks || walk.is_awaited(),
+            Task::Own(_) => true,
         }),
     })
 }
@@ -190,6 +191,7 @@ pub(in crate::engines::redis) fn fail(task: Task, error: &Error) {
     match task {
         Task::Walk(walk) => walk.fail(&error),
         Task::Doubt(doubt) => doubt.fail(error),
+        Task::Own(own) => own.fail(error),
         Task::Request(request) => request.fail(error),
     }
 }

@@ -137,7 +137,7 @@ struct Scripts {
 }
 
 static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
-    let names = [("NAMES.lease", LEASE.to_owned())];
+    let names = [("NAMES.lease", format!("'{LEASE}'"))];
     let sources = SlotScript::ALL.map(|script| named(bare(script.text()), &names));
     let digest = |source: &String| redis::Script::new(source).get_hash().to_owned();
     let digests = sources.each_ref().map(digest);

@@ -2,16 +2,17 @@ use super::super::layout::Layout;
 use super::*;
 use crate::key::Namespace;
 
-fn layouts() -> [Layout; 2] {
+fn layouts() -> [Layout; 3] {
     [
         Layout::new(false),
         Layout::of(&Namespace::tagged(&"t".repeat(64)), false),
+        Layout::spread(),
     ]
 }
 
 #[test]
 fn a_script_is_called_by_its_digest_or_by_its_source() {
-    let scripts = Scripts::new(&[], false);
+    let scripts = Scripts::new(&[], "");
     let packed = scripts.call(Script::Drain, By::Digest).get_packed_command();
     let digest = redis::Script::new(scripts.source(Script::Drain))
         .get_hash()

@@ -22,7 +22,7 @@ local function set_of(name)
 end
 
 local function tombstones_of(name)
-  return NAMES.tombstones .. name .. '}'
+  return NAMES.tombstones .. name .. NAMES.close
 end
 
 -- The hash that holds a key's parents. There are 65,536: few enough to hold many fields each, so that a field costs

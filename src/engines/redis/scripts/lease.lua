@@ -12,7 +12,7 @@
 --
 -- A lease whose value may turn out to depend on further names has `NAMES.changed` as one more name, and `mark`, which is
 -- its place in that list; see `changed.lua`. `refused` tells how much the server had refused by then.
-local leases, given_out, own = NAMES.leases, NAMES.given, NAMES.lease .. KEYS[1] .. '}'
+local leases, given_out, own = NAMES.leases, NAMES.given, NAMES.lease .. KEYS[1] .. NAMES.close
 
 -- What is known of a name: when its last lease ends, how many there are, and the stamp.
 local function known(name)

@@ -98,7 +98,7 @@ fn a_late_removal_that_a_node_sends_elsewhere_can_be_replayed() {
         let refusals = Refusals {
             parking: &mut parking,
             sent: 1,
-            slot: 7,
+            slot: Some(7),
             now: Instant::now(),
         };
         let parts = late_parts(vec![job(delete(key("a"))), job(delete(key("done")))]);

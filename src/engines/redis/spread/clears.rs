@@ -1,0 +1,154 @@
+//! The clearings under way.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::clear::{Clear, Next};
+use super::slots::SlotMap;
+use crate::engines::redis::reply::no_answer;
+use crate::engines::redis::tally::Tally;
+use crate::engines::redis::walk::Caller;
+use crate::error::{Error, Phase, Result};
+use crate::request::Outcome;
+use redis::Value as Wire;
+
+/// All clearings, by their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Clears {
+    all: BTreeMap<u64, Clear>,
+    last: u64,
+    /// Those that go on once the nodes have told who owns which slots, and the question that has to be answered for it.
+    asking: Vec<(u64, u64)>,
+}
+
+impl Clears {
+    /// Begins one, once the nodes have told who owns which slots.
+    pub(super) fn begin(&mut self, prefix: String, caller: Caller, question: u64) {
+        self.last += 1;
+        self.all.insert(self.last, Clear::new(prefix, caller));
+        self.asking.push((self.last, question));
+    }
+
+    /// One of them goes on once this question to the nodes is answered.
+    pub(super) fn ask(&mut self, number: u64, question: u64) {
+        self.asking.push((number, question));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// A question to the nodes is answered: what the clearings that waited for it do next.
+    pub(super) fn go_on(&mut self, answered: u64, map: &SlotMap, tally: &mut Tally) -> Vec<(u64, Next)> {
+        let ready = self.asking.extract_if(.., |(_, question)| *question <= answered);
+        let ready: Vec<_> = ready.collect();
+        let mut all = Vec::new();
+        for (number, _) in ready {
+            let Some(clear) = self.all.get_mut(&number) else {
+                continue;
+            };
+            let next = clear.go_on(map);
+            all.extend(self.take_in(number, next, tally).map(|next| (number, next)));
+        }
+        all
+    }
+
+    /// Nobody tells who owns which slots.
+    pub(super) fn not_told(&mut self, error: &Error) {
+        for (number, _) in std::mem::take(&mut self.asking) {
+            self.fail(number, error.clone());
+        }
+    }
+
+    /// Takes in the outcome of a command of one of them. Returns what it does next, if not only to wait.
+    pub(super) fn advance(
+        &mut self,
+        number: u64,
+        outcome: Outcome<Wire>,
+        map: &SlotMap,
+        tally: &mut Tally,
+    ) -> Option<Next> {
+        let clear = self.all.get_mut(&number)?;
+        clear.answered();
+        let answer: Result<Wire> = outcome.unwrap_or_else(|| Err(Error::Unavailable(no_answer())));
+        match answer.and_then(|reply| clear.advance(reply, map)) {
+            Ok(next) => self.take_in(number, next, tally),
+            Err(error) => {
+                if let Some(next) = clear.after_failure(map) {
+                    return self.take_in(number, next, tally);
+                }
+                self.fail(number, error);
+                None
+            }
+        }
+    }
+
+    fn take_in(&mut self, number: u64, next: Next, tally: &mut Tally) -> Option<Next> {
+        match next {
+            Next::Wait => None,
+            Next::Done => {
+                let mut clear = self.all.remove(&number)?;
+                let removed = clear.removed();
+                tally.tell_of_clearing(clear.prefix(), removed);
+                tally.stats.deletes = tally.stats.deletes.saturating_add(removed);
+                if let Some(caller) = clear.caller().take() {
+                    caller.reply.send(Ok(removed));
+                }
+                None
+            }
+            next => Some(next),
+        }
+    }
+
+    fn fail(&mut self, number: u64, error: Error) {
+        let Some(mut clear) = self.all.remove(&number) else {
+            return;
+        };
+        let has_begun = clear.has_begun();
+        if let Some(caller) = clear.caller().take() {
+            caller.reply.send(Err(if has_begun {
+                Error::OutcomeUnknown(crate::error::Cause::new(error))
+            } else {
+                error
+            }));
+        }
+    }
+
+    /// Tells callers whose time is over. Their clearings go on. Returns when the time of the next one is over.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for clear in self.all.values_mut() {
+            let has_begun = clear.has_begun();
+            match clear.caller().take_if(|caller| caller.deadline <= now) {
+                Some(caller) => caller.reply.send(Err(if has_begun {
+                    Error::OutcomeUnknown(no_answer())
+                } else {
+                    Error::Timeout { phase: Phase::Queue }
+                })),
+                None => {
+                    next = clear
+                        .caller()
+                        .iter()
+                        .map(|caller| caller.deadline)
+                        .chain(next)
+                        .min()
+                }
+            }
+        }
+        next
+    }
+
+    /// Tells all who wait that the store has been closed.
+    pub(super) fn abandon(&mut self) {
+        for mut clear in std::mem::take(&mut self.all).into_values() {
+            if let Some(caller) = clear.caller().take() {
+                caller.reply.send(Err(Error::Closed));
+            }
+        }
+    }
+}

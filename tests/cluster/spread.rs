@@ -1,0 +1,216 @@
+//! A store over all nodes, whose slots move.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cachestore::{Error, NearCache, Store, redis};
+use futures_util::StreamExt;
+use futures_util::stream::{FuturesOrdered, TryStreamExt};
+use tokio::time::{sleep, timeout};
+
+use crate::harness::Cluster;
+use crate::harness::opening::{config, ms, open};
+use crate::moves::{Counts, count};
+
+/// Keys on all three nodes.
+const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f{x}y"];
+
+async fn store(cluster: &Cluster) -> Store {
+    open(config(&cluster.spread_url()).request_timeout(Duration::from_secs(20))).await
+}
+
+#[tokio::test]
+async fn values_are_on_all_nodes_and_calls_on_many_keys_find_them() {
+    let cluster = Cluster::start().await;
+    let store = store(&cluster).await;
+    let keys: Vec<String> = (0..300).map(|n| format!("key{n}")).collect();
+    store.set_many(keys.iter().map(|key| (key, "v"))).await.unwrap();
+    for node in &cluster.nodes {
+        assert!(node.keys("key*").len() > 50, "each node has some");
+    }
+    let found = store.get_many(&keys).await.unwrap();
+    assert!(found.iter().all(Option::is_some) && found.len() == 300);
+    let scanned: BTreeSet<String> = store.scan("key").try_collect().await.unwrap();
+    assert_eq!(scanned, keys.iter().cloned().collect());
+    assert_eq!(store.delete_many(&keys[..100]).await.unwrap(), 100);
+    assert_eq!(store.clear().await.unwrap(), 200);
+    assert!(cluster.nodes.iter().all(|node| node.keys("key*").is_empty()));
+}
+
+#[tokio::test]
+async fn what_is_kept_beside_a_key_is_on_its_node_and_a_lock_is_one_for_all() {
+    let cluster = Cluster::start().await;
+    let (one, two) = (store(&cluster).await, store(&cluster).await);
+    for key in KEYS {
+        let guard = one.lock(key).ttl(Duration::from_secs(60)).await.unwrap();
+        let owner = &cluster.nodes[cluster.owner(key)];
+        let beside = owner.keys("cachestore:lock:*");
+        assert!(
+            beside.iter().any(|name| name.ends_with(&format!("}}:{key}"))),
+            "{beside:?}"
+        );
+        let waits = tokio::spawn({
+            let two = two.clone();
+            async move { two.lock(key).wait(Duration::from_secs(20)).await }
+        });
+        sleep(ms(50)).await;
+        assert!(!waits.is_finished(), "{key} is held");
+        guard.release().await.unwrap();
+        // By the announcement, and not by the end of its TTL.
+        let granted = timeout(Duration::from_secs(10), waits).await.unwrap().unwrap();
+        granted.unwrap().release().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_raw_command_goes_to_the_node_of_its_key() {
+    let cluster = Cluster::start().await;
+    let store = store(&cluster).await;
+    for key in KEYS {
+        let mut command = redis::cmd("HSET");
+        command.arg(key).arg("field").arg("value");
+        let added: u64 = store.redis_command(command).await.unwrap();
+        assert_eq!(added, 1);
+        let owner = &cluster.nodes[cluster.owner(key)];
+        assert_eq!(owner.command(&["HLEN", key]).int(), 1);
+    }
+    let pong: String = store.redis_command(redis::cmd("PING")).await.unwrap();
+    assert_eq!(pong, "PONG");
+}
+
+#[tokio::test]
+async fn a_store_of_one_node_and_one_of_all_nodes_do_not_mix() {
+    let cluster = Cluster::start().await;
+    let owner = cluster.owner("cachestore:layout");
+    cluster.nodes[owner].command(&["SET", "cachestore:layout", "1"]);
+    let Err(Error::InvalidConfig { reason }) = Store::open(config(&cluster.spread_url())).await else {
+        panic!("it opens");
+    };
+    assert!(
+        reason.contains("version 1") && reason.contains("has 2"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn what_a_whole_cluster_does_not_have_yet_is_refused_before_anything_is_changed() {
+    let cluster = Cluster::start().await;
+    let near = config(&cluster.spread_url()).near_cache(NearCache::default());
+    assert!(matches!(
+        Store::open(near).await,
+        Err(Error::InvalidConfig { .. })
+    ));
+    let store = store(&cluster).await;
+    let refused = store.set("k", "v").depends_on("name").await;
+    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    let refused = store.invalidate("name").await;
+    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+/// Swaps of one key, one after the other without a wait for the answer: each returns what the one before has written.
+async fn swap_in_order(store: Store, key: String, going: Arc<AtomicBool>) -> Counts {
+    let (mut counts, mut n) = (Counts::default(), 0u64);
+    while going.load(Ordering::Relaxed) {
+        let (mut under_way, first) = (FuturesOrdered::new(), n);
+        let mut results = Vec::new();
+        for _ in 0..64 {
+            under_way.push_back(store.swap(&key, n.to_string()).into_future());
+            n += 1;
+            // Each is sent before the next one is made.
+            while let Ok(Some(result)) = timeout(ms(1), under_way.next()).await {
+                results.push(result);
+            }
+        }
+        results.extend(under_way.collect::<Vec<_>>().await);
+        let mut before = None;
+        for (at, result) in (first..).zip(&results) {
+            if matches!(result, Err(Error::OutcomeUnknown(_))) {
+                before = None;
+            }
+            if counts.add(result) {
+                let found = result.as_ref().unwrap().as_ref();
+                let found: Option<u64> =
+                    found.map(|found| std::str::from_utf8(found).unwrap().parse().unwrap());
+                if before.is_some() {
+                    assert_eq!(
+                        found, before,
+                        "{at} came after another one than the one before it"
+                    );
+                }
+                before = Some(at);
+            }
+        }
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_that_move_back_and_forth_lose_no_order_and_count_each_increment_once() {
+    let cluster = Cluster::start().await;
+    let store = store(&cluster).await;
+    let going = Arc::new(AtomicBool::new(true));
+    let counters =
+        KEYS.map(|key| tokio::spawn(count(store.clone(), format!("{{{key}}}:count"), going.clone())));
+    let writers = KEYS.map(|key| {
+        tokio::spawn(swap_in_order(
+            store.clone(),
+            format!("{{{key}}}:key"),
+            going.clone(),
+        ))
+    });
+    for round in 0..4 {
+        for key in KEYS {
+            let slot = cluster.slot(&format!("{{{key}}}"));
+            let (here, there) = {
+                let here = cluster.owner(&format!("{{{key}}}"));
+                (here, (here + 1 + round % 2) % 3)
+            };
+            cluster.begin_move(&slot, here, there);
+            sleep(ms(15)).await;
+            cluster.give_up_move(&slot, here, there);
+            sleep(ms(15)).await;
+            cluster.move_slot(&slot, here, there, ms(2)).await;
+        }
+    }
+    sleep(ms(100)).await;
+    going.store(false, Ordering::Relaxed);
+    for counter in counters {
+        let (key, counts) = counter.await.unwrap();
+        let sum: u64 = store.get_string(&key).await.unwrap().unwrap().parse().unwrap();
+        println!("spread: {key}: {sum} of {counts:?}");
+        assert_eq!((sum, counts.unknown), (counts.done, 0), "{counts:?}");
+        assert!(counts.done > 0, "{counts:?}");
+    }
+    for writer in writers {
+        let counts = writer.await.unwrap();
+        println!("spread: in order: {counts:?}");
+        assert!(counts.done > 0, "{counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_scan_and_a_clearing_find_what_moves_meanwhile() {
+    let cluster = Cluster::start().await;
+    let store = store(&cluster).await;
+    let keys: Vec<String> = (0..2000).map(|n| format!("{{a}}{n}")).collect();
+    store.set_many(keys.iter().map(|key| (key, "v"))).await.unwrap();
+    let others: Vec<String> = (0..6000).map(|n| format!("o{n}")).collect();
+    store.set_many(others.iter().map(|key| (key, "v"))).await.unwrap();
+    let (slot, mut here) = (cluster.slot("a"), cluster.owner("a"));
+    for _ in 0..3 {
+        let mut scan = store.scan("{a}");
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        found.extend(scan.next().await.map(Result::unwrap));
+        // To a node that the scan has seen, if there is one.
+        let there = (here + 2) % 3;
+        cluster.move_slot(&slot, here, there, ms(0)).await;
+        here = there;
+        let rest: BTreeSet<String> = scan.try_collect().await.unwrap();
+        found.extend(rest);
+        assert_eq!(found.len(), keys.len());
+    }
+    assert_eq!(store.clear().await.unwrap(), 8000);
+}
