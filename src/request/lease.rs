@@ -22,7 +22,7 @@ impl Token {
     }
 
     /// The random bits of the store, and the number of the load.
-    #[cfg(test)] // For the protocol of a cluster, which nothing uses yet.
+    #[cfg(feature = "redis")]
     pub(crate) fn parts(self) -> (u64, u64) {
         // The upper half, and the lower half, cut off.
         ((self.0 >> 64) as u64, self.0 as u64)

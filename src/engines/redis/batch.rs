@@ -256,7 +256,7 @@ impl Batch {
                 0
             }
             Task::Own(own) => {
-                self.commands.add(own.command.clone());
+                self.commands.add(own.command(job.by));
                 0
             }
             Task::Request(request) => {

@@ -61,6 +61,7 @@ impl Task {
     fn way(&self, layout: &Layout) -> Way {
         match self {
             Task::Request(request) => request.way(layout),
+            Task::Own(own) if own.key.is_some() => Way::Script,
             Task::Doubt(_) | Task::Walk(_) | Task::Own(_) => Way::Plain,
         }
     }
@@ -119,7 +120,8 @@ impl Task {
     pub(super) fn keys(&self) -> Keys<'_> {
         match self {
             Task::Request(request) => request.keys(),
-            Task::Doubt(_) | Task::Walk(_) | Task::Own(_) => Keys::None,
+            Task::Own(own) => own.key.as_deref().map_or(Keys::None, Keys::One),
+            Task::Doubt(_) | Task::Walk(_) => Keys::None,
         }
     }
 }
@@ -212,6 +214,13 @@ impl Job {
     /// Whether a replay makes it, now or later: it is one of its steps, or nobody waits for it any more.
     pub(super) fn is_replayed(&self) -> bool {
         self.is_replay || matches!(&self.task, Task::Walk(walk) if !walk.is_awaited())
+    }
+
+    /// It is not carried out, because the only link over which it may be is gone.
+    pub(super) fn void(self) {
+        if let Task::Own(own) = self.task {
+            own.void();
+        }
     }
 
     /// Whether it waits for a replay.

@@ -10,6 +10,7 @@ use redis::{Cmd, Value as Wire};
 
 pub(super) use self::slots::{LEASE, SlotNames, tag_of};
 use super::cluster::slot_of;
+use super::script::spread::SlotScript;
 use super::script::{By, Script, Scripts};
 use crate::error::{Error, Result};
 use crate::key::{Key, Namespace, RESERVED_PREFIX};
@@ -246,7 +247,9 @@ impl Layout {
         let known = Script::ALL
             .into_iter()
             .filter(|script| self.is_in_a_cluster() || !script.is_for_a_slot());
-        known.map(|script| self.0.scripts.source(script))
+        let steps: &[SlotScript] = if self.is_spread() { &SlotScript::ALL } else { &[] };
+        let steps = steps.iter().map(|script| script.source());
+        known.map(|script| self.0.scripts.source(script)).chain(steps)
     }
 
     /// The call of a script up to its keys: by its digest, or by its source for a server that has forgotten it.

@@ -69,6 +69,8 @@ pub(super) struct Link {
     hands_over: bool,
     /// What the engine has not taken back yet.
     strays: Vec<Job>,
+    /// The number of the connection. No other one of the process has it.
+    number: u32,
     /// Whether it opens a connection only when it has something to do.
     rests: bool,
     /// Whether it then keeps the connection.
@@ -149,6 +151,7 @@ impl Link {
             asking: None,
             hands_over: false,
             strays: Vec::new(),
+            number: 0,
             rests: false,
             lingers: false,
             proven: false,

@@ -1,21 +1,45 @@
-//! Commands that the engine sends for itself, and whose replies it reads.
+//! Commands that the engine of a whole cluster sends for itself, and whose replies it reads.
 
 use std::fmt;
 
 use redis::{Cmd, Value as Wire};
 
+use super::script::By;
+use super::spread::{Epoch, Step};
 use super::wire::{bytes, refuse_errors};
 use crate::error::{Error, Result};
+use crate::key::Key;
 use crate::request::Reply;
 
 /// One command, and where its reply goes.
 pub(super) struct Own {
-    pub(super) command: Cmd,
-    /// The slot of a cluster that its keys are in. `None` if it has no keys.
+    pub(super) command: Command,
+    /// The slot that its keys are in. `None` if it has no keys.
     pub(super) slot: Option<u16>,
+    /// The key of a value that it changes, which keeps its order among the store's calls.
+    pub(super) key: Option<Box<Key>>,
+    /// The only link over which it may be carried out.
+    pub(super) bound: Option<Epoch>,
+    /// The link and the ownership of the slot under which it was sent.
+    pub(super) sent: Epoch,
     /// Whether it may be sent again if its reply is lost.
     pub(super) is_repeatable: bool,
-    pub(super) reply: Reply<Wire>,
+    pub(super) reply: Reply<Told>,
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub(super) enum Command {
+    Plain(Cmd),
+    Step(Box<Step>),
+}
+
+/// The reply to a command, and the link that it came over.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// `None` if the command was not carried out, because its link is gone.
+    pub(super) reply: Option<Wire>,
+    pub(super) epoch: Epoch,
 }
 
 /// Shows no command.
@@ -28,17 +52,50 @@ impl fmt::Debug for Own {
 }
 
 impl Own {
+    pub(super) fn command(&self, by: By) -> Cmd {
+        match &self.command {
+            Command::Plain(command) => command.clone(),
+            Command::Step(step) => step.encode(by),
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
-        bytes(&self.command)
+        match &self.command {
+            Command::Plain(command) => bytes(command),
+            Command::Step(step) => step.bytes(),
+        }
+    }
+
+    /// It is sent over this link now. Returns `false` if it may not be.
+    pub(super) fn send_over(&mut self, link: u32) -> bool {
+        self.sent = self.sent.over(link);
+        self.bound.is_none_or(|bound| bound.link() == link)
+    }
+
+    /// It is for the owner of its slot of now. Returns `false` if it may not be carried out there.
+    pub(super) fn send_to(&mut self, ownership: u32) -> bool {
+        self.sent = Epoch::of(0, ownership);
+        self.bound.is_none_or(|bound| bound.ownership() == ownership)
     }
 
     /// Takes in the reply.
     pub(super) fn settle(self, reply: Option<Wire>) {
-        self.reply.send(refuse_errors(reply.unwrap_or_default()));
+        let epoch = self.sent;
+        let told = refuse_errors(reply.unwrap_or_default()).map(|reply| Told {
+            reply: Some(reply),
+            epoch,
+        });
+        self.reply.send(told);
+    }
+
+    /// It is not carried out: its link is gone.
+    pub(super) fn void(self) {
+        let epoch = self.sent;
+        self.reply.send(Ok(Told { reply: None, epoch }));
     }
 
     pub(super) fn fail(self, error: Error) {
-        let answer: Result<Wire> = Err(error);
+        let answer: Result<Told> = Err(error);
         self.reply.send(answer);
     }
 }

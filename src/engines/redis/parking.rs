@@ -94,8 +94,7 @@ fn may_ask(job: &Job, layout: &Layout) -> bool {
     match &job.task {
         Task::Request(request) => request.way(layout) != Way::Script,
         Task::Doubt(_) => true,
-        // It has one key.
-        Task::Own(own) => own.slot.is_some(),
+        Task::Own(own) => own.slot.is_some() && own.bound.is_none(),
         Task::Walk(_) => false,
     }
 }

@@ -11,14 +11,21 @@ mod engine;
 mod held;
 mod intake;
 mod join;
+mod machines;
 mod moves;
 mod nodes;
-#[cfg(test)] // Nothing uses it yet but its explorer.
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "loads, clearings and plain changes do not use the protocol yet"
+)]
 mod protocol;
 mod refresh;
 mod scan;
 mod scans;
 mod slots;
+mod steps;
 mod support;
 
 pub(super) use self::engine::{Setup, SpreadEngine};
+pub(super) use self::protocol::{Epoch, Step};

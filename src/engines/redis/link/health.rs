@@ -1,5 +1,6 @@
 //! Whether a connection lives, and opening it anew.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +18,12 @@ use crate::error::{Cause, Error};
 
 /// Bytes flow on a connection if there was a sign of life as short a time ago.
 const FLOWING: Duration = Duration::from_millis(200);
+
+/// A number for a connection.
+fn next_number() -> u32 {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
 
 impl Link {
     pub(super) fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -130,6 +137,9 @@ impl Link {
         self.replied = connected.replies();
         self.received = connected.received();
         self.state = State::Up(connected);
+        if self.hands_over {
+            self.number = next_number();
+        }
         self.proven = true;
         if self.is_held && self.outage.is_some() {
             let first = "invalidations that were queued are replayed first".to_owned();

@@ -81,9 +81,15 @@ impl Link {
         }
         let mut room = self.window.room(self.flights.values());
         while batch.length() < commands && batch.bytes() < self.options.batch_bytes {
-            let Some(job) = self.next_job(beside) else {
+            let Some(mut job) = self.next_job(beside) else {
                 break;
             };
+            if let Task::Own(own) = &mut job.task
+                && !own.send_over(self.number)
+            {
+                job.void();
+                continue;
+            }
             if self.parking.holds(&job) {
                 self.parking.follow(job, now);
                 continue;

@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use super::clear::{Clear, Next};
 use super::slots::SlotMap;
+use crate::engines::redis::own::Told;
 use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::tally::Tally;
 use crate::engines::redis::walk::Caller;
 use crate::error::{Error, Phase, Result};
 use crate::request::Outcome;
-use redis::Value as Wire;
 
 /// All clearings, by their numbers.
 #[derive(Debug, Default)]
@@ -69,14 +69,14 @@ impl Clears {
     pub(super) fn advance(
         &mut self,
         number: u64,
-        outcome: Outcome<Wire>,
+        outcome: Outcome<Told>,
         map: &SlotMap,
         tally: &mut Tally,
     ) -> Option<Next> {
         let clear = self.all.get_mut(&number)?;
         clear.answered();
-        let answer: Result<Wire> = outcome.unwrap_or_else(|| Err(Error::Unavailable(no_answer())));
-        match answer.and_then(|reply| clear.advance(reply, map)) {
+        let answer: Result<Told> = outcome.unwrap_or_else(|| Err(Error::Unavailable(no_answer())));
+        match answer.and_then(|told| clear.advance(told.reply.unwrap_or_default(), map)) {
             Ok(next) => self.take_in(number, next, tally),
             Err(error) => {
                 if let Some(next) = clear.after_failure(map) {

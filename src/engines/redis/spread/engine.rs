@@ -11,13 +11,14 @@ use kameo::Actor;
 use kameo::actor::{ActorRef, WeakActorRef};
 use kameo::error::{ActorStopReason, Infallible, PanicError};
 use kameo::mailbox::{MailboxReceiver, Signal};
-use redis::Value as Wire;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::clears::Clears;
 use super::held::Held;
+use super::machines::Machines;
 use super::nodes::{Kit, Nodes};
+use super::protocol::Seens;
 use super::refresh::Refresh;
 use super::scans::Scans;
 use super::slots::SlotMap;
@@ -27,6 +28,7 @@ use crate::config::RedisOptions;
 use crate::engines::redis::cluster::Directory;
 use crate::engines::redis::generation::Generation;
 use crate::engines::redis::layout::Layout;
+use crate::engines::redis::own::Told;
 use crate::engines::redis::reply;
 use crate::engines::redis::scanner::Bounds;
 use crate::engines::redis::stripe::Stripe;
@@ -72,8 +74,13 @@ pub(in crate::engines::redis) struct SpreadEngine {
     pub(super) clears: Clears,
     pub(super) scans: Scans,
     /// Replies to the engine's own commands.
-    pub(super) replies: mpsc::UnboundedReceiver<(u64, Outcome<Wire>)>,
-    pub(super) replies_to: mpsc::UnboundedSender<(u64, Outcome<Wire>)>,
+    pub(super) replies: mpsc::UnboundedReceiver<(u64, Outcome<Told>)>,
+    pub(super) replies_to: mpsc::UnboundedSender<(u64, Outcome<Told>)>,
+    pub(super) machines: Machines,
+    pub(super) seens: Seens,
+    /// Replies to steps.
+    pub(super) steps: mpsc::UnboundedReceiver<(u64, Outcome<Told>)>,
+    pub(super) steps_to: mpsc::UnboundedSender<(u64, Outcome<Told>)>,
     pub(super) tally: Tally,
     pub(super) generation: Generation,
     /// No later than the earliest deadline of a request under way.
@@ -105,6 +112,7 @@ impl Actor for SpreadEngine {
             meters: setup.meters,
         });
         let (replies_to, replies) = mpsc::unbounded_channel();
+        let (steps_to, steps) = mpsc::unbounded_channel();
         Ok(Self {
             queue: setup.queue,
             queue_ended: false,
@@ -121,6 +129,10 @@ impl Actor for SpreadEngine {
             scans: Scans::default(),
             replies,
             replies_to,
+            machines: Machines::default(),
+            seens: Seens::default(),
+            steps,
+            steps_to,
             tally: Tally::new(setup.listeners),
             generation: setup.generation,
             due: None,
@@ -153,6 +165,7 @@ impl Actor for SpreadEngine {
         self.queue.close();
         poll_fn(|cx| poll_turn(self, None, cx)).await;
         self.clears.abandon();
+        self.machines.abandon();
         self.scans.fail(u64::MAX, &Error::Closed);
         for job in self.held.take_all() {
             reply::fail(job.task, &Error::Closed);
@@ -171,6 +184,7 @@ impl Turns for SpreadEngine {
         let mut done = self.poll_queue(cx, now);
         done |= self.poll_refresh(cx, now);
         done |= self.poll_replies(cx, now);
+        done |= self.poll_steps(cx, now);
         done |= self.poll_nodes(cx, now);
         done |= self.release(now);
         if !done && self.is_finished(now) {
@@ -213,7 +227,13 @@ impl SpreadEngine {
             .stripes_mut()
             .filter_map(|stripe| stripe.expire(now))
             .min();
-        let others = [held, stripes, self.clears.expire(now), self.scans.expire(now)];
+        let others = [
+            held,
+            stripes,
+            self.clears.expire(now),
+            self.scans.expire(now),
+            self.machines.expire(now),
+        ];
         others.into_iter().flatten().min()
     }
 
@@ -230,11 +250,16 @@ impl SpreadEngine {
         done
     }
 
+    /// Whether something goes on that takes several commands, or waits for a node.
+    fn has_begun(&self) -> bool {
+        !(self.clears.is_empty() && self.scans.is_empty() && self.held.is_empty() && self.machines.is_empty())
+    }
+
     /// Whether nothing more can be done: the queue has ended, and each node has answered all that is waited for, or cannot.
     fn is_finished(&self, now: Instant) -> bool {
         let is_up = || self.nodes.stripes().any(Stripe::is_up);
         self.queue_ended
-            && ((self.clears.is_empty() && self.scans.is_empty() && self.held.is_empty()) || !is_up())
+            && (!self.has_begun() || !is_up())
             && !self.nodes.stripes().any(|stripe| stripe.is_busy(now))
     }
 }

@@ -8,16 +8,19 @@ use tokio::time::Instant;
 use super::clear::Next;
 use super::engine::SpreadEngine;
 use super::join::split;
+use super::machines::{Call, Entry};
+use super::protocol::Epoch;
 use super::scan::{Pager, Wanted, wanted};
 use super::slots::NodeId;
 use super::support;
 use crate::actor::queue::Queued;
 use crate::engines::redis::job::{Job, Task};
-use crate::engines::redis::own::Own;
+use crate::engines::redis::own::{Command, Own};
 use crate::engines::redis::reply;
 use crate::engines::redis::stripe::Stripe;
 use crate::engines::redis::walk::Caller;
 use crate::error::Error;
+use crate::key::Key;
 use crate::request::{Asked, CorrelatedReply, EngineRequest, EntryRequest, Page, Reply, Request, Scan};
 use crate::stats::Stats;
 
@@ -70,17 +73,23 @@ impl SpreadEngine {
                 // The room is given back with the first part.
                 let mut room = room;
                 split(request, |request| {
-                    let mut job = Job::new(Task::Request(request), deadline);
-                    job.room = room.take();
-                    self.send(job, now);
+                    let room = room.take();
+                    self.take(
+                        Entry {
+                            request,
+                            deadline,
+                            room,
+                        },
+                        now,
+                    );
                 });
             }
             Request::Engine(EngineRequest::Invalidate(Asked { operation, reply })) => {
-                reply.send(if operation.names.is_empty() {
-                    Ok(0)
-                } else {
-                    Err(support::unsupported())
-                });
+                if operation.names.is_empty() {
+                    return reply.send(Ok(0));
+                }
+                let caller = Caller::new(reply, operation.progress, deadline);
+                self.invalidate(&operation.names, caller, now);
             }
             Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
                 let caller = Caller::new(reply, operation.progress, deadline);
@@ -99,12 +108,40 @@ impl SpreadEngine {
         }
     }
 
+    /// Carries out a request for one key: in steps, or by one job. It waits for earlier requests in steps for its key.
+    pub(super) fn take(&mut self, entry: Entry, now: Instant) {
+        let key = entry.request.keys().first().map(Key::hash);
+        if let Some(key) = key.filter(|key| self.machines.holds(*key)) {
+            return self.machines.follow(key, entry);
+        }
+        match Call::of(entry) {
+            Ok((call, deadline)) => self.begin(call, deadline, now),
+            Err(Entry {
+                request,
+                deadline,
+                room,
+            }) => {
+                let mut job = Job::new(Task::Request(request), deadline);
+                job.room = room;
+                self.send(job, now);
+            }
+        }
+    }
+
     /// Sends a job to the node that owns its slot. What is for no slot goes to the node that has the layout's version.
     pub(super) fn send(&mut self, mut job: Job, now: Instant) {
         let slot = job.task.slot().unwrap_or(self.layout.slot());
         match self.map.owner(slot) {
             _ if self.held.holds(slot) => self.held.push(slot, job),
-            Some(node) => self.send_to(node, Some(slot), job, now),
+            Some(node) => {
+                let ownership = self.map.since(slot);
+                if let Task::Own(own) = &mut job.task
+                    && !own.send_to(ownership)
+                {
+                    return job.void();
+                }
+                self.send_to(node, Some(slot), job, now);
+            }
             None => {
                 if self.proven {
                     job.waits_until = Some(now + self.options.wait_for_connection);
@@ -157,8 +194,11 @@ impl SpreadEngine {
         let replies = self.replies_to.clone();
         let own = |command, slot| {
             let own = Own {
-                command,
+                command: Command::Plain(command),
                 slot,
+                key: None,
+                bound: None,
+                sent: Epoch::default(),
                 // What is removed twice is removed.
                 is_repeatable: true,
                 reply: Reply::Actor(CorrelatedReply::new(replies.clone(), number)),

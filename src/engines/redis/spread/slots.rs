@@ -13,6 +13,8 @@ pub(super) struct NodeId(pub(super) u32);
 #[derive(Debug)]
 pub(super) struct SlotMap {
     owners: Vec<Option<NodeId>>,
+    /// The version in which each slot has got its owner.
+    since: Vec<u32>,
     nodes: BTreeMap<NodeId, Node>,
     last: u32,
     /// Grows with each change.
@@ -39,6 +41,7 @@ impl SlotMap {
     pub(super) fn new() -> Self {
         Self {
             owners: vec![None; usize::from(SLOTS)],
+            since: vec![0; usize::from(SLOTS)],
             nodes: BTreeMap::new(),
             last: 0,
             version: 0,
@@ -47,6 +50,11 @@ impl SlotMap {
 
     pub(super) fn owner(&self, slot: u16) -> Option<NodeId> {
         self.owners.get(usize::from(slot)).copied().flatten()
+    }
+
+    /// The version in which a slot has got its owner. It is another one each time.
+    pub(super) fn since(&self, slot: u16) -> u32 {
+        self.since.get(usize::from(slot)).copied().unwrap_or(0)
     }
 
     pub(super) fn place(&self, node: NodeId) -> Option<&Place> {
@@ -121,6 +129,9 @@ impl SlotMap {
         let Some(owner) = self.owners.get_mut(usize::from(slot)) else {
             return;
         };
+        if let Some(since) = self.since.get_mut(usize::from(slot)) {
+            *since = version;
+        }
         if let Some(before) = std::mem::replace(owner, now)
             && let Some(node) = self.nodes.get_mut(&before)
         {

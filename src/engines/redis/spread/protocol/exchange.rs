@@ -20,6 +20,14 @@ use crate::value::Value;
 const PAGE: u32 = 250;
 
 impl Step {
+    /// The bytes of a value that it writes.
+    pub(in crate::engines::redis) fn bytes(&self) -> usize {
+        match self {
+            Self::Put(put) => put.value.len(),
+            _ => 0,
+        }
+    }
+
     /// The command, with its script by digest or by source.
     pub(in crate::engines::redis) fn encode(&self, by: By) -> Cmd {
         let names = SlotNames::of(self.place());

@@ -12,6 +12,28 @@ use crate::value::Value;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) struct Epoch(pub(in crate::engines::redis) u64);
 
+/// A link has a number, and each time at which a slot gets an owner has one. Both together are an epoch.
+impl Epoch {
+    pub(in crate::engines::redis) fn of(link: u32, ownership: u32) -> Self {
+        Self(u64::from(link) << 32 | u64::from(ownership))
+    }
+
+    /// The same over another link.
+    pub(in crate::engines::redis) fn over(self, link: u32) -> Self {
+        Self::of(link, self.ownership())
+    }
+
+    pub(in crate::engines::redis) fn link(self) -> u32 {
+        // The upper half.
+        (self.0 >> 32) as u32
+    }
+
+    pub(in crate::engines::redis) fn ownership(self) -> u32 {
+        // The lower half, cut off.
+        self.0 as u32
+    }
+}
+
 /// One command on one slot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) enum Step {
