@@ -10,7 +10,9 @@
 mod answers;
 mod effect;
 mod failures;
+mod landing;
 mod line;
+mod load;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use std::time::Duration;
 pub(crate) use self::effect::{Answer, Effect, EngineFailure, Fate, Given, Told};
 use self::failures::Failures;
 use self::line::{Asking, Line, Member};
+pub(crate) use self::load::{Doubt, Marks, Product};
+use self::load::{Load, Passenger};
 use super::policy::Seen;
 use super::refreshes::Mark;
 use crate::key::Key;
@@ -39,69 +43,6 @@ pub(crate) struct Flights {
     retries: BTreeMap<(Duration, u64), Key>,
     numbers: u64,
     failures: Failures,
-}
-
-#[derive(Debug)]
-struct Load {
-    names: Vec<Key>,
-    /// How long its keys are left alone if it gives nothing to store.
-    retry_after: Duration,
-    /// Keys for which it is not known yet who loads them.
-    undecided: usize,
-    /// Keys that another process loads.
-    abroad: usize,
-    /// Questions to the engine on its behalf.
-    asks: usize,
-    started: bool,
-    marks: Marks,
-    has_contexts: bool,
-    /// One of its keys is there: before its loader is called for the others, that is to be looked at. It might
-    /// have gone again, and the loader is called once.
-    again: bool,
-    /// The keys that it loads, and who waits for each: their own loader, or another's.
-    taken: Map<Key, Vec<Passenger>>,
-}
-
-/// A caller who waits for a load.
-#[derive(Debug, Clone, Copy)]
-struct Passenger {
-    caller: CallerId,
-    /// Whether the loader is the caller's own.
-    own: bool,
-    /// Whether the caller came before the loader was called. A later one may have come after a change of a name that only
-    /// the result of the load tells.
-    early: bool,
-}
-
-/// Whether a load may be made from something that was given out and never stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) enum Doubt {
-    #[default]
-    None,
-    /// It is if its loader finds out that it depends on something that its lease did not name.
-    IfLate,
-    /// It is: nothing of it is stored.
-    Dead,
-}
-
-/// What is known of the values that a running load may be made from.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Marks {
-    pub(crate) doubt: Doubt,
-    /// One of them was given out, and may be older than a change that did not end the lease of this load at once. Who joined
-    /// the load may have come after that change.
-    pub(crate) outdated: bool,
-}
-
-/// What a loader has made of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Product {
-    /// Whether it is to be stored.
-    pub(crate) stored: bool,
-    /// Whether it is the old value, which the engine has kept already.
-    pub(crate) kept: bool,
-    /// Whether it depends on names that the lease did not have.
-    pub(crate) late: bool,
 }
 
 /// A wish for one key.
@@ -137,21 +78,7 @@ impl Flights {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
-        self.loads.insert(
-            load,
-            Load {
-                names: terms.names,
-                retry_after: terms.retry_after,
-                undecided: wanted.len(),
-                abroad: 0,
-                asks: 0,
-                started: false,
-                marks: Marks::default(),
-                has_contexts: terms.has_contexts,
-                again: false,
-                taken: Map::default(),
-            },
-        );
+        self.loads.insert(load, Load::of(terms, wanted.len()));
         for wanted in wanted {
             if self.leaves_alone(&wanted, now) {
                 effects.extend(wanted.caller.map(|caller| Effect::Tell(caller, Told::ServeStale)));
@@ -181,21 +108,7 @@ impl Flights {
 
     /// Takes note of a direct load, which its caller has begun. Nobody waits for it yet.
     pub(crate) fn adopt(&mut self, load: LoadId, key: &Key, terms: Terms, marks: Marks) {
-        self.loads.insert(
-            load,
-            Load {
-                names: terms.names,
-                retry_after: terms.retry_after,
-                undecided: 0,
-                abroad: 0,
-                asks: 0,
-                started: true,
-                marks,
-                has_contexts: terms.has_contexts,
-                again: false,
-                taken: [(key.clone(), Vec::new())].into_iter().collect(),
-            },
-        );
+        self.loads.insert(load, Load::direct(terms, key, marks));
     }
 
     /// Lets the caller of a direct load wait for its end.
