@@ -3,17 +3,23 @@
 //!
 //! The locks are held for a few instructions, never while a caller's code runs.
 
+mod failed;
+mod load;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use self::failed::FailedKeys;
+use self::load::State;
+pub(super) use self::load::{Denied, DirectLoad, Met};
 use super::coordinator::Bounds;
 use super::flight::{Doubt, LoadId, Marks};
 use crate::key::Key;
 use crate::prehashed::Map;
-use crate::request::{LeaseTerms, Names, Token};
+use crate::request::{LeaseTerms, Token};
 use crate::spans::LoadLink;
 
 const SHARDS: usize = 64;
@@ -32,8 +38,7 @@ pub(crate) struct DirectLoads {
     /// What the coordinator has under way.
     led: AtomicUsize,
     callers: AtomicUsize,
-    /// Which keys have failed, by their hashes: a set bit may be that of another key.
-    failed: [AtomicU64; SHARDS],
+    failed: FailedKeys,
 }
 
 #[derive(Debug, Default)]
@@ -42,56 +47,6 @@ struct Shard {
     loads: Map<u64, DirectLoad>,
     /// The store has been closed.
     closed: bool,
-}
-
-/// A direct load, or a read that may become one.
-#[derive(Debug, Clone)]
-pub(super) struct DirectLoad {
-    pub(super) load: LoadId,
-    pub(super) key: Key,
-    /// What its value will depend on.
-    pub(super) names: Names,
-    pub(super) retry_after: Duration,
-    /// Whether its loader is given a context, so that it may find further names.
-    pub(super) has_contexts: bool,
-    /// Links its span to the calls that join it.
-    pub(super) link: LoadLink,
-    state: State,
-}
-
-#[derive(Debug, Clone)]
-enum State {
-    /// The engine has been asked, and may have given the lease.
-    Asked,
-    /// The coordinator has ended the lease before the read's caller took note of it.
-    Revoked,
-    Running {
-        task: Option<AbortHandle>,
-        /// Other callers wait for it, so the coordinator is to be told of its end.
-        joined: bool,
-        /// If it is dead, its lease has been ended.
-        marks: Marks,
-    },
-}
-
-/// Why a read that was given a lease does not become a direct load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Denied {
-    /// There are too many loads or callers. The lease is to be ended.
-    Full,
-    /// The lease has been ended.
-    Revoked,
-}
-
-/// What the coordinator finds where the engine names a token of this store.
-#[derive(Debug)]
-pub(super) enum Met {
-    /// The load runs, and its end will be told.
-    Running { load: DirectLoad, marks: Marks },
-    /// The caller has not taken note of the lease yet, and never will.
-    Revoked(DirectLoad),
-    /// The load has ended.
-    Ended,
 }
 
 impl Shard {
@@ -106,12 +61,6 @@ impl Shard {
     }
 }
 
-impl DirectLoad {
-    fn runs(&self) -> bool {
-        matches!(self.state, State::Running { .. })
-    }
-}
-
 impl DirectLoads {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
@@ -123,7 +72,7 @@ impl DirectLoads {
             waiting: AtomicUsize::new(0),
             led: AtomicUsize::new(0),
             callers: AtomicUsize::new(0),
-            failed: std::array::from_fn(|_| AtomicU64::new(0)),
+            failed: FailedKeys::default(),
         }
     }
 
@@ -144,6 +93,11 @@ impl DirectLoads {
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         lock(&self.shards[key.hash() as usize % SHARDS])
+    }
+
+    /// The keys whose loads have failed.
+    pub(super) fn failed(&self) -> &FailedKeys {
+        &self.failed
     }
 
     /// Enters a read before the engine is asked. Returns `false` if there is another for the key already: a later
@@ -352,23 +306,6 @@ impl DirectLoads {
     pub(super) fn publish(&self, led: usize, callers: usize) {
         self.led.store(led, Ordering::Relaxed);
         self.callers.store(callers, Ordering::Relaxed);
-    }
-
-    /// Takes note of a key whose load has failed.
-    pub(super) fn note_failure(&self, key: &Key) {
-        let (word, bit) = self.failure_of(key);
-        word.fetch_or(bit, Ordering::Relaxed);
-    }
-
-    /// Whether a load of the key may have failed, so that the coordinator is to be told of a success.
-    pub(super) fn has_failed(&self, key: &Key) -> bool {
-        let (word, bit) = self.failure_of(key);
-        word.load(Ordering::Relaxed) & bit != 0
-    }
-
-    fn failure_of(&self, key: &Key) -> (&AtomicU64, u64) {
-        let hash = key.hash() as usize;
-        (&self.failed[hash % SHARDS], 1 << (hash / SHARDS % 64))
     }
 }
 

@@ -201,7 +201,7 @@ impl Solo {
         if !direct.end(self.load, &self.key) {
             return self.hand_over(Ok(made), Some(fate)).await;
         }
-        if direct.has_failed(&self.key) {
+        if direct.failed().may_have(&self.key) {
             self.shared.inbox.notify(Notice::Succeeded(self.key));
         }
         Answer::Loaded {

@@ -32,7 +32,7 @@ impl Coordinator {
             Effect::Tell(caller, told) => self.tell(caller, told),
             Effect::Joined(load, caller) => self.joined(load, caller),
             Effect::Failing(load, key, is_first) => {
-                self.ends.direct.note_failure(&key);
+                self.ends.direct.failed().add(&key);
                 let failure = self.loads.get(&load).and_then(|load| load.failure.as_ref());
                 match failure {
                     Some(failure) if is_first => tracing::warn!(?key, %failure, "a load failed"),

@@ -3,6 +3,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::key::{KeyMaker, Namespace};
+use crate::request::Names;
 
 fn running() -> (DirectLoads, LoadId, Key) {
     let direct = DirectLoads::new(Bounds { loads: 1, callers: 1 });
