@@ -10,6 +10,7 @@ mod address_map;
 mod cluster;
 #[cfg(feature = "redis")]
 mod credentials;
+mod memory;
 mod near;
 #[cfg(feature = "redis")]
 mod options;
@@ -45,6 +46,9 @@ pub(crate) use self::address::{Access, Address, Place};
 pub(crate) use self::cluster::Cluster;
 #[cfg(feature = "redis")]
 pub use self::credentials::{Credentials, IntoCredentials};
+use self::memory::MEMORY;
+pub use self::memory::MemoryConfig;
+pub(crate) use self::memory::MemoryOptions;
 pub use self::near::NearCache;
 #[cfg(feature = "redis")]
 pub(crate) use self::options::RedisOptions;
@@ -53,7 +57,6 @@ pub use self::redis::RedisConfig;
 #[cfg(feature = "redis")]
 pub(crate) use self::sentinel::Sentinels;
 use self::setters::shared_settings;
-use self::setting::{Field, Kind, Setting};
 pub use self::settings::Settings;
 use self::settings::{SHARED, refuse};
 #[cfg(feature = "redis")]
@@ -68,32 +71,6 @@ const MIB: usize = 1024 * 1024;
 
 /// Settings by their names, as a URL or a map gives them.
 type Parameters = Vec<(String, String)>;
-
-/// The settings of the memory engine, by their setters' names.
-static MEMORY: &[Setting<MemoryOptions>] = &[
-    Setting::<MemoryOptions>::new(
-        "capacity_bytes",
-        Kind::Size(
-            1..=usize::MAX,
-            Field {
-                get: |options| Some(options.capacity_bytes),
-                set: |options, bytes| options.capacity_bytes = bytes,
-            },
-        ),
-    )
-    .or("capacity"),
-    Setting::<MemoryOptions>::new(
-        "near_cache",
-        Kind::SizeOrOff(
-            1..=usize::MAX,
-            Field {
-                get: |options| options.near_cache.given(),
-                set: |options, bytes| options.near_cache.set(bytes),
-            },
-        ),
-    )
-    .or("near"),
-];
 
 /// Which engine serves a store.
 ///
@@ -130,62 +107,6 @@ impl EngineKind {
             EngineKind::Memory => "memory",
             EngineKind::Redis => "redis",
         }
-    }
-}
-
-/// The configuration of the memory engine. Begin with [`MemoryConfig::default`], then use the setters.
-///
-/// ```
-/// use cachestore::MemoryConfig;
-///
-/// let config = MemoryConfig::default().capacity_bytes(8 * 1024 * 1024).namespace("sessions");
-/// # let _ = config;
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct MemoryConfig {
-    pub(crate) settings: Settings,
-    pub(crate) options: MemoryOptions,
-}
-
-/// What the memory engine is opened with.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct MemoryOptions {
-    pub(crate) capacity_bytes: usize,
-    pub(crate) near_cache: NearCache,
-}
-
-impl MemoryOptions {
-    fn validate(&self) -> Result<()> {
-        setting::check(self, MEMORY)?;
-        self.near_cache.validate()
-    }
-}
-
-impl Default for MemoryConfig {
-    fn default() -> Self {
-        Self {
-            settings: Settings::default(),
-            options: MemoryOptions {
-                capacity_bytes: 100 * MIB,
-                near_cache: NearCache::default(),
-            },
-        }
-    }
-}
-
-impl MemoryConfig {
-    /// Sets how many bytes of memory entries may take, over zero: keys, values and bookkeeping. Default: 100 MiB.
-    #[must_use]
-    pub fn capacity_bytes(mut self, bytes: usize) -> Self {
-        self.options.capacity_bytes = bytes;
-        self
-    }
-
-    /// Sets the near cache, which is on by default.
-    #[must_use]
-    pub fn near_cache(mut self, near_cache: NearCache) -> Self {
-        self.options.near_cache = near_cache;
-        self
     }
 }
 
@@ -422,15 +343,6 @@ impl Config {
             );
         }
         Ok(())
-    }
-}
-
-impl From<MemoryConfig> for Config {
-    fn from(config: MemoryConfig) -> Self {
-        Self {
-            settings: config.settings,
-            engine: EngineConfig::Memory(config.options),
-        }
     }
 }
 
