@@ -9,6 +9,8 @@
 
 mod change;
 mod correlated;
+mod field;
+mod keys;
 mod lease;
 mod lock;
 mod notification;
@@ -25,10 +27,11 @@ use compact_str::CompactString;
 
 pub(crate) use self::change::KeyChange;
 pub(crate) use self::correlated::{CorrelatedReply, Outcome};
+pub(crate) use self::keys::Keys;
 pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, PREFIX, Renewal, Token};
 pub(crate) use self::lock::{LockAction, LockAnswer, LockStep};
 pub(crate) use self::notification::{Notification, Notifications, Subject, Subscription};
-pub(crate) use self::operation::{Asked, Effect, Keys, Operation};
+pub(crate) use self::operation::{Asked, Effect, Operation};
 pub(crate) use self::progress::Progress;
 pub(crate) use self::raw::{RawAnswer, RawCommand};
 #[cfg(feature = "redis")]

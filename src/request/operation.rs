@@ -1,12 +1,8 @@
 //! What an operation is: the trait, and the macro that makes operations from the rows of a table.
 
-use std::fmt;
-use std::time::Duration;
-
 use super::change::KeyChange;
-use super::{Condition, Cursor, LeaseAction, LeaseTerms, LockStep, Progress, Reply, Request, Write};
-use crate::key::{Key, Within};
-use crate::value::Value;
+use super::{Keys, Reply, Request};
+use std::fmt;
 
 /// One thing that an engine can be asked to do. The rows of [`table`](super::table) are the operations.
 ///
@@ -49,50 +45,6 @@ pub(crate) enum Effect {
     Change,
 }
 
-/// The keys of an operation.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Keys<'a> {
-    None,
-    One(&'a Key),
-    Many(&'a [Key]),
-    /// The keys of what is written.
-    Written(&'a [Write]),
-}
-
-impl<'a> Keys<'a> {
-    pub(crate) fn first(self) -> Option<&'a Key> {
-        match self {
-            Keys::None => None,
-            Keys::One(key) => Some(key),
-            Keys::Many(keys) => keys.first(),
-            Keys::Written(writes) => writes.first().map(|write| &write.key),
-        }
-    }
-
-    pub(crate) fn len(self) -> usize {
-        match self {
-            Keys::None => 0,
-            Keys::One(_) => 1,
-            Keys::Many(keys) => keys.len(),
-            Keys::Written(writes) => writes.len(),
-        }
-    }
-
-    pub(crate) fn for_each(self, mut see: impl FnMut(&'a Key)) {
-        match self {
-            Keys::None => {}
-            Keys::One(key) => see(key),
-            Keys::Many(keys) => keys.iter().for_each(see),
-            Keys::Written(writes) => writes.iter().for_each(|write| see(&write.key)),
-        }
-    }
-
-    /// Whether an entry is written that gets a TTL. All writes of one operation have the same.
-    pub(super) fn get_a_ttl(self) -> bool {
-        matches!(self, Keys::Written([write, ..]) if write.ttl.is_some())
-    }
-}
-
 /// An operation and where its answer goes.
 pub(crate) struct Asked<O: Operation> {
     pub(crate) operation: O,
@@ -110,161 +62,6 @@ impl<O: Operation> Asked<O> {
 impl<O: Operation> fmt::Debug for Asked<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Asked({:?})", self.operation.effect())
-    }
-}
-
-/// A field of an operation that has keys.
-pub(super) trait Keyed {
-    fn keys(&self) -> Keys<'_>;
-}
-
-impl Keyed for Key {
-    fn keys(&self) -> Keys<'_> {
-        Keys::One(self)
-    }
-}
-
-impl Keyed for Vec<Key> {
-    fn keys(&self) -> Keys<'_> {
-        Keys::Many(self)
-    }
-}
-
-impl Keyed for Write {
-    fn keys(&self) -> Keys<'_> {
-        Keys::Written(std::slice::from_ref(self))
-    }
-}
-
-impl Keyed for Vec<Write> {
-    fn keys(&self) -> Keys<'_> {
-        Keys::Written(self)
-    }
-}
-
-impl Keyed for LeaseAction {
-    fn keys(&self) -> Keys<'_> {
-        Keys::One(self.key())
-    }
-}
-
-impl Keyed for LockStep {
-    fn keys(&self) -> Keys<'_> {
-        Keys::One(&self.key)
-    }
-}
-
-impl<T: Keyed> Keyed for Box<T> {
-    fn keys(&self) -> Keys<'_> {
-        (**self).keys()
-    }
-}
-
-/// A field of an operation.
-pub(super) trait Field {
-    /// The bytes that it holds beyond its own size.
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    /// Drops the values to be written in it.
-    fn drop_values(&mut self) {}
-}
-
-impl Field for bool {}
-impl Field for i64 {}
-impl Field for Cursor {}
-impl Field for Duration {}
-impl Field for Progress {}
-impl Field for Within {}
-impl<T: Field> Field for Option<T> {
-    fn bytes(&self) -> usize {
-        self.as_ref().map_or(0, Field::bytes)
-    }
-
-    fn drop_values(&mut self) {
-        self.iter_mut().for_each(Field::drop_values);
-    }
-}
-
-impl<T: Field> Field for Box<T> {
-    fn bytes(&self) -> usize {
-        (**self).bytes()
-    }
-
-    fn drop_values(&mut self) {
-        (**self).drop_values();
-    }
-}
-
-impl Field for String {
-    fn bytes(&self) -> usize {
-        self.len()
-    }
-}
-
-impl Field for Key {
-    fn bytes(&self) -> usize {
-        self.heap_bytes()
-    }
-}
-
-impl Field for Vec<Key> {
-    fn bytes(&self) -> usize {
-        super::bytes_of(self)
-    }
-}
-
-impl Field for Value {
-    fn bytes(&self) -> usize {
-        self.len()
-    }
-}
-
-impl Field for Condition {
-    fn bytes(&self) -> usize {
-        match self {
-            Condition::Absent | Condition::Present => 0,
-            Condition::Holds(value) => value.len(),
-        }
-    }
-}
-
-impl Field for Write {
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-
-    fn drop_values(&mut self) {
-        self.value = Value::default();
-    }
-}
-
-impl Field for Vec<Write> {
-    fn bytes(&self) -> usize {
-        self.iter().map(|write| size_of::<Write>() + write.bytes()).sum()
-    }
-
-    fn drop_values(&mut self) {
-        self.iter_mut().for_each(Field::drop_values);
-    }
-}
-
-impl Field for LeaseAction {
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-}
-
-impl Field for LeaseTerms {
-    fn bytes(&self) -> usize {
-        self.bytes()
-    }
-}
-
-impl Field for LockStep {
-    fn bytes(&self) -> usize {
-        self.key.heap_bytes()
     }
 }
 

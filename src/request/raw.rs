@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
-use super::operation::Field;
+use super::field::Field;
 
 /// A command for one engine, which finds out by its type whether it is one of its own.
 pub(crate) trait RawCommand: Any + Send {

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use super::change::{KeyChange, Tells};
-use super::operation::{Asked, Effect, Field, Keyed, Keys, Operation, operations};
+use super::field::Field;
+use super::keys::{Keyed, Keys};
+use super::operation::{Asked, Effect, Operation, operations};
 use super::{
     Aged, Condition, Cursor, LeaseAction, LeaseAnswer, LeaseTerms, LockAnswer, LockStep, Lookup, Page,
     Progress, RawAnswer, RawCommand, Reply, Request, Write,
