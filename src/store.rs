@@ -32,6 +32,8 @@ mod raw;
 
 mod chunks;
 mod entry;
+mod inner;
+mod namer;
 mod names;
 mod options;
 mod reads;
@@ -40,40 +42,34 @@ mod write;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kameo::actor::ActorRef;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use self::counter::Incr;
+use self::inner::Inner;
 pub use self::load::{
     ContextLoader, Fetched, Load, LoadContext, LoadFuture, LoadMany, LoadOptions, Loader, Model,
 };
 pub use self::lock::Lock;
+use self::namer::Namer;
 pub use self::names::{IntoNames, Many, One};
-use self::reads::Reads;
 pub use self::scan::{Scan, ScanEntries};
 pub use self::sweep::{Clear, Invalidate};
 pub use self::update::{CompareAndSetModel, UpdateModel};
 pub use self::write::{Set, SetFuture, SetIf, SetMany, Swap};
-use crate::actor::queue::{Call, QueueSender, until};
+use crate::actor::queue::{Call, until};
 use crate::calls::CallName;
 use crate::config::{Config, EngineKind};
 use crate::engine::Profile;
 use crate::error::{Phase, Result};
-use crate::events::{Events, Listeners};
-use crate::key::{Key, KeyMaker, Namespace};
-use crate::load as loading;
-use crate::lock as locking;
+use crate::events::Events;
+use crate::key::{Key, Namespace};
 use crate::meters::Meters;
-use crate::near::Near;
 use crate::request;
-use crate::spans::{Cause, Spans};
+use crate::spans::Cause;
 use crate::stats::Stats;
-use crate::supervisor::Supervisor;
 use crate::watch::Watch;
 use crate::weigher::Limits;
 
@@ -105,29 +101,6 @@ pub struct Store {
     /// Whether reads look into the near cache first.
     looks_near: bool,
     /// What is told of this handle's calls.
-    meters: Meters,
-}
-
-/// What all handles of one store share.
-struct Inner {
-    queue: QueueSender,
-    keys: KeyMaker,
-    config: Config,
-    profile: Profile,
-    near: Option<Arc<Near>>,
-    listeners: Arc<Listeners>,
-    /// The runtime that the store was opened on.
-    home: Handle,
-    refused: AtomicU64,
-    reads: Reads,
-    supervisor: ActorRef<Supervisor>,
-    /// Closed when all actors have ended.
-    ended: watch::Receiver<()>,
-    locks: locking::Handle,
-    loads: loading::Handle,
-    spans: Spans,
-    /// What is told of the store as a whole.
-    #[cfg(feature = "metrics")]
     meters: Meters,
 }
 
@@ -343,40 +316,6 @@ impl Store {
             self.inner.refused.fetch_add(1, Ordering::Relaxed);
         }
         checked
-    }
-}
-
-impl Inner {
-    /// The statistics of the store, of which the engine knows a part.
-    async fn stats(&self, mut call: Call<'_>) -> Result<Stats> {
-        let corrections = self.reads.corrections();
-        let engine = call.ask_for_long(request::Stats {}).await?;
-        let mut stats = Stats {
-            refused: self.refused.load(Ordering::Relaxed),
-            ..engine
-        };
-        if let Some(near) = &self.near {
-            stats.near_hits = near.hits();
-            stats.hits += stats.near_hits;
-        }
-        corrections.apply(&mut stats);
-        self.loads.counters().report(&mut stats);
-        #[cfg(feature = "metrics")]
-        self.publish(&stats);
-        Ok(stats)
-    }
-}
-
-/// Makes names of dependencies for a handle, without holding the store open.
-#[derive(Debug, Clone)]
-struct Namer {
-    keys: KeyMaker,
-    namespace: Namespace,
-}
-
-impl Namer {
-    fn name(&self, raw: &str) -> Result<Key> {
-        self.keys.name(&self.namespace, raw)
     }
 }
 
