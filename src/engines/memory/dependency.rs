@@ -6,6 +6,8 @@
 //! and an invalidation of those must still find it. A tombstone goes when nothing that is still held was derived
 //! through it. [`tombstone`] decides that.
 
+#[cfg(test)]
+mod invariants;
 mod tombstone;
 
 use super::index::Index;
@@ -337,31 +339,5 @@ impl Dependencies {
             }
             edge = sibling;
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        (self.names.len(), self.edges.len(), self.tombstones)
-    }
-
-    /// # Panics
-    ///
-    /// If a load is behind another dependent of its name.
-    #[cfg(test)]
-    pub(crate) fn check(&self) {
-        for name in (0..self.names.end()).filter_map(|name| self.names.get(name)) {
-            let (mut edge, mut others) = (name.dependents, false);
-            while edge != NONE {
-                let load = matches!(self.edges[edge].dependent, Dependent::Load(_));
-                assert!(!(load && others), "loads come first");
-                others |= !load;
-                edge = self.edges[edge].next;
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn steps(&self) -> u64 {
-        self.steps
     }
 }

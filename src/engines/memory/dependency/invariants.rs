@@ -1,0 +1,28 @@
+//! What always holds of the graph, and its sizes, for tests.
+
+use super::{Dependencies, Dependent, NONE};
+
+impl Dependencies {
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        (self.names.len(), self.edges.len(), self.tombstones)
+    }
+
+    /// # Panics
+    ///
+    /// If a load is behind another dependent of its name.
+    pub(crate) fn check(&self) {
+        for name in (0..self.names.end()).filter_map(|name| self.names.get(name)) {
+            let (mut edge, mut others) = (name.dependents, false);
+            while edge != NONE {
+                let load = matches!(self.edges[edge].dependent, Dependent::Load(_));
+                assert!(!(load && others), "loads come first");
+                others |= !load;
+                edge = self.edges[edge].next;
+            }
+        }
+    }
+
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+}
