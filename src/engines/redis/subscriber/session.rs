@@ -54,7 +54,7 @@ pub(super) struct Command {
 }
 
 /// Opens the connection, within `connect_timeout`.
-pub(super) async fn open_line(options: Arc<RedisOptions>, resolver: Resolver) -> crate::Result<Opened> {
+pub(super) async fn open_connection(options: Arc<RedisOptions>, resolver: Resolver) -> crate::Result<Opened> {
     if matches!(options.target, Target::Connection(_)) {
         // It is shared with others, and there is no way to open another.
         tracing::warn!(
