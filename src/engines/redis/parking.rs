@@ -4,11 +4,15 @@
 //! be carried out all the same, if the slot has come back meanwhile. A job that was overtaken so is not sent any more: its
 //! caller is told that it was not carried out.
 
+mod parked;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(super) use self::parked::{Asked, Held};
+use self::parked::{Parked, hashes};
 use super::batch::Part;
 use super::cluster::Node;
 use super::exchange::Way;
@@ -38,48 +42,6 @@ pub(super) struct Parking {
     news: Option<Redirect>,
 }
 
-/// The place of a job in the order, and the keys that it holds, by their hashes.
-#[derive(Debug)]
-pub(super) struct Held {
-    place: u64,
-    pub(super) keys: Vec<u64>,
-}
-
-impl Held {
-    /// Gives the place to a job: the one that had it, or a later read of the same keys.
-    pub(super) fn with(self, job: Job) -> Asked {
-        Asked { held: self, job }
-    }
-}
-
-/// A job that is parked, or that another node is asked.
-#[derive(Debug)]
-pub(super) struct Asked {
-    held: Held,
-    pub(super) job: Job,
-}
-
-impl Asked {
-    pub(super) fn into_parts(self) -> (Held, Job) {
-        (self.held, self.job)
-    }
-
-    fn shares(&self, see: impl Fn(&u64) -> bool) -> bool {
-        self.held.keys.iter().any(see)
-    }
-}
-
-/// One job, and why it waits.
-#[derive(Debug)]
-struct Parked {
-    asked: Asked,
-    /// `None` if it waits for another one of its key.
-    redirect: Option<Redirect>,
-    /// How many pipelines had been sent when it was refused. What these carry out is known once they are answered.
-    sent: u64,
-    is_overtaken: bool,
-}
-
 /// Jobs that are not parked any more.
 #[derive(Debug, Default)]
 pub(super) struct Unparked {
@@ -96,40 +58,6 @@ fn may_ask(job: &Job, layout: &Layout) -> bool {
         Task::Doubt(_) => true,
         Task::Own(own) => own.slot.is_some() && own.bound.is_none(),
         Task::Walk(_) => false,
-    }
-}
-
-fn hashes(job: &Job) -> Vec<u64> {
-    let mut keys = Vec::new();
-    job.task.keys().for_each(|key| keys.push(key.hash()));
-    keys
-}
-
-impl Parked {
-    /// It waits for another one of its keys.
-    fn waiting(asked: Asked) -> Self {
-        Self {
-            asked,
-            redirect: None,
-            sent: 0,
-            is_overtaken: false,
-        }
-    }
-
-    fn refused(mut asked: Asked, redirect: Redirect, error: &Error, sent: u64) -> Self {
-        asked.job.refused = Some(error.clone());
-        asked.job.redirect = Some(redirect.clone());
-        Self {
-            redirect: Some(redirect),
-            sent,
-            ..Self::waiting(asked)
-        }
-    }
-
-    /// Whether there is no time left for an answer. Long work that has begun goes on without its callers.
-    fn is_late(&self, now: Instant) -> bool {
-        let goes_on = matches!(&self.asked.job.task, Task::Walk(walk) if walk.begun);
-        !goes_on && self.asked.job.deadline <= now + PAUSE
     }
 }
 
