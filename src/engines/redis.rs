@@ -22,6 +22,7 @@ mod batch;
 mod clearings;
 mod cluster;
 mod connect;
+mod connected;
 mod connection_log;
 mod deletes;
 mod doubt;

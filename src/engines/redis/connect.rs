@@ -1,10 +1,8 @@
 //! Opening one connection, ready for use.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -12,10 +10,10 @@ use redis::{
     AsyncConnectionConfig, ErrorKind, Pipeline, ProtocolVersion, RedisConnectionInfo, RedisError,
     Value as Wire,
 };
-use tokio::time::Instant;
 
 use super::cluster::Node;
-use super::fault::{self, Refusal};
+use super::connected::Connected;
+use super::fault;
 use super::greeting::Greeting;
 use super::layout::Layout;
 use super::resolver::{Resolver, Route};
@@ -24,132 +22,9 @@ use super::stream::{Pulse, Stream};
 use super::tracker::{TrackedConnection, Tracker};
 use crate::config::{Access, Address, Place, RedisOptions, Target};
 use crate::error::{Cause, Error, Phase, Result};
-use crate::meters::OpenConnection;
 
 /// A response timeout that never comes: the engine keeps its own.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// What reads and writes a socket. It ends when the connection does.
-type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// An open connection, read and written by whoever owns it. Dropped, it closes at once, whatever is
-/// under way.
-pub(super) struct Connected {
-    pub(super) connection: MultiplexedConnection,
-    pub(super) since: Instant,
-    /// Whether the server took all scripts when this was opened.
-    pub(super) scripts_loaded: bool,
-    /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
-    driver: Option<Driver>,
-    /// The signs of life of its socket. None for connections that others opened.
-    pulse: Option<Pulse>,
-    /// The near cache's view of it, if the server tracks what it reads.
-    pub(super) tracked: Option<TrackedConnection>,
-    /// Where it leads to, and the generation that it belongs to. `None` for connections that others opened.
-    pub(super) route: Option<Box<Route>>,
-    /// What metrics see of it, once it is in use.
-    pub(super) open: OpenConnection,
-    ended: bool,
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        // Bytes of a connection that was never used count too.
-        self.report();
-    }
-}
-
-impl fmt::Debug for Connected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connected")
-            .field("since", &self.since)
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Connected {
-    /// A connection that its owner reads and writes.
-    pub(super) fn own(connection: MultiplexedConnection, driver: Driver, pulse: Pulse) -> Self {
-        let mut own = Self::foreign(connection);
-        (own.driver, own.pulse) = (Some(driver), Some(pulse));
-        own
-    }
-
-    /// A connection that a task of somebody else reads and writes.
-    fn foreign(connection: MultiplexedConnection) -> Self {
-        Self {
-            connection,
-            since: Instant::now(),
-            scripts_loaded: false,
-            driver: None,
-            pulse: None,
-            tracked: None,
-            route: None,
-            open: OpenConnection::default(),
-            ended: false,
-        }
-    }
-
-    /// How many signs of life the socket has given. The count grows while bytes flow; it stays 0 for a
-    /// connection that others opened.
-    pub(super) fn pulse(&self) -> u64 {
-        self.pulse.as_ref().map_or(0, Pulse::count)
-    }
-
-    /// The complete replies so far. It stays 0 for a connection that others opened.
-    pub(super) fn replies(&self) -> u64 {
-        self.pulse.as_ref().map_or(0, Pulse::replies)
-    }
-
-    /// The bytes of the reply that is being received, those included that are announced. It stays 0 for a
-    /// connection that others opened.
-    pub(super) fn incoming(&self) -> u64 {
-        self.pulse.as_ref().map_or(0, Pulse::incoming)
-    }
-
-    /// The bytes that were received so far. It stays 0 for a connection that others opened.
-    pub(super) fn received(&self) -> u64 {
-        self.pulse.as_ref().map_or(0, Pulse::received)
-    }
-
-    /// Tells metrics how many bytes it has carried so far.
-    pub(super) fn report(&self) {
-        if let Some(pulse) = &self.pulse {
-            self.open.carried(pulse.sent(), pulse.received());
-        }
-    }
-
-    /// Why the last reply was not read to its end.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        self.pulse.as_ref().and_then(Pulse::refusal)
-    }
-
-    /// Writes what has been sent and reads what the server has answered, as far as the socket goes.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && driver.as_mut().poll(cx).is_ready()
-        {
-            self.driver = None;
-            self.ended = true;
-        }
-    }
-
-    /// Whether the connection has ended by itself.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Waits for `answer`, which comes over this connection.
-    pub(super) async fn wait_for<T>(&mut self, answer: impl Future<Output = T>) -> T {
-        let mut answer = pin!(answer);
-        poll_fn(|cx| {
-            self.drive(cx);
-            answer.as_mut().poll(cx)
-        })
-        .await
-    }
-}
 
 /// Connects, introduces itself, and waits for a first answer, within `connect_timeout`. What is read over it can be
 /// near if the server tracks it for `tracker`.

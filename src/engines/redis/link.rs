@@ -26,7 +26,7 @@ use self::outage::Outage;
 use self::vitals::Vitals;
 use self::window::Window;
 use super::backoff::Backoff;
-use super::connect::Connected;
+use super::connected::Connected;
 use super::connection_log::ConnectionLog;
 use super::fault;
 use super::generation::Generation;

@@ -4,7 +4,8 @@ use redis::AsyncConnectionConfig;
 use redis::Value as Wire;
 use redis::aio::MultiplexedConnection;
 
-use super::super::connect::{Connected, introduction, unopened};
+use super::super::connect::{introduction, unopened};
+use super::super::connected::Connected;
 use super::super::fault;
 use super::super::scanner::Bounds;
 use super::super::stream::Stream;

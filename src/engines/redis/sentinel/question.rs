@@ -3,7 +3,8 @@
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Pipeline, Value as Wire};
 
-use super::super::connect::{Connected, introduction, unopened};
+use super::super::connect::{introduction, unopened};
+use super::super::connected::Connected;
 use super::super::fault::{self, Lost};
 use super::super::scanner::Bounds;
 use super::super::stream::Stream;
