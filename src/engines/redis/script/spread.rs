@@ -163,4 +163,19 @@ mod tests {
             assert!(script.source().len() <= 16 * 1024, "{script:?}");
         }
     }
+
+    /// A user of the server's access control may run what the security page lists, and scripts nothing else.
+    #[test]
+    fn the_security_page_gives_rights_to_each_command_that_a_script_calls() {
+        let page = include_str!("../../../../docs/security.md");
+        let rights = page.lines().find(|line| line.starts_with("user app on "));
+        let rights: Vec<&str> = rights.unwrap().split(' ').collect();
+        for script in SlotScript::ALL {
+            for call in script.text().split("call('").skip(1) {
+                let command = call.split('\'').next().unwrap();
+                let right = format!("+{}", command.to_lowercase());
+                assert!(rights.contains(&right.as_str()), "{command}");
+            }
+        }
+    }
 }

@@ -6,17 +6,17 @@
 //!
 //! # How an engine drives a machine
 //!
-//! 1. Make it, for example with [`Write::new`], and call [`Machine::start`].
+//! 1. Make it, for example with [`Write::new`](write::Write::new), and call [`Machine::start`].
 //! 2. Send the steps of [`Next::Steps`], each to the slot of [`Step::place`]. They may go at the same time. The machine
 //!    may have other steps under way meanwhile.
-//! 3. For each answer call [`Machine::advance`] with the step and the [`Answered`], which carries the [`Epoch`] of the link
+//! 3. For each answer call [`Machine::advance`] with the step and the [`Answered`], which carries the [`Epoch`](step::Epoch) of the link
 //!    that the answer came over. It gives more steps, perhaps none, until it gives [`Next::Done`]. Then no step is under way.
-//! 4. Give each answer to [`Seens::learn`] too. A later write into the slot is one round trip shorter.
+//! 4. Give each answer to [`Seens::learn`](seen::Seens::learn) too. A later write into the slot is one round trip shorter.
 //!
 //! An *epoch* is the number of a link to the owner of a slot. It changes when the connection is replaced, and when the
 //! slot has another owner, and no number is used twice in a process. A step for which [`Step::epoch`] is `Some` may only
 //! be carried out over the link of that epoch. If that is gone, or if the node answers `MOVED` or `ASK`, do not send the
-//! step. Answer [`Answer::Void`]. All other steps follow redirections.
+//! step. Answer [`Answer::Void`](answer::Answer::Void). All other steps follow redirections.
 //!
 //! If a connection is lost before the answer, [`Step::is_repeatable`] tells what to do: such a step may be sent again.
 //! Any other step may have been carried out: answer the caller with `OutcomeUnknown` and drop the machine. Dropping a
@@ -30,12 +30,13 @@
 //! | what | meaning |
 //! |---|---|
 //! | the value | |
-//! | `kills` | the unique stamp of the slot's last invalidation. It is kept for ten minutes. A slot without one gets one from the first who asks, so that no two servers have the same |
+//! | `kills` | the unique stamp of the slot's last invalidation. It is kept for an hour. A slot without one gets one from the first who asks, so that a server that has lost its data does not look as it did before |
 //! | `depend` of a name | the *registrations*: each member with a unique stamp and with the time until which it is kept |
-//! | `parents` of a key | the *record* of its last write: the names that it depends on, and how long the key is registered there |
+//! | `records` | for each key the *record* of its last write: the names that it depends on, and how long the key is registered there |
 //! | `leases` | who loads which key |
 //! | `intents` | the tokens of writers that were refused too often. An invalidation of their key removes these |
-//! | `watch` of a name | the loads under way that name it. Any change of the name returns and removes them |
+//! | `watch` of a name | the loads under way that name it. Any change of the name returns them |
+//! | `clearings` | the clearings under way. While one is noted, nothing is stored that was loaded under its prefix |
 //!
 //! # Rules
 //!
@@ -48,9 +49,14 @@
 //!    that was read before the registration was made. A key whose new dependent lives longer than the key's own
 //!    registrations is registered anew under its own names, and so on upwards, before the dependent is put.
 //! 4. *Lease, watch, load, register, put.* A load takes its lease before it is registered, and it is registered under all
-//!    names before the loader runs.
-//! 5. *A change that has been seen by no load is done.* A plain change of a key returns the loads that name the key, in the same
-//!    command. Their leases are cancelled, and so is what they have stored meanwhile, before the change is answered.
+//!    names before its loader begins. It stores its value only while it has the lease, and only over the link that the
+//!    lease was taken over. A value that depends on names which the lease does not have is not stored: end its lease with
+//!    [`End`](lease::End).
+//! 5. *Change, cancel, answer.* A plain change of a key returns the loads that name the key, in the same command. Their
+//!    leases end, and what they have stored meanwhile goes, before the change is answered. The loads stay noted until they
+//!    end: another change does not rely on this one to cancel them.
+//! 6. *Mark, remove, mark.* A clearing ends the loads under its prefix in all slots, removes the values, and ends the
+//!    loads once more. In between, no load under the prefix stores anything.
 //!
 //! # What a failover can lose
 //!
@@ -59,35 +65,26 @@
 //! its TTL ends. The same is true if a node with names restarts empty. Nothing of that happens at a planned
 //! failover, nor if acknowledged writes are replicated.
 
-mod change;
+pub(in crate::engines::redis) mod answer;
+pub(in crate::engines::redis) mod change;
 mod exchange;
-mod invalidation;
-mod lease;
-mod life;
-mod marking;
-mod seen;
-mod stamp;
-mod step;
+pub(in crate::engines::redis) mod invalidation;
+pub(in crate::engines::redis) mod lease;
+pub(in crate::engines::redis) mod life;
+pub(in crate::engines::redis) mod marking;
+pub(in crate::engines::redis) mod seen;
+pub(in crate::engines::redis) mod stamp;
+pub(in crate::engines::redis) mod step;
 #[cfg(test)]
 mod tests;
-mod touch;
+pub(in crate::engines::redis) mod touch;
 mod upward;
-mod write;
-
-pub(in crate::engines::redis) use self::change::Change;
-pub(in crate::engines::redis) use self::invalidation::Invalidation;
-pub(in crate::engines::redis) use self::lease::{End, Lease, Leased, Terms};
-pub(in crate::engines::redis) use self::life::Life;
-pub(in crate::engines::redis) use self::marking::Marking;
-pub(in crate::engines::redis) use self::seen::{Seen, Seens};
-pub(in crate::engines::redis) use self::stamp::{Stamp, Stamps};
-pub(in crate::engines::redis) use self::step::{
-    Act, Answer, Answered, Changed, Condition, Epoch, Next, Step,
-};
-pub(in crate::engines::redis) use self::touch::{Touch, Touched};
-pub(in crate::engines::redis) use self::write::{Content, Write, Written};
+pub(in crate::engines::redis) mod write;
 
 use tokio::time::Instant;
+
+use self::answer::Answered;
+use self::step::{Next, Step};
 
 /// A call in steps of one slot each.
 pub(in crate::engines::redis) trait Machine {

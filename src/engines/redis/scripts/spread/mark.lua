@@ -5,8 +5,9 @@
 -- A clearing is a field: its mark, until when it is noted, and the prefix. While it is noted, no load under the prefix
 -- stores what it has loaded: the loader may have read a value that the clearing comes to later.
 local ended = {}
-for _, key in ipairs(redis.call('HKEYS', KEYS[1])) do
-  if string.sub(key, 1, #ARGV[2]) == ARGV[2] then ended[#ended + 1] = key end
+local loads = redis.call('HGETALL', KEYS[1])
+for i = 1, #loads, 2 do
+  if string.sub(loads[i], 1, #ARGV[2]) == ARGV[2] then ended[#ended + 1] = loads[i] end
 end
 -- First: a server that is full lets a script take up room once it has written what takes none.
 for _, key in ipairs(ended) do

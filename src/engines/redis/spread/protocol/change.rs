@@ -4,7 +4,8 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::Machine;
-use super::step::{Act, Answer, Answered, Changed, Next, Step, Watcher};
+use super::answer::{Answer, Answered, Changed};
+use super::step::{Act, Next, Step, Watcher};
 
 /// A plain change. No load that has read what was there before stores anything after it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,14 +1,14 @@
 //! How a step is exchanged with a server: its command, and what the reply means. The scripts describe both.
 
-use compact_str::CompactString;
+mod parts;
+
 use redis::{Cmd, Value as Wire};
 
+use self::parts::{array, digits, key, life, sight, stamp, time, watchers};
+use super::answer::{Above, Answer, Changed, Present, PutAnswer};
 use super::life::Life;
 use super::stamp::Stamp;
-use super::step::{
-    Above, Act, Answer, Changed, Condition, Cover, Member, Present, Proof, Put, PutAnswer, Sight, Step,
-    Watcher,
-};
+use super::step::{Act, Condition, Cover, Member, Proof, Put, Step};
 use crate::engines::redis::layout::SlotNames;
 use crate::engines::redis::script::By;
 use crate::engines::redis::script::spread::SlotScript;
@@ -283,7 +283,7 @@ fn decode_change(change: &Act, reply: Option<Vec<Wire>>) -> Result<Answer> {
         (Act::Take, reply) => Changed::Taken(value(reply)?),
         (Act::Incr { .. }, reply) => Changed::Sum(integer(reply)?),
     };
-    let watchers = self::watchers(watchers).ok_or_else(unexpected)?;
+    let watchers = parts::watchers(watchers).ok_or_else(unexpected)?;
     Ok(Answer::Changed { reply, watchers })
 }
 
@@ -380,68 +380,4 @@ fn page(parts: Vec<Wire>) -> Option<Answer> {
         }
     }
     Some(Answer::Page { members, cursor })
-}
-
-/// Members and leases take turns.
-fn watchers(reply: Wire) -> Option<Vec<Watcher>> {
-    let mut fields = match reply {
-        Wire::Map(pairs) => pairs.into_iter().flat_map(|(key, lease)| [key, lease]).collect(),
-        reply => array(reply)?,
-    }
-    .into_iter();
-    let mut watchers = Vec::new();
-    while let (Some(member), Some(lease)) = (fields.next(), fields.next()) {
-        if let Some((key, lease)) = key(member).zip(stamp(&lease)) {
-            watchers.push(Watcher { key, lease });
-        }
-    }
-    Some(watchers)
-}
-
-fn array(reply: Wire) -> Option<Vec<Wire>> {
-    match reply {
-        Wire::Array(parts) => Some(parts),
-        _ => None,
-    }
-}
-
-fn key(reply: Wire) -> Option<CompactString> {
-    match reply {
-        Wire::BulkString(bytes) => CompactString::from_utf8(bytes).ok(),
-        _ => None,
-    }
-}
-
-/// A stamp, and whatever follows it.
-fn stamp(reply: &Wire) -> Option<Stamp> {
-    match reply {
-        Wire::BulkString(bytes) => Stamp::parse(bytes.split(|byte| *byte == b' ').next()?),
-        _ => None,
-    }
-}
-
-fn sight(stamp: Wire, at: Wire) -> Option<Sight> {
-    let (stamp, at) = (self::stamp(&stamp)?, time(&at)?);
-    Some(Sight { stamp, at })
-}
-
-fn time(reply: &Wire) -> Option<u64> {
-    match reply {
-        Wire::Int(millis) => u64::try_from(*millis).ok(),
-        _ => None,
-    }
-}
-
-fn digits(reply: &Wire) -> Option<u64> {
-    match reply {
-        Wire::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse().ok(),
-        reply => time(reply),
-    }
-}
-
-fn life(reply: Wire) -> Option<Life> {
-    match &reply {
-        Wire::BulkString(empty) if empty.is_empty() => Some(Life::Ever),
-        reply => digits(reply).map(Life::Millis),
-    }
 }

@@ -6,8 +6,9 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::Machine;
+use super::answer::{Answer, Answered};
 use super::stamp::{Stamp, Stamps};
-use super::step::{Answer, Answered, Epoch, Member, Next, Step};
+use super::step::{Epoch, Member, Next, Step};
 
 /// So many names are drained at a time. Each has one page of members under way.
 const AT_A_TIME: usize = 16;

@@ -4,10 +4,11 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::Machine;
+use super::answer::{Answer, Answered, Present};
 use super::change::cancel;
 use super::life::{Life, PATIENCE};
 use super::stamp::{Stamp, Stamps};
-use super::step::{Answer, Answered, Epoch, Next, Present, Step, Watch};
+use super::step::{Epoch, Next, Step, Watch};
 use super::upward::Upward;
 
 /// What became of the attempt to take a lease.

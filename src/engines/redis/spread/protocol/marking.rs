@@ -6,9 +6,10 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::Machine;
+use super::answer::{Answer, Answered};
 use super::life::Life;
 use super::stamp::Stamp;
-use super::step::{Answer, Answered, Next, Step};
+use super::step::{Next, Step};
 
 /// So many slots are marked at a time.
 const AT_A_TIME: usize = 512;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::answer::Answered;
 use super::stamp::Stamp;
-use super::step::{Answered, Epoch, Step};
+use super::step::{Epoch, Step};
 use crate::engines::redis::cluster::slot_of;
 
-/// For so long a client may rely on a stamp. Servers keep one for twice as long.
+/// For so long a client relies on a stamp. The older it is, the longer registrations are kept.
 pub(super) const KNOWN: Duration = Duration::from_secs(300);
 
 /// The stamp of a slot's last invalidation, and when it was that.

@@ -4,9 +4,10 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::Machine;
+use super::answer::{Answer, Answered};
 use super::life::{Life, PATIENCE};
 use super::stamp::Stamps;
-use super::step::{Answer, Answered, Cover, Next, Step};
+use super::step::{Cover, Next, Step};
 use super::upward::Upward;
 use crate::value::Value;
 

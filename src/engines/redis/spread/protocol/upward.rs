@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
+use super::answer::{Answer, Answered};
 use super::life::Life;
 use super::stamp::Stamps;
-use super::step::{Answer, Answered, Cover, Step, Watch};
+use super::step::{Cover, Step, Watch};
 
 /// The registrations of one attempt. All have the same life: those further up are made later.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]

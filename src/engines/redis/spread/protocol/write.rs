@@ -4,12 +4,13 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::Machine;
+use super::answer::{Answer, Answered, PutAnswer};
 use super::change::cancel;
 use super::lease::unwatch;
 use super::life::{Life, PATIENCE};
 use super::seen::Seen;
 use super::stamp::{Stamp, Stamps};
-use super::step::{Answer, Answered, Condition, Epoch, Next, Proof, Put, PutAnswer, Step, Tie, Watcher};
+use super::step::{Condition, Epoch, Next, Proof, Put, Step, Tie, Watcher};
 use super::upward::Upward;
 use crate::value::Value;
 

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use compact_str::CompactString;
 
-use super::clear::Clear;
+use super::actor::User;
+use super::case::{Case, Failover, Plant};
 use super::explorer::explore;
-use super::load::Load;
 use super::model::Shortcut;
-use super::world::{Case, Failover, Plant, User};
 use crate::engines::redis::spread::protocol::change::Change;
 use crate::engines::redis::spread::protocol::invalidation::Invalidation;
 use crate::engines::redis::spread::protocol::life::Life;
@@ -38,11 +37,11 @@ fn write_for(seed: u64, key: &str, names: &[&str], ttl: Life) -> User {
     User::Write(Write::new(content, None, stamps(seed)))
 }
 
-fn write(seed: u64, key: &str, names: &[&str]) -> User {
+pub(super) fn write(seed: u64, key: &str, names: &[&str]) -> User {
     write_for(seed, key, names, Life::Ever)
 }
 
-fn invalidation(seed: u64, root: &str) -> User {
+pub(super) fn invalidation(seed: u64, root: &str) -> User {
     User::Invalidation(Invalidation::new(vec![text(root)], stamps(seed)), text(root))
 }
 
@@ -50,11 +49,11 @@ fn touch(seed: u64, key: &str, ttl: Life) -> User {
     User::Touch(Touch::new(text(key), ttl, false, stamps(seed)))
 }
 
-fn delete(key: &str) -> User {
+pub(super) fn delete(key: &str) -> User {
     User::Change(Change::new(text(key), Act::Delete))
 }
 
-fn case(actors: Vec<User>) -> Case {
+pub(super) fn case(actors: Vec<User>) -> Case {
     Case {
         slots: vec![(vec!["n"], 0), (vec!["p"], 1), (vec!["q"], 2)],
         actors,
@@ -71,7 +70,7 @@ fn case(actors: Vec<User>) -> Case {
     }
 }
 
-fn holds(name: &str, case: &Case) {
+pub(super) fn holds(name: &str, case: &Case) {
     let found = explore(case);
     eprintln!("{name}: {} states", found.states);
     if let Some((wrong, path)) = found.wrong {
@@ -80,7 +79,7 @@ fn holds(name: &str, case: &Case) {
 }
 
 #[track_caller]
-fn is_found(name: &str, case: &Case) {
+pub(super) fn is_found(name: &str, case: &Case) {
     let found = explore(case);
     eprintln!("{name}: found after {} states", found.states);
     assert!(
@@ -91,12 +90,12 @@ fn is_found(name: &str, case: &Case) {
 }
 
 /// Explores a case with a server's shortcut, and one with a client's.
-fn with_shortcut(shortcut: Shortcut, case: Case) {
+pub(super) fn with_shortcut(shortcut: Shortcut, case: Case) {
     let shortcut = Some(shortcut);
     is_found(&format!("{shortcut:?}"), &Case { shortcut, ..case });
 }
 
-fn with_plant(plant: Plant, case: Case) {
+pub(super) fn with_plant(plant: Plant, case: Case) {
     let plant = Some(plant);
     is_found(&format!("{plant:?}"), &Case { plant, ..case });
 }
@@ -311,82 +310,6 @@ fn late_covers() -> Case {
 #[test]
 fn a_note_that_comes_late() {
     with_shortcut(Shortcut::CoverAnyRecord, late_covers());
-}
-
-fn load(seed: u64, key: &str, names: &[&str]) -> User {
-    User::Load(Box::new(Load::new(seed, key, names)))
-}
-
-fn loads() -> Case {
-    case(vec![
-        load(1, "p", &["n"]),
-        load(2, "q", &["p"]),
-        invalidation(3, "n"),
-    ])
-}
-
-#[test]
-fn loads_under_an_invalidation() {
-    holds("loads", &loads());
-    with_shortcut(Shortcut::KillLeavesLease, loads());
-    for failover in [Failover::Clean(1), Failover::Stale(1)] {
-        let failovers = vec![failover];
-        let actors = vec![load(1, "p", &["n"]), invalidation(2, "n"), load(3, "q", &[])];
-        let case = Case {
-            failovers,
-            ..case(actors)
-        };
-        holds(&format!("loads, {failover:?}"), &case);
-        if failover == Failover::Stale(1) {
-            with_plant(Plant::KeepStamp, case);
-        }
-    }
-    let mut early = Load::new(1, "p", &["n"]);
-    early.registers_first = true;
-    let actors = vec![
-        User::Load(Box::new(early)),
-        invalidation(2, "n"),
-        invalidation(3, "n"),
-    ];
-    is_found("registered before the lease", &case(actors));
-}
-
-fn changes() -> Case {
-    case(vec![load(1, "p", &["n"]), delete("n"), write(3, "n", &[])])
-}
-
-#[test]
-fn loads_of_what_is_changed() {
-    holds("changes", &changes());
-    with_shortcut(Shortcut::CancelLeavesValue, changes());
-    with_shortcut(Shortcut::ChangeTakesWatchers, changes());
-    with_plant(Plant::AnswerThenCancel, changes());
-    with_plant(Plant::UnwatchThenPut, changes());
-    holds(
-        "changes of the key",
-        &case(vec![load(1, "p", &["n"]), delete("p"), write(3, "p", &["n"])]),
-    );
-    let of_two = vec![
-        load(1, "p", &["n"]),
-        load(2, "p", &["n"]),
-        delete("n"),
-        invalidation(4, "n"),
-    ];
-    holds("two loads", &case(of_two));
-}
-
-fn clears() -> Case {
-    let clear = User::Clear(Clear::new(3, &["p", "q"]));
-    let mut case = case(vec![write(1, "p", &[]), load(2, "q", &["p"]), clear]);
-    case.ended = 1;
-    case
-}
-
-#[test]
-fn loads_under_a_clearing() {
-    holds("clears", &clears());
-    with_shortcut(Shortcut::UnmarkLeavesLeases, clears());
-    with_shortcut(Shortcut::PutWhileCleared, clears());
 }
 
 #[test]

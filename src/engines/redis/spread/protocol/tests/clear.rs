@@ -4,9 +4,10 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use crate::engines::redis::spread::protocol::Machine;
+use crate::engines::redis::spread::protocol::answer::Answered;
 use crate::engines::redis::spread::protocol::marking::Marking;
 use crate::engines::redis::spread::protocol::stamp::Stamp;
-use crate::engines::redis::spread::protocol::step::{Act, Answered, Next, Step};
+use crate::engines::redis::spread::protocol::step::{Act, Next, Step};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Clear {

@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::model::{Manner, Slot};
-use crate::engines::redis::layout::SlotNames;
 use crate::engines::redis::script::By;
+use crate::engines::redis::spread::protocol::answer::{Answer, PutAnswer};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::seen::Seen;
 use crate::engines::redis::spread::protocol::stamp::Stamp;
 use crate::engines::redis::spread::protocol::step::{
-    Act, Answer, Condition, Cover, Epoch, Member, Proof, Put, PutAnswer, Step, Tie, Watch, Watcher,
+    Act, Condition, Cover, Epoch, Member, Proof, Put, Step, Tie, Watch, Watcher,
 };
 use crate::engines::redis::tests::RedisServer;
 use crate::value::Value;

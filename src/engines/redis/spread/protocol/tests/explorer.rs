@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use super::world::{Case, Event, World};
+use super::case::Case;
+use super::world::{Event, World};
 
 /// How a state was reached.
 struct Path {

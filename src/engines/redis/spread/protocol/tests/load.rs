@@ -4,10 +4,11 @@ use compact_str::CompactString;
 use tokio::time::Instant;
 
 use crate::engines::redis::spread::protocol::Machine;
+use crate::engines::redis::spread::protocol::answer::{Answer, Answered};
 use crate::engines::redis::spread::protocol::lease::{Lease, Leased, Terms};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::stamp::{Stamp, Stamps};
-use crate::engines::redis::spread::protocol::step::{Answer, Answered, Condition, Next, Step, Watch};
+use crate::engines::redis::spread::protocol::step::{Condition, Next, Step, Watch};
 use crate::engines::redis::spread::protocol::write::{Content, Write};
 use crate::value::Value;
 

@@ -1,15 +1,14 @@
 //! A model of one slot: what the scripts do, in Rust.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
+use super::entry::{Entry, Held, Record, Registration};
+use crate::engines::redis::spread::protocol::answer::{Above, Answer, Changed, Present, PutAnswer, Sight};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::stamp::Stamp;
-use crate::engines::redis::spread::protocol::step::{
-    Above, Act, Answer, Changed, Condition, Cover, Member, Present, Proof, Put, PutAnswer, Sight, Step, Tie,
-    Watch, Watcher,
-};
+use crate::engines::redis::spread::protocol::step::{Act, Condition, Cover, Member, Put, Step, Watch};
 use crate::value::Value;
 
 /// Twice the middle of the places of `a` to `z`.
@@ -63,39 +62,6 @@ pub(super) struct Slot {
     pub(super) keys: BTreeMap<CompactString, Entry>,
 }
 
-/// What a slot has of a key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Entry {
-    pub(super) value: Option<Held>,
-    pub(super) record: Option<Record>,
-    pub(super) lease: Option<(Stamp, u64)>,
-    pub(super) intents: BTreeSet<Stamp>,
-    pub(super) watch: BTreeMap<CompactString, Stamp>,
-    pub(super) depend: BTreeMap<CompactString, Registration>,
-    /// Until when the registrations are kept as a whole.
-    pub(super) depend_end: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Held {
-    pub(super) value: Value,
-    pub(super) end: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Record {
-    pub(super) mark: Stamp,
-    pub(super) covered: u64,
-    pub(super) kept: u64,
-    pub(super) names: Vec<CompactString>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Registration {
-    pub(super) stamp: Stamp,
-    pub(super) end: u64,
-}
-
 /// How a server goes through members, and what it leaves out.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
@@ -107,12 +73,19 @@ pub(super) struct Manner {
 }
 
 impl Manner {
-    fn takes(self, shortcut: Shortcut) -> bool {
+    pub(super) fn takes(self, shortcut: Shortcut) -> bool {
         self.shortcut == Some(shortcut)
     }
 }
 
-fn end_of(now: u64, life: Life) -> u64 {
+/// Whether the key or one of its names has the prefix.
+fn is_under(put: &Put, prefix: &CompactString) -> bool {
+    let names = put.tie.iter().flat_map(|tie| &tie.names);
+    let mut keys = names.chain([&put.key]);
+    keys.any(|key| key.starts_with(prefix.as_str()))
+}
+
+pub(super) fn end_of(now: u64, life: Life) -> u64 {
     match life {
         Life::Millis(millis) => now + millis,
         Life::Ever => EVER,
@@ -336,15 +309,13 @@ impl Slot {
     fn put(&mut self, put: &Put, now: u64, manner: Manner) -> Answer {
         let sight = put.tie.as_ref().map(|tie| self.sight(tie.record, now, manner));
         let entry = self.keys.entry(put.key.clone()).or_default();
-        let names = put.tie.as_ref().map_or(&[][..], |tie| &tie.names[..]);
-        let mut keys = names.iter().chain([&put.key]);
-        let mut prefixes = self.clearings.values();
-        let is_cleared = prefixes.any(|prefix| keys.any(|key| key.starts_with(prefix.as_str())));
-        if is_cleared && !manner.takes(Shortcut::PutWhileCleared) {
-            // What a load has loaded is not stored now.
-            entry
-                .lease
-                .take_if(|held| put.condition == Condition::Leased(held.0));
+        if let Condition::Leased(_) = put.condition
+            && self.clearings.values().any(|prefix| is_under(put, prefix))
+            && !manner.takes(Shortcut::PutWhileCleared)
+        {
+            let watchers = entry.watchers(manner);
+            let put = PutAnswer::Unmet { watchers };
+            return Answer::Put { put, sight };
         }
         let put = match put.tie.as_ref().zip(sight) {
             Some((tie, sight)) => entry.put_tied(put, tie, sight, manner),
@@ -468,92 +439,5 @@ impl Slot {
         let last = members.last().filter(|_| !is_last);
         let cursor = last.map_or(0, |member| place(&member.key));
         Answer::Page { members, cursor }
-    }
-}
-
-impl Entry {
-    /// What a put answers if the condition does not hold.
-    fn unmet(&mut self, condition: &Condition, now: u64, manner: Manner) -> Option<PutAnswer> {
-        let is_met = match condition {
-            Condition::Always | Condition::Swap => true,
-            Condition::Absent => self.value.is_none(),
-            Condition::Present => self.value.is_some(),
-            Condition::Holds(expected) => self.value.as_ref().map(|held| &held.value) == Some(expected),
-            Condition::Leased(lease) => {
-                if self.lease.is_none_or(|held| held.0 != *lease || held.1 <= now) {
-                    let watchers = self.watchers(manner);
-                    return Some(PutAnswer::Unmet { watchers });
-                }
-                true
-            }
-        };
-        let watchers = Vec::new();
-        (!is_met).then_some(PutAnswer::Unmet { watchers })
-    }
-
-    fn put_tied(&mut self, put: &Put, tie: &Tie, sight: Sight, manner: Manner) -> PutAnswer {
-        let now = sight.at;
-        let is_sure = match tie.proof {
-            Proof::Slot => sight.stamp == tie.seen.stamp,
-            Proof::Intent(token) => self.intents.contains(&token),
-            Proof::Lease => true,
-        };
-        if !is_sure && !manner.takes(Shortcut::PutWithoutCheck) {
-            return PutAnswer::Refused;
-        }
-        if let Some(unmet) = self.unmet(&put.condition, now, manner) {
-            return unmet;
-        }
-        let mut ends = end_of(now, put.ttl);
-        if !manner.takes(Shortcut::NotShortForThoseBelow) {
-            ends = ends.max(self.depend_end);
-        }
-        let from = if manner.takes(Shortcut::LifeFromPut) {
-            now
-        } else {
-            tie.seen.at
-        };
-        let covered = end_of(from, tie.life);
-        if covered < ends {
-            return PutAnswer::Short(match ends {
-                EVER => Life::Ever,
-                ends => Life::Millis(ends - now),
-            });
-        }
-        self.record = Some(Record {
-            mark: tie.record,
-            covered,
-            kept: covered,
-            names: tie.names.clone(),
-        });
-        if let Proof::Intent(token) = tie.proof {
-            self.intents.remove(&token);
-        }
-        self.write(put, now, manner)
-    }
-
-    fn write(&mut self, put: &Put, now: u64, manner: Manner) -> PutAnswer {
-        let held = self.value.replace(Held {
-            value: put.value.clone(),
-            end: end_of(now, put.ttl),
-        });
-        let held = held
-            .map(|held| held.value)
-            .filter(|_| put.condition == Condition::Swap);
-        self.lease = None;
-        let watchers = self.watchers(manner);
-        PutAnswer::Written { held, watchers }
-    }
-
-    fn watchers(&mut self, manner: Manner) -> Vec<Watcher> {
-        let watcher = |(key, lease): (&CompactString, &Stamp)| Watcher {
-            key: key.clone(),
-            lease: *lease,
-        };
-        let watchers = self.watch.iter().map(watcher).collect();
-        if manner.takes(Shortcut::ChangeTakesWatchers) {
-            self.watch.clear();
-        }
-        watchers
     }
 }

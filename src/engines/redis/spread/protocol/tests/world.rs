@@ -6,99 +6,17 @@ use std::time::Duration;
 use compact_str::CompactString;
 use tokio::time::Instant;
 
-use super::clear::Clear;
+use super::actor::{Actor, User};
+use super::case::{Case, Failover, Plant, place};
 use super::ghost::Ghost;
 use super::load::Load;
-use super::model::{Manner, Shortcut, Slot};
+use super::model::Slot;
 use crate::engines::redis::spread::protocol::Machine;
-use crate::engines::redis::spread::protocol::change::Change;
+use crate::engines::redis::spread::protocol::answer::{Answer, Answered, Changed, PutAnswer};
 use crate::engines::redis::spread::protocol::invalidation::Invalidation;
-use crate::engines::redis::spread::protocol::lease::unwatch;
 use crate::engines::redis::spread::protocol::stamp::Stamps;
-use crate::engines::redis::spread::protocol::step::{
-    Answer, Answered, Changed, Epoch, Member, Next, PutAnswer, Step,
-};
-use crate::engines::redis::spread::protocol::touch::Touch;
-use crate::engines::redis::spread::protocol::write::Write;
+use crate::engines::redis::spread::protocol::step::{Epoch, Next, Step};
 use crate::value::Value;
-
-/// What does not change while a case is explored.
-#[derive(Debug, Clone)]
-pub(super) struct Case {
-    /// The keys of each slot, and the node of the slot.
-    pub(super) slots: Vec<(Vec<&'static str>, usize)>,
-    pub(super) actors: Vec<User>,
-    /// How many states it may have.
-    pub(super) most: usize,
-    /// So many of the actors, the first ones, have ended before the exploration begins.
-    pub(super) ended: usize,
-    /// Names of which an invalidation at any time has to find everything.
-    pub(super) roots: Vec<&'static str>,
-    pub(super) failovers: Vec<Failover>,
-    /// How much time passes, and how often.
-    pub(super) tick: Duration,
-    pub(super) ticks: u32,
-    /// How many steps are carried out whose answers are lost, so that they are sent again.
-    pub(super) resent: u32,
-    pub(super) page: usize,
-    pub(super) shortcut: Option<Shortcut>,
-    pub(super) plant: Option<Plant>,
-}
-
-/// What becomes of a node, once at most for each of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Failover {
-    /// A replica is promoted that has everything.
-    Clean(usize),
-    /// A replica is promoted that has not received the last change.
-    Stale(usize),
-    /// The node restarts without data.
-    Empty(usize),
-}
-
-/// Shortcuts that a client may take in a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Plant {
-    WriteThenRegister,
-    ForgetBeforeSubtree,
-    /// A stamp is used over a link that it did not come over.
-    KeepStamp,
-    /// A cursor is used over a link that it did not come over.
-    KeepCursor,
-    /// What was killed through one name is not killed again through another.
-    KillOnce,
-    /// A change does not wait for the loads that it cancels.
-    AnswerThenCancel,
-    /// A load tells its names that it has ended before it is stored.
-    UnwatchThenPut,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum User {
-    Write(Write),
-    Touch(Touch),
-    Change(Change),
-    Load(Box<Load>),
-    Clear(Clear),
-    Invalidation(Invalidation, CompactString),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Actor {
-    user: User,
-    begun: bool,
-    done: bool,
-    /// Steps under way.
-    steps: Vec<Step>,
-    /// Steps whose answers nobody waits for.
-    rest: Vec<Step>,
-    /// Values that are to be gone when an invalidation has ended.
-    doomed: BTreeSet<(CompactString, Vec<u8>)>,
-    /// What a shortcut has to remember.
-    pages: BTreeMap<CompactString, (CompactString, Member, Epoch)>,
-    killed: BTreeSet<CompactString>,
-    unwatched: bool,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Node {
@@ -351,10 +269,13 @@ impl World {
                 let names = put.tie.as_ref().map(|tie| &tie.names[..]);
                 self.ghost.written(&put.key, names.unwrap_or_default());
             }
-            (Step::Change { key, .. }, Answer::Changed { reply, .. }) => match reply {
-                Changed::Removed(true) | Changed::Taken(Some(_)) => self.ghost.gone(key),
-                _ => {}
-            },
+            (
+                Step::Change { key, .. },
+                Answer::Changed {
+                    reply: Changed::Removed(true) | Changed::Taken(Some(_)),
+                    ..
+                },
+            ) => self.ghost.gone(key),
             _ => {}
         }
     }
@@ -516,16 +437,6 @@ impl World {
     }
 }
 
-impl Case {
-    fn manner(&self, epoch: u64) -> Manner {
-        Manner {
-            shortcut: self.shortcut,
-            page: self.page,
-            backwards: epoch % 2 == 1,
-        }
-    }
-}
-
 /// What stands for the value of a load that is not stored.
 fn loader(actor: usize) -> CompactString {
     CompactString::from(format!("the load of {actor}"))
@@ -533,148 +444,6 @@ fn loader(actor: usize) -> CompactString {
 
 fn written(load: &Load) -> (CompactString, Vec<u8>) {
     (load.content.key.clone(), load.content.value.as_bytes().to_vec())
-}
-
-fn place(key: &str, case: &Case) -> (usize, usize) {
-    let slot = case.slots.iter().position(|(keys, _)| keys.contains(&key));
-    let slot = slot.expect("each key has a slot");
-    (case.slots[slot].1, slot)
-}
-
-impl Actor {
-    fn begin(&mut self, now: Instant) {
-        self.begun = true;
-        match &mut self.user {
-            User::Write(machine) => begin(machine, now, &mut self.steps),
-            User::Touch(machine) => begin(machine, now, &mut self.steps),
-            User::Change(machine) => begin(machine, now, &mut self.steps),
-            User::Clear(machine) => begin(machine, now, &mut self.steps),
-            User::Load(machine) => begin(&mut **machine, now, &mut self.steps),
-            User::Invalidation(machine, _) => begin(machine, now, &mut self.steps),
-        }
-    }
-
-    fn take_in(&mut self, now: Instant, step: &Step, answered: Answered) {
-        let Self {
-            user,
-            steps,
-            rest,
-            done,
-            ..
-        } = self;
-        match user {
-            User::Write(machine) => *done = take_in(machine, now, step, answered, steps, rest),
-            User::Touch(machine) => *done = take_in(machine, now, step, answered, steps, rest),
-            User::Change(machine) => *done = take_in(machine, now, step, answered, steps, rest),
-            User::Clear(machine) => *done = take_in(machine, now, step, answered, steps, rest),
-            User::Load(machine) => *done = take_in(&mut **machine, now, step, answered, steps, rest),
-            User::Invalidation(machine, _) => *done = take_in(machine, now, step, answered, steps, rest),
-        }
-    }
-
-    /// A load that has read, and is not stored.
-    fn load(&self) -> Option<&Load> {
-        match &self.user {
-            User::Load(load) if load.is_loading() && !self.done => Some(load),
-            _ => None,
-        }
-    }
-
-    fn is_loading(&self) -> bool {
-        self.load().is_some()
-    }
-
-    /// Does more than the machine asks for, if a shortcut is planted.
-    fn plant(&mut self, step: &Step, answered: &Answered, case: &Case) {
-        if case.plant != Some(Plant::ForgetBeforeSubtree) {
-            return;
-        }
-        match (step, &answered.answer) {
-            (Step::Scan { name, .. }, Answer::Page { members, .. }) => {
-                for member in members {
-                    let page = (name.clone(), member.clone(), answered.epoch);
-                    self.pages.insert(member.key.clone(), page);
-                }
-            }
-            (Step::Kill { key, .. }, Answer::Killed { below: true, .. }) => {
-                if let Some((name, member, epoch)) = self.pages.remove(key) {
-                    let members = vec![member];
-                    self.rest.push(Step::Forget { name, members, epoch });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Lets registrations wait until the value is put.
-    fn register_later(&mut self, now: Instant) {
-        while let Some(at) = self
-            .steps
-            .iter()
-            .position(|step| matches!(step, Step::Register { .. }))
-        {
-            let step = self.steps.remove(at);
-            self.rest.push(step.clone());
-            let (above, epoch) = (None, Epoch(0));
-            let answer = Answer::Registered { above };
-            self.take_in(now, &step, Answered { answer, epoch });
-        }
-    }
-}
-
-impl Actor {
-    /// Lets cancelled loads wait until the change is answered.
-    fn cancel_later(&mut self, now: Instant) {
-        while let Some(at) = self
-            .steps
-            .iter()
-            .position(|step| matches!(step, Step::Cancel { .. }))
-        {
-            let step = self.steps.remove(at);
-            self.rest.push(step.clone());
-            let (answer, epoch) = (Answer::Done, Epoch(0));
-            self.take_in(now, &step, Answered { answer, epoch });
-        }
-    }
-
-    /// Lets a load tell that it has ended when it writes.
-    fn unwatch_early(&mut self) {
-        let Some(load) = self.load() else { return };
-        let steps = unwatch(&load.content.key, &load.content.names, load.token);
-        if !std::mem::replace(&mut self.unwatched, true) {
-            self.rest.extend(steps);
-        }
-    }
-}
-
-fn begin<M: Machine>(machine: &mut M, now: Instant, steps: &mut Vec<Step>) {
-    match machine.start(now) {
-        Next::Steps(more) => steps.extend(more),
-        Next::Done { .. } => panic!("nothing was done"),
-    }
-}
-
-/// Returns whether the machine has ended.
-fn take_in<M: Machine>(
-    machine: &mut M,
-    now: Instant,
-    step: &Step,
-    answered: Answered,
-    steps: &mut Vec<Step>,
-    rest: &mut Vec<Step>,
-) -> bool {
-    match machine.advance(now, step, answered) {
-        Next::Steps(more) => {
-            steps.extend(more);
-            assert!(!steps.is_empty(), "it waits for nothing");
-            false
-        }
-        Next::Done { rest: tidy, .. } => {
-            assert!(steps.is_empty(), "it ends with steps under way");
-            rest.extend(tidy);
-            true
-        }
-    }
 }
 
 impl World {
