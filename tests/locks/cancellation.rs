@@ -89,6 +89,7 @@ async fn each_poll(store: Store) {
 async fn at_random(store: Store, drops: usize, seed: u64) {
     let mut random = Seeded::new(seed);
     let (mut dropped, mut held, mut round, mut waits) = (0, 0, 0_u64, Vec::new());
+    let mut patience = 1;
     while dropped < drops {
         round += 1;
         let guard = if random.percent(50) {
@@ -98,7 +99,11 @@ async fn at_random(store: Store, drops: usize, seed: u64) {
         };
         let after = random.below(4) as u32;
         // On a busy machine, too few of them would come to hold it.
-        let patience = if held < dropped / 50 { 16 } else { 1 };
+        patience = if held < dropped / 50 {
+            (2 * patience).min(256)
+        } else {
+            1
+        };
         let tasks = (0..random.below(16)).map(|_| {
             let polls = random.below(8) as usize;
             let future = store.lock("k").ttl(TTL).wait(TTL).into_future();
