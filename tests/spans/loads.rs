@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cachestore::{Config, LoadError, Origin};
 use tokio::sync::Semaphore;
+use tracing::level_filters::LevelFilter;
 use tracing::{Instrument, info_span};
 
 use crate::seen::{Seen, SpanSeen, World, on_both_engines};
@@ -193,6 +194,40 @@ async fn a_failed_load_has_its_outcome(world: World, seen: Seen) {
         ends,
         [failed("load_failed"), failed("load_failed"), failed("timeout")]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_spans_a_loader_runs_in_the_span_of_its_caller() {
+    let seen = Seen::begin();
+    let store = &open(Config::memory().span_level(LevelFilter::OFF)).await;
+    let one = |key: &'static str, value: u32| async move {
+        let loader = move || async move { Ok::<_, String>(value) }.instrument(info_span!("select"));
+        let load = store.get_or_load(key, loader).ttl(ms(50));
+        load.stale_while_revalidate(secs(600)).outcome().await.unwrap()
+    };
+    let many = async {
+        let values =
+            |keys: Vec<String>| async { Ok::<_, String>(keys.into_iter().map(|key| (key, 1)).collect()) };
+        let loader = move |keys| values(keys).instrument(info_span!("select"));
+        store.get_or_load_many(["a", "b"], loader).await.unwrap();
+    };
+    // The first load is direct. The coordinator leads the second, and the refresh of the first.
+    one("direct", 1).instrument(info_span!("direct")).await;
+    many.instrument(info_span!("many")).await;
+    for _ in 0..40 {
+        one("direct", 1).await;
+    }
+    one("led", 1).instrument(info_span!("led")).await;
+    tokio::time::sleep(ms(60)).await;
+    let served = one("direct", 2).instrument(info_span!("refresh")).await;
+    assert_eq!((served.value, served.origin), (1, Origin::Stale));
+    while one("direct", 3).await.origin == Origin::Stale {
+        tokio::time::sleep(ms(1)).await;
+    }
+    let selects = seen.all().into_iter().filter(|span| span.name == "select");
+    let parents: Vec<_> = selects.map(|span| span.parent.map(|(name, _)| name)).collect();
+    assert_eq!(parents, ["direct", "many", "led", "refresh"].map(Some));
+    assert!(loads(&seen).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
