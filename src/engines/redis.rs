@@ -62,6 +62,7 @@ mod tests;
 mod tls;
 mod tracker;
 mod tracking;
+mod transaction;
 mod unsent;
 mod values;
 mod walk;

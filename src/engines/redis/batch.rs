@@ -15,8 +15,8 @@ use super::lease::Invalidated;
 use super::removals::Removal;
 use super::sets::{Sets, Setter};
 use super::tracker::TrackedConnection;
+use super::transaction::{self, Changes, Edge};
 use super::wire::{ARGUMENT, FRAME};
-use super::writes::is_scripted;
 use crate::key::Key;
 use crate::request::{EntryRequest, Keys};
 
@@ -27,6 +27,8 @@ pub(super) enum Part {
     Leases(usize),
     /// One reply, for which nobody waits: a sign of life.
     Ping,
+    /// One reply: a transaction begins or ends.
+    Transaction(Edge),
     /// One reply: a value, or as many as there are callers. A caller who has been answered already is
     /// `None`.
     Gets(Vec<Option<Getter>>),
@@ -50,7 +52,7 @@ impl Part {
     pub(super) fn replies(&self) -> usize {
         match self {
             Part::Leases(count) => *count,
-            Part::Ping | Part::Gets(_) | Part::Sets(_) => 1,
+            Part::Ping | Part::Transaction(_) | Part::Gets(_) | Part::Sets(_) => 1,
             Part::Fetches(keys, _) => fetch::replies(keys.len()),
             Part::Other { replies, .. } => *replies,
         }
@@ -59,7 +61,7 @@ impl Part {
     /// Whether it only asks, so that it may be sent again.
     pub(super) fn is_question(&self) -> bool {
         match self {
-            Part::Leases(_) | Part::Ping | Part::Gets(_) | Part::Fetches(..) => true,
+            Part::Leases(_) | Part::Ping | Part::Transaction(_) | Part::Gets(_) | Part::Fetches(..) => true,
             Part::Sets(_) => false,
             Part::Other { job, .. } => job.as_ref().is_some_and(|job| job.task.is_question()),
         }
@@ -68,7 +70,7 @@ impl Part {
     /// Calls `see` with each key of those who still wait.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
         match self {
-            Part::Leases(_) | Part::Ping => {}
+            Part::Leases(_) | Part::Ping | Part::Transaction(_) => {}
             Part::Gets(getters) | Part::Fetches(_, getters) => getters
                 .iter()
                 .flatten()
@@ -96,6 +98,10 @@ pub(super) struct Batch {
     fetches: Vec<Option<Getter>>,
     /// The neighbouring `SET`s with dependencies that are being gathered.
     sets: Option<Sets>,
+    /// The neighbouring changes that are being gathered in a transaction.
+    changes: Option<Changes>,
+    /// Whether changes are gathered so.
+    transacts: bool,
     leases: Invalidated,
     /// All leases end first.
     ends_leases: bool,
@@ -126,6 +132,8 @@ impl Batch {
             gets: Vec::new(),
             fetches: Vec::new(),
             sets: None,
+            changes: None,
+            transacts: false,
             leases: Invalidated::default(),
             ends_leases: false,
             epoch: 0,
@@ -139,6 +147,21 @@ impl Batch {
     pub(super) fn telling(mut self, tells: bool) -> Self {
         self.commands.tells = tells;
         self
+    }
+
+    /// Whether neighbouring changes travel as transactions, if the store is in a slot of a cluster.
+    pub(super) fn transacting(mut self, transacts: bool) -> Self {
+        self.transacts = transacts && self.commands.layout.is_in_a_slot();
+        self
+    }
+
+    /// How a job is sent in it.
+    pub(super) fn way(&self, job: &Job) -> Way {
+        if self.transacts && transaction::takes(job, self.commands.tells) {
+            Way::Plain
+        } else {
+            job.task.way(&self.commands.layout)
+        }
     }
 
     /// Whether all leases on the server end before anything else.
@@ -183,6 +206,7 @@ impl Batch {
     pub(super) fn finish(&mut self, before: usize) {
         self.end_gets();
         self.end_sets();
+        self.end_changes();
         let commands = std::mem::take(&mut self.commands.sent);
         let (mut first, last) =
             std::mem::take(&mut self.leases).into_commands(before + self.bytes(), &self.commands.layout);
@@ -208,9 +232,11 @@ impl Batch {
         // Neighbours have keys in other slots.
         let is_spread = self.commands.layout.is_spread();
         self.commands.slot = if is_spread { job.task.slot() } else { None };
+        let way = self.way(&job);
         match job.task {
             Task::Request(EntryRequest::Get(asked)) if !job.alone && !is_spread => {
                 self.end_sets();
+                self.end_changes();
                 self.length += 1;
                 self.commands.bytes += FRAME + 2 * ARGUMENT + asked.operation.key.as_str().len();
                 let deadline = job.deadline;
@@ -223,10 +249,9 @@ impl Batch {
                     self.gets.push(getter);
                 };
             }
-            Task::Request(EntryRequest::Set(asked))
-                if !is_spread && is_scripted(&asked.operation.write, &self.commands.layout) =>
-            {
+            Task::Request(EntryRequest::Set(asked)) if !is_spread && way == Way::Script => {
                 self.end_gets();
+                self.end_changes();
                 if self.sets.as_ref().is_some_and(|sets| !sets.fits(&asked, job.by)) {
                     self.end_sets();
                 }
@@ -239,6 +264,19 @@ impl Batch {
         }
         self.end_gets();
         self.end_sets();
+        let is_gathered = self.transacts && transaction::takes(&job, self.commands.tells);
+        if !is_gathered
+            || self
+                .changes
+                .as_ref()
+                .is_some_and(|changes| changes.are_full(&self.commands))
+        {
+            self.end_changes();
+        }
+        if is_gathered && self.changes.is_none() {
+            self.parts.push(Part::Transaction(Edge::Begin));
+            self.changes = Some(Changes::begin(&mut self.commands));
+        }
         self.commands.by = job.by;
         let before = self.commands.sent.len();
         let fetch = tracked.and_then(|tracked| Fetch::begin(&job, tracked, now));
@@ -264,7 +302,7 @@ impl Batch {
                     .as_ref()
                     .is_none_or(|fetch| fetch.encode(&mut self.commands));
                 if is_as_asked {
-                    self.push_request(request)
+                    self.push_request(request, way)
                 } else {
                     0
                 }
@@ -282,7 +320,7 @@ impl Batch {
     }
 
     /// Adds the commands of a request. Returns how many entries it writes.
-    fn push_request(&mut self, request: &mut EntryRequest) -> usize {
+    fn push_request(&mut self, request: &mut EntryRequest, way: Way) -> usize {
         if let EntryRequest::Scan(asked) = request {
             asked.operation.cursor.enter(self.epoch);
         }
@@ -294,10 +332,13 @@ impl Batch {
                 .for_each(|key| commands.bytes += leases.add(key, &commands.layout));
         }
         let scripts = self.commands.scripts;
-        request.encode(&mut self.commands);
+        match &mut self.changes {
+            Some(changes) => changes.push(request, &mut self.commands),
+            None => request.encode(&mut self.commands),
+        }
         debug_assert_eq!(
             self.commands.scripts > scripts,
-            request.way(&self.commands.layout) != Way::Plain,
+            way != Way::Plain,
             "{request:?} travels as it says"
         );
         let written = match request.keys() {
@@ -315,6 +356,14 @@ impl Batch {
         if let Some(sets) = self.sets.take() {
             sets.encode(&mut self.commands);
             self.parts.push(Part::Sets(sets));
+        }
+    }
+
+    fn end_changes(&mut self) {
+        if let Some(changes) = self.changes.take() {
+            let leases = changes.end(&mut self.commands);
+            self.parts.push(Part::Leases(leases));
+            self.parts.push(Part::Transaction(Edge::End));
         }
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Connected {
     pub(super) since: Instant,
     /// Whether the server took all scripts when this was opened.
     pub(super) scripts_loaded: bool,
+    /// Whether it carries out transactions, if there was a reason to ask.
+    pub(super) transacts: bool,
     /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
     driver: Option<Driver>,
     /// The signs of life of its socket. None for connections that others opened.
@@ -67,6 +69,7 @@ impl Connected {
             connection,
             since: Instant::now(),
             scripts_loaded: false,
+            transacts: false,
             driver: None,
             pulse: None,
             tracked: None,

@@ -16,7 +16,7 @@ impl Exchange for Take {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if to.layout.is_in_a_cluster() {
+        if to.are_scripts() {
             return delete([&self.key], "GET", to);
         }
         to.add(keyed("GETDEL", [&self.key]));
@@ -35,7 +35,7 @@ impl Exchange for Delete {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if to.layout.is_in_a_cluster() {
+        if to.are_scripts() {
             return delete([&self.key], "", to);
         }
         to.add(keyed("DEL", [&self.key]));
@@ -70,7 +70,7 @@ impl Exchange for DeleteMany {
 
     /// `DEL` tells only how many entries there were. If somebody listens, a script tells their keys.
     fn encode(&self, to: &mut Commands) {
-        match (to.tells, to.layout.is_in_a_cluster()) {
+        match (to.tells, to.are_scripts()) {
             (false, true) => return delete(&self.keys, "", to),
             (false, false) => return to.add(keyed("DEL", &self.keys)),
             (true, _) => {}

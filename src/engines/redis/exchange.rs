@@ -100,6 +100,8 @@ pub(super) struct Commands {
     pub(super) tells: bool,
     /// The slot of the keys of the next script, if the store is spread over slots.
     pub(super) slot: Option<u16>,
+    /// Whether they are in a transaction, which ends the leases.
+    pub(super) in_transaction: bool,
 }
 
 /// Shows no command.
@@ -123,7 +125,13 @@ impl Commands {
             scripts: 0,
             tells: false,
             slot: None,
+            in_transaction: false,
         }
+    }
+
+    /// Whether all changes have to be scripts; see [`Layout::is_in_a_cluster`].
+    pub(super) fn are_scripts(&self) -> bool {
+        self.layout.is_in_a_cluster() && !self.in_transaction
     }
 
     pub(super) fn add(&mut self, command: Cmd) {
@@ -144,13 +152,19 @@ impl Commands {
 }
 
 impl EntryRequest {
-    /// How it travels. In a cluster all changes are scripts; see [`Layout::is_in_a_cluster`]. In one slot, scans are too.
+    /// How it travels by itself. In a cluster all changes are scripts; see [`Layout::is_in_a_cluster`]. In one slot, scans are
+    /// too.
     pub(super) fn way(&self, layout: &Layout) -> Way {
-        match on_entry!(self, Asked { operation, .. } => operation.way()) {
+        match self.own_way() {
             Way::Plain if layout.is_in_a_cluster() && self.effect() == Effect::Change => Way::Script,
             Way::Plain if layout.is_in_a_slot() && matches!(self, EntryRequest::Scan(_)) => Way::Script,
             way => way,
         }
+    }
+
+    /// How it travels outside of a cluster, and in a transaction.
+    pub(super) fn own_way(&self) -> Way {
+        on_entry!(self, Asked { operation, .. } => operation.way())
     }
 
     /// The bytes that it holds, those of values to be written included.

@@ -28,6 +28,8 @@ pub(super) struct Greeting<'a> {
 pub(super) struct Greeted {
     /// Whether it took all scripts. One that did not is sent a script whole when it misses it.
     pub(super) scripts_loaded: bool,
+    /// Whether it carries out transactions, if it was asked to.
+    pub(super) transacts: bool,
     /// Whether it ended the leases, if it was asked to.
     pub(super) ended_leases: bool,
 }
@@ -53,6 +55,10 @@ impl<'a> Greeting<'a> {
         }
         if self.is_primary {
             pipeline.cmd("ROLE");
+        }
+        if self.is_owner {
+            pipeline.cmd("MULTI");
+            pipeline.cmd("EXEC");
         }
         if self.ends_leases {
             pipeline.cmd("UNLINK").arg(self.layout.leases());
@@ -89,6 +95,7 @@ impl<'a> Greeting<'a> {
         if self.is_primary {
             check_role(replies.next())?;
         }
+        let transacts = self.is_owner && transacts([replies.next(), replies.next()])?;
         let ended_leases = self.ends_leases && replies.next().is_some_and(|reply| !is_refused(&reply));
         // The last is the answer to `PING`.
         if let Some(version) = replies.rev().nth(1) {
@@ -99,6 +106,7 @@ impl<'a> Greeting<'a> {
         }
         Ok(Greeted {
             scripts_loaded: loaded == scripts,
+            transacts,
             ended_leases,
         })
     }
@@ -117,6 +125,16 @@ fn check_role(reply: Option<Wire>) -> Result<()> {
             let not_primary = "Sentinel names it as the primary, and it does not call itself so";
             Err(Error::Unavailable(Cause::new(Lost(not_primary.to_owned()))))
         }
+    }
+}
+
+/// Whether a server carries out transactions. Refuses one that begins a transaction and does not end it: it would carry
+/// out nothing any more.
+fn transacts([begun, ended]: [Option<Wire>; 2]) -> Result<bool> {
+    match (begun, ended) {
+        (Some(Wire::Okay), Some(Wire::ServerError(error))) => Err(fault::answered(&error)),
+        (Some(Wire::Okay), ended) => Ok(matches!(ended, Some(Wire::Array(_)))),
+        _ => Ok(false),
     }
 }
 

@@ -58,7 +58,7 @@ impl Task {
     }
 
     /// How this travels, for what must keep its order.
-    fn way(&self, layout: &Layout) -> Way {
+    pub(super) fn way(&self, layout: &Layout) -> Way {
         match self {
             Task::Request(request) => request.way(layout),
             Task::Own(own) if own.key.is_some() => Way::Script,
@@ -149,9 +149,9 @@ impl Busy {
         self.partly = true;
     }
 
-    /// Whether a job must wait for what is under way.
-    pub(super) fn holds(&self, job: &Job, layout: &Layout) -> bool {
-        if self.keys.is_empty() || (job.task.way(layout) == Way::Script && !self.partly) {
+    /// Whether a job that travels this way must wait for what is under way.
+    pub(super) fn holds(&self, job: &Job, way: Way) -> bool {
+        if self.keys.is_empty() || (way == Way::Script && !self.partly) {
             return false;
         }
         let mut holds = false;
@@ -160,9 +160,9 @@ impl Busy {
         holds
     }
 
-    /// Takes note of a job that is about to be sent, also in `keys`.
-    pub(super) fn begin(&mut self, job: &Job, layout: &Layout, keys: &mut Vec<u64>) {
-        let scripted = match job.task.way(layout) {
+    /// Takes note of a job that is about to be sent this way, also in `keys`.
+    pub(super) fn begin(&mut self, job: &Job, way: Way, keys: &mut Vec<u64>) {
+        let scripted = match way {
             Way::Plain => false,
             Way::Script => true,
             Way::LockScript => self.partly,

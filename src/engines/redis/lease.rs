@@ -250,4 +250,9 @@ impl Invalidated {
         };
         (commands(self.0), commands(after))
     }
+
+    /// What goes into a transaction with the plain commands: the server carries out all of it at once.
+    pub(super) fn into_commands_at_once(self, layout: &Layout) -> Vec<Cmd> {
+        self.into_commands(0, layout).0
+    }
 }

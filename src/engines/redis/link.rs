@@ -99,6 +99,8 @@ pub(super) struct Link {
     born: u64,
     /// The epoch of the server that the connection leads to.
     epoch: u64,
+    /// Until when no change is sent in a transaction, because the server has refused one.
+    apart_until: Option<Instant>,
     /// Whether the log has told that leases cannot be invalidated. It tells so once.
     not_invalidated: bool,
     /// What was not removed and is to be replayed.
@@ -169,6 +171,7 @@ impl Link {
             generation: resolver.generation().clone(),
             resolver,
             tracker,
+            apart_until: None,
             not_invalidated: false,
             unsent: Unsent::default(),
             is_held: false,
@@ -324,6 +327,9 @@ impl Link {
                     }
                     if outcome.forgotten {
                         self.busy.forgotten();
+                    }
+                    if outcome.aborted {
+                        self.apart_until = Some(now + sending::APART);
                     }
                     if let Some(error) = outcome.not_invalidated
                         && !std::mem::replace(&mut self.not_invalidated, true)

@@ -96,7 +96,7 @@ impl Parking {
     pub(super) fn refuse(&mut self, part: Part, redirect: &Redirect, error: &Error, sent: u64, now: Instant) {
         let mut redirect = redirect.clone();
         let jobs: Vec<Job> = match part {
-            Part::Ping | Part::Leases(_) => return,
+            Part::Ping | Part::Leases(_) | Part::Transaction(_) => return,
             Part::Gets(getters) | Part::Fetches(_, getters) => {
                 // Each by itself: the node has some of the keys, and another has the others. Before version 7, `ASK` does not
                 // say that the other one has all, and that one would answer that a key is absent which it has not got yet.

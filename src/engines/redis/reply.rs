@@ -17,6 +17,7 @@ use super::redirect::Redirect;
 use super::script::By;
 use super::tally::Tally;
 use super::tracker::TrackedConnection;
+use super::transaction;
 use super::unsent::Unsent;
 use super::walk::Walk;
 use super::wire::{forgotten, refuse_errors, refused, unexpected};
@@ -34,6 +35,8 @@ pub(super) struct Outcome {
     pub(super) demoted: bool,
     /// The server did not know a script.
     pub(super) forgotten: bool,
+    /// The server has refused a transaction, and does not send to another node for it.
+    pub(super) aborted: bool,
     /// What was not removed: the server takes no writes, or it refused the removal of a caller who has left.
     pub(super) unsent: Unsent,
     /// Why leases that should have been invalidated were not.
@@ -96,6 +99,7 @@ impl Origin<'_> {
             | Part::Gets(_)
             | Part::Fetches(..)
             | Part::Leases(_)
+            | Part::Transaction(_)
             | Part::Ping => false,
         };
         part.each_key(&mut |key| {
@@ -129,6 +133,9 @@ impl Refusals<'_> {
         near: Option<&Origin<'_>>,
         unsent: &mut Unsent,
     ) -> Option<Part> {
+        if matches!(part, Part::Transaction(_)) {
+            return Some(part);
+        }
         let own = replies.as_slice();
         let own = &own[..part.replies().min(own.len())];
         let is_elsewhere = |reply: &Wire| {
@@ -156,12 +163,15 @@ impl Refusals<'_> {
 /// Hands out the replies of one pipeline.
 pub(super) fn settle(
     parts: Vec<Part>,
-    replies: Vec<Wire>,
+    mut replies: Vec<Wire>,
     near: Option<Origin<'_>>,
     tally: &mut Tally,
     outcome: &mut Outcome,
     mut refusals: Option<Refusals<'_>>,
 ) {
+    if refusals.is_some() {
+        outcome.aborted = transaction::unwrap(&parts, &mut replies);
+    }
     let mut replies = replies.into_iter();
     for part in parts {
         let part = match &mut refusals {
@@ -175,7 +185,7 @@ pub(super) fn settle(
             near.learn(&part);
         }
         match part {
-            Part::Ping => drop(replies.next()),
+            Part::Ping | Part::Transaction(_) => drop(replies.next()),
             Part::Fetches(keys, getters) => {
                 let own = replies.by_ref().take(fetch::replies(keys.len())).collect();
                 let found = fetch::found(&keys, own, near.as_ref());

@@ -352,32 +352,37 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
     ));
 }
 
+fn begin(busy: &mut Busy, job: &Job, keys: &mut Vec<u64>) {
+    busy.begin(job, job.task.way(&Layout::new(false)), keys);
+}
+
+fn holds(busy: &Busy, job: &Job) -> bool {
+    busy.holds(job, job.task.way(&Layout::new(false)))
+}
+
 #[test]
 fn a_script_under_way_holds_back_its_key_and_no_other() {
     let (mut busy, mut keys) = (Busy::new(false), Vec::new());
     let dependent = || set(write("a", &["x"]));
-    busy.begin(&set(write("p", &[])), &Layout::new(false), &mut keys);
+    begin(&mut busy, &set(write("p", &[])), &mut keys);
+    assert!(!holds(&busy, &get("p").0), "a plain write is never sent twice");
+    begin(&mut busy, &dependent(), &mut keys);
+    assert!(holds(&busy, &get("a").0));
+    assert!(!holds(&busy, &get("b").0));
     assert!(
-        !busy.holds(&get("p").0, &Layout::new(false)),
-        "a plain write is never sent twice"
-    );
-    busy.begin(&dependent(), &Layout::new(false), &mut keys);
-    assert!(busy.holds(&get("a").0, &Layout::new(false)));
-    assert!(!busy.holds(&get("b").0, &Layout::new(false)));
-    assert!(
-        busy.holds(&dependent(), &Layout::new(false)),
+        holds(&busy, &dependent()),
         "the server may know this script and not the other"
     );
     busy.end(&keys);
-    assert!(!busy.holds(&get("a").0, &Layout::new(false)));
+    assert!(!holds(&busy, &get("a").0));
 }
 
 #[test]
 fn scripts_keep_their_order_where_the_server_knows_all_or_none() {
     let (mut busy, mut keys) = (Busy::new(true), Vec::new());
     let dependent = || set(write("a", &["x"]));
-    busy.begin(&dependent(), &Layout::new(false), &mut keys);
-    assert!(!busy.holds(&dependent(), &Layout::new(false)));
+    begin(&mut busy, &dependent(), &mut keys);
+    assert!(!holds(&busy, &dependent()));
     busy.forgotten();
-    assert!(busy.holds(&dependent(), &Layout::new(false)));
+    assert!(holds(&busy, &dependent()));
 }

@@ -6,7 +6,6 @@
 use redis::{Cmd, Value as Wire};
 
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
-use super::layout::Layout;
 use super::script::{Script, random};
 use super::tally::Tally;
 use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, value};
@@ -43,10 +42,7 @@ impl Exchange for SetMany {
     }
 
     fn encode(&self, to: &mut Commands) {
-        let is_scripted = self
-            .writes
-            .first()
-            .is_some_and(|write| is_scripted(write, &to.layout));
+        let is_scripted = self.writes.first().is_some_and(|write| is_scripted(write, to));
         if !is_scripted && fit_one(&self.writes) {
             return to.add(set_all(&self.writes));
         }
@@ -172,7 +168,7 @@ impl Exchange for Swap {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if is_scripted(&self.write, &to.layout) {
+        if is_scripted(&self.write, to) {
             return scripted_set(&self.write, "GET", None, to);
         }
         let mut command = plain_set(&self.write);
@@ -197,7 +193,7 @@ impl Exchange for Incr {
     }
 
     fn encode(&self, to: &mut Commands) {
-        if self.ttl.is_some() || to.layout.is_in_a_cluster() {
+        if self.ttl.is_some() || to.are_scripts() {
             return to.call(Script::Incr, 1, |command, _| {
                 command.arg(self.key.as_str()).arg(self.by);
                 command.arg(millis_or_empty(self.ttl));
@@ -224,14 +220,14 @@ fn way_of(write: &Write) -> Way {
 }
 
 /// Whether a write is a script.
-pub(super) fn is_scripted(write: &Write, layout: &Layout) -> bool {
-    way_of(write) == Way::Script || layout.is_in_a_cluster()
+fn is_scripted(write: &Write, commands: &Commands) -> bool {
+    way_of(write) == Way::Script || commands.are_scripts()
 }
 
 fn encode_set(write: &Write, to: &mut Commands) {
     if to.layout.is_spread() {
         scripted_set(write, "", None, to);
-    } else if is_scripted(write, &to.layout) {
+    } else if is_scripted(write, to) {
         write_many(&[vec![write]], to);
     } else {
         to.add(plain_set(write));

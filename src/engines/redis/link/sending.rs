@@ -1,6 +1,7 @@
 //! Pipelines: what waits for a connection is put into them, as far as there is room, and sent.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use redis::{RedisResult, Value as Wire};
 use tokio::task::coop::unconstrained;
@@ -13,6 +14,8 @@ use crate::engines::redis::job::{Job, Task};
 
 /// A burst of at most this many requests is not worth a second pipeline.
 const SMALL: usize = 32;
+/// For how long changes travel by scripts after the server has refused a transaction: its memory is full, for example.
+pub(super) const APART: Duration = Duration::from_secs(1);
 
 impl Link {
     /// Whether there is more room than before for what waits. `tells` says that somebody listens to what changes.
@@ -51,6 +54,12 @@ impl Link {
         }
     }
 
+    /// Whether changes may be sent in transactions.
+    fn may_transact(&self, now: Instant) -> bool {
+        let has_right = matches!(&self.state, State::Up(connected) if connected.transacts);
+        has_right && self.apart_until.is_none_or(|until| until <= now)
+    }
+
     pub(super) fn may_send(&self) -> bool {
         !self.waiting.is_empty()
             && !self.retiring
@@ -73,7 +82,8 @@ impl Link {
         let mut batch = Batch::new(self.layout.clone())
             .telling(tells)
             .in_epoch(self.epoch)
-            .ending_leases(self.owes_leases());
+            .ending_leases(self.owes_leases())
+            .transacting(self.may_transact(now));
         let mut commands = self.options.batch_commands;
         if self.flights.is_empty() && self.pipelines() > 1 {
             // The server works on the first half while the second is made.
@@ -94,6 +104,7 @@ impl Link {
                 self.parking.follow(job, now);
                 continue;
             }
+            let way = batch.way(&job);
             match &job.task {
                 Task::Request(request) if request.is_pointless() => {}
                 Task::Doubt(doubt) if doubt.is_pointless() => {}
@@ -101,7 +112,7 @@ impl Link {
                     let error = job.refused.clone().unwrap_or_else(|| self.why_late(true));
                     self.give_up(job, &error);
                 }
-                _ if self.busy.holds(&job, &self.layout) || order::must_wait(&job, beside) => {
+                _ if self.busy.holds(&job, way) || order::must_wait(&job, beside) => {
                     self.waiting.push_front(job);
                     break;
                 }
@@ -112,7 +123,7 @@ impl Link {
                 }
                 task => {
                     room = room.saturating_sub(task.values());
-                    self.busy.begin(&job, &self.layout, &mut batch.busy);
+                    self.busy.begin(&job, way, &mut batch.busy);
                     batch.push(job, self.state.tracked(), now);
                 }
             }

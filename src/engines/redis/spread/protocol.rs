@@ -65,26 +65,32 @@
 //! its TTL ends. The same is true if a node with names restarts empty. Nothing of that happens at a planned
 //! failover, nor if acknowledged writes are replicated.
 
-pub(in crate::engines::redis) mod answer;
-pub(in crate::engines::redis) mod change;
+mod answer;
+mod change;
 mod exchange;
-pub(in crate::engines::redis) mod invalidation;
-pub(in crate::engines::redis) mod lease;
-pub(in crate::engines::redis) mod life;
-pub(in crate::engines::redis) mod marking;
-pub(in crate::engines::redis) mod seen;
-pub(in crate::engines::redis) mod stamp;
-pub(in crate::engines::redis) mod step;
+mod invalidation;
+mod lease;
+mod life;
+mod marking;
+mod seen;
+mod stamp;
+mod step;
 #[cfg(test)]
 mod tests;
-pub(in crate::engines::redis) mod touch;
+mod touch;
 mod upward;
-pub(in crate::engines::redis) mod write;
+mod write;
+
+pub(in crate::engines::redis) use self::answer::{Answer, Answered};
+pub(in crate::engines::redis) use self::invalidation::Invalidation;
+pub(in crate::engines::redis) use self::life::Life;
+pub(in crate::engines::redis) use self::seen::Seens;
+pub(in crate::engines::redis) use self::stamp::Stamps;
+pub(in crate::engines::redis) use self::step::{Condition, Epoch, Next, Step};
+pub(in crate::engines::redis) use self::touch::{Touch, Touched};
+pub(in crate::engines::redis) use self::write::{Content, Write, Written};
 
 use tokio::time::Instant;
-
-use self::answer::Answered;
-use self::step::{Next, Step};
 
 /// A call in steps of one slot each.
 pub(in crate::engines::redis) trait Machine {

@@ -168,9 +168,9 @@ fn a_forgotten_step_is_sent_whole_and_a_lost_one_is_not_sent_again() {
 #[test]
 fn a_step_under_way_holds_back_its_key() {
     let (mut busy, mut keys) = (Busy::default(), Vec::new());
-    busy.begin(&lease(fulfil(Token::random())).0, &Layout::new(false), &mut keys);
-    assert!(busy.holds(&get("k").0, &Layout::new(false)));
-    assert!(!busy.holds(&get("x").0, &Layout::new(false)));
+    begin(&mut busy, &lease(fulfil(Token::random())).0, &mut keys);
+    assert!(holds(&busy, &get("k").0));
+    assert!(!holds(&busy, &get("x").0));
 }
 
 #[tokio::test]

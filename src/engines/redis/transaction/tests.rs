@@ -1,0 +1,195 @@
+use std::time::Duration;
+
+use tokio::sync::oneshot::Receiver;
+use tokio::time::Instant;
+
+use super::*;
+use crate::engines::redis::batch::Batch;
+use crate::engines::redis::cluster::slot_of;
+use crate::engines::redis::layout::Layout;
+use crate::engines::redis::parking::Parking;
+use crate::engines::redis::reply::{self, Outcome, Refusals};
+use crate::engines::redis::script;
+use crate::engines::redis::tally::Tally;
+use crate::error::{Error, Result};
+use crate::key::{Key, KeyMaker, Namespace, Within};
+use crate::request::{Delete, Get, Incr, Operation, Reply, Request, Set, Write};
+use crate::value::Value;
+
+fn key(text: &str) -> Key {
+    thread_local! {
+        static MAKER: KeyMaker = KeyMaker::new(100, false);
+    }
+    MAKER.with(|maker| maker.key(&Namespace::tagged("t"), text).unwrap())
+}
+
+fn job<O: Operation>(operation: O) -> (Job, Receiver<Result<O::Answer>>) {
+    let (reply, answer) = Reply::new();
+    let Request::Entry(request) = operation.into_request(reply) else {
+        panic!("it is sent");
+    };
+    let deadline = Instant::now() + Duration::from_secs(5);
+    (Job::new(Task::Request(request), deadline), answer)
+}
+
+fn incr(name: &str) -> (Job, Receiver<Result<i64>>) {
+    let (key, by, ttl) = (key(name), 1, None);
+    job(Incr { key, by, ttl })
+}
+
+fn set(name: &str, names: &[&str]) -> (Job, Receiver<Result<()>>) {
+    let write = Write {
+        key: key(name),
+        value: Value::from("v"),
+        ttl: None,
+        depends_on: names.iter().map(|name| key(name)).collect(),
+    };
+    job(Set { write })
+}
+
+fn delete(name: &str) -> (Job, Receiver<Result<bool>>) {
+    let (key, within) = (key(name), Within::default());
+    job(Delete { key, within })
+}
+
+fn batch(jobs: Vec<Job>) -> Batch {
+    // So no list is cut.
+    script::chosen::look_at_nothing();
+    let layout = Layout::of(&Namespace::tagged("t"), false);
+    let mut batch = Batch::new(layout).transacting(true);
+    jobs.into_iter()
+        .for_each(|job| batch.push(job, None, Instant::now()));
+    batch.finish(0);
+    batch
+}
+
+/// The commands of a batch, a line each. Of a script's, only the name.
+fn lines(batch: &Batch) -> Vec<String> {
+    let line = |command: &Cmd| {
+        let words = command.args_iter().map(|argument| match argument {
+            redis::Arg::Simple(word) => String::from_utf8_lossy(word).into_owned(),
+            _ => "?".to_owned(),
+        });
+        let words: Vec<_> = words.collect();
+        let count = if words[0] == "EVALSHA" { 1 } else { words.len() };
+        words[..count].join(" ")
+    };
+    batch.pipeline.cmd_iter().map(line).collect()
+}
+
+fn line(text: &str) -> Wire {
+    redis::parse_redis_value(format!("{text}\r\n").as_bytes()).unwrap()
+}
+
+/// Hands out the replies. Returns what is parked, and what the engine learns.
+fn settle(batch: Batch, replies: Vec<Wire>) -> (Parking, Outcome) {
+    let (mut parking, mut outcome) = (Parking::default(), Outcome::default());
+    let refusals = Refusals {
+        parking: &mut parking,
+        slot: slot_of(b"t"),
+        sent: 1,
+        now: Instant::now(),
+    };
+    let tally = &mut Tally::default();
+    reply::settle(batch.parts, replies, None, tally, &mut outcome, Some(refusals));
+    (parking, outcome)
+}
+
+/// The replies to a transaction of two changes, as the server queues them, and to its end.
+fn queued(end: Wire) -> Vec<Wire> {
+    let queued = || line("+QUEUED");
+    vec![line("+OK"), queued(), queued(), queued(), queued(), end]
+}
+
+#[test]
+fn neighbouring_changes_are_one_transaction_that_ends_their_leases() {
+    let (get, _got) = job(Get { key: key("a") });
+    let jobs = vec![
+        set("a", &[]).0,
+        incr("n").0,
+        get,
+        delete("a").0,
+        set("d", &["x"]).0,
+        incr("n").0,
+    ];
+    assert_eq!(
+        lines(&batch(jobs)),
+        [
+            "MULTI",
+            "SET {t}:a v",
+            "INCRBY {t}:n 1",
+            "HDEL {t}:cachestore:leases {t}:a {t}:n",
+            "RPUSHX {t}:cachestore:changed {t}:a {t}:n",
+            "EXEC",
+            "GET {t}:a",
+            "MULTI",
+            "DEL {t}:a",
+            "HDEL {t}:cachestore:leases {t}:a",
+            "RPUSHX {t}:cachestore:changed {t}:a",
+            "EXEC",
+            "EVALSHA",
+            "MULTI",
+            "INCRBY {t}:n 1",
+            "HDEL {t}:cachestore:leases {t}:n",
+            "RPUSHX {t}:cachestore:changed {t}:n",
+            "EXEC",
+        ]
+    );
+}
+
+#[test]
+fn a_transaction_ends_before_it_holds_the_server_for_long() {
+    let jobs = (0..=TIED).map(|n| incr(&format!("n{n}")).0).collect();
+    let lines = lines(&batch(jobs));
+    assert_eq!(lines.iter().filter(|line| *line == "EXEC").count(), 2);
+}
+
+#[test]
+fn each_caller_gets_its_own_answer() {
+    let ((a, mut of_a), (b, mut of_b)) = (incr("a"), incr("b"));
+    let wrong = line("-WRONGTYPE it is a list");
+    let done = Wire::Array(vec![Wire::Int(7), wrong, Wire::Int(0), Wire::Int(0)]);
+    let (parking, outcome) = settle(batch(vec![a, b]), queued(done));
+    assert_eq!(of_a.try_recv().unwrap().unwrap(), 7);
+    assert!(matches!(of_b.try_recv().unwrap(), Err(Error::WrongType)));
+    assert!(parking.is_empty() && !outcome.aborted && outcome.not_invalidated.is_none());
+}
+
+#[test]
+fn a_refused_transaction_is_sent_again_whole() {
+    let aborted = || line("-EXECABORT Transaction discarded because of previous errors.");
+    let mut moved = queued(aborted());
+    moved[3] = line("-MOVED 1 h:7000");
+    let mut full = queued(aborted());
+    full[4] = line("-OOM command not allowed");
+    let torn = queued(line("-TRYAGAIN Multiple keys request during rehashing of slot"));
+    for (replies, for_another_reason) in [(torn, false), (moved, false), (full, true)] {
+        let shown = format!("{replies:?}");
+        let ((a, mut of_a), (b, mut of_b)) = (incr("a"), set("b", &[]));
+        let replies = replies.into_iter().map(own_slot).collect();
+        let (parking, outcome) = settle(batch(vec![a, b]), replies);
+        assert!(of_a.try_recv().is_err() && of_b.try_recv().is_err(), "{shown}");
+        assert_eq!(parking.len(), 2, "{shown}");
+        assert_eq!(outcome.aborted, for_another_reason, "{shown}");
+        assert!(outcome.again.is_empty() && outcome.not_invalidated.is_none());
+    }
+}
+
+/// A redirection names the slot of the store.
+fn own_slot(reply: Wire) -> Wire {
+    match text(&reply) {
+        Some(told) if told.starts_with("MOVED") => line(&format!("-MOVED {} h:7000", slot_of(b"t"))),
+        _ => reply,
+    }
+}
+
+#[test]
+fn without_a_transaction_each_command_was_carried_out_by_itself() {
+    let (a, mut of_a) = incr("a");
+    let noperm = line("-NOPERM User app has no permissions to run the 'multi' command");
+    let end = line("-ERR EXEC without MULTI");
+    let replies = vec![noperm, Wire::Int(3), Wire::Int(0), Wire::Int(0), end];
+    let (parking, outcome) = settle(batch(vec![a]), replies);
+    assert_eq!(of_a.try_recv().unwrap().unwrap(), 3);
+    assert!(parking.is_empty() && outcome.aborted);
+}
