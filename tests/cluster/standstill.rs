@@ -19,11 +19,7 @@ const BACK: Duration = Duration::from_secs(2);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_acknowledged_by_an_owner_that_stood_still() {
     let cluster = Cluster::with_replicas().await;
-    // An attempt to connect to the owner that stands still takes the whole `connect_timeout`.
-    let timeouts = config(&cluster.url(TAG))
-        .request_timeout(ms(1000))
-        .connect_timeout(ms(1000));
-    let store = open(timeouts).await;
+    let store = open(config(&cluster.url(TAG)).request_timeout(ms(1000))).await;
     let owner = cluster.owner(TAG);
     let replica = owner + 3;
     let mut events = store.events();

@@ -8,6 +8,7 @@ mod slot;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub(super) use self::directory::Directory;
 pub(super) use self::map::{Node, slot_of_redirection};
@@ -18,6 +19,9 @@ use super::resolver::Route;
 use crate::config::{Address, Place, RedisOptions, Target};
 use crate::error::Result;
 use crate::events::{Event, Listeners};
+
+/// How often the nodes are asked again while the owner that they have named does not answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Finds the owner of a slot, and remembers which node that was.
 pub(super) struct SlotOwner {
@@ -78,6 +82,26 @@ impl SlotOwner {
         if let Some(place) = self.known().redirected.take() {
             return Ok(place);
         }
+        self.ask().await
+    }
+
+    /// Waits until the nodes name another owner than the one `at` a place, which does not answer. That is where
+    /// [`place`](Self::place) leads to next.
+    pub(super) async fn moved_from(&self, at: &Place) {
+        self.directory.avoid(at);
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            match self.ask().await {
+                Ok(owner) if owner != *at => {
+                    self.known().redirected = Some(owner);
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Place> {
         let wanted = format!("the owner of slot {}", self.slot);
         let owner = self.directory.ask(&wanted, |map, at| {
             let owner = map.owner(self.slot).ok_or_else(|| no_owner(self.slot))?;

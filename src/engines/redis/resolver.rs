@@ -10,7 +10,7 @@ use super::fault::Lost;
 use super::generation::Generation;
 use super::sentinel::Discovery;
 use crate::config::{Access, Address, Place, RedisOptions, Target};
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, Phase, Result};
 
 /// Where one connection leads to.
 #[derive(Clone)]
@@ -51,6 +51,15 @@ impl Way {
             Way::AnyNode(directory) => directory.count(),
             Way::Sentinel(discovery) => discovery.count(),
             Way::Slot(owner) => owner.count(),
+        }
+    }
+
+    /// Waits until others name another server than the one at a place, which does not answer. A watcher of Sentinels cuts
+    /// the generation then.
+    async fn moved_from(&self, place: &Place) {
+        match self {
+            Way::Fixed | Way::Sentinel(_) => std::future::pending().await,
+            Way::Slot(owner) => owner.moved_from(place).await,
         }
     }
 
@@ -97,7 +106,7 @@ impl Resolver {
     }
 
     /// Opens a connection of the library's own by `open`, each attempt within `connect_timeout`. It begins anew if another
-    /// server becomes the primary meanwhile, and goes on to another Sentinel or node if that names another server.
+    /// server becomes the primary or the owner meanwhile, and goes on to another Sentinel or node if that names another server.
     pub(super) async fn open<T, F>(&self, options: &RedisOptions, open: impl Fn(Route) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -118,14 +127,12 @@ impl Resolver {
             let opened = tokio::select! {
                 biased;
                 () = self.generation.after_cut(generation) => continue,
-                opened = attempt => opened,
+                opened = attempt => opened.inspect_err(|_| self.way.doubt(&place)),
+                () = self.way.moved_from(&place) => Err(Error::Timeout { phase: Phase::Connect }),
             };
             match opened {
                 Ok(opened) => return Ok(opened),
-                Err(error) => {
-                    self.way.doubt(&place);
-                    failed.push((place, error));
-                }
+                Err(error) => failed.push((place, error)),
             }
             if failed.len() >= self.way.count() {
                 let (_, error) = failed.swap_remove(0);

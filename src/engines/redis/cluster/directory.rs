@@ -140,6 +140,14 @@ impl Directory {
         known.first = (known.first + 1) % count;
     }
 
+    /// Begins the next round with another node than the one `at` a place.
+    pub(in crate::engines::redis) fn avoid(&self, at: &Place) {
+        let first = self.known().first;
+        if self.nodes().get(first) == Some(at) {
+            self.turn();
+        }
+    }
+
     /// Where a node is reached that another names, which is reached `at`. `None` if the application's code panics.
     pub(in crate::engines::redis) fn mapped(&self, node: &Node, at: &Place) -> Option<Place> {
         let (host, port) = match (&node.host, at) {
