@@ -179,9 +179,9 @@ impl Store {
     /// written or removed meanwhile may come or not. One page of keys at a time is held in memory. A namespace sees its
     /// own keys, not those of nested namespaces. The root sees all keys, with their namespaces.
     ///
-    /// If another server becomes the primary or the owner of the slot meanwhile, the scan begins anew there, and its keys
-    /// come again. If the server is restarted meanwhile, or replaced behind the same address, keys may
-    /// be missed.
+    /// If the server is restarted meanwhile, or if another one becomes the primary or the owner of the slot, the scan begins
+    /// anew there, and its keys come again. If the user has no right to `INFO`, a restart is not noticed, and keys may be
+    /// missed.
     ///
     /// Every key can be passed to other calls of this handle. So some keys of other programs on the same server do not
     /// come: blank keys, keys longer than [`max_key_bytes`](crate::Settings::max_key_bytes), reserved keys, keys that

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
+use crate::harness::RedisServer;
 use crate::harness::opening::{config, go, open, plain};
+use crate::harness::switch::scan_over;
 
 /// Keys of another program that no call can name, at the root and in the namespace `t`.
 fn untouchable() -> Vec<Vec<u8>> {
@@ -131,4 +133,12 @@ async fn the_librarys_own_keys_never_come_out() {
                 .is_empty()
         );
     }
+}
+
+/// A server that was started again has its keys in another order. No key is missed, and keys may come twice.
+#[tokio::test]
+async fn a_scan_begins_anew_after_a_restart_of_the_server() {
+    let mut server = RedisServer::options().append_only().start().await;
+    let store = open(config(&server.url())).await;
+    scan_over(&store, server.restart()).await;
 }

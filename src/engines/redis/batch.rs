@@ -170,8 +170,8 @@ impl Batch {
         self
     }
 
-    /// Sets the epoch of the server that it is sent to. Another epoch begins when another server becomes the primary, or the
-    /// owner of the slot.
+    /// Sets the epoch of the server that it is sent to. Another epoch begins when the server was restarted, or when another
+    /// one becomes the primary, or the owner of the slot.
     pub(super) fn in_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self

@@ -160,6 +160,7 @@ async fn greeted(connected: &mut Connected, greeting: Greeting<'_>) -> Result<bo
     };
     connected.scripts_loaded = told.scripts_loaded;
     connected.transacts = told.transacts;
+    connected.run = told.run;
     Ok(told.ended_leases)
 }
 

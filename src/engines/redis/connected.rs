@@ -24,6 +24,8 @@ pub(super) struct Connected {
     pub(super) since: Instant,
     /// Whether the server took all scripts when this was opened.
     pub(super) scripts_loaded: bool,
+    /// What only this process of a server calls itself, if it tells that.
+    pub(super) run: Option<u64>,
     /// Whether it carries out transactions, if there was a reason to ask.
     pub(super) transacts: bool,
     /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
@@ -69,6 +71,7 @@ impl Connected {
             connection,
             since: Instant::now(),
             scripts_loaded: false,
+            run: None,
             transacts: false,
             driver: None,
             pulse: None,

@@ -32,6 +32,8 @@ pub(super) struct Greeted {
     pub(super) transacts: bool,
     /// Whether it ended the leases, if it was asked to.
     pub(super) ended_leases: bool,
+    /// What only this process of a server calls itself; see [`run`].
+    pub(super) run: Option<u64>,
 }
 
 impl<'a> Greeting<'a> {
@@ -63,6 +65,7 @@ impl<'a> Greeting<'a> {
         if self.ends_leases {
             pipeline.cmd("UNLINK").arg(self.layout.leases());
         }
+        pipeline.cmd("INFO").arg("server");
         for command in self.layout.ask_version() {
             pipeline.add_command(command);
         }
@@ -97,6 +100,7 @@ impl<'a> Greeting<'a> {
         }
         let transacts = self.is_owner && transacts([replies.next(), replies.next()])?;
         let ended_leases = self.ends_leases && replies.next().is_some_and(|reply| !is_refused(&reply));
+        let run = run(replies.next());
         // The last is the answer to `PING`.
         if let Some(version) = replies.rev().nth(1) {
             if self.is_owner {
@@ -108,8 +112,20 @@ impl<'a> Greeting<'a> {
             scripts_loaded: loaded == scripts,
             transacts,
             ended_leases,
+            run,
         })
     }
+}
+
+/// The begin of the `run_id` that a server tells: another one after each start, and on each server. `None` if it tells none.
+fn run(reply: Option<Wire>) -> Option<u64> {
+    let text = match reply? {
+        Wire::BulkString(text) => String::from_utf8(text).ok()?,
+        Wire::VerbatimString { text, .. } => text,
+        _ => return None,
+    };
+    let id = text.lines().find_map(|line| line.strip_prefix("run_id:"))?;
+    u64::from_str_radix(id.get(..16)?, 16).ok()
 }
 
 /// Refuses a server that does not call itself the primary.
@@ -153,6 +169,22 @@ fn check_owner(reply: &Wire) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_may_tell_its_run() {
+        let told = "# Server\r\nredis_version:7.0.15\r\nrun_id:00000000000000ff5a0d5b2f0c3e1a4b6d7c8e9f\r\n";
+        assert_eq!(run(Some(Wire::BulkString(told.as_bytes().to_vec()))), Some(255));
+        for other in [
+            "run_id:",
+            "run_id:12",
+            "run_id:ünïcödé and more of it",
+            "",
+            "run_id:xxxxxxxxxxxxxxxx",
+        ] {
+            assert_eq!(run(Some(Wire::BulkString(other.as_bytes().to_vec()))), None);
+        }
+        assert_eq!(run(None), None);
+    }
 
     #[test]
     fn only_a_primary_is_one() {

@@ -97,7 +97,8 @@ pub(super) struct Link {
     tracker: Option<Tracker>,
     /// The generation of the connection that is open or being opened.
     born: u64,
-    /// The epoch of the server that the connection leads to.
+    /// The epoch of the server that the connection leads to: what only this process of it calls itself, or, of one that does
+    /// not tell that, the first generation after the last cut.
     epoch: u64,
     /// Until when no change is sent in a transaction, because the server has refused one.
     apart_until: Option<Instant>,

@@ -116,11 +116,6 @@ impl Link {
         }
         if let Some(route) = &connected.route {
             self.born = route.generation;
-            let epoch = self.generation.first_uncut();
-            // Otherwise the connection is cut already, and nothing is sent over it.
-            if self.born >= epoch {
-                self.epoch = epoch;
-            }
             let place = &route.address.place;
             self.log.leads_to(place);
             let before = self.leads_to.replace(place.clone());
@@ -131,6 +126,11 @@ impl Link {
                 // The server takes no writes now, and is asked again over another connection.
                 self.demoted();
             }
+        }
+        let first = self.generation.first_uncut();
+        // Otherwise the connection is cut already, and nothing is sent over it.
+        if self.born >= first {
+            self.epoch = connected.run.unwrap_or(first);
         }
         let again = self.log.opened(now);
         connected.open = self.meters.connected(self.log.server(), again);
