@@ -1,4 +1,8 @@
 //! The same tests over the memory engine, on a paused clock, and over servers.
+//!
+//! Tests of this binary that are not listed by [`over_all_engines`] judge times to the millisecond, or step through them. They
+//! need the paused clock. A server counts TTLs by its own clock, which cannot be paused, so they do not run over one,
+//! whatever the topology. `tests/redis/loads.rs` has those that allow for lateness, over each topology.
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -18,7 +18,8 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// How late a release may be after the server takes it again.
 const LATE: Duration = Duration::from_millis(2500);
 
-// These tests change settings of the servers, which tests over a cluster share.
+// Not over a cluster: its nodes refuse `REPLICAOF`, and tests share them, so that none may change their settings. What a node
+// refuses while the slot or its owner changes is in `tests/cluster`.
 over_each_topology! { over_a_server: Server;
     a_release_is_made_again_until_the_server_takes_it
     a_release_that_fails_at_its_deadline_goes_on
