@@ -31,7 +31,7 @@ impl Changes {
     /// Takes note of a change.
     pub(super) fn note(&mut self, name: &Key) {
         if self.young.len() == HALF && !self.young.contains_key(&name.hash()) {
-            // What changed before the other half began is in the old one.
+            // The older half is forgotten, and the younger half becomes the older.
             self.forgotten = self.forgotten.max(self.old.values().copied().max().unwrap_or(0));
             self.old = mem::take(&mut self.young);
         }

@@ -34,7 +34,7 @@ const RECLAIM: usize = 64;
 /// close together cost one wake-up.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What the engine is started with.
+/// The arguments of the engine's start.
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) queue: QueueReceiver,

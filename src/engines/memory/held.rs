@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::near::NearEntry;
 use crate::value::Value;
 
-/// What the table holds as an entry's value. It is as large as a [`Value`].
+/// An entry's value in the table. It is as large as a [`Value`].
 #[derive(Debug)]
 pub(super) enum Held {
     Alone(Value),

@@ -26,7 +26,7 @@ pub(super) struct Leases {
     changes: Changes,
 }
 
-/// What a lease that lives is good for, once it is known what the value depends on.
+/// The state of a living lease, once all names of the value are known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Standing {
     /// The value depends on names that the lease does not have.
@@ -85,7 +85,7 @@ impl Leases {
         Some(self.remove(id)?.edges)
     }
 
-    /// What a lease is good for, if it lives. `names` are all that its value depends on, as it has turned out.
+    /// The state of a lease. `None` if it has ended. `names` are all names that the value depends on.
     pub(super) fn standing(
         &self,
         key: &Key,

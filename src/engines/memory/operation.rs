@@ -22,7 +22,7 @@ pub(super) trait Serve: Operation {
     fn serve(self, table: &mut Table, turn: &Turn<'_>) -> Result<Self::Answer>;
 }
 
-/// What an operation is served at.
+/// The time at which an operation is served, and the long work under way.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     pub(super) now: Moment,

@@ -1,4 +1,4 @@
-//! What the memory engine is to a store.
+//! The memory engine as a store sees it: its profile, and its start.
 
 use kameo::Actor;
 use kameo::actor::Spawn;

@@ -43,7 +43,7 @@ pub(crate) struct Table {
     policy: Policy,
     /// Entries that readers find without the engine.
     near: Option<NearWriter>,
-    /// Those who hear of each change once it is made.
+    /// The listeners, which hear of each change after it is made.
     listeners: Arc<Listeners>,
     capacity: usize,
     /// Bytes of all entries; names and edges count their own.

@@ -207,7 +207,7 @@ impl Dependencies {
                 edge = sibling;
             }
         }
-        // What depends on one of them, and is none of them, has holders that do not lead to any of them.
+        // The holders of a dependent that is not in `hanging` lead to none of the names in it.
         let mut held = Vec::new();
         for name in &hanging {
             let mut edge = self.names[*name].dependents;

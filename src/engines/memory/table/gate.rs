@@ -9,7 +9,7 @@ use super::Table;
 use super::entry::Entry;
 use crate::key::Key;
 
-/// What happens to an entry, or to its key if there is none.
+/// A change of an entry, or of a key without an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     /// A caller writes it.

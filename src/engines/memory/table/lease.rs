@@ -97,7 +97,7 @@ impl Table {
         }
     }
 
-    /// What a lease is good for, if it has lived until now. `names` are all that its value depends on.
+    /// The state of a lease at this time. `None` if it has ended. `names` are all names that the value depends on.
     fn standing(&mut self, key: &Key, token: Token, names: &[Key], now: Moment) -> Option<Standing> {
         self.expire_leases(now);
         self.leases.standing(key, token, names, &self.dependencies)

@@ -1,4 +1,4 @@
-//! What goes over many entries: reclaiming, scanning, clearing, invalidating. Each call is one step.
+//! Work on many entries: reclaiming, scanning, clearing, invalidating. Each call does one step of it.
 
 use super::super::dependency::{Dependent, NameId};
 use super::super::expiry::Moment;
