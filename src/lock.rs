@@ -40,7 +40,7 @@ use crate::secret::Secret;
 use crate::spans::{OpenSpan, Spans};
 use crate::watch::Watch;
 
-/// What keeps the actors of a store alive while it is held.
+/// Keeps the actors of a store alive while it is held.
 pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
 
 /// Somebody's wish for a lock.
@@ -80,7 +80,7 @@ enum Sink {
     },
 }
 
-/// What the scheduler is asked.
+/// A request to the scheduler.
 enum Command {
     Lock {
         id: u64,
@@ -104,7 +104,7 @@ enum Command {
     Panic,
 }
 
-/// What the scheduler is told of: at most once by each waiter and once by each guard.
+/// A notice to the scheduler: at most one from each waiter, and one from each guard.
 enum Notice {
     /// The caller of a wish has gone.
     Left(u64),

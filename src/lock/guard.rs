@@ -138,7 +138,7 @@ pub(super) enum AtDrop {
     Forget,
 }
 
-/// What a guard is made of.
+/// The parts of a guard.
 pub(super) struct Parts {
     pub(super) id: u64,
     pub(super) key: CompactString,

@@ -18,7 +18,7 @@ pub(super) struct View(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// What the end is counted from.
+    /// The time from which the end is counted.
     origin: Instant,
     /// In nanoseconds: counted from before the request that gained the hold was sent. Zero if the engine
     /// said that the lock is no longer held.

@@ -1,4 +1,4 @@
-//! What a lock is called inside the scheduler.
+//! The name of a lock inside the scheduler.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -48,7 +48,7 @@ use crate::secret::Secret;
 /// How much longer than a request may take its answer is waited for at the end.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// What the scheduler is started with.
+/// The arguments of the scheduler's start.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) ends: Ends,
@@ -65,7 +65,7 @@ pub(crate) struct Scheduler {
     ends: Ends,
     notifications: Option<Notifications>,
     queues: Queues<Grant>,
-    /// Those who wait, and those for whom the engine is asked.
+    /// The callers that wait, and the callers on whose behalf the engine is asked.
     wishes: Map<Waiter, Waiting>,
     /// What is held through guards.
     holds: Map<u64, Hold>,

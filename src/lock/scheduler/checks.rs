@@ -93,7 +93,7 @@ impl Checks {
     }
 }
 
-/// What a caller is told whose extension met a primary that did not know the lock.
+/// The answer to an extension that met a primary that did not know the lock.
 pub(super) fn unknown() -> Error {
     Error::Unavailable(Cause::new(Unknown))
 }

@@ -1,4 +1,4 @@
-//! What the scheduler does when it is asked, and what follows from its queues.
+//! The scheduler's requests, and the effects of its queues.
 
 use super::waiting::Question;
 use super::*;

@@ -53,7 +53,7 @@ pub(super) struct Grant {
     pub(super) renewed: bool,
 }
 
-/// What an answer is to.
+/// The question that an answer belongs to.
 pub(super) enum Asked {
     Head {
         name: Name,
