@@ -70,7 +70,7 @@ impl<About, Answer> PendingRequests<About, Answer> {
         self.asked.is_empty()
     }
 
-    /// The next answer. What waits for room in the queue is sent meanwhile.
+    /// The next answer. Meanwhile sends the requests that wait for room in the queue.
     pub(crate) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<(About, Result<Answer>)> {
         if let Poll::Ready(refused) = self.poll_outbox(cx) {
             return Poll::Ready(refused);

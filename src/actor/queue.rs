@@ -77,7 +77,7 @@ pub(crate) enum Stamp {
     TimedWrites,
     /// All requests carry the deadline of their call, and the engine keeps it: it may have to wait for a server.
     All,
-    /// As `All`, and callers keep it too, a little later: the engine may forget about a request.
+    /// The engine keeps all deadlines. Callers keep them too, a little later, because the engine may forget a request.
     #[cfg(feature = "testing")]
     Watched,
 }
@@ -98,7 +98,7 @@ impl Stamp {
     }
 }
 
-/// What a queue is made with.
+/// The arguments of a queue.
 #[derive(Debug)]
 pub(crate) struct Bounds {
     /// The most requests in it.

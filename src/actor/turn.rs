@@ -34,7 +34,7 @@ pub(crate) trait Turns: Actor {
     /// Does the next thing that can be done now. `left` is what is left of the turn.
     fn step(&mut self, cx: &mut Context<'_>, left: usize) -> Step;
 
-    /// Does what is due. Returns `true` if something was. Otherwise, the task is woken when something is.
+    /// Does the work that is due. Returns `true` if there was any. Otherwise, the task is woken when the next work is due.
     fn keep_time(&mut self, cx: &mut Context<'_>) -> bool;
 }
 

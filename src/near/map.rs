@@ -77,7 +77,7 @@ impl Map {
 
     pub(super) fn clear(&self) {
         for shard in &self.shards {
-            // What was in it is dropped without the lock.
+            // The entries are dropped after the lock is released.
             let _entries = std::mem::take(&mut *shard.write());
         }
     }
