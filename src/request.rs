@@ -5,7 +5,7 @@
 //! it is in the queue, whether or not its caller still waits; a question whose caller has gone may be
 //! skipped.
 //!
-//! What can be asked is the [`table`]. A request is one of its operations and the reply to it.
+//! A request is one operation of the [`table`], and the channel of its reply.
 
 mod change;
 mod correlated;
@@ -89,7 +89,7 @@ impl Cursor {
     }
 }
 
-/// What an engine is asked.
+/// A request to an engine.
 pub(crate) enum Request {
     Entry(EntryRequest),
     Engine(EngineRequest),

@@ -1,4 +1,4 @@
-//! What an operation has done to its keys, as its answer tells.
+//! The change that an operation made to its keys, read from its answer.
 
 use crate::value::Value;
 

@@ -23,7 +23,7 @@ impl<T> CorrelatedReply<T> {
     /// Hands out the answer.
     pub(crate) fn send(mut self, answer: Result<T>) {
         if let Some(to) = self.to.take() {
-            // Whoever asked may have gone.
+            // The actor that asked may have ended.
             let _ = to.send((self.number, Some(answer)));
         }
     }

@@ -131,7 +131,7 @@ pub(crate) enum LeaseAnswer {
     Ended,
 }
 
-/// What a loaded value is kept with.
+/// The terms under which a loaded value is kept.
 pub(crate) struct Renewal {
     /// The new head. Its age is zero: the value was confirmed just now.
     pub(crate) head: Head,
@@ -158,7 +158,7 @@ impl Renewal {
     }
 }
 
-/// What a lease is asked for with.
+/// The terms under which a lease is asked for.
 #[derive(Debug)]
 pub(crate) struct LeaseTerms {
     pub(crate) token: Token,

@@ -28,7 +28,7 @@ pub(crate) enum LockAction {
         /// The highest fencing token that the caller has seen of this lock. The next one is higher.
         known: u64,
     },
-    /// As `Acquire`, but a free lock is left free: for callers who must not overtake.
+    /// Gains the lock if this secret holds it already. A free lock stays free: for callers who must not overtake others.
     Renew {
         secret: Secret,
         ttl: Duration,
@@ -52,7 +52,7 @@ pub(crate) enum LockAction {
     Release { secret: Secret, token: Option<u64> },
     /// Who holds it, as far as it may be told.
     Info,
-    /// Releases it, whoever holds it.
+    /// Releases the lock, also if another caller holds it.
     Force,
 }
 

@@ -28,7 +28,7 @@ impl Subject {
     }
 }
 
-/// What an actor is told of the subjects that it subscribed to.
+/// A message to an actor about a subject that it subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notification {
     /// Nothing about this key is missed from that time on: who was refused before asks once more. Comes after

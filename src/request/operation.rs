@@ -1,8 +1,9 @@
-//! What an operation is: the trait, and the macro that makes operations from the rows of a table.
+//! The trait of operations, and the macro that makes operations from the rows of a table.
+
+use std::fmt;
 
 use super::change::KeyChange;
 use super::{Keys, Reply, Request};
-use std::fmt;
 
 /// One thing that an engine can be asked to do. The rows of [`table`](super::table) are the operations.
 ///
@@ -18,7 +19,7 @@ pub(crate) trait Operation: Send + Sized + 'static {
 
     fn effect(&self) -> Effect;
 
-    /// What has happened to its keys if this is the answer. A step on a lease is judged by the engine.
+    /// The change of its keys, judged by its answer. The engine judges a step on a lease.
     fn change(answer: &Self::Answer) -> Option<KeyChange>;
 
     /// The keys that it touches. They decide its order among other operations and its connection to a server.
