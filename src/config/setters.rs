@@ -109,8 +109,9 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// Sets how many loaders may run at once while the engine cannot be read, for all handles of this store
-            /// together: at most 2^61 - 1. Default: 0, no loader runs then.
+            /// Sets how many loaders may run at once while the engine cannot be read: at most 2^61 - 1. Default: 0, no
+            /// loader runs then. The bound is for one opened store with its clones and namespaces, not for the process:
+            /// each store that the process opens has its own.
             ///
             /// If the read of a load ends with [`Unavailable`](crate::Error::Unavailable) or
             /// [`Timeout`](crate::Error::Timeout), the load calls its loader, and the value is returned and not stored.

@@ -48,7 +48,8 @@ pub struct Settings {
     pub max_loads: usize,
     /// How many callers may wait for loads. Default: 250,000.
     pub max_load_waiters: usize,
-    /// How many loaders may run at once although the engine cannot be read. Default: 0.
+    /// How many loaders of this store, its clones and its namespaces may run at once although the engine cannot be read.
+    /// Default: 0.
     pub loads_while_unavailable: usize,
     /// How many invalidations and deletes are kept while there is no connection. Default: 0.
     pub queue_invalidations: usize,
