@@ -19,7 +19,7 @@ use crate::prehashed::Map;
 /// A waiter's number, which its caller chose. No two are the same.
 pub(crate) type Waiter = u64;
 
-/// What is to be done. `G` is what the backend's grant consists of; the queues pass it on unread.
+/// An instruction to the scheduler. `G` is the backend's grant, which the queues pass on unread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect<G> {
     /// Ask the backend for the lock on behalf of this waiter, and tell [`Queues::answered`].
@@ -321,5 +321,4 @@ impl<G> Queues<G> {
 }
 
 #[cfg(test)]
-#[path = "queue/tests.rs"]
 mod tests;
