@@ -1,85 +1,9 @@
 //! The near cache over Redis without a server: a test plays the connections.
 
+mod world;
+
+use self::world::{AGE, TTL, World};
 use super::*;
-use crate::key::{KeyMaker, Namespace};
-use crate::near::{Near, near};
-
-const AGE: Duration = Duration::from_secs(1);
-const TTL: Duration = Duration::from_secs(60);
-
-struct World {
-    near: Arc<Near>,
-    tracking: Tracking,
-    keys: KeyMaker,
-    now: Instant,
-}
-
-impl World {
-    fn new(capacity: usize) -> Self {
-        let (near, writer) = near(capacity);
-        Self {
-            near,
-            tracking: Tracking::new(writer, AGE),
-            keys: KeyMaker::new(1000, false),
-            now: Instant::now(),
-        }
-    }
-
-    fn key(&self, name: &str) -> Key {
-        self.keys.key(&Namespace::default(), name).unwrap()
-    }
-
-    fn open(&mut self) -> ConnectionId {
-        self.tracking.open(self.now)
-    }
-
-    /// Reads a key until it is to be fetched, and launches the fetch.
-    fn begin(&mut self, over: ConnectionId, name: &str) -> (u64, Instant) {
-        let key = self.key(name);
-        let begun = (0..3).any(|_| self.tracking.begin_fetch(over, &key, self.now));
-        assert!(begun, "{name} is fetched");
-        (self.tracking.launched(over, self.now), self.now)
-    }
-
-    fn end(&mut self, over: ConnectionId, name: &str, value: &str, (launch, sent): (u64, Instant)) {
-        let key = self.key(name);
-        self.tracking.answered(over, launch, sent);
-        let value = Value::from(value);
-        self.tracking
-            .fetched(over, &key, Some((&value, Some(TTL))), sent, self.now);
-    }
-
-    fn fetch(&mut self, over: ConnectionId, name: &str, value: &str) {
-        let launch = self.begin(over, name);
-        self.end(over, name, value, launch);
-    }
-
-    fn seen(&self, name: &str) -> Option<String> {
-        let text = |value: &Value| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        self.near.read(&self.key(name), |value, _| text(value))
-    }
-
-    fn ping(&mut self, over: ConnectionId) {
-        let launch = self.tracking.launched(over, self.now);
-        self.tracking.answered(over, launch, self.now);
-    }
-
-    /// The server says that a key was changed.
-    fn pushed(&mut self, name: &str) {
-        self.tracking.invalidated(name, true, self.now);
-    }
-
-    /// What listeners are told of changes by others.
-    fn foreign(&mut self) -> Vec<String> {
-        let foreign = self.tracking.take_foreign();
-        foreign.iter().map(ToString::to_string).collect()
-    }
-
-    async fn pass(&mut self, time: Duration) {
-        tokio::time::advance(time).await;
-        self.now = Instant::now();
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn what_is_read_again_is_near() {
