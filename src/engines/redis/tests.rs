@@ -9,6 +9,7 @@ mod lease;
 mod lease_dependents;
 mod lease_invalidation;
 mod lease_model;
+mod lease_server;
 mod loader;
 
 pub(super) use self::loader::RedisServer;
