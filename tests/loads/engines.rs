@@ -4,6 +4,7 @@
 //! need the paused clock. A server counts TTLs by its own clock, which cannot be paused, so they do not run over one,
 //! whatever the topology. `tests/redis/loads.rs` has those that allow for lateness, over each topology.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ macro_rules! over_all_engines {
         mod memory {
             $(#[tokio::test(start_paused = true)]
             async fn $test() {
+                let _on = crate::engines::OnMemory::chosen();
                 super::$test().await;
             })*
         }
@@ -35,17 +37,52 @@ thread_local! {
     static PLACE: std::cell::RefCell<Option<(Topology, Place)>> = const { std::cell::RefCell::new(None) };
 }
 
-/// An empty store of the engine that the test runs over.
+thread_local! {
+    /// Whether this thread runs a test over the memory engine.
+    static ON_MEMORY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets [`fresh`] open stores of the memory engine in this thread's test, until this is dropped.
+pub(crate) struct OnMemory(());
+
+impl OnMemory {
+    pub(crate) fn chosen() -> Self {
+        ON_MEMORY.set(true);
+        Self(())
+    }
+}
+
+impl Drop for OnMemory {
+    fn drop(&mut self) {
+        ON_MEMORY.set(false);
+    }
+}
+
+/// An empty store of the engine that the test runs over. Only for tests of [`over_all_engines`].
 pub(crate) async fn fresh() -> Store {
     fresh_with(|config| config).await
 }
 
 /// The same with settings.
-#[cfg(feature = "redis")]
 pub(crate) async fn fresh_with(settings: fn(Config) -> Config) -> Store {
-    let Some(topology) = Topology::of_this_thread() else {
-        return open(settings(Config::memory())).await;
-    };
+    if ON_MEMORY.get() {
+        return in_memory(settings).await;
+    }
+    #[cfg(feature = "redis")]
+    return on_servers(settings).await;
+    #[cfg(not(feature = "redis"))]
+    panic!("no engine is chosen: list the test in `over_all_engines!`");
+}
+
+/// An empty store of the memory engine.
+pub(crate) async fn in_memory(settings: fn(Config) -> Config) -> Store {
+    open(settings(Config::memory())).await
+}
+
+#[cfg(feature = "redis")]
+async fn on_servers(settings: fn(Config) -> Config) -> Store {
+    let topology = Topology::of_this_thread();
+    let topology = topology.expect("an engine is chosen: list the test in `over_all_engines!`");
     let before = PLACE.take().filter(|(kind, _)| *kind == topology);
     let place = match before {
         Some((_, place)) => {
@@ -57,11 +94,6 @@ pub(crate) async fn fresh_with(settings: fn(Config) -> Config) -> Store {
     let store = open(settings(place.config().into())).await;
     PLACE.set(Some((topology, place)));
     store
-}
-
-#[cfg(not(feature = "redis"))]
-pub(crate) async fn fresh_with(settings: fn(Config) -> Config) -> Store {
-    open(settings(Config::memory())).await
 }
 
 /// Waits until all that tasks have asked the store is answered, and what they asked because of the answers.

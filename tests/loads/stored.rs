@@ -6,7 +6,7 @@ use std::time::Duration;
 use cachestore::{Codec, Config, Error, Fetched, LoadContext, Origin, Ttl};
 use serde::{Deserialize, Serialize};
 
-use crate::engines::{fresh_with, over_all_engines, seen};
+use crate::engines::{fresh_with, in_memory, over_all_engines, seen};
 use crate::loads::{Clock, Loaders, settled};
 use crate::support::{CENTURY, memory, ms, open, secs};
 
@@ -42,7 +42,7 @@ const CODECS: [fn(Config) -> Config; 2] = [
 #[tokio::test(start_paused = true)]
 async fn a_loaded_value_is_its_model_behind_a_head() {
     for codec in CODECS {
-        let store = fresh_with(codec).await;
+        let store = in_memory(codec).await;
         let loaders = Loaders::new();
         let load = store
             .get_or_load("k", loaders.after(ms(250), ada()))
@@ -76,7 +76,7 @@ async fn a_loaded_value_is_its_model_behind_a_head() {
 #[tokio::test(start_paused = true)]
 async fn models_are_read_while_they_are_fresh() {
     for codec in CODECS {
-        let store = fresh_with(codec).await;
+        let store = in_memory(codec).await;
         let (loaders, clock) = (Loaders::new(), Clock::new());
         let load = |key, user| {
             let load = store.get_or_load(key, loaders.at_once(user)).ttl(secs(10));
@@ -237,7 +237,7 @@ async fn a_hostile_head_harms_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_plain_value_is_served_if_it_decodes_and_replaced_if_not() {
     for codec in CODECS {
-        let store = fresh_with(codec).await;
+        let store = in_memory(codec).await;
         let loaders = Loaders::new();
         let load = |value| {
             let load = store.get_or_load("k", loaders.at_once(value));
