@@ -137,8 +137,10 @@ impl Meters {
 }
 
 impl RunningLoad {
-    /// The loader has ended.
-    pub(crate) fn end(self) {}
+    /// The loader has ended: the drop records how long it ran. A load that is dropped has ended too.
+    pub(crate) fn end(self) {
+        drop(self);
+    }
 }
 
 impl Drop for RunningLoad {
