@@ -55,10 +55,10 @@ impl Way {
     }
 
     /// Waits until others name another server than the one at a place, which does not answer. A watcher of Sentinels cuts
-    /// the generation then.
+    /// the generation then, and an engine that knows all nodes closes the connection.
     async fn moved_from(&self, place: &Place) {
         match self {
-            Way::Fixed | Way::Sentinel(_) => std::future::pending().await,
+            Way::Fixed | Way::Sentinel(_) | Way::Node(..) | Way::AnyNode(_) => std::future::pending().await,
             Way::Slot(owner) => owner.moved_from(place).await,
         }
     }

@@ -86,7 +86,7 @@ fn settle(batch: Batch, replies: Vec<Wire>) -> (Parking, Outcome) {
     let (mut parking, mut outcome) = (Parking::default(), Outcome::default());
     let refusals = Refusals {
         parking: &mut parking,
-        slot: slot_of(b"t"),
+        slot: Some(slot_of(b"t")),
         sent: 1,
         now: Instant::now(),
     };
