@@ -1,10 +1,8 @@
 //! Leases on the wire.
 
-use super::loader::{self, LONG, Loader, RedisServer, kept, store};
 use super::*;
 use crate::request::{
-    Aged, CorrelatedReply, GetAged, GetManyAged, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms,
-    Lookup, Names, Token,
+    Aged, CorrelatedReply, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Token,
 };
 
 fn lease(action: LeaseAction) -> (Job, impl FnMut() -> Option<Result<LeaseAnswer>>) {
@@ -15,11 +13,11 @@ fn lease(action: LeaseAction) -> (Job, impl FnMut() -> Option<Result<LeaseAnswer
     (job, move || answers.try_recv().ok()?.1)
 }
 
-pub(super) fn names(names: &[&str]) -> Names {
+fn names(names: &[&str]) -> Names {
     names.iter().map(|name| key(name)).collect()
 }
 
-pub(super) fn take(token: Token) -> LeaseAction {
+fn take(token: Token) -> LeaseAction {
     LeaseAction::Take {
         key: key("k"),
         terms: LeaseTerms {
@@ -31,12 +29,12 @@ pub(super) fn take(token: Token) -> LeaseAction {
     }
 }
 
-pub(super) fn fulfil(token: Token) -> LeaseAction {
+fn fulfil(token: Token) -> LeaseAction {
     let write = write("k", &["x", "y"]);
     LeaseAction::Fulfil { token, write }
 }
 
-pub(super) fn end(token: Token) -> LeaseAction {
+fn end(token: Token) -> LeaseAction {
     LeaseAction::End {
         key: key("k"),
         token,

@@ -1,11 +1,8 @@
 //! Leases over a server.
 
-use super::lease::{end, fulfil, names, take};
 use super::loader::{self, LONG, Loader, RedisServer, kept, store};
 use super::*;
-use crate::request::{
-    Aged, GetAged, GetManyAged, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Token,
-};
+use crate::request::{Aged, GetAged, GetManyAged, LeaseAction, LeaseAnswer, LeaseTerms, Names};
 
 #[tokio::test]
 async fn the_lease_of_a_key_is_given_to_one_at_a_time() {
