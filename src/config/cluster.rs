@@ -150,7 +150,7 @@ impl RedisConfig {
     /// TLS are the same for all nodes.
     ///
     /// The store is spread over all nodes: each key is in the slot that it hashes to. Calls on one key do what they do on one server.
-    /// Calls on many keys are split, and are not atomic. Dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and
+    /// Calls on many keys are split, and are not atomic. Loads with dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and
     /// a near cache and `queue_invalidations` are refused. With [`hash_tag`](Self::hash_tag), the whole store is in one slot,
     /// on one node, and has all of these.
     ///

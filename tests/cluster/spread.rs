@@ -103,11 +103,38 @@ async fn what_a_whole_cluster_does_not_have_yet_is_refused_before_anything_is_ch
         Err(Error::InvalidConfig { .. })
     ));
     let store = store(&cluster).await;
-    let refused = store.set("k", "v").depends_on("name").await;
-    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
-    let refused = store.invalidate("name").await;
-    assert!(matches!(refused, Err(Error::Unsupported { .. })), "{refused:?}");
+    let load = store.get_or_load("k", || async { Ok::<_, std::io::Error>("v".to_owned()) });
+    let refused = load.depends_on("name").await;
+    assert!(refused.is_err(), "{refused:?}");
     assert_eq!(store.get("k").await.unwrap(), None);
+}
+
+/// Each entry and each name is in a slot of its own.
+#[tokio::test]
+async fn an_invalidation_reaches_what_depends_on_a_name_on_any_node() {
+    let cluster = Cluster::start().await;
+    let store = store(&cluster).await;
+    for round in 0..3 {
+        for n in 0..60 {
+            let list = format!("list{}", n % 6);
+            let item = store
+                .set(format!("item{n}"), "v")
+                .depends_on(["all", list.as_str()]);
+            item.ttl(Duration::from_secs(60)).await.unwrap();
+            store
+                .set(format!("page{n}"), "v")
+                .depends_on(format!("item{n}"))
+                .await
+                .unwrap();
+        }
+        store.set("other", "v").await.unwrap();
+        assert_eq!(store.invalidate("list1").await.unwrap(), 20, "{round}");
+        assert_eq!(store.get("item1").await.unwrap(), None);
+        assert_eq!(store.get("page7").await.unwrap(), None);
+        assert!(store.get("page2").await.unwrap().is_some());
+        assert_eq!(store.invalidate("all").await.unwrap(), 100, "{round}");
+        assert!(store.get("other").await.unwrap().is_some());
+    }
 }
 
 /// Swaps of one key, one after the other without a wait for the answer: each returns what the one before has written.
