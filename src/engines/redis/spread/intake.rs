@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::clear::Next;
 use super::engine::SpreadEngine;
 use super::join::split;
-use super::machines::{Call, Entry};
+use super::machines::{Call, Entry, Taken};
 use super::protocol::Epoch;
 use super::scan::{Pager, Wanted, wanted};
 use super::slots::NodeId;
@@ -115,8 +115,8 @@ impl SpreadEngine {
             return self.machines.follow(key, entry);
         }
         match Call::of(entry) {
-            Ok((call, deadline)) => self.begin(call, deadline, now),
-            Err(Entry {
+            Taken::InSteps(call, deadline) => self.begin(call, deadline, now),
+            Taken::Alone(Entry {
                 request,
                 deadline,
                 room,

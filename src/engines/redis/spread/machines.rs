@@ -23,6 +23,15 @@ pub(super) struct Entry {
     pub(super) room: Option<Room>,
 }
 
+/// How a request is carried out.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// In steps, until this deadline.
+    InSteps(Call, Instant),
+    /// By one job.
+    Alone(Entry),
+}
+
 /// A call in steps.
 #[derive(Debug)]
 pub(super) enum Call {
@@ -57,8 +66,8 @@ fn content(write: &request::Write, condition: Condition) -> Content {
 }
 
 impl Call {
-    /// The call of a request that takes steps, and its deadline. Gives back one that does not.
-    pub(super) fn of(entry: Entry) -> std::result::Result<(Self, Instant), Entry> {
+    /// How a request is carried out.
+    pub(super) fn of(entry: Entry) -> Taken {
         let Entry {
             request,
             deadline,
@@ -66,7 +75,7 @@ impl Call {
         } = entry;
         let write = |asking, content: Content, key| {
             let write = Write::new(content, None, stamps());
-            Ok((Self::Write(asking, Box::new(write), key), deadline))
+            Taken::InSteps(Self::Write(asking, Box::new(write), key), deadline)
         };
         match request {
             EntryRequest::Set(asked) if !asked.operation.write.depends_on.is_empty() => {
@@ -92,17 +101,15 @@ impl Call {
             EntryRequest::Expire(asked) => {
                 let (key, ttl) = (asked.operation.key.clone(), Life::of(asked.operation.ttl));
                 let touch = Touch::new(key.text().clone(), ttl, false, stamps());
-                Ok((Self::Touch(Asking::Expire(asked), Box::new(touch), key), deadline))
+                Taken::InSteps(Self::Touch(Asking::Expire(asked), Box::new(touch), key), deadline)
             }
             EntryRequest::GetAndTouch(asked) => {
                 let (key, ttl) = (asked.operation.key.clone(), Life::of(Some(asked.operation.ttl)));
                 let touch = Touch::new(key.text().clone(), ttl, true, stamps());
-                Ok((
-                    Self::Touch(Asking::GetAndTouch(asked), Box::new(touch), key),
-                    deadline,
-                ))
+                let call = Self::Touch(Asking::GetAndTouch(asked), Box::new(touch), key);
+                Taken::InSteps(call, deadline)
             }
-            request => Err(Entry {
+            request => Taken::Alone(Entry {
                 request,
                 deadline,
                 room,
