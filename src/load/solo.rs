@@ -233,3 +233,68 @@ impl Solo {
             .unwrap_or(Answer::Failed(Failure::Store(Error::Closed)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::runtime;
+
+    use super::super::coordinator::Bounds;
+    use super::super::{Ends, Setup, channel};
+    use super::*;
+    use crate::actor::inbox::Received;
+    use crate::actor::queue::{self, Stamp, request_queue};
+    use crate::key::{KeyMaker, Namespace};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn handle() -> (Handle, Ends) {
+        let home = runtime::Handle::current();
+        let bounds = queue::Bounds {
+            length: 1,
+            bytes: 1,
+            patience: SECOND,
+        };
+        channel(Setup {
+            length: 1,
+            patience: SECOND,
+            bounds: Bounds { loads: 9, callers: 9 },
+            bypasses: 1,
+            engine: request_queue(&bounds, Stamp::TimedWrites, &home).0,
+            home,
+            meters: Meters::default(),
+        })
+    }
+
+    /// What a claim left behind would keep the later reads of its key from the lease.
+    #[tokio::test]
+    async fn a_claim_is_free_again_however_it_ends() {
+        let (handle, mut ends) = handle();
+        let key = KeyMaker::new(10, false).key(&Namespace::default(), "k").unwrap();
+        let claim = || {
+            let claimed = handle.claim(&key, Names::default(), false, SECOND, SECOND);
+            claimed.map(|(claim, _)| claim)
+        };
+        let mut told = || ends.inbox.poll(&mut Context::from_waker(Waker::noop()));
+
+        claim().unwrap().withdraw();
+        assert!(told().is_pending(), "a lease that was not given is not ended");
+
+        drop(claim().unwrap());
+        let abandoned = told();
+        assert!(
+            matches!(
+                &abandoned,
+                Poll::Ready(Some(Received::Notice(Notice::Abandoned { .. })))
+            ),
+            "a lease that may have been given is ended"
+        );
+
+        let (_solo, place) = claim().unwrap().begin(Names::default(), SECOND).unwrap();
+        assert!(told().is_pending(), "the lease of a load that runs is not ended");
+        assert!(claim().is_none(), "and is not given twice");
+        drop(place);
+        assert_eq!(handle.shared.direct.waiting(), 0);
+    }
+}

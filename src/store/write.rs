@@ -129,9 +129,9 @@ impl Future for SetFuture<'_> {
                 match call.try_send(request) {
                     Ok(()) => Poll::Ready(call.end(Ok(()))),
                     Err(Refused::Closed) => Poll::Ready(call.end(Err(crate::Error::Closed))),
-                    Err(Refused::Full(queued)) => {
+                    Err(refused @ Refused::Full(_)) => {
                         let waiting = async move {
-                            let sent = call.send_refused(queued).await;
+                            let sent = call.send_refused(refused).await;
                             call.end(sent)
                         };
                         self.0 = State::Waiting(Box::pin(waiting));

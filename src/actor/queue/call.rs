@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::Span;
 
-use super::{QueueSender, Queued, Refused, Stamp, Time};
+use super::{QueueSender, Refused, Stamp, Time};
 use crate::calls::Answered;
 use crate::error::{Error, Phase, Result};
 use crate::request::{Operation, Reply, Request};
@@ -94,7 +94,10 @@ impl<'a> Call<'a> {
         let (reply, answer) = Reply::new();
         let request = operation.into_request(reply);
         let changes = request.changes();
-        self.send(request).await?;
+        // Not by `send`, whose future holds the request.
+        if let Err(refused) = self.try_send(request) {
+            self.send_refused(refused).await?;
+        }
         Ok(Answer {
             queue: self.queue,
             answer,
@@ -107,16 +110,17 @@ impl<'a> Call<'a> {
     ///
     /// Cancel safe: the request is in the queue when this resolves, and not before.
     pub(crate) async fn send(&mut self, request: Request) -> Result<()> {
-        // Most requests find room at once, and never become part of this future's state.
         match self.try_send(request) {
             Ok(()) => Ok(()),
-            Err(Refused::Closed) => Err(Error::Closed),
-            Err(Refused::Full(queued)) => self.send_refused(queued).await,
+            Err(refused) => self.send_refused(refused).await,
         }
     }
 
     /// Waits for room for a request that found none.
-    pub(crate) async fn send_refused(&mut self, queued: Box<Queued>) -> Result<()> {
+    pub(crate) async fn send_refused(&mut self, refused: Refused) -> Result<()> {
+        let Refused::Full(queued) = refused else {
+            return Err(Error::Closed);
+        };
         let deadline = self.deadline();
         Box::pin(self.queue.wait_and_send(*queued, deadline)).await
     }
@@ -218,7 +222,7 @@ mod tests {
     use std::pin::pin;
     use std::task::Waker;
 
-    use super::super::{Bounds, request_queue};
+    use super::super::{Bounds, Queued, request_queue};
     use super::*;
     use crate::request::Ping;
 
