@@ -80,11 +80,7 @@ impl Cursor {
     /// The scan goes on in this epoch. It begins anew if its place belongs to another one.
     pub(crate) fn enter(&mut self, epoch: u64) {
         if self.epoch != epoch {
-            *self = Self {
-                place: 0,
-                epoch,
-                ..*self
-            };
+            (self.place, self.epoch) = (0, epoch);
         }
     }
 }
