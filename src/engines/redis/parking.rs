@@ -163,10 +163,10 @@ impl Parking {
     fn park(&mut self, parked: Parked, now: Instant) {
         self.retry_at
             .get_or_insert_with(|| now + PAUSE + SPREAD.mul_f64(rand::random()));
-        let place = parked.asked.held.place;
-        let at = self
-            .parked
-            .partition_point(|other| other.asked.held.place < place);
+        // What has been sent comes first: it may be refused after a later job of its key has been parked.
+        let order = |parked: &Parked| (parked.redirect.is_none(), parked.asked.held.place);
+        let own = order(&parked);
+        let at = self.parked.partition_point(|other| order(other) < own);
         self.parked.insert(at, parked);
     }
 

@@ -94,6 +94,20 @@ fn jobs_come_back_in_their_order_once_all_before_them_is_answered() {
     assert!(!parking.holds(&jobs[2]));
 }
 
+/// Two pipelines are under way, and a job comes between their refusals.
+#[test]
+fn a_job_that_waits_comes_after_those_that_were_sent_before_it() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let (first, _a) = incr("a", now);
+    parking.refuse(part(first), &Redirect::Later, &error(), 2, now);
+    let (waits, _c) = get("a", now);
+    parking.follow(waits, now);
+    let (second, _b) = incr("a", now);
+    parking.refuse(part(second), &Redirect::Later, &error(), 2, now);
+    let jobs = parking.take_due(2, now + LATER).again;
+    assert_eq!(all_told(&jobs), ["incr a", "incr a", "get a"]);
+}
+
 #[test]
 fn a_job_that_was_overtaken_is_not_sent_and_its_caller_is_told() {
     let (mut parking, now) = (Parking::default(), Instant::now());
