@@ -229,7 +229,7 @@ impl Link {
 
     /// Whether it has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.flights.is_empty() && !self.is_redirected()
+        self.waiting.is_empty() && self.strays.is_empty() && self.flights.is_empty() && !self.is_redirected()
     }
 
     /// When the pipeline was sent that is answered next, and since when it has been the next.
