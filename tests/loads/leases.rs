@@ -8,7 +8,7 @@ use std::time::Duration;
 use cachestore::{EngineKind, LoadError, Loaded, Origin, Store};
 use tokio::task::JoinHandle;
 
-use crate::engines::{fresh, over_all_engines, seen, settled};
+use crate::engines::{OnMemory, fresh, over_all_engines, seen, settled};
 use crate::loads::Loaders;
 
 over_all_engines! {
@@ -232,6 +232,7 @@ async fn what_changes_while_it_is_loaded_is_not_stored() {
 /// The change comes after so and so many turns of the load, from before its first to after its last.
 #[tokio::test(start_paused = true)]
 async fn at_whatever_moment_it_changes_nobody_reads_what_was_before() {
+    let _on = OnMemory::chosen();
     for (change, target) in Case::all() {
         let mut fates = HashSet::new();
         for turns in 0..30 {
