@@ -28,14 +28,12 @@ pub(super) struct Own {
 }
 
 /// What is sent.
-#[derive(Debug)]
 pub(super) enum Command {
     Plain(Cmd),
     Step(Box<Step>),
 }
 
 /// The reply to a command, and the link that it came over.
-#[derive(Debug)]
 pub(super) struct Told {
     /// `None` if the command was not carried out, because its link is gone.
     pub(super) reply: Option<Wire>,
@@ -47,6 +45,15 @@ impl fmt::Debug for Own {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Own")
             .field("slot", &self.slot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shows no reply.
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told")
+            .field("epoch", &self.epoch)
             .finish_non_exhaustive()
     }
 }
