@@ -54,9 +54,12 @@ impl SpreadEngine {
         }
     }
 
-    /// Jobs not yet sent.
+    /// Jobs not yet sent, and calls in several steps.
     fn waiting(&self) -> usize {
-        self.held.len() + self.clears.len() + self.nodes.stripes().map(Stripe::waiting).sum::<usize>()
+        self.held.len()
+            + self.clears.len()
+            + self.machines.len()
+            + self.nodes.stripes().map(Stripe::waiting).sum::<usize>()
     }
 
     fn accept(&mut self, queued: Queued, now: Instant) {

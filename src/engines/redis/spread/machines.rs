@@ -203,12 +203,19 @@ pub(super) struct Machines {
     steps: BTreeMap<u64, (u64, Step)>,
     /// Requests that wait for a call on their key, by its hash.
     keys: Map<u64, VecDeque<Entry>>,
+    /// How many requests these are.
+    following: usize,
     last: u64,
 }
 
 impl Machines {
     pub(super) fn is_empty(&self) -> bool {
         self.running.is_empty()
+    }
+
+    /// How many calls are under way, and requests wait for them.
+    pub(super) fn len(&self) -> usize {
+        self.running.len() + self.following
     }
 
     /// Whether requests for a key have to wait.
@@ -219,6 +226,7 @@ impl Machines {
     /// Has a request wait for the call on its key.
     pub(super) fn follow(&mut self, key: u64, entry: Entry) {
         self.keys.entry(key).or_default().push_back(entry);
+        self.following += 1;
     }
 
     /// Takes a call in. Returns its number.
@@ -251,7 +259,9 @@ impl Machines {
     pub(super) fn remove(&mut self, number: u64) -> Option<(Running, VecDeque<Entry>)> {
         let running = self.running.remove(&number)?;
         let waiting = running.call.key().and_then(|key| self.keys.remove(&key.hash()));
-        Some((running, waiting.unwrap_or_default()))
+        let waiting = waiting.unwrap_or_default();
+        self.following -= waiting.len();
+        Some((running, waiting))
     }
 
     /// Tells those whose time is over while they wait for another call, or for an invalidation, which goes on. Returns when
@@ -261,6 +271,7 @@ impl Machines {
         for waiting in self.keys.values_mut() {
             for entry in std::mem::take(waiting) {
                 if entry.deadline <= now {
+                    self.following -= 1;
                     entry.request.fail(Error::Timeout { phase: Phase::Queue });
                 } else {
                     next = next.into_iter().chain([entry.deadline]).min();
@@ -285,6 +296,7 @@ impl Machines {
         for (_, running) in std::mem::take(&mut self.running) {
             running.call.fail(Error::Closed, running.has_begun);
         }
+        self.following = 0;
         for entry in std::mem::take(&mut self.keys).into_values().flatten() {
             entry.request.fail(Error::Closed);
         }
@@ -303,4 +315,51 @@ pub(super) fn tell(removed: u64, tally: &mut Tally, caller: Option<Caller>) {
 /// Tells listeners of an entry that was removed.
 pub(super) fn tell_of(key: &str, tally: &Tally) {
     tally.tell_of(key, KeyChange::Invalidated);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::key::{KeyMaker, Namespace};
+    use crate::request::Reply;
+
+    fn expire(deadline: Instant) -> Entry {
+        let key = KeyMaker::new(100, false).key(&Namespace::default(), "k").unwrap();
+        let operation = Expire { key, ttl: None };
+        let reply = Reply::Nobody;
+        Entry {
+            request: EntryRequest::Expire(Asked { operation, reply }),
+            deadline,
+            room: None,
+        }
+    }
+
+    /// What is not counted has no bound.
+    #[tokio::test(start_paused = true)]
+    async fn calls_and_those_who_wait_for_them_are_counted() {
+        let mut machines = Machines::default();
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let Taken::InSteps(call, deadline) = Call::of(expire(later)) else {
+            panic!("a new TTL takes steps");
+        };
+        let key = call.key().unwrap().hash();
+        let number = machines.insert(Running {
+            call,
+            deadline,
+            has_begun: false,
+        });
+        for deadline in [now, later, later] {
+            machines.follow(key, expire(deadline));
+        }
+        assert_eq!(machines.len(), 4);
+        assert_eq!(machines.expire(now), Some(later));
+        assert_eq!(machines.len(), 3, "one was late");
+        let (_, waiting) = machines.remove(number).unwrap();
+        assert_eq!((waiting.len(), machines.len()), (2, 0));
+        machines.follow(key, expire(later));
+        machines.abandon();
+        assert_eq!(machines.len(), 0);
+    }
 }
