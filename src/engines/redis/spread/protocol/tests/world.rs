@@ -1,22 +1,22 @@
 //! Servers, and those who use them.
 
+mod time;
+mod values;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use compact_str::CompactString;
 use tokio::time::Instant;
 
+use self::values::{loader, written};
 use super::actor::{Actor, User};
 use super::case::{Case, Failover, Plant, place};
 use super::ghost::Ghost;
 use super::load::Load;
 use super::model::Slot;
-use crate::engines::redis::spread::protocol::Machine;
 use crate::engines::redis::spread::protocol::answer::{Answer, Answered, Changed, PutAnswer};
-use crate::engines::redis::spread::protocol::invalidation::Invalidation;
-use crate::engines::redis::spread::protocol::stamp::Stamps;
 use crate::engines::redis::spread::protocol::step::{Epoch, Next, Step};
-use crate::value::Value;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Node {
@@ -327,123 +327,6 @@ impl World {
         let read: Vec<_> = loads.filter(|load| is_read(load)).map(written).collect();
         self.actors[at].doomed.extend(read);
     }
-
-    fn tick(&mut self, case: &Case) {
-        self.ticks += 1;
-        self.now += u64::try_from(case.tick.as_millis()).unwrap();
-        let before = self.values();
-        for node in &mut self.nodes {
-            node.slots.values_mut().for_each(|slot| slot.expire(self.now));
-            node.replica.values_mut().for_each(|slot| slot.expire(self.now));
-        }
-        let after = self.values();
-        before
-            .difference(&after)
-            .for_each(|(key, _)| self.ghost.gone(key));
-    }
-
-    fn fail_over(&mut self, failover: Failover, case: &Case) {
-        let (Failover::Clean(at) | Failover::Stale(at) | Failover::Empty(at)) = failover;
-        let before = self.values();
-        let node = &mut self.nodes[at];
-        node.epoch += 1;
-        let lost = match failover {
-            Failover::Clean(_) => return,
-            Failover::Stale(_) => std::mem::replace(&mut node.slots, node.replica.clone()),
-            Failover::Empty(_) => {
-                let slots = node.slots.keys().map(|slot| (*slot, Slot::default())).collect();
-                std::mem::replace(&mut node.slots, slots)
-            }
-        };
-        for (name, entry) in lost.values().flat_map(|slot| &slot.keys) {
-            for (member, registration) in &entry.depend {
-                let (node, slot) = place(name, case);
-                let entry = self.nodes[node].slots[&slot].keys.get(name);
-                let kept = entry.and_then(|entry| entry.depend.get(member));
-                // With an older registration, what was written since may be forgotten.
-                if kept != Some(registration) {
-                    self.ghost.lost(name, member);
-                }
-            }
-        }
-        let after = self.values();
-        before
-            .difference(&after)
-            .for_each(|(key, _)| self.ghost.gone(key));
-        // A kill was lost.
-        for value in after.difference(&before) {
-            self.ghost.excused(&value.0);
-            self.banned.remove(value);
-        }
-        for at in 0..self.actors.len() {
-            if let User::Invalidation(_, root) = &self.actors[at].user {
-                let expected = self.doomed(&root.clone());
-                self.actors[at].doomed.retain(|value| expected.contains(value));
-            }
-        }
-    }
-
-    /// All values.
-    fn values(&self) -> BTreeSet<(CompactString, Vec<u8>)> {
-        let slots = self.nodes.iter().flat_map(|node| node.slots.values());
-        let entries = slots.flat_map(|slot| &slot.keys);
-        let value = |value: &Value| value.as_bytes().to_vec();
-        let held =
-            entries.filter_map(|(key, entry)| Some((key.clone(), value(&entry.value.as_ref()?.value))));
-        held.collect()
-    }
-
-    /// The values that depend on a name.
-    fn doomed(&self, root: &CompactString) -> BTreeSet<(CompactString, Vec<u8>)> {
-        let below = self.ghost.below(root);
-        let mut values = self.values();
-        values.retain(|(key, _)| below.contains(key));
-        for (at, actor) in self.actors.iter().enumerate() {
-            let load = actor.load();
-            let is_below = |load: &&Load| below.contains(&loader(at)) || below.contains(&load.content.key);
-            values.extend(load.filter(is_below).map(written));
-        }
-        values
-    }
-
-    /// Whether an invalidation that is alone now finds all that it has to.
-    pub(super) fn check(&self, case: &Case) -> Result<(), String> {
-        if let Some((key, _)) = self.banned.intersection(&self.values()).next() {
-            return Err(format!("{key} has a value that was too old to be stored"));
-        }
-        for root in &case.roots {
-            let root = CompactString::from(*root);
-            let mut doomed = self.doomed(&root);
-            // Loads go on, or not.
-            doomed.retain(|value| self.values().contains(value));
-            if doomed.is_empty() {
-                continue;
-            }
-            let mut world = self.clone();
-            let mut alone = Invalidation::new(vec![root.clone()], Stamps::new(u64::MAX));
-            let mut next = alone.start(world.client_now());
-            let mut steps = Vec::new();
-            while let Next::Steps(more) = next {
-                steps.extend(more);
-                let step: Step = steps.remove(0);
-                let answered = world.send(&step, case);
-                next = alone.advance(world.client_now(), &step, answered);
-            }
-            if let Some((key, _)) = doomed.intersection(&world.values()).next() {
-                return Err(format!("an invalidation of {root} does not find {key}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What stands for the value of a load that is not stored.
-fn loader(actor: usize) -> CompactString {
-    CompactString::from(format!("the load of {actor}"))
-}
-
-fn written(load: &Load) -> (CompactString, Vec<u8>) {
-    (load.content.key.clone(), load.content.value.as_bytes().to_vec())
 }
 
 impl World {
