@@ -64,6 +64,21 @@ async fn what_is_kept_beside_a_key_is_on_its_node_and_a_lock_is_one_for_all() {
     }
 }
 
+/// The root of a store over all nodes has the values of the others too, as the root of a server has those of namespaces.
+#[tokio::test]
+async fn a_clearing_spares_the_locks_of_a_store_in_one_slot() {
+    let cluster = Cluster::start().await;
+    let (whole, tagged) = (store(&cluster).await, open(config(&cluster.url("app"))).await);
+    let guard = tagged.lock("job").ttl(Duration::from_secs(60)).await.unwrap();
+    tagged.set("k", "v").await.unwrap();
+    let scanned: Vec<String> = whole.scan("").try_collect().await.unwrap();
+    assert_eq!(scanned, ["{app}:k"]);
+    assert_eq!(whole.clear().await.unwrap(), 1);
+    let held = tagged.lock_info("job").await.unwrap().unwrap();
+    assert_eq!(held.fencing_token, guard.fencing_token());
+    guard.release().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_raw_command_goes_to_the_node_of_its_key() {
     let cluster = Cluster::start().await;

@@ -429,6 +429,16 @@ fn beside(kind: &str, key: &str, end: &str) -> String {
     format!("{RESERVED_PREFIX}{kind}:{{{tag}}}:{end}")
 }
 
+/// Whether a key of a whole cluster is the library's own: that of a store over all nodes, or of one in a slot, whose keys
+/// have its hash tag before them.
+pub(super) fn is_own(key: &[u8]) -> bool {
+    let tagged = key.strip_prefix(b"{").and_then(|rest| {
+        let end = rest.iter().position(|byte| *byte == b'}')?;
+        rest[end..].strip_prefix(b"}:")
+    });
+    tagged.unwrap_or(key).starts_with(RESERVED_PREFIX.as_bytes())
+}
+
 /// A pattern that matches exactly what begins with `prefix`.
 pub(super) fn pattern(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 1);

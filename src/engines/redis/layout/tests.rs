@@ -145,3 +145,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_librarys_own_keys_are_told_from_values() {
+    for own in [
+        "cachestore:lock:{1f}:k",
+        "{app}:cachestore:lock:{k}",
+        "{app}:cachestore:layout",
+    ] {
+        assert!(is_own(own.as_bytes()), "{own}");
+    }
+    for value in [
+        "k",
+        "{app}:k",
+        "{app}cachestore:k",
+        "{cachestore:k",
+        "ns:cachestore:k",
+        "{app",
+        "",
+    ] {
+        assert!(!is_own(value.as_bytes()), "{value}");
+    }
+}

@@ -7,7 +7,7 @@ use redis::{Cmd, Value as Wire};
 
 use super::slots::{NodeId, SlotMap};
 use crate::engines::redis::cluster::slot_of;
-use crate::engines::redis::layout::pattern;
+use crate::engines::redis::layout::{is_own, pattern};
 use crate::engines::redis::walk::Caller;
 use crate::engines::redis::wire::unexpected;
 use crate::error::Result;
@@ -185,9 +185,9 @@ impl Clear {
         is_gone.then(|| self.after_page(map))
     }
 
-    /// Whether a key that was found is removed. Keys of the library's own are no values, but in a namespace.
+    /// Whether a key that was found is removed. The library's own keys are no values.
     fn is_to_go(&self, key: &[u8]) -> bool {
-        self.goal == Goal::Leases || !self.prefix.is_empty() || !key.starts_with(RESERVED_PREFIX.as_bytes())
+        self.goal == Goal::Leases || !is_own(key)
     }
 }
 

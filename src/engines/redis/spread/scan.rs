@@ -6,6 +6,7 @@
 use std::sync::Mutex;
 
 use super::slots::{NodeId, SlotMap};
+use crate::engines::redis::layout::is_own;
 use crate::error::Result;
 use crate::request::{Cursor, Gather, Page, Reply, Round};
 
@@ -83,12 +84,15 @@ impl Pager {
 impl Gather<Page> for Pager {
     fn take(&self, _: u32, answer: Result<Page>) {
         let Some(reply) = self.reply().take() else { return };
-        reply.send(answer.map(|page| Page {
-            next: page.next.or(Some(Cursor {
-                place: 0,
-                ..self.cursor
-            })),
-            ..page
+        let at_the_end = Cursor {
+            place: 0,
+            ..self.cursor
+        };
+        reply.send(answer.map(|Page { mut keys, next }| {
+            // Locks of a store in one slot of this cluster are texts, as values are.
+            keys.retain(|key| !is_own(key.as_bytes()));
+            let next = next.or(Some(at_the_end));
+            Page { keys, next }
         }));
     }
 
