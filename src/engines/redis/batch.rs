@@ -58,6 +58,16 @@ impl Part {
         }
     }
 
+    /// How many of the replies come first and are not those of its request.
+    pub(super) fn lead(&self) -> usize {
+        match self {
+            Part::Other {
+                fetch: Some(fetch), ..
+            } => fetch.lead(),
+            _ => 0,
+        }
+    }
+
     /// Whether it only asks, so that it may be sent again.
     pub(super) fn is_question(&self) -> bool {
         match self {

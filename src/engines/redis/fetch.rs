@@ -79,6 +79,11 @@ impl Fetch {
         self.shape.is_none()
     }
 
+    /// How many replies come before those of the request itself, if the request is sent as it is.
+    pub(super) fn lead(&self) -> usize {
+        usize::from(self.shape.is_none())
+    }
+
     /// Shows the near cache what the replies hold. Returns the replies that the request has without a fetch, or `None` if
     /// the server refused.
     pub(super) fn settle(&self, mut replies: Vec<Wire>, near: Option<&Origin<'_>>) -> Option<Vec<Wire>> {

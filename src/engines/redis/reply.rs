@@ -137,7 +137,7 @@ impl Refusals<'_> {
             return Some(part);
         }
         let own = replies.as_slice();
-        let own = &own[..part.replies().min(own.len())];
+        let own = &own[part.lead().min(own.len())..part.replies().min(own.len())];
         let is_elsewhere = |reply: &Wire| {
             let only = self.slot;
             only.is_some_and(|slot| Redirect::is_of_another_slot(reply, slot))
