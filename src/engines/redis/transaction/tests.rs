@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot::Receiver;
@@ -11,9 +12,14 @@ use crate::engines::redis::parking::Parking;
 use crate::engines::redis::reply::{self, Outcome, Refusals};
 use crate::engines::redis::script;
 use crate::engines::redis::tally::Tally;
+use crate::engines::redis::tracker::Tracker;
 use crate::error::{Error, Result};
 use crate::key::{Key, KeyMaker, Namespace, Within};
-use crate::request::{Delete, Get, Incr, Operation, Reply, Request, Set, Write};
+use crate::near::near;
+use crate::request::{
+    Delete, Get, GetOrLease, Incr, LeaseTerms, Names, Operation, Reply, Request, Set, SetMany, Take, Token,
+    Write,
+};
 use crate::value::Value;
 
 fn key(text: &str) -> Key {
@@ -142,6 +148,51 @@ fn a_transaction_ends_before_it_holds_the_server_for_long() {
     let jobs = (0..=TIED).map(|n| incr(&format!("n{n}")).0).collect();
     let lines = lines(&batch(jobs));
     assert_eq!(lines.iter().filter(|line| *line == "EXEC").count(), 2);
+}
+
+/// They are scripts in parts, or their values would be one reply.
+#[test]
+fn what_is_large_or_answers_a_value_is_in_no_transaction() {
+    let writes = |count: usize, value: &str| SetMany {
+        writes: (0..count)
+            .map(|n| Write {
+                key: key(&format!("k{n}")),
+                value: Value::from(value),
+                ttl: Some(Duration::from_secs(9)),
+                depends_on: Names::default(),
+            })
+            .collect(),
+    };
+    let begins = |job: Job| lines(&batch(vec![job])).contains(&"MULTI".to_owned());
+    assert!(begins(job(writes(TIED, "v")).0));
+    assert!(!begins(job(writes(TIED + 1, "v")).0));
+    assert!(!begins(job(writes(2, &"v".repeat(MERGED / 2))).0));
+    assert!(!begins(job(Take { key: key("k") }).0));
+}
+
+/// A read that makes its key near is refused by the reply after that of `CLIENT CACHING`.
+#[test]
+fn a_refused_read_for_the_near_cache_is_parked() {
+    let (_near, writer) = near(10_000);
+    let connection = Tracker::new(writer, Duration::from_secs(1), Arc::default()).open();
+    let terms = Box::new(LeaseTerms {
+        token: Token::new(1, 2),
+        names: Names::default(),
+        ttl: Duration::from_secs(1),
+        late_names: false,
+    });
+    let (read, mut got) = job(GetOrLease { key: key("k"), terms });
+    assert!(
+        !connection.begin_fetch(&key("k"), Instant::now()),
+        "it was read once"
+    );
+    let mut batch = batch(Vec::new());
+    batch.push(read, Some(&connection), Instant::now());
+    batch.finish(0);
+    assert_eq!(lines(&batch), ["CLIENT CACHING YES", "EVALSHA"]);
+    let (parking, _) = settle(batch, vec![line("+OK"), own_slot(line("-MOVED 1 h:7000"))]);
+    assert_eq!(parking.len(), 1);
+    assert!(got.try_recv().is_err(), "it waits");
 }
 
 #[test]
