@@ -142,8 +142,8 @@ impl Directory {
 
     /// Begins the next round with another node than the one `at` a place.
     pub(in crate::engines::redis) fn avoid(&self, at: &Place) {
-        let first = self.known().first;
-        if self.nodes().get(first) == Some(at) {
+        let (first, nodes) = (self.known().first, self.nodes());
+        if nodes.get(first % nodes.len().max(1)) == Some(at) {
             self.turn();
         }
     }
