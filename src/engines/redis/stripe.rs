@@ -100,14 +100,17 @@ impl Stripe {
         if self.late.is_none() {
             return false;
         }
+        // The steps of one call must go over one link, whatever their sizes are.
+        let is_step = matches!(job.task, Task::Own(_));
         let (mut follows, mut is_large) = (false, false);
         job.task.keys().for_each(|key| {
             follows |= self.beside.contains(&key.hash());
             is_large |= self.large.contains(&key.hash());
         });
         follows
-            || ((is_large || (self.is_slow(now) && is_long(&job.task)))
-                && !self.main.touches(job.task.keys()))
+            || !is_step
+                && ((is_large || (self.is_slow(now) && is_long(&job.task)))
+                    && !self.main.touches(job.task.keys()))
     }
 
     fn is_slow(&self, now: Instant) -> bool {

@@ -158,14 +158,16 @@ impl SpreadEngine {
     fn send_steps(&mut self, number: u64, steps: Vec<Step>, deadline: Instant, now: Instant) {
         self.due = self.due.into_iter().chain([deadline]).min();
         for step in steps {
-            let changes = matches!(step, Step::Put(_) | Step::Touch { .. });
+            // A put must go over the link of the look before it.
+            let is_of_key = matches!(step, Step::Look { .. } | Step::Put(_) | Step::Touch { .. });
             let running = self.machines.get_mut(number);
             let key = running.and_then(|running| running.call.key().cloned());
             let own = Own {
                 slot: Some(slot_of(step.place().as_bytes())),
-                key: key.filter(|_| changes).map(Box::new),
+                key: key.filter(|_| is_of_key).map(Box::new),
                 bound: step.epoch(),
                 sent: Epoch::default(),
+                was_sent: false,
                 is_repeatable: step.is_repeatable(),
                 command: Command::Step(Box::new(step.clone())),
                 reply: Reply::Actor(CorrelatedReply::new(
