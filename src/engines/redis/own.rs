@@ -7,7 +7,7 @@ use redis::{Cmd, Value as Wire};
 use super::script::By;
 use super::spread::{Epoch, Step};
 use super::wire::{bytes, refuse_errors};
-use crate::error::{Error, Result};
+use crate::error::{Cause, Error, Result};
 use crate::key::Key;
 use crate::request::Reply;
 
@@ -22,6 +22,8 @@ pub(super) struct Own {
     pub(super) bound: Option<Epoch>,
     /// The link and the ownership of the slot under which it was sent.
     pub(super) sent: Epoch,
+    /// Whether it was sent, perhaps over a connection that was lost since.
+    pub(super) was_sent: bool,
     /// Whether it may be sent again if its reply is lost.
     pub(super) is_repeatable: bool,
     pub(super) reply: Reply<Told>,
@@ -76,7 +78,9 @@ impl Own {
     /// It is sent over this link now. Returns `false` if it may not be.
     pub(super) fn send_over(&mut self, link: u32) -> bool {
         self.sent = self.sent.over(link);
-        self.bound.is_none_or(|bound| bound.link() == link)
+        let may_be = self.bound.is_none_or(|bound| bound.link() == link);
+        self.was_sent |= may_be;
+        may_be
     }
 
     /// It is for the owner of its slot of now. Returns `false` if it may not be carried out there.
@@ -101,8 +105,15 @@ impl Own {
         self.reply.send(Ok(Told { reply: None, epoch }));
     }
 
+    /// There is no reply. What removes a value may have done so over a connection that was lost.
     pub(super) fn fail(self, error: Error) {
-        let answer: Result<Told> = Err(error);
+        let may_be_done = self.was_sent
+            && matches!(&self.command, Command::Step(step) if matches!(**step, Step::Kill { .. }));
+        let answer: Result<Told> = Err(if may_be_done {
+            Error::OutcomeUnknown(Cause::new(error))
+        } else {
+            error
+        });
         self.reply.send(answer);
     }
 }
