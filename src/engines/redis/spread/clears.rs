@@ -10,7 +10,7 @@ use crate::engines::redis::own::Told;
 use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::tally::Tally;
 use crate::engines::redis::walk::Caller;
-use crate::error::{Error, Phase, Result};
+use crate::error::{Cause, Error, Phase, Result};
 use crate::request::Outcome;
 
 /// All clearings, by their numbers.
@@ -58,9 +58,10 @@ impl Clears {
         all
     }
 
-    /// Nobody tells who owns which slots.
-    pub(super) fn not_told(&mut self, error: &Error) {
-        for (number, _) in std::mem::take(&mut self.asking) {
+    /// Nobody has answered a question to the nodes.
+    pub(super) fn not_told(&mut self, answered: u64, error: &Error) {
+        let failed = self.asking.extract_if(.., |(_, question)| *question <= answered);
+        for (number, _) in failed.collect::<Vec<_>>() {
             self.fail(number, error.clone());
         }
     }
@@ -111,10 +112,10 @@ impl Clears {
         };
         let has_begun = clear.has_begun();
         if let Some(caller) = clear.caller().take() {
-            caller.reply.send(Err(if has_begun {
-                Error::OutcomeUnknown(crate::error::Cause::new(error))
-            } else {
-                error
+            caller.reply.send(Err(match error {
+                error @ Error::OutcomeUnknown(_) => error,
+                error if has_begun => Error::OutcomeUnknown(Cause::new(error)),
+                error => error,
             }));
         }
     }
@@ -143,12 +144,11 @@ impl Clears {
         next
     }
 
-    /// Tells all who wait that the store has been closed.
-    pub(super) fn abandon(&mut self) {
-        for mut clear in std::mem::take(&mut self.all).into_values() {
-            if let Some(caller) = clear.caller().take() {
-                caller.reply.send(Err(Error::Closed));
-            }
+    /// Ends all of them with an error.
+    pub(super) fn abandon(&mut self, error: &Error) {
+        self.asking.clear();
+        for number in self.all.keys().copied().collect::<Vec<_>>() {
+            self.fail(number, error.clone());
         }
     }
 }

@@ -157,6 +157,11 @@ impl Actor for SpreadEngine {
         tracing::error!(%panic, "the Redis engine panicked: it goes on over new connections");
         let now = Instant::now();
         self.nodes.stripes_mut().for_each(|stripe| stripe.reset(now));
+        // Any of these may have lost the answer that it waits for.
+        let error = Error::OutcomeUnknown(reply::no_answer());
+        self.machines.abandon(&error);
+        self.clears.abandon(&error);
+        self.refresh.reset(now);
         Ok(ControlFlow::Continue(()))
     }
 
@@ -164,8 +169,8 @@ impl Actor for SpreadEngine {
     async fn on_stop(&mut self, _: WeakActorRef<Self>, reason: ActorStopReason) -> Result<(), Infallible> {
         self.queue.close();
         poll_fn(|cx| poll_turn(self, None, cx)).await;
-        self.clears.abandon();
-        self.machines.abandon();
+        self.clears.abandon(&Error::Closed);
+        self.machines.abandon(&Error::Closed);
         self.scans.fail(u64::MAX, &Error::Closed);
         for job in self.held.take_all() {
             reply::fail(job.task, &Error::Closed);

@@ -58,6 +58,7 @@ impl SpreadEngine {
     fn waiting(&self) -> usize {
         self.held.len()
             + self.clears.len()
+            + self.scans.len()
             + self.machines.len()
             + self.nodes.stripes().map(Stripe::waiting).sum::<usize>()
     }
@@ -202,6 +203,7 @@ impl SpreadEngine {
                 key: None,
                 bound: None,
                 sent: Epoch::default(),
+                was_sent: false,
                 // What is removed twice is removed.
                 is_repeatable: true,
                 reply: Reply::Actor(CorrelatedReply::new(replies.clone(), number)),

@@ -291,14 +291,15 @@ impl Machines {
         next
     }
 
-    /// Tells all who wait that the store has been closed.
-    pub(super) fn abandon(&mut self) {
+    /// Ends all calls with an error.
+    pub(super) fn abandon(&mut self, error: &Error) {
+        self.steps.clear();
         for (_, running) in std::mem::take(&mut self.running) {
-            running.call.fail(Error::Closed, running.has_begun);
+            running.call.fail(error.clone(), running.has_begun);
         }
         self.following = 0;
         for entry in std::mem::take(&mut self.keys).into_values().flatten() {
-            entry.request.fail(Error::Closed);
+            entry.request.fail(error.clone());
         }
     }
 }
@@ -359,7 +360,7 @@ mod tests {
         let (_, waiting) = machines.remove(number).unwrap();
         assert_eq!((waiting.len(), machines.len()), (2, 0));
         machines.follow(key, expire(later));
-        machines.abandon();
+        machines.abandon(&Error::Closed);
         assert_eq!(machines.len(), 0);
     }
 }

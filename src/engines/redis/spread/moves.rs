@@ -37,7 +37,7 @@ impl SpreadEngine {
                 if self.trouble.replace(error.clone()).is_none() {
                     tracing::warn!(%error, "no node of the cluster tells who owns which slots");
                 }
-                self.clears.not_told(&error);
+                self.clears.not_told(answered, &error);
                 self.scans.fail(answered, &error);
                 if !self.proven {
                     // Nobody waits for a cluster that may not exist.

@@ -93,6 +93,11 @@ impl Refresh {
         Some((self.count, answer))
     }
 
+    /// Forgets the question under way, and asks anew.
+    pub(super) fn reset(&mut self, now: Instant) {
+        (self.asking, self.at) = (None, now);
+    }
+
     /// When there is something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         self.asking.is_none().then_some(self.at)
