@@ -142,7 +142,8 @@ impl Directory {
 
     /// Begins the next round with another node than the one `at` a place.
     pub(in crate::engines::redis) fn avoid(&self, at: &Place) {
-        let (first, nodes) = (self.known().first, self.nodes());
+        let first = self.known().first;
+        let nodes = self.nodes();
         if nodes.get(first % nodes.len().max(1)) == Some(at) {
             self.turn();
         }
