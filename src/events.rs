@@ -76,7 +76,7 @@ pub enum Event {
         cause: String,
     },
     /// Sentinel names another server as the primary, or another node of a cluster owns the slot of the store. All connections
-    /// to the former primary are closed.
+    /// to the former primary are closed. A store over all nodes of a cluster does not send it.
     SwitchedPrimary {
         /// The new primary, as `host:port`.
         node: String,

@@ -146,18 +146,20 @@ pub(super) fn read(url: &str) -> Result<Option<(Cluster, Parameters)>> {
 
 impl RedisConfig {
     /// A Redis or Valkey Cluster: some of its nodes, as `redis://[user:password@]host[:port]`, `rediss://…` with TLS, or
-    /// `host:port`. The port is 6379 if none is named. Other nodes are learnt from the answers of these. User, password and
-    /// TLS are the same for all nodes.
+    /// `host:port`. The port is 6379 if none is named. The store learns the other nodes from these. User, password and TLS are
+    /// the same for all nodes.
     ///
-    /// The store is spread over all nodes: each key is in the slot that it hashes to. Calls on one key do what they do on one server.
-    /// Calls on many keys are split, and are not atomic. Loads with dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and
-    /// a near cache and `queue_invalidations` are refused. With [`hash_tag`](Self::hash_tag), the whole store is in one slot,
-    /// on one node, and has all of these.
+    /// The store is spread over all nodes: each key is in the slot that it hashes to. Calls on one key do what they do on one
+    /// server. But a write with dependencies takes several steps, and calls on many keys are split: these are not atomic.
+    /// Loads with dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and a near cache and
+    /// `queue_invalidations` are refused. With [`hash_tag`](Self::hash_tag), the whole store is in one slot, on one node, and
+    /// has all of these.
     ///
-    /// When a slot gets another owner, by a failover or because it is moved, the store follows. What a node refuses
-    /// because the slot is elsewhere, is on its way, or has no owner for the moment, is sent again until the call's deadline, in
-    /// the order of the calls for each key. A change whose outcome is unknown is never sent again. Replication is asynchronous:
-    /// a failover may lose writes that the old owner acknowledged. The page *Choosing a topology* of the guide tells more.
+    /// When a slot gets another owner, by a failover or because it is moved, the store follows. If a node refuses a request
+    /// because the slot is elsewhere, is being moved, or has no owner, the store sends the request again until the call's
+    /// deadline. Calls on one key keep their order. A change whose outcome is unknown is never sent again. Replication is
+    /// asynchronous: a failover may lose writes that the old owner acknowledged. The page *Choosing a topology* of the guide
+    /// tells more.
     ///
     /// As one URL: `redis-cluster://user:password@n1:7000?node=n2:7001`, and `rediss-cluster://` with TLS.
     ///
@@ -171,9 +173,9 @@ impl RedisConfig {
     ///
     /// # Errors
     ///
-    /// [`InvalidConfig`](crate::Error::InvalidConfig) if there is no node, if one is named by anything else, or if they are
-    /// not entered alike. [`Store::open`](crate::Store::open) returns it if the cluster's keys have the layout of stores on one
-    /// node, or a setting is not supported over a cluster.
+    /// [`InvalidConfig`](crate::Error::InvalidConfig) if there are no nodes or more than 64, if one has another form, or if
+    /// users, passwords or TLS differ. [`Store::open`](crate::Store::open) returns it if the cluster's keys have the layout of
+    /// stores on one node, or a setting is not supported over a cluster.
     pub fn cluster<S: AsRef<str>>(nodes: impl IntoIterator<Item = S>) -> Result<Self> {
         let nodes = nodes.into_iter().map(|url| node(url.as_ref().trim()));
         let cluster = Cluster::new(nodes.collect::<Result<_>>()?)?;
@@ -186,11 +188,11 @@ impl RedisConfig {
     /// On the servers each key begins with the tag in braces: the key `user:1` is `{app}:user:1` there. The names that calls
     /// take and return are without it. Stores with different tags see different keys.
     ///
-    /// All keys of the store are on the node that owns the slot. So every call does what it does on one server, calls on
-    /// many keys are atomic, and the store cannot be larger than one node. When the slot gets another owner, the near cache is
-    /// emptied, each lock that is held through a guard is checked, and the results of running loads are not stored.
+    /// All keys of the store are on the node that owns the slot. So every call does what it does on one server, and the store
+    /// cannot be larger than one node. When the slot gets another owner, the near cache is emptied, each lock that is held
+    /// through a guard is checked, and the results of running loads are not stored.
     ///
-    /// [`Store::open`](crate::Store::open) refuses another tag, and a tag for what is no cluster.
+    /// [`Store::open`](crate::Store::open) refuses a tag with other characters, and a tag without a cluster.
     ///
     /// ```
     /// use cachestore::RedisConfig;

@@ -17,7 +17,7 @@ pub(crate) enum Target {
     Address(Address),
     /// The primary that Sentinels name.
     Sentinel(Sentinels),
-    /// The owner of one slot of a cluster.
+    /// The owner of one slot of a cluster, or all nodes of it.
     Cluster(Cluster),
     Client(Arc<redis::Client>),
     Connection(Arc<MultiplexedConnection>),
