@@ -1,4 +1,4 @@
-//! Calls on many keys, as one request for each key. Each is answered by itself, and the caller once all are.
+//! Splits calls on many keys into one request for each key, and answers the caller once all requests are answered.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,7 +54,7 @@ impl<T: Send, A: Send> Gather<T> for Join<T, A> {
     }
 }
 
-/// The replies to so many parts of a call.
+/// Returns the reply channels of the parts of a call.
 fn parts<T: Send + 'static, A: Send + 'static>(
     count: usize,
     reply: Reply<A>,
@@ -80,7 +80,8 @@ fn parts<T: Send + 'static, A: Send + 'static>(
     all.map(|(of, place)| Reply::Part { of, place })
 }
 
-/// Splits a request for many keys into one for each, which `take` gets in their order. A request for one key is taken as it is.
+/// Splits a request for many keys into one for each key, and passes these to `take` in order. Passes any other request on as
+/// it is.
 pub(super) fn split(request: EntryRequest, mut take: impl FnMut(EntryRequest)) {
     match request {
         EntryRequest::GetMany(Asked {
@@ -149,7 +150,7 @@ pub(super) fn split(request: EntryRequest, mut take: impl FnMut(EntryRequest)) {
     }
 }
 
-/// The answers to changes. If some of them were made and others were not, nobody knows what there is now.
+/// Returns the answers to the changes of one call. If some were made and others were not, the outcome of the call is unknown.
 fn changed<T>(answers: Vec<Result<T>>) -> Result<Vec<T>> {
     let (mut made, mut failure) = (Vec::new(), None);
     let all = answers.len();
