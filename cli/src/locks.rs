@@ -23,7 +23,7 @@ struct Lock<'a> {
     remaining_ms: u64,
 }
 
-/// Refuses a store in a cluster, where the names of locks have the hash tag.
+/// Refuses a store in a cluster: locks have other names there, and [`print`] asks one node only.
 pub(crate) fn check(target: &Target) -> Result<()> {
     if target.is_in_cluster() {
         return Err(Usage::new("the locks of a store in a cluster cannot be listed").into());
