@@ -23,7 +23,7 @@ pub(crate) struct Cluster {
     pub(crate) seeds: Vec<Place>,
     /// How all nodes are entered.
     pub(crate) access: Access,
-    /// What is hashed to choose the slot. `None` if the store is spread over all slots.
+    /// The text that chooses the slot. `None` if the store is spread over all slots.
     hash_tag: Option<String>,
 }
 
@@ -68,7 +68,7 @@ impl Cluster {
             .unwrap_or_default()
     }
 
-    /// What is hashed to choose the slot. `None` if the store is spread over all slots.
+    /// The text that chooses the slot, if the store is in one.
     pub(crate) fn hash_tag(&self) -> Option<&str> {
         self.hash_tag.as_deref()
     }

@@ -17,16 +17,16 @@ use crate::meters::OpenConnection;
 /// What reads and writes a socket. It ends when the connection does.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An open connection, read and written by whoever owns it. Dropped, it closes at once, whatever is
-/// under way.
+/// An open connection. Its owner drives it ([`drive`](Self::drive)), or a task of an application does. Dropping it closes it
+/// at once, whatever is under way.
 pub(super) struct Connected {
     pub(super) connection: MultiplexedConnection,
     pub(super) since: Instant,
     /// Whether the server took all scripts when this was opened.
     pub(super) scripts_loaded: bool,
-    /// What only this process of a server calls itself, if it tells that.
+    /// A number for this run of the server, if the server tells its `run_id`.
     pub(super) run: Option<u64>,
-    /// Whether it carries out transactions, if there was a reason to ask.
+    /// Whether the server carries out transactions. It is asked only where the store is in a slot of a cluster.
     pub(super) transacts: bool,
     /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
     driver: Option<Driver>,

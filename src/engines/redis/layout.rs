@@ -1,4 +1,4 @@
-//! How things are named on the server: values by their physical keys, and what is kept beside them.
+//! The names on the server: the keys of values, and the names of everything that the library keeps beside them.
 
 mod slots;
 
@@ -23,12 +23,11 @@ const SPREAD: &str = "2";
 
 /// The names on the server, and the scripts that use them. Clones share them.
 ///
-/// In a cluster each name begins with a hash tag, as in `{app}:cachestore:leases`, and each key with the same one, so that
-/// all of them are in one slot. The server hashes what is between the first `{` and the first `}` after it, whatever
-/// braces follow in a key.
+/// In one slot of a cluster, each name and each key begins with the same hash tag, as in `{app}:cachestore:leases`. The
+/// server hashes the text between the first `{` and the first `}` after it, whatever braces follow in a key.
 ///
-/// A store may also be *spread* over all slots of a cluster: each key is in the slot that it hashes to, and what is kept
-/// beside it is there too, by the tag of that slot ([`tag_of`]), as in `cachestore:lock:{1f}:key`.
+/// A store may also be *spread* over all slots of a cluster: each key is in the slot that it hashes to. Names that belong to
+/// the key are in the same slot, by the tag of the slot ([`tag_of`]), as in `cachestore:lock:{1f}:key`.
 #[derive(Clone)]
 pub(super) struct Layout(Arc<Names>);
 
@@ -36,24 +35,24 @@ struct Names {
     is_spread: bool,
     /// The slot of all names, or of the layout's version if the store is spread.
     slot: u16,
-    /// What each name and each key begins with: `{app}:`, or nothing outside of a cluster.
+    /// The prefix of each name and each key: `{app}:`, or nothing outside of a cluster.
     tag: String,
-    /// What a dependency set's name begins with.
+    /// The prefix of a dependency set's name.
     depend: String,
-    /// What it ends with.
+    /// Its suffix.
     close: &'static str,
-    /// What a lock's name begins and ends with: nothing where go-cachestore has to find it.
+    /// The prefix and the suffix of a lock's name: nothing where go-cachestore has to find the lock.
     lock: (String, &'static str),
-    /// What the channel begins with on which a lock's release is announced, in every layout.
+    /// The prefix of the channel that announces the release of a lock, in every layout.
     announced: String,
     fence: String,
-    /// What a lease's name begins with, and the channel on which its end is announced.
+    /// The prefix of a lease's name, and of the channel that announces its end.
     lease: String,
     tombstones: String,
     leases: String,
     changed: String,
     version: String,
-    /// What the library's own keys begin with.
+    /// The prefix of the library's own keys.
     reserved: String,
     /// Two keys that never exist; see [`Layout::call`].
     absent: [String; 2],
@@ -103,10 +102,10 @@ fn scripts(tag: &str) -> Scripts {
     let names = [
         // The names that change while some loads run; see `scripts/changed.lua`.
         ("NAMES.changed", own("changed")),
-        // What is known of all names that leases have; see `scripts/lease.lua`.
+        // The stamps of all names that leases have; see `scripts/lease.lua`.
         ("NAMES.leases", own("leases")),
         ("NAMES.lease", own("lease:{")),
-        // What was given out and not stored; see `scripts/lease.lua`.
+        // The keys of values that were given out and not stored; see `scripts/lease.lua`.
         ("NAMES.given", own("given")),
         // The sets that live as long as their longest-lived member; see `scripts/depend.lua`.
         ("NAMES.lasting", own("lasting")),
@@ -114,9 +113,9 @@ fn scripts(tag: &str) -> Scripts {
         ("NAMES.clearing", own("clearing")),
         // The invalidation that drained last; see `scripts/drain.lua`.
         ("NAMES.draining", own("draining")),
-        // What the name of a set of tombstones begins with; see `scripts/drain.lua`.
+        // The prefix of the name of a set of tombstones; see `scripts/drain.lua`.
         ("NAMES.tombstones", own("tombstones:{")),
-        // What the name of a hash of parents begins with; see `scripts/depend.lua`.
+        // The prefix of the name of a hash of parents; see `scripts/depend.lua`.
         ("NAMES.parents", own("parents:")),
         ("NAMES.reserved", own("")),
         ("NAMES.tag", tag.to_owned()),
@@ -126,7 +125,7 @@ fn scripts(tag: &str) -> Scripts {
     Scripts::new(&names, if tag.is_empty() { "" } else { WITHOUT_ABSENT })
 }
 
-/// What scripts begin with whose calls have a first key that never exists.
+/// The begin of scripts whose calls have a first key that never exists.
 const WITHOUT_ABSENT: &str = "table.remove(KEYS, 1)\n";
 /// The same where that key also tells the hash tag of the slot.
 const IN_SLOT: &str = "local slot = string.match(table.remove(KEYS, 1), '{.*}')\n";
@@ -192,8 +191,8 @@ impl Layout {
         self.0.is_spread
     }
 
-    /// Whether names are in slots of a cluster. Then a command may be refused because its slot moves, and is sent again: so
-    /// whatever changes entries is a script, which ends leases in the same step.
+    /// Whether names are in slots of a cluster. Then a command may be refused because its slot moves, and is sent again. So
+    /// each change of an entry is a script or in a transaction, which ends leases in the same step.
     pub(super) fn is_in_a_cluster(&self) -> bool {
         self.is_in_a_slot() || self.is_spread()
     }
@@ -208,22 +207,22 @@ impl Layout {
         self.is_in_a_slot().then_some(self.0.slot)
     }
 
-    /// What each key begins with.
+    /// The prefix of each key.
     pub(super) fn tag(&self) -> &str {
         &self.0.tag
     }
 
-    /// What a dependency set's name begins with.
+    /// The prefix of a dependency set's name.
     pub(super) fn depend(&self) -> &str {
         &self.0.depend
     }
 
-    /// What a dependency set's name ends with.
+    /// The suffix of a dependency set's name.
     pub(super) fn close(&self) -> &'static str {
         self.0.close
     }
 
-    /// What the name of a key's own dependency set begins and ends with.
+    /// The prefix and the suffix of the name of a key's own dependency set.
     pub(super) fn around(&self, key: &Key) -> (Cow<'_, str>, &'static str) {
         if self.0.is_spread {
             return (Cow::Owned(beside("depend", key.as_str(), "")), "");
@@ -231,7 +230,7 @@ impl Layout {
         (Cow::Borrowed(&self.0.depend), self.0.close)
     }
 
-    /// What is known of all names that leases have; see `scripts/lease.lua`.
+    /// The name of the hash of stamps; see `scripts/lease.lua`.
     pub(super) fn leases(&self) -> &str {
         &self.0.leases
     }
@@ -356,7 +355,7 @@ impl Layout {
         format!("{}{key}}}", self.0.lease)
     }
 
-    /// Where the releases of a lock are announced.
+    /// The channel that announces the releases of a lock.
     pub(super) fn channel(&self, key: &str) -> String {
         if self.0.is_spread {
             return beside("lock", key, key);
@@ -364,7 +363,7 @@ impl Layout {
         format!("{}{key}}}", self.0.announced)
     }
 
-    /// A channel that nobody subscribes to. What a user may publish there it may publish in [`channel`](Self::channel).
+    /// A channel that nobody subscribes to. A user who may publish there may publish in [`channel`](Self::channel) too.
     pub(super) fn unheard_channel(&self, key: &str) -> String {
         if self.0.is_spread {
             return beside("unheard", key, key);
@@ -372,7 +371,7 @@ impl Layout {
         format!("{}{key}}}:unheard", self.0.announced)
     }
 
-    /// Where it is announced what becomes of this.
+    /// The channel that announces the end of this lock or lease.
     pub(super) fn channel_of(&self, subject: &Subject) -> String {
         match subject {
             Subject::Lock(key) => self.channel(key),
@@ -380,7 +379,7 @@ impl Layout {
         }
     }
 
-    /// What is announced there.
+    /// The lock or the lease that a channel announces.
     pub(super) fn subject_of(&self, channel: &str) -> Option<Subject> {
         if self.0.is_spread {
             let (kind, key) = channel.strip_prefix(RESERVED_PREFIX)?.split_once(":{")?;

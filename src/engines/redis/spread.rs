@@ -1,9 +1,13 @@
 //! A store that is spread over all nodes of a cluster: each key is in the slot that it hashes to.
 //!
-//! `engine` is the actor. `intake` takes requests from the queue, splits those for many keys (`join`) and sends them to the
-//! node that owns the slot (`slots`), over connections of that node (`nodes`). `moves` follows slots that get another owner:
-//! the jobs of such a slot are `held` until the old owner has answered all that it was sent. `refresh` asks the nodes who
-//! owns which slots. What goes over all nodes is in `scan` and `clear`.
+//! `engine` is the actor. `intake` takes requests from the queue, refuses those that are not supported yet (`support`),
+//! splits those for many keys (`join`), and sends them to the node that owns the slot (`slots`), over connections to that
+//! node (`nodes`). A call that concerns several slots is a machine (`protocol`): `machines` has those under way, and `steps`
+//! sends their steps and hands them the answers.
+//!
+//! `moves` follows slots that get another owner: the jobs of such a slot are `held` until the former owner has answered all
+//! requests that it was sent. `refresh` asks the nodes who owns which slots. `scan` and `clear` go over all nodes, and
+//! `scans` and `clears` hold those under way.
 
 mod clear;
 mod clears;

@@ -1,5 +1,5 @@
-//! How things are named in a cluster whose values are spread over all nodes: what is kept beside a value is in the
-//! value's slot.
+//! The names in a cluster whose values are spread over all nodes. A name for something that belongs to a key is in the
+//! key's slot.
 
 use std::sync::LazyLock;
 
@@ -11,8 +11,8 @@ pub(in crate::engines::redis) const LEASE: &str = "cachestore:lease:{";
 
 /// The names in the slot of a key.
 ///
-/// A key may have braces, so a name with the key in braces may be in another slot. Instead, each name has a text in braces
-/// that is the hash tag of the key's slot.
+/// Each name has the hash tag of the slot in braces. The key itself cannot be in these braces, because a key may have braces
+/// of its own, and the name would be in another slot then.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engines::redis) struct SlotNames<'k> {
     key: &'k str,
@@ -48,7 +48,7 @@ impl<'k> SlotNames<'k> {
         self.shared("leases")
     }
 
-    /// The clearings that go on.
+    /// The clearings under way.
     pub(in crate::engines::redis) fn clearings(self) -> String {
         self.shared("clearings")
     }
@@ -71,11 +71,11 @@ impl<'k> SlotNames<'k> {
 /// The hash tag of a slot: 1 to 5 hexadecimal digits that hash to it.
 pub(in crate::engines::redis) fn tag_of(slot: u16) -> &'static str {
     static TAGS: LazyLock<Vec<String>> = LazyLock::new(tags);
-    // There is a tag for each slot.
+    // There is a tag for each slot, so the default is never used.
     TAGS.get(usize::from(slot)).map_or("", String::as_str)
 }
 
-/// A short text for each slot, which is in that slot.
+/// For each slot, a short text that hashes to it.
 fn tags() -> Vec<String> {
     let mut tags = vec![String::new(); usize::from(SLOTS)];
     let mut missing = tags.len();
