@@ -203,7 +203,7 @@ impl RedisConfig {
         self
     }
 
-    /// Sets how many connections are kept open: 1 to 64. Default: 1.
+    /// Sets how many connections are kept open, over all nodes of a cluster to each node: 1 to 64. Default: 1.
     ///
     /// With more than one connection, each key belongs to one of them, so that calls for one key keep their order.
     /// Several connections help if small requests would wait behind large values. For small values, one connection is
@@ -217,8 +217,8 @@ impl RedisConfig {
     /// Sets after how long the connections are replaced, at least 10 ms. A time over 100 years counts as 100 years.
     /// Default: never.
     ///
-    /// Use it to follow a load balancer or a change of a DNS name. All connections of a store are replaced together,
-    /// each between two answers, including the connection for notifications.
+    /// Use it to follow a load balancer or a change of a DNS name. All connections to one server are replaced together, each
+    /// between two answers, including the connection for notifications.
     #[must_use]
     pub fn max_connection_age(mut self, age: Duration) -> Self {
         self.options.set_max_connection_age(age);
@@ -237,7 +237,8 @@ impl RedisConfig {
     /// server to track the keys that it reads (`CLIENT TRACKING`). If the server refuses, every read asks the server,
     /// and one `tracing` warning reports it. The ACL user needs the rights to `CLIENT`, `MULTI`, `EXEC` and `HELLO`.
     ///
-    /// It needs a URL: [`Store::open`](crate::Store::open) refuses a near cache over an existing client or connection.
+    /// It needs a URL. [`Store::open`](crate::Store::open) refuses a near cache over an existing client or connection, and
+    /// over a cluster without a [`hash_tag`](Self::hash_tag).
     ///
     /// ```
     /// use std::time::Duration;

@@ -131,7 +131,8 @@ macro_rules! shared_settings {
             }
 
             /// How many keys of failed invalidations and deletes are kept while Redis cannot be reached, to be replayed later.
-            /// Default: 0, none. The memory engine does not use it.
+            /// Default: 0, none. The memory engine does not use it. [`Store::open`](crate::Store::open) refuses it over a cluster
+            /// without a `hash_tag`.
             ///
             /// `invalidate`, `delete`, `delete_many` and `clear` are kept if they could not be sent because the connection
             /// was down, or if the connection was lost before the server answered. The call itself still ends with

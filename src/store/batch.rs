@@ -13,9 +13,9 @@ use crate::value::{Value, pack};
 impl Store {
     /// Returns the values of many keys, in the order of the keys.
     ///
-    /// Up to 512 keys are read at one point in time. More keys are read in several requests, which share one
-    /// `request_timeout`. Values of up to 256 bytes share allocations of at most 4 KiB: a small value that you keep may
-    /// keep 4 KiB alive.
+    /// Up to 512 keys are read at one point in time, but not over all nodes of a cluster. More keys are read in several
+    /// requests, which share one `request_timeout`. Values of up to 256 bytes share allocations of at most 4 KiB: a small
+    /// value that you keep may keep 4 KiB alive.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -79,7 +79,8 @@ impl Store {
     ///   [`Closed`](crate::Error::Closed) from the engine, and, on Redis,
     ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the write was sent and the server's answer did not come.
     ///   It is not sent again. This error is also returned if only some of the entries were written: more than 512
-    ///   entries travel in several requests, which share one `request_timeout`.
+    ///   entries travel in several requests, which share one `request_timeout`, and over all nodes of a cluster each entry
+    ///   is a request.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not write one of the keys.
     ///
     /// # Cancel safety
@@ -101,6 +102,8 @@ impl Store {
 
     /// Removes many keys and returns how many of them held a value. A key that is given twice counts once.
     ///
+    /// Up to 512 keys are removed at once, but not over all nodes of a cluster.
+    ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
     /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
@@ -119,7 +122,7 @@ impl Store {
     ///   if the engine failed during the call or the server's answer did not come. The call is not sent again,
     ///   unless [`queue_invalidations`](crate::Config::queue_invalidations) is set. This error is also returned if only
     ///   some of the keys were removed: more than 512 keys travel in several requests, which share one
-    ///   `request_timeout`.
+    ///   `request_timeout`, and over all nodes of a cluster each key is a request.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
@@ -181,7 +184,7 @@ impl Store {
     ///
     /// If the server is restarted meanwhile, or if another one becomes the primary or the owner of the slot, the scan begins
     /// anew there, and its keys come again. If the user has no right to `INFO`, a restart is not noticed, and keys may be
-    /// missed.
+    /// missed. Over all nodes of a cluster, keys may also be missed while their slot is being moved.
     ///
     /// Every key can be passed to other calls of this handle. So some keys of other programs on the same server do not
     /// come: blank keys, keys longer than [`max_key_bytes`](crate::Settings::max_key_bytes), reserved keys, keys that
@@ -249,7 +252,8 @@ impl Store {
     /// removed.
     ///
     /// In a namespace, the entries of nested namespaces stay. At the root on Redis, `clear` also removes the strings of
-    /// other programs in the same database. Keys of other types stay, and so do locks.
+    /// other programs in the same database or, over all nodes, in the same cluster. Keys of other types stay, and so do
+    /// locks.
     ///
     /// Other requests are served between the steps of a large clearing. On the memory engine, entries that are written
     /// after the call stay. On Redis, entries that are written meanwhile may be removed too. Values that are loaded
@@ -257,7 +261,9 @@ impl Store {
     ///
     /// On Redis, the call walks over the whole database, however small the namespace is: about 0.3 s of the server's
     /// time for each million keys, in small steps. Calls of `clear` that come while another one runs wait for it, and
-    /// then share one walk. To remove a few of many entries, give them a common dependency and invalidate that.
+    /// then share one walk. Over all nodes of a cluster, each call walks over all nodes by itself, and the value of a load
+    /// that begins meanwhile may be stored. To remove a few of many entries, give them a common dependency and invalidate
+    /// that.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
