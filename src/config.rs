@@ -91,7 +91,7 @@ type Parameters = Vec<(String, String)>;
 pub enum EngineKind {
     /// The embedded engine: this process only.
     Memory,
-    /// A Redis or Valkey server: all processes that use it.
+    /// Redis or Valkey: all processes that use the same servers.
     Redis,
 }
 

@@ -1,5 +1,5 @@
-//! Loads: one loader for all who want a key, and nothing stored that has changed meanwhile. The engine is
-//! asked through its queue, whichever it is.
+//! Loads: one loader for all callers of a key. A value is not stored if a source of it changed during the load. The
+//! coordinator asks the engine through its queue.
 
 mod bypass;
 mod coordinator;
@@ -38,28 +38,28 @@ use crate::meters::Meters;
 use crate::request::Names;
 use crate::stats::Stats;
 
-/// What the coordinator is asked.
+/// A request to the coordinator.
 struct Command {
     load: LoadId,
     wanted: Vec<Wanted>,
-    /// Where the answers go to those of `wanted` who wait, in their order.
+    /// The channels of the callers in `wanted` that wait, in their order.
     callers: Vec<oneshot::Sender<Answer>>,
     work: Work,
 }
 
-/// What the coordinator is told. At most one for each caller who waits, and one for each direct load or read that may
-/// become one.
+/// A notice to the coordinator. There is at most one for each caller that waits, and one for each direct load or read that
+/// may become one.
 enum Notice {
     /// A caller does not wait any more.
     Left {
         key: Key,
         caller: CallerId,
-        /// The caller was given something stale, and the load goes on as if the caller still waited.
+        /// The caller got a stale value, and the load goes on as if the caller still waited.
         load_goes_on: bool,
     },
-    /// Nobody waits for the answer to a read any more that may have been given the lease.
+    /// The caller of a read has gone, and the engine may have granted it the lease.
     Abandoned { load: LoadId, key: Key, names: Names },
-    /// A direct load of a key has succeeded that may have failed before.
+    /// A direct load of a key has succeeded. The key may have failed before.
     Succeeded(Key),
     /// A direct load has ended, and there is more to do than to answer its caller.
     Landed(Box<Landed>),
@@ -77,12 +77,12 @@ struct Landed {
     names: Names,
     retry_after: Duration,
     made: std::result::Result<Made, Failure>,
-    /// What became of what it made; `None` if the engine was not asked to store it.
+    /// Whether the value was stored. `None` if the engine was not asked to store it.
     fate: Option<Fate>,
     caller: oneshot::Sender<Answer>,
 }
 
-/// What is counted about loads.
+/// The counters of loads.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     loads: AtomicU64,
@@ -105,12 +105,12 @@ impl Counters {
         stats.unreadable_values = self.unreadable.load(Ordering::Relaxed);
     }
 
-    /// A caller was given what another's loader had stored.
+    /// A caller got the value of another caller's loader.
     pub(crate) fn joined(&self) {
         count(&self.joins);
     }
 
-    /// A caller was given a stale value.
+    /// A caller got a stale value.
     pub(crate) fn served_stale(&self) {
         count(&self.stale);
     }
@@ -120,13 +120,13 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// What talks to the coordinator: part of every handle of a store.
+/// A handle to the coordinator: a part of every handle of a store.
 #[derive(Clone)]
 pub(crate) struct Handle {
     shared: Arc<Shared>,
 }
 
-/// What the handles of a store share with its direct loads.
+/// The state that the handles of a store share with its direct loads.
 struct Shared {
     inbox: InboxSender<Command, Notice>,
     engine: QueueSender,
@@ -141,7 +141,7 @@ struct Shared {
     counters: Arc<Counters>,
 }
 
-/// The coordinator's end of what its handles hold.
+/// The coordinator's end of its handles.
 #[derive(Debug)]
 pub(crate) struct Ends {
     inbox: InboxReceiver<Command, Notice>,
@@ -149,7 +149,7 @@ pub(crate) struct Ends {
     counters: Arc<Counters>,
 }
 
-/// What a handle and its end are made with.
+/// The arguments for a handle and its end.
 pub(crate) struct Setup {
     /// The most commands that wait, and for how long each.
     pub(crate) length: usize,
@@ -202,7 +202,7 @@ pub(crate) fn channel(setup: Setup) -> (Handle, Ends) {
 }
 
 impl Handle {
-    /// What is counted about loads.
+    /// The counters of loads.
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters
     }
@@ -253,7 +253,7 @@ impl Handle {
         Ok(waiting)
     }
 
-    /// Whether the coordinator has been told that a key is to be loaded anew, and has not done with it.
+    /// Whether a refresh of the key is under way.
     pub(crate) fn is_refreshing(&self, key: &Key) -> bool {
         self.shared.refreshes.contains(key)
     }
@@ -267,7 +267,7 @@ impl Handle {
         }
     }
 
-    /// The wishes to load keys anew of which the coordinator has not been told.
+    /// Requests to refresh those keys that are not being refreshed yet.
     fn idle(
         &self,
         keys: impl IntoIterator<Item = (Key, Seen)>,
@@ -326,8 +326,8 @@ impl Waiting<'_> {
         answer.unwrap_or(Answer::Failed(Failure::Store(Error::Closed)))
     }
 
-    /// Lets the load go on as if the caller still waited, who has been given something stale. Others who have
-    /// something stale need not wait for the same load.
+    /// Lets the load go on as if the caller still waited. The caller got a stale value. Other callers with a stale value need
+    /// not wait for the load.
     pub(crate) fn let_go(mut self) {
         if std::mem::take(&mut self.in_line) {
             self.leave(true);

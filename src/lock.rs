@@ -43,7 +43,7 @@ use crate::watch::Watch;
 /// Keeps the actors of a store alive while it is held.
 pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
 
-/// Somebody's wish for a lock.
+/// A request for a lock.
 pub(crate) struct Wish {
     pub(crate) key: Key,
     /// How many bytes of the key are its namespace.
@@ -55,7 +55,7 @@ pub(crate) struct Wish {
     pub(crate) secret: Secret,
     /// The caller chose the secret, so that it may hold the lock already.
     pub(crate) own_secret: bool,
-    /// The caller wants the secret only, and nothing that releases the lock for it.
+    /// The caller wants only the secret, and no guard that releases the lock.
     pub(crate) by_secret: bool,
     /// How long to renew it at most.
     pub(crate) renew: Option<Duration>,
@@ -94,7 +94,7 @@ enum Command {
         ttl: Duration,
         reply: oneshot::Sender<Result<()>>,
     },
-    /// A step by secret, of nobody's guard.
+    /// A step of a call by secret, without a guard.
     Step {
         key: Key,
         action: LockAction,
@@ -114,7 +114,7 @@ enum Notice {
     Forgotten(u64),
 }
 
-/// What talks to the scheduler: part of every handle of a store and of every guard.
+/// A handle to the scheduler: a part of every handle of a store and of every guard.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Door>);
 
@@ -127,7 +127,7 @@ struct Door {
     spans: Spans,
 }
 
-/// The scheduler's end of what its handles hold.
+/// The scheduler's end of its handles.
 #[derive(Debug)]
 pub(crate) struct Ends {
     inbox: InboxReceiver<Command, Notice>,
@@ -140,8 +140,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A handle and its end, which will be on the runtime `home`. At most `length` commands wait, each for
-/// `patience` at most.
+/// Returns a handle and its end, which will be on the runtime `home`. At most `length` commands wait, each for at most
+/// `patience`.
 pub(crate) fn channel(
     length: usize,
     patience: Duration,
@@ -172,7 +172,7 @@ impl Handle {
         self.0.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Waits for a lock. Dropped at any time, it leaves nothing behind.
+    /// Waits for a lock. Dropping the future at any time leaves no request behind.
     pub(crate) async fn lock(&self, wish: Wish) -> Result<LockGuard> {
         let (sender, receiver) = oneshot::channel();
         let id = self.number();

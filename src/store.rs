@@ -100,7 +100,7 @@ pub struct Store {
     namespace: Namespace,
     /// Whether reads look into the near cache first.
     looks_near: bool,
-    /// What is told of this handle's calls.
+    /// The metrics of this handle's calls.
     meters: Meters,
 }
 
@@ -144,7 +144,7 @@ impl Store {
         &self.inner.config
     }
 
-    /// Measures one round trip to the engine, and on Redis to the server.
+    /// Measures one round trip to the engine, and on Redis to the server: over all nodes of a cluster, to one of them.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
@@ -272,7 +272,7 @@ impl Store {
         Cause::new(&self.inner.spans, call.and_then(Call::span))
     }
 
-    /// What there is to know of the engine.
+    /// The profile of the engine.
     fn profile(&self) -> Profile {
         self.inner.profile
     }

@@ -228,7 +228,7 @@ pub(super) struct LevelFormatter {
 
 impl LevelFormatter {
     fn open<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
-        // Written even if it is too much, so that the bytes show it to whoever checks them.
+        // Written even if it is too deep, so that a later check of the bytes finds it.
         writer.write_all(bracket)?;
         if self.levels == MAX_DEPTH {
             return Err(io::ErrorKind::InvalidData.into());

@@ -130,7 +130,7 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// How many keys of failed invalidations and deletes are kept while Redis cannot be reached, to be replayed later.
+            /// Sets how many keys of failed invalidations and deletes are kept while Redis cannot be reached, to be replayed later.
             /// Default: 0, none. The memory engine does not use it. [`Store::open`](crate::Store::open) refuses it over a cluster
             /// without a `hash_tag`.
             ///
@@ -149,7 +149,7 @@ macro_rules! shared_settings {
             /// that the opened store sees.
             ///
             /// Writes, and calls that read what they remove (`take`, `update_model`), are not kept.
-            /// [`Stats::queued_invalidations`](crate::Stats::queued_invalidations) tells how many keys are kept. They are in
+            /// [`Stats::queued_invalidations`](crate::Stats::queued_invalidations) counts the kept keys. They are in
             /// memory only: [`close`](crate::Store::close) during an outage loses them, and logs a warning with their
             /// number.
             ///
@@ -194,7 +194,7 @@ macro_rules! shared_settings {
                 self
             }
 
-            /// Sets the target of the spans of calls and loads, by which filters of subscribers choose: 1 to 128 of
+            /// Sets the target of the spans of calls and loads, for filters of subscribers: 1 to 128 of
             /// `A-Z a-z 0-9 _ . : -`. Default: `cachestore::calls`.
             ///
             /// `tracing` keeps each target and level for the life of the process, a few kilobytes. So choose targets

@@ -1,7 +1,7 @@
 //! Loads past an engine that cannot be read: a few at once, and nothing of them is stored.
 //!
-//! Callers do not share them. Only the engine can tell whether a load began after the last change, so whoever joined one
-//! could be given what is older than a change that was acknowledged before their call.
+//! Callers do not share them. Only the engine can tell whether a load began after the last change. So a caller that joined
+//! one could get a value that is older than a change which was acknowledged before its call.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -42,8 +42,8 @@ impl Store {
 
     /// Reads a key in the near cache. `see` clones or copies, and nothing else.
     ///
-    /// A hit uses up budget of the task, as a request to the engine does. A task that polls a key would else never
-    /// let the engine run, nor whoever is to change the key.
+    /// A hit uses up budget of the task, as a request to the engine does. Otherwise a task that polls a key would never let
+    /// the engine run, nor the task that is to change the key.
     pub(super) async fn read_near<T>(
         &self,
         key: &Key,

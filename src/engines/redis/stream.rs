@@ -209,7 +209,7 @@ impl AsyncRead for Stream {
             stream.turn = stream.turn.saturating_sub(cost);
             stream.pulse.scanned(&stream.scanner);
             if let Err(refusal) = scanned {
-                // Whoever reads this keeps no more of an error than its kind, if that.
+                // The reader of this error keeps at most its kind.
                 let refusal = *stream.pulse.0.refusal.get_or_init(|| refusal);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
             }

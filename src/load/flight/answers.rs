@@ -1,4 +1,4 @@
-//! What follows from the engine's answers to those who ask for a lease.
+//! The engine's answers to requests for leases.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::key::Key;
 
 /// How long a key that another process loads is left alone at first; doubles.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-/// How long at most: whoever loads it announces its end, but an announcement may be missed.
+/// How long at most. The other process announces the end of its load, but an announcement may be missed.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Flights {
