@@ -167,8 +167,8 @@ impl Actor for Scheduler {
         }
         let waiters: Vec<Waiter> = self.wishes.keys().copied().collect();
         for waiter in waiters {
-            self.conclude(waiter, Err(Error::Closed));
             self.leave(waiter);
+            self.conclude(waiter, Err(Error::Closed));
         }
         let holds: Vec<u64> = self.holds.keys().copied().collect();
         for hold in holds {

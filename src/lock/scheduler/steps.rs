@@ -174,10 +174,11 @@ impl Scheduler {
     pub(super) fn noticed(&mut self, notice: Notice) {
         match notice {
             Notice::Left(waiter) => {
+                // It leaves its line first: a release wakes the line, and whoever is its head then has to have a wish.
+                self.leave(waiter);
                 if let Some(waiting) = self.wishes.remove(&waiter) {
                     self.release_uncertain(waiting.uncertain, waiting.name, &waiting.wish);
                 }
-                self.leave(waiter);
             }
             Notice::Released(hold, reply) => self.release(hold, reply),
             Notice::Forgotten(hold) => drop(self.forget(hold)),

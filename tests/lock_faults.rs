@@ -1,0 +1,29 @@
+//! Locks over an engine that fails on command: whoever waits is served.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::time::Duration;
+
+use cachestore::testing::Faults;
+use cachestore::{Config, Store};
+use tokio::time::timeout;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn open() -> (Store, Faults) {
+    let faults = Faults::default();
+    let store = Store::open(Config::memory().faults(&faults)).await.unwrap();
+    (store, faults)
+}
+
+/// What the lost reply granted is released, and the next caller is asked for.
+#[tokio::test(start_paused = true)]
+async fn a_waiter_who_leaves_after_a_lost_reply_holds_up_nobody() {
+    let (store, faults) = open().await;
+    faults.lose_next_replies(1);
+    let left = timeout(10 * MS, store.lock("k").wait(10 * SECOND)).await;
+    assert!(left.is_err(), "it sleeps before it asks again");
+    let next = timeout(SECOND, store.lock("k").wait(10 * SECOND)).await;
+    drop(next.expect("the lock is free").unwrap());
+}
