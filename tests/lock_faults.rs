@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cachestore::testing::Faults;
 use cachestore::{Config, Store};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,4 +26,20 @@ async fn a_waiter_who_leaves_after_a_lost_reply_holds_up_nobody() {
     assert!(left.is_err(), "it sleeps before it asks again");
     let next = timeout(SECOND, store.lock("k").wait(10 * SECOND)).await;
     drop(next.expect("the lock is free").unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_made_again_wakes_the_next_in_line() {
+    let (store, faults) = open().await;
+    let guard = store.lock("k").ttl(30 * SECOND).await.unwrap();
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { store.lock("k").wait(5 * SECOND).await.map(drop) }
+    });
+    tokio::time::sleep(MS).await;
+    faults.fail_next(1);
+    let began = Instant::now();
+    drop(guard);
+    waiting.await.unwrap().unwrap();
+    assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
 }

@@ -128,6 +128,11 @@ impl Releasing {
         }
     }
 
+    /// Whether the backend failed at least once.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refusals > 0
+    }
+
     /// Answers the caller with what the backend said. A release is tried again only before its hold ends, so a lock
     /// that is not held after a lost answer was released by the try whose answer was lost.
     pub(super) fn made(&mut self, answer: LockAnswer) {

@@ -72,13 +72,12 @@ impl Scheduler {
         if answer == LockAnswer::Done {
             self.lose_all(&release.name, Some(&release.secret));
         }
-        // Alone, the next in line has asked already, right behind the release.
-        if !self.is_alone() {
-            match answer {
-                LockAnswer::Done => self.released(&release.name, release.token),
-                // It has ended unnoticed, and may be free.
-                _ => self.wake(&release.name),
-            }
+        match answer {
+            // Alone, the next in line has asked already, right behind the first try.
+            _ if self.is_alone() && !release.was_refused() => {}
+            LockAnswer::Done if !self.is_alone() => self.released(&release.name, release.token),
+            // It is free, or has ended unnoticed and may be free.
+            _ => self.wake(&release.name),
         }
         release.made(answer);
     }
