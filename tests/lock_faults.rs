@@ -43,3 +43,32 @@ async fn a_release_that_is_made_again_wakes_the_next_in_line() {
     waiting.await.unwrap().unwrap();
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
 }
+
+/// The engine may have carried out what it did not answer: a guard counts on the earlier end.
+#[tokio::test(start_paused = true)]
+async fn a_guard_ends_with_a_shorter_time_that_its_secret_was_given() {
+    let (store, faults) = open().await;
+    for is_lost in [false, true] {
+        let guard = store.lock("k").ttl(60 * SECOND).await.unwrap();
+        faults.lose_next_replies(usize::from(is_lost));
+        let extended = store.extend_lock("k", guard.secret(), SECOND).await;
+        assert_eq!(extended.is_err(), is_lost, "{extended:?}");
+        assert!(guard.remaining() <= SECOND, "{:?}", guard.remaining());
+        timeout(2 * SECOND, guard.lost())
+            .await
+            .expect("another can hold it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_ends_with_a_shorter_time_of_a_later_hold_of_its_secret() {
+    let (store, faults) = open().await;
+    let guard = store.lock("k").ttl(60 * SECOND).await.unwrap();
+    faults.lose_next_replies(1);
+    let again = store.write_lock_with_secret("k", guard.secret(), SECOND).await;
+    assert!(again.is_err(), "its reply is lost");
+    assert!(guard.remaining() <= SECOND, "{:?}", guard.remaining());
+    timeout(2 * SECOND, guard.lost())
+        .await
+        .expect("another can hold it");
+}

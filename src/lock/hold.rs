@@ -41,6 +41,8 @@ pub(super) struct Hold {
     pub(super) renewal: Option<Renewal>,
     /// Extensions whose answers are on their way.
     pub(super) under_way: u32,
+    /// How often the engine was asked for a new TTL.
+    asked: u64,
     /// When it was granted.
     pub(super) since: Instant,
 }
@@ -154,6 +156,7 @@ impl Hold {
             view: View::new(origin, deadline),
             renewal: None,
             under_way: 0,
+            asked: 0,
             since,
         }
     }
@@ -170,6 +173,19 @@ impl Hold {
     /// Whether it is neither lost nor over.
     pub(super) fn is_live(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|deadline| deadline > now)
+    }
+
+    /// The engine is asked for a new TTL, and may shorten the hold at any time from now on. Returns the number of the
+    /// question.
+    pub(super) fn ask(&mut self, deadline: Instant) -> u64 {
+        self.shorten(deadline);
+        self.asked += 1;
+        self.asked
+    }
+
+    /// Whether the engine was asked for another TTL after this question.
+    pub(super) fn is_asked_after(&self, question: u64) -> bool {
+        self.asked > question
     }
 
     /// The hold ends then: later or earlier than before. One that is lost stays so.

@@ -21,11 +21,12 @@ impl Scheduler {
             Asked::Renew { waiter, question } => self.renew_answered(waiter, question, answer),
             Asked::Extend {
                 hold,
+                question,
                 ttl,
                 sent,
                 reply,
             } => {
-                let extended = self.extend_answered(hold, sent, ttl, answer);
+                let extended = self.extend_answered(hold, question, sent, ttl, answer);
                 if let Some(reply) = reply {
                     let _ = reply.send(extended);
                 }

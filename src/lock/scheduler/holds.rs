@@ -89,6 +89,7 @@ impl Scheduler {
     pub(super) fn extend_answered(
         &mut self,
         id: u64,
+        question: u64,
         sent: Instant,
         ttl: Duration,
         answer: Result<LockAnswer>,
@@ -101,8 +102,8 @@ impl Scheduler {
         hold.under_way -= 1;
         match answer {
             Ok(LockAnswer::Done) => {
-                // Another that is under way may shorten it: its own deadline holds already.
-                if hold.under_way == 0 {
+                // A later question may have shortened it: its own deadline holds already.
+                if !hold.is_asked_after(question) {
                     hold.set_deadline(deadline);
                 }
                 let name = hold.name.clone();
@@ -140,6 +141,18 @@ impl Scheduler {
             self.renewals.remove(&(renewal.next, id));
             renewal.next = soon;
             self.renewals.insert((soon, id));
+        }
+    }
+
+    /// The engine is asked to give all holds of a secret a new TTL.
+    pub(super) fn may_shorten(&mut self, name: &Name, secret: &Secret, ttl: Duration) {
+        let deadline = self.now + ttl;
+        for holder in self.holders.get(name).into_iter().flat_map(Holders::all) {
+            if let Some(hold) = self.holds.get_mut(holder)
+                && hold.secret == *secret
+            {
+                hold.ask(deadline);
+            }
         }
     }
 
@@ -192,12 +205,12 @@ impl Scheduler {
             return;
         }
         let sent = self.now;
-        // The engine may shorten the hold at any time from now on.
-        hold.shorten(sent + ttl);
+        let question = hold.ask(sent + ttl);
         hold.under_way += 1;
         let (name, secret, token) = (hold.name.clone(), hold.secret.clone(), Some(hold.token));
         let asked = Asked::Extend {
             hold: id,
+            question,
             ttl,
             sent,
             reply,

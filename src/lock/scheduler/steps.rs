@@ -42,6 +42,7 @@ impl Scheduler {
                     let known = self.tokens.highest(&name);
                     waiting.renewing = true;
                     self.wishes.insert(id, waiting);
+                    self.may_shorten(&name, &secret, ttl);
                     let asked = Asked::Renew { waiter: id, question };
                     return self.ask(&name, LockAction::Renew { secret, ttl, known }, asked);
                 }
@@ -56,8 +57,9 @@ impl Scheduler {
                     LockAction::Force => true,
                     _ => false,
                 };
-                if let LockAction::Extend { secret, .. } = &action {
+                if let LockAction::Extend { secret, ttl, .. } = &action {
                     self.releases.stop(&name, secret, self.now);
+                    self.may_shorten(&name, secret, *ttl);
                 }
                 let asked = Asked::Step {
                     name: name.clone(),
@@ -98,6 +100,9 @@ impl Scheduler {
                 let question = self.question(&waiting.wish);
                 let (secret, ttl) = (question.secret.clone(), question.ttl);
                 let known = self.tokens.highest(&name);
+                if question.own_secret {
+                    self.may_shorten(&name, &secret, ttl);
+                }
                 self.know(&name);
                 let asked = Asked::Head {
                     name: name.clone(),

@@ -64,6 +64,8 @@ pub(super) enum Asked {
     Renew { waiter: Waiter, question: Question },
     Extend {
         hold: u64,
+        /// Its number among those for the hold.
+        question: u64,
         ttl: Duration,
         sent: Instant,
         reply: Option<oneshot::Sender<Result<()>>>,

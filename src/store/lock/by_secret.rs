@@ -164,6 +164,9 @@ impl Store {
 
     /// Sets the end of a lock to `ttl` from now. Returns `true` if the lock was held.
     ///
+    /// A guard of this store that holds the lock counts on the earlier end from the time of the call. It does not count
+    /// on a later one: use [`LockGuard::extend`](crate::LockGuard::extend) for that.
+    ///
     /// ```
     /// # use std::time::Duration;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
