@@ -17,6 +17,7 @@
 //!
 //! A store over all nodes of a cluster has an engine of its own (`spread`), which drives the same links.
 
+mod abilities;
 mod backoff;
 mod batch;
 mod clearings;

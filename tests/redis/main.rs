@@ -27,6 +27,7 @@ mod near;
 mod near_events;
 mod near_load;
 mod near_scripted;
+mod newer;
 mod opening;
 mod order;
 mod outage;

@@ -6,6 +6,7 @@ use std::fmt;
 use redis::Pipeline;
 use tokio::time::Instant;
 
+use super::abilities::Abilities;
 use super::exchange::{Commands, Way};
 use super::fetch::{self, Fetch};
 use super::gets::{self, Getter};
@@ -110,8 +111,6 @@ pub(super) struct Batch {
     sets: Option<Sets>,
     /// The neighbouring changes that are being gathered in a transaction.
     changes: Option<Changes>,
-    /// Whether changes are gathered so.
-    transacts: bool,
     leases: Invalidated,
     /// All leases end first.
     ends_leases: bool,
@@ -143,7 +142,6 @@ impl Batch {
             fetches: Vec::new(),
             sets: None,
             changes: None,
-            transacts: false,
             leases: Invalidated::default(),
             ends_leases: false,
             epoch: 0,
@@ -159,19 +157,25 @@ impl Batch {
         self
     }
 
-    /// Whether neighbouring changes travel as transactions, if the store is in a slot of a cluster.
-    pub(super) fn transacting(mut self, transacts: bool) -> Self {
-        self.transacts = transacts && self.commands.layout.is_in_a_slot();
+    /// What the server that it is sent to lets its user do.
+    pub(super) fn to(mut self, abilities: Abilities) -> Self {
+        self.commands.abilities = abilities;
         self
     }
 
     /// How a job is sent in it.
     pub(super) fn way(&self, job: &Job) -> Way {
-        if self.transacts && transaction::takes(job, self.commands.tells) {
+        if self.transacts(job) {
             Way::Plain
         } else {
-            job.task.way(&self.commands.layout)
+            job.task.way(&self.commands.layout, self.commands.abilities)
         }
+    }
+
+    /// Whether a job is one of the changes of a transaction.
+    fn transacts(&self, job: &Job) -> bool {
+        let commands = &self.commands;
+        commands.layout.is_in_a_slot() && commands.abilities.transacts && transaction::takes(job, commands)
     }
 
     /// Whether all leases on the server end before anything else.
@@ -274,7 +278,7 @@ impl Batch {
         }
         self.end_gets();
         self.end_sets();
-        let is_gathered = self.transacts && transaction::takes(&job, self.commands.tells);
+        let is_gathered = self.transacts(&job);
         if !is_gathered
             || self
                 .changes
@@ -334,7 +338,7 @@ impl Batch {
         if let EntryRequest::Scan(asked) = request {
             asked.operation.cursor.enter(self.epoch);
         }
-        let plain_change = request.changes_plainly(&self.commands.layout);
+        let plain_change = request.changes_plainly(&self.commands.layout, self.commands.abilities);
         if plain_change {
             let (leases, commands) = (&mut self.leases, &mut self.commands);
             request

@@ -159,7 +159,7 @@ async fn greeted(connected: &mut Connected, greeting: Greeting<'_>) -> Result<bo
         None => greeted?,
     };
     connected.scripts_loaded = told.scripts_loaded;
-    connected.transacts = told.transacts;
+    connected.abilities = told.abilities;
     connected.run = told.run;
     Ok(told.ended_leases)
 }

@@ -8,6 +8,7 @@ use std::task::Context;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
+use super::abilities::Abilities;
 use super::fault::Refusal;
 use super::resolver::Route;
 use super::stream::Pulse;
@@ -26,8 +27,8 @@ pub(super) struct Connected {
     pub(super) scripts_loaded: bool,
     /// A number for this run of the server, if the server tells its `run_id`.
     pub(super) run: Option<u64>,
-    /// Whether the server carries out transactions. It is asked only where the store is in a slot of a cluster.
-    pub(super) transacts: bool,
+    /// What the server lets its user do.
+    pub(super) abilities: Abilities,
     /// None once it has ended, and for connections that others opened, which are driven by tasks of theirs.
     driver: Option<Driver>,
     /// The signs of life of its socket. None for connections that others opened.
@@ -72,7 +73,7 @@ impl Connected {
             since: Instant::now(),
             scripts_loaded: false,
             run: None,
-            transacts: false,
+            abilities: Abilities::default(),
             driver: None,
             pulse: None,
             tracked: None,

@@ -8,6 +8,7 @@ use std::fmt;
 
 use redis::{Cmd, Value as Wire};
 
+use super::abilities::Abilities;
 use super::doubt::Doubt;
 use super::layout::Layout;
 use super::script::{By, Script};
@@ -20,6 +21,11 @@ use crate::request::{Asked, Effect, EntryRequest, LeaseAction, LockAction, Opera
 pub(super) trait Exchange: Operation {
     /// How it travels.
     fn way(&self) -> Way;
+
+    /// How it travels to a server with these abilities.
+    fn way_to(&self, _: Abilities) -> Way {
+        self.way()
+    }
 
     /// Adds its commands.
     fn encode(&self, to: &mut Commands);
@@ -89,6 +95,8 @@ impl Replies {
 /// The commands of a pipeline.
 pub(super) struct Commands {
     pub(super) layout: Layout,
+    /// What the server lets its user do.
+    pub(super) abilities: Abilities,
     /// How scripts are called.
     pub(super) by: By,
     pub(super) sent: Vec<Cmd>,
@@ -119,6 +127,7 @@ impl Commands {
     pub(super) fn new(layout: Layout) -> Self {
         Self {
             layout,
+            abilities: Abilities::default(),
             by: By::Digest,
             sent: Vec::new(),
             bytes: 0,
@@ -154,8 +163,8 @@ impl Commands {
 impl EntryRequest {
     /// How it travels by itself. In a cluster all changes are scripts; see [`Layout::is_in_a_cluster`]. In one slot, scans are
     /// too.
-    pub(super) fn way(&self, layout: &Layout) -> Way {
-        match self.own_way() {
+    pub(super) fn way(&self, layout: &Layout, abilities: Abilities) -> Way {
+        match self.own_way(abilities) {
             Way::Plain if layout.is_in_a_cluster() && self.effect() == Effect::Change => Way::Script,
             Way::Plain if layout.is_in_a_slot() && matches!(self, EntryRequest::Scan(_)) => Way::Script,
             way => way,
@@ -163,8 +172,8 @@ impl EntryRequest {
     }
 
     /// How it travels outside of a cluster, and in a transaction.
-    pub(super) fn own_way(&self) -> Way {
-        on_entry!(self, Asked { operation, .. } => operation.way())
+    pub(super) fn own_way(&self, abilities: Abilities) -> Way {
+        on_entry!(self, Asked { operation, .. } => operation.way_to(abilities))
     }
 
     /// The bytes that it holds, those of values to be written included.
@@ -173,8 +182,8 @@ impl EntryRequest {
     }
 
     /// Whether this changes values by plain commands, which end no leases.
-    pub(super) fn changes_plainly(&self, layout: &Layout) -> bool {
-        self.effect() == Effect::Change && self.way(layout) == Way::Plain
+    pub(super) fn changes_plainly(&self, layout: &Layout, abilities: Abilities) -> bool {
+        self.effect() == Effect::Change && self.way(layout, abilities) == Way::Plain
     }
 
     /// Whether this may change what its keys hold, or their TTLs.

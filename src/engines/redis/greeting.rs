@@ -3,6 +3,7 @@
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value as Wire};
 
+use super::abilities::Abilities;
 use super::fault::{self, Lost};
 use super::layout::Layout;
 use super::redirect::Redirect;
@@ -28,8 +29,8 @@ pub(super) struct Greeting<'a> {
 pub(super) struct Greeted {
     /// Whether it took all scripts. One that did not is sent a script whole when it misses it.
     pub(super) scripts_loaded: bool,
-    /// Whether it carries out transactions, if it was asked to.
-    pub(super) transacts: bool,
+    /// What it lets its user do.
+    pub(super) abilities: Abilities,
     /// Whether it ended the leases, if it was asked to.
     pub(super) ended_leases: bool,
     /// What only this process of a server calls itself; see [`run`].
@@ -65,6 +66,7 @@ impl<'a> Greeting<'a> {
         if self.ends_leases {
             pipeline.cmd("UNLINK").arg(self.layout.leases());
         }
+        Abilities::ask(self.layout, &mut pipeline);
         pipeline.cmd("INFO").arg("server");
         for command in self.layout.ask_version() {
             pipeline.add_command(command);
@@ -98,9 +100,14 @@ impl<'a> Greeting<'a> {
         if self.is_primary {
             check_role(replies.next())?;
         }
-        let transacts = self.is_owner && transacts([replies.next(), replies.next()])?;
+        let mut abilities = Abilities {
+            transacts: self.is_owner && transacts([replies.next(), replies.next()])?,
+            ..Abilities::default()
+        };
         let ended_leases = self.ends_leases && replies.next().is_some_and(|reply| !is_refused(&reply));
-        let run = run(replies.next());
+        let answers: Vec<Wire> = replies.by_ref().take(Abilities::questions(self.layout)).collect();
+        let about = text(replies.next()).unwrap_or_default();
+        abilities.learn(answers.into_iter(), &about);
         // The last is the answer to `PING`.
         if let Some(version) = replies.rev().nth(1) {
             if self.is_owner {
@@ -110,21 +117,24 @@ impl<'a> Greeting<'a> {
         }
         Ok(Greeted {
             scripts_loaded: loaded == scripts,
-            transacts,
+            abilities,
             ended_leases,
-            run,
+            run: run(&about),
         })
     }
 }
 
+fn text(reply: Option<Wire>) -> Option<String> {
+    match reply? {
+        Wire::BulkString(text) => String::from_utf8(text).ok(),
+        Wire::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
 /// The begin of the `run_id` that a server tells: another one after each start, and on each server. `None` if it tells none.
-fn run(reply: Option<Wire>) -> Option<u64> {
-    let text = match reply? {
-        Wire::BulkString(text) => String::from_utf8(text).ok()?,
-        Wire::VerbatimString { text, .. } => text,
-        _ => return None,
-    };
-    let id = text.lines().find_map(|line| line.strip_prefix("run_id:"))?;
+fn run(about: &str) -> Option<u64> {
+    let id = about.lines().find_map(|line| line.strip_prefix("run_id:"))?;
     u64::from_str_radix(id.get(..16)?, 16).ok()
 }
 
@@ -173,7 +183,8 @@ mod tests {
     #[test]
     fn a_server_may_tell_its_run() {
         let told = "# Server\r\nredis_version:7.0.15\r\nrun_id:00000000000000ff5a0d5b2f0c3e1a4b6d7c8e9f\r\n";
-        assert_eq!(run(Some(Wire::BulkString(told.as_bytes().to_vec()))), Some(255));
+        let told = text(Some(Wire::BulkString(told.as_bytes().to_vec())));
+        assert_eq!(run(&told.unwrap()), Some(255));
         for other in [
             "run_id:",
             "run_id:12",
@@ -181,9 +192,10 @@ mod tests {
             "",
             "run_id:xxxxxxxxxxxxxxxx",
         ] {
-            assert_eq!(run(Some(Wire::BulkString(other.as_bytes().to_vec()))), None);
+            assert_eq!(run(other), None);
         }
-        assert_eq!(run(None), None);
+        assert_eq!(text(Some(Wire::BulkString(vec![0xff]))), None);
+        assert_eq!(text(None), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::abilities::Abilities;
 use super::cluster::slot_of;
 use super::doubt::Doubt;
 use super::exchange::Way;
@@ -58,9 +59,9 @@ impl Task {
     }
 
     /// How this travels, for what must keep its order.
-    pub(super) fn way(&self, layout: &Layout) -> Way {
+    pub(super) fn way(&self, layout: &Layout, abilities: Abilities) -> Way {
         match self {
-            Task::Request(request) => request.way(layout),
+            Task::Request(request) => request.way(layout, abilities),
             Task::Own(own) if own.key.is_some() => Way::Script,
             Task::Doubt(_) | Task::Walk(_) | Task::Own(_) => Way::Plain,
         }

@@ -241,6 +241,11 @@ impl Layout {
         &self.0.changed
     }
 
+    /// A key that never exists.
+    pub(super) fn absent(&self) -> &str {
+        &self.0.absent[0]
+    }
+
     /// The scripts that the server is to know.
     pub(super) fn scripts(&self) -> impl Iterator<Item = &str> {
         let known = Script::ALL

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 pub(super) use self::parked::{Asked, Held};
 use self::parked::{Parked, hashes};
+use super::abilities::Abilities;
 use super::batch::Part;
 use super::cluster::Node;
 use super::exchange::Way;
@@ -54,7 +55,7 @@ pub(super) struct Unparked {
 /// Whether a job may be sent to the node that the slot is moving to. Scripts and walks may not: they need more keys.
 fn may_ask(job: &Job, layout: &Layout) -> bool {
     match &job.task {
-        Task::Request(request) => request.way(layout) != Way::Script,
+        Task::Request(request) => request.way(layout, Abilities::default()) != Way::Script,
         Task::Doubt(_) => true,
         Task::Own(own) => own.slot.is_some() && own.bound.is_none(),
         Task::Walk(_) => false,

@@ -53,7 +53,8 @@ fn first_key<'a>(arguments: &[&'a [u8]]) -> Option<&'a [u8]> {
         | b"MODULE" | b"KEYS" | b"SCAN" | b"RANDOMKEY" | b"PUBLISH" | b"PUBSUB" | b"FLUSHALL"
         | b"FLUSHDB" | b"SAVE" | b"BGSAVE" | b"BGREWRITEAOF" | b"SHUTDOWN" | b"SWAPDB" | b"LOLWUT" => None,
         b"EVAL" | b"EVALSHA" | b"EVAL_RO" | b"EVALSHA_RO" | b"FCALL" | b"FCALL_RO" => counted(2),
-        b"LMPOP" | b"ZMPOP" | b"SINTERCARD" | b"ZINTERCARD" | b"ZINTER" | b"ZUNION" | b"ZDIFF" => counted(1),
+        b"LMPOP" | b"ZMPOP" | b"SINTERCARD" | b"ZINTERCARD" | b"ZINTER" | b"ZUNION" | b"ZDIFF"
+        | b"MSETEX" => counted(1),
         b"OBJECT" | b"MEMORY" | b"XINFO" | b"XGROUP" | b"BITOP" | b"DEBUG" => arguments.get(2).copied(),
         b"MIGRATE" => arguments.get(3).copied(),
         b"XREAD" | b"XREADGROUP" => {

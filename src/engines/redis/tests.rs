@@ -11,6 +11,7 @@ mod lease_invalidation;
 mod lease_model;
 mod lease_server;
 mod loader;
+mod newer;
 
 pub(super) use self::loader::RedisServer;
 
@@ -20,6 +21,7 @@ use redis::Value as Wire;
 use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
 
+use super::abilities::Abilities;
 use super::batch::{Batch, Part};
 use super::job::{Busy, Job, Task};
 use super::layout::Layout;
@@ -354,11 +356,11 @@ fn a_lost_connection_hands_back_questions_and_tells_the_callers_of_changes() {
 }
 
 fn begin(busy: &mut Busy, job: &Job, keys: &mut Vec<u64>) {
-    busy.begin(job, job.task.way(&Layout::new(false)), keys);
+    busy.begin(job, job.task.way(&Layout::new(false), Abilities::default()), keys);
 }
 
 fn holds(busy: &Busy, job: &Job) -> bool {
-    busy.holds(job, job.task.way(&Layout::new(false)))
+    busy.holds(job, job.task.way(&Layout::new(false), Abilities::default()))
 }
 
 #[test]

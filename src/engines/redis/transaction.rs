@@ -29,18 +29,18 @@ pub(super) enum Edge {
     End,
 }
 
-/// Whether a job may be one of the changes. `tells` says that somebody is to be told which keys were removed.
+/// Whether a job may be one of the changes that are sent with `commands`.
 ///
 /// One with many keys or bytes is sent by scripts in parts. One that answers a value is not gathered either, because the values
 /// of a transaction come in one reply, whose size is bounded.
-pub(super) fn takes(job: &Job, tells: bool) -> bool {
+pub(super) fn takes(job: &Job, commands: &Commands) -> bool {
     match &job.task {
-        Task::Request(EntryRequest::DeleteMany(_)) if tells => false,
+        Task::Request(EntryRequest::DeleteMany(_)) if commands.tells => false,
         Task::Request(EntryRequest::Take(_) | EntryRequest::Swap(_)) => false,
         Task::Request(request) => {
             job.by == By::Digest
                 && request.effect() == Effect::Change
-                && request.own_way() == Way::Plain
+                && request.own_way(commands.abilities) == Way::Plain
                 && request.keys().len() <= TIED
                 && request.bytes() < MERGED
         }

@@ -5,6 +5,7 @@
 
 use redis::{Cmd, Value as Wire};
 
+use super::abilities::Abilities;
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
 use super::script::{Script, random};
 use super::tally::Tally;
@@ -43,7 +44,7 @@ impl Exchange for SetMany {
 
     fn encode(&self, to: &mut Commands) {
         let is_scripted = self.writes.first().is_some_and(|write| is_scripted(write, to));
-        if !is_scripted && fit_one(&self.writes) {
+        if !is_scripted && fit_one(&self.writes, to.abilities) {
             return to.add(set_all(&self.writes));
         }
         for writes in commands(&self.writes, is_scripted) {
@@ -109,10 +110,24 @@ impl Exchange for SetIf {
         Way::Script
     }
 
+    fn way_to(&self, server: Abilities) -> Way {
+        match self.condition {
+            Condition::Holds(_) if server.compares => way_of(&self.write),
+            _ => Way::Script,
+        }
+    }
+
+    /// A server that compares needs no script: what a change owes is then owed as for a plain `SET`. A comparison that fails
+    /// ends leases too, which does no harm.
     fn encode(&self, to: &mut Commands) {
         let (word, expected) = match &self.condition {
             Condition::Absent => ("NX", None),
             Condition::Present => ("XX", None),
+            Condition::Holds(expected) if to.abilities.compares && !is_scripted(&self.write, to) => {
+                let mut command = plain_set(&self.write);
+                command.arg("IFEQ").arg(expected.as_bytes());
+                return to.add(command);
+            }
             Condition::Holds(expected) => ("EQ", Some(expected)),
         };
         scripted_set(&self.write, word, expected, to);
@@ -276,10 +291,10 @@ pub(super) fn write_many(groups: &[Vec<&Write>], to: &mut Commands) {
     });
 }
 
-/// Whether one command can write them all: none has a TTL or dependencies, as all have the same, and
-/// they hold the server for no longer than a large value does.
-fn fit_one(writes: &[Write]) -> bool {
-    let plain = |write: &Write| write.ttl.is_none() && write.depends_on.is_empty();
+/// Whether one command can write them all, which have the same TTL and no dependencies: a server may have none for
+/// entries with a TTL. They hold the server for no longer than a large value does.
+fn fit_one(writes: &[Write], server: Abilities) -> bool {
+    let plain = |write: &Write| (write.ttl.is_none() || server.sets_many) && write.depends_on.is_empty();
     writes.len() > 1 && writes.iter().all(plain) && writes.iter().map(Write::bytes).sum::<usize>() <= MERGED
 }
 
@@ -288,9 +303,16 @@ fn set_all(writes: &[Write]) -> Cmd {
         .iter()
         .map(|write| write.key.as_str().len() + write.value.len());
     let mut command = Cmd::with_capacity(1 + 2 * writes.len(), "MSET".len() + bytes.sum::<usize>());
-    command.arg("MSET");
+    let ttl = writes.first().and_then(|write| write.ttl);
+    match ttl {
+        None => command.arg("MSET"),
+        Some(_) => command.arg("MSETEX").arg(writes.len()),
+    };
     for write in writes {
         command.arg(write.key.as_str()).arg(write.value.as_bytes());
+    }
+    if let Some(ttl) = ttl {
+        command.arg("PX").arg(millis(ttl));
     }
     command
 }

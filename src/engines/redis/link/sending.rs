@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::flights::Flight;
 use super::{Boxed, Link, State, order};
+use crate::engines::redis::abilities::Abilities;
 use crate::engines::redis::batch::Batch;
+use crate::engines::redis::connected::Connected;
 use crate::engines::redis::job::{Job, Task};
 
 /// A burst of at most this many requests is not worth a second pipeline.
@@ -54,10 +56,15 @@ impl Link {
         }
     }
 
-    /// Whether changes may be sent in transactions.
-    fn may_transact(&self, now: Instant) -> bool {
-        let has_right = matches!(&self.state, State::Up(connected) if connected.transacts);
-        has_right && self.apart_until.is_none_or(|until| until <= now)
+    /// What the server lets its user do now.
+    fn abilities(&self, now: Instant) -> Abilities {
+        let State::Up(Connected { abilities, .. }) = self.state else {
+            return Abilities::default();
+        };
+        Abilities {
+            transacts: abilities.transacts && self.apart_until.is_none_or(|until| until <= now),
+            ..abilities
+        }
     }
 
     pub(super) fn may_send(&self) -> bool {
@@ -83,7 +90,7 @@ impl Link {
             .telling(tells)
             .in_epoch(self.epoch)
             .ending_leases(self.owes_leases())
-            .transacting(self.may_transact(now));
+            .to(self.abilities(now));
         let mut commands = self.options.batch_commands;
         if self.flights.is_empty() && self.pipelines() > 1 {
             // The server works on the first half while the second is made.

@@ -5,6 +5,7 @@ use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
 
 use super::*;
+use crate::engines::redis::abilities::Abilities;
 use crate::engines::redis::batch::Batch;
 use crate::engines::redis::cluster::slot_of;
 use crate::engines::redis::layout::Layout;
@@ -62,7 +63,10 @@ fn batch(jobs: Vec<Job>) -> Batch {
     // So no list is cut.
     script::chosen::look_at_nothing();
     let layout = Layout::of(&Namespace::tagged("t"), false);
-    let mut batch = Batch::new(layout).transacting(true);
+    let mut batch = Batch::new(layout).to(Abilities {
+        transacts: true,
+        ..Abilities::default()
+    });
     jobs.into_iter()
         .for_each(|job| batch.push(job, None, Instant::now()));
     batch.finish(0);
