@@ -8,6 +8,7 @@ use cachestore::Error;
 use tokio::time::{Instant, sleep};
 
 use crate::harness::opening::{config, eventually, ms, open};
+use crate::harness::server::Options;
 use crate::harness::{Cluster, Direction, Toxic, lateness};
 use crate::moves::count;
 
@@ -55,6 +56,23 @@ async fn a_replica_that_is_promoted_is_followed_and_no_increment_is_made_twice()
         assert!(sum <= counts.done + counts.unknown, "{sum} of {counts:?}");
         assert!(node == 0 || sum >= counts.done, "{sum} of {counts:?}");
         assert!(counts.done > 0, "{counts:?}");
+    }
+}
+
+/// The other nodes are not asked for anything, so none of them tells that the cluster has changed.
+#[tokio::test]
+async fn a_replica_that_is_promoted_is_followed_if_no_node_redirects() {
+    let without = |options: Options| options.argument("cluster-require-full-coverage", "no");
+    let mut cluster = Cluster::with(1, without, "").await;
+    let store = open(config(&cluster.spread_url()).wait_for_connection(ms(100))).await;
+    let [key, ..] = keys(&cluster);
+    store.set(&key, "v").await.unwrap();
+    cluster.nodes[0].kill9();
+    let promoted = cluster.promotion(0).await;
+    while store.set(&key, "w").await.is_err() {
+        let after = promoted.elapsed();
+        assert!(after < Duration::from_secs(2) + lateness::late(), "{after:?}");
+        sleep(ms(5)).await;
     }
 }
 

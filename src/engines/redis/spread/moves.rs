@@ -10,6 +10,7 @@ use super::slots::{Left, NodeId};
 use crate::engines::redis::job::Job;
 use crate::engines::redis::redirect::Redirect;
 use crate::engines::redis::reply;
+use crate::engines::redis::stripe::Stripe;
 use crate::error::Error;
 
 impl SpreadEngine {
@@ -67,6 +68,9 @@ impl SpreadEngine {
     pub(super) fn poll_nodes(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut strays = Vec::new();
         let done = self.nodes.poll(cx, now, &mut self.tally, &mut strays);
+        if !self.nodes.stripes().all(Stripe::is_up) {
+            self.refresh.look_again(now);
+        }
         // First what they tell: a job must not go back to a node whose slot another one has.
         for (node, _, jobs) in &mut strays {
             for job in jobs.iter_mut() {

@@ -1,4 +1,5 @@
-//! Asking the nodes who owns which slots: every minute, and when something tells that it has changed.
+//! Asking the nodes who owns which slots: every minute, when a node tells that it has changed, and while a node cannot be
+//! reached.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +19,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const SOONEST: Duration = Duration::from_millis(20);
 /// How soon after failures in a row, at the latest.
 const LATEST: Duration = Duration::from_secs(1);
+/// How often the nodes are asked while one of them cannot be reached.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The ranges of slots, and where their owners are.
 pub(super) type Owners = Vec<(u16, u16, Place)>;
@@ -59,10 +62,25 @@ impl Refresh {
             self.once_more = true;
             return next;
         }
-        let pause = SOONEST.saturating_mul(1 << self.failures.min(8)).min(LATEST);
+        self.ask_after(self.pause(), now);
+        next
+    }
+
+    /// Has the nodes asked again before long: one of them cannot be reached, and another may have got its slots.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        if self.asking.is_none() {
+            self.ask_after(self.pause().max(LOOK_AGAIN), now);
+        }
+    }
+
+    /// How long after the last question the next one is put at the earliest.
+    fn pause(&self) -> Duration {
+        SOONEST.saturating_mul(1 << self.failures.min(8)).min(LATEST)
+    }
+
+    fn ask_after(&mut self, pause: Duration, now: Instant) {
         let soonest = self.begun.map_or(now, |begun| begun + pause);
         self.at = self.at.min(soonest.max(now));
-        next
     }
 
     /// Goes on. Returns what the nodes answer, and the number of the question.
