@@ -123,7 +123,7 @@ pub enum Error {
     #[error(fmt = message::unavailable)]
     Unavailable(#[source] Cause),
     /// The engine failed during a change: the change may have been carried out or not. The library never sends it
-    /// again.
+    /// again. A call on many keys also returns it if some were changed and others were not.
     #[error(fmt = message::outcome_unknown)]
     OutcomeUnknown(#[source] Cause),
     /// The store is closed: [`Store::close`](crate::Store::close) was called, or the runtime that opened the store has

@@ -106,8 +106,8 @@
 //!
 //! # Two engines
 //!
-//! *Memory* is embedded in the process. *Redis* is a server that many processes share. The same calls give the same
-//! answers on both. The differences are:
+//! *Memory* is embedded in the process. *Redis* is a server or a cluster that many processes share. The same calls give the
+//! same answers on both. The differences are:
 //!
 //! * On Redis, a read may be sent to the server again. A change is never sent again. A change that was sent and not
 //!   answered returns [`Error::OutcomeUnknown`].
@@ -140,8 +140,8 @@
 //!
 //! # Versions of other crates
 //!
-//! These crates have types in the public interface. A version of one of them that Cargo takes for incompatible comes only
-//! with a version of this crate that Cargo takes for incompatible.
+//! These crates have types in the public interface. So an incompatible version of one of them comes only with an
+//! incompatible version of this crate, as Cargo sees versions.
 //!
 //! | crate | where |
 //! |---|---|
