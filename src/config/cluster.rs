@@ -151,8 +151,8 @@ impl RedisConfig {
     ///
     /// The store is spread over all nodes: each key is in the slot that it hashes to. Calls on one key do what they do on one
     /// server. But a write with dependencies takes several steps, and calls on many keys are split: these are not atomic.
-    /// Loads with dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and a near cache and
-    /// `queue_invalidations` are refused. With [`hash_tag`](Self::hash_tag), the whole store is in one slot, on one node, and
+    /// Loads with dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and
+    /// `queue_invalidations` is refused. With [`hash_tag`](Self::hash_tag), the whole store is in one slot, on one node, and
     /// has all of these.
     ///
     /// When a slot gets another owner, by a failover or because it is moved, the store follows. If a node refuses a request
@@ -214,7 +214,7 @@ impl RedisConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, EngineConfig, NearCache};
+    use crate::config::{Config, EngineConfig};
 
     fn cluster(url: &str) -> Cluster {
         let EngineConfig::Redis(options) = Config::from_url(url).unwrap().engine else {
@@ -290,7 +290,6 @@ mod tests {
     fn what_a_cluster_has_not_is_refused_with_the_reason() {
         let cluster = || RedisConfig::cluster(["n1"]).unwrap();
         for (config, named) in [
-            (cluster().near_cache(NearCache::default()), "near_cache"),
             (cluster().go_compatible(), "go_compatible"),
             (cluster().hash_tag("a").database(1), "database 0"),
             (cluster().hash_tag("a").go_compatible(), "go_compatible"),

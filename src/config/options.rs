@@ -232,14 +232,7 @@ impl RedisOptions {
         }
         match &self.target {
             Target::Sentinel(sentinels) => sentinels.validate()?,
-            Target::Cluster(cluster) => {
-                cluster.validate()?;
-                if self.target.is_spread() && self.near_bytes().is_some() {
-                    return refuse(
-                        "near_cache is not supported yet over a cluster without a hash_tag".to_owned(),
-                    );
-                }
-            }
+            Target::Cluster(cluster) => cluster.validate()?,
             _ if self.address_map.is_set() => {
                 return refuse(
                     "map_address is for the addresses that Sentinels or the nodes of a cluster name"

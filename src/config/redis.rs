@@ -231,7 +231,8 @@ impl RedisConfig {
     /// The clones of one store see every acknowledged write of each other, and never an older value after a newer one.
     /// A change by another client is seen when the server's message about it is read, and after
     /// [`max_age`](NearCache::max_age) at the latest, even if the connection hangs. No value is served after its TTL.
-    /// If a connection is lost, the near cache drops the entries that were read over it.
+    /// If a connection is lost, the near cache drops the entries that were read over it. Over a cluster, it also drops the
+    /// entries of a node that has lost a slot or has lost the other nodes.
     ///
     /// With a near cache, the connections speak RESP3, unless the URL says `protocol=resp2`. Each connection asks the
     /// server to track the keys that it reads (`CLIENT TRACKING`). If the server refuses, every read asks the server,

@@ -9,6 +9,7 @@ mod failover;
 mod harness;
 mod moves;
 mod names;
+mod near;
 mod refusals;
 mod spread;
 mod spread_faults;

@@ -191,10 +191,15 @@ impl Batch {
         self
     }
 
-    /// A batch that asks for a sign of life.
-    pub(super) fn ping(layout: Layout) -> Self {
+    /// A batch that asks for a sign of life. In a cluster, a node that has lost the others answers a `PING`, and a former owner
+    /// does. So it is asked for a key that it has to own.
+    pub(super) fn ping(layout: Layout, owned: Option<&str>) -> Self {
         let mut batch = Self::new(layout);
-        batch.commands.add(redis::cmd("PING"));
+        let command = match owned {
+            Some(key) if batch.commands.layout.is_in_a_cluster() => redis::Cmd::exists(key),
+            _ => redis::cmd("PING"),
+        };
+        batch.commands.add(command);
         batch.parts.push(Part::Ping);
         batch.finish(0);
         batch

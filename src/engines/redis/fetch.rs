@@ -34,6 +34,8 @@ pub(super) struct Fetch {
 /// Which replies the request has without a transaction.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
+    /// The value.
+    Value,
     /// One array of values.
     Values,
     /// The time that is left, and the value.
@@ -50,6 +52,8 @@ impl Fetch {
         };
         let (keys, shape) = match request {
             _ if job.alone => return None,
+            // Neighbours that are in one slot are fetched together.
+            EntryRequest::Get(asked) => (std::slice::from_ref(&asked.operation.key), Some(Shape::Value)),
             EntryRequest::GetMany(asked) if !asked.operation.peek => {
                 (&*asked.operation.keys, Some(Shape::Values))
             }
@@ -88,7 +92,7 @@ impl Fetch {
     /// the server refused.
     pub(super) fn settle(&self, mut replies: Vec<Wire>, near: Option<&Origin<'_>>) -> Option<Vec<Wire>> {
         if let Some(shape) = self.shape {
-            return found(&self.keys, replies, near).map(|found| shape.of(found));
+            return found(&self.keys, replies, near).and_then(|found| shape.of(found));
         }
         let reply = replies.pop()?;
         let found = lease::found(&reply).filter(|_| is_tracked(&replies));
@@ -100,13 +104,17 @@ impl Fetch {
 }
 
 impl Shape {
-    /// What was found, as replies to a request of this shape.
-    fn of(self, found: Found) -> Vec<Wire> {
+    /// What was found, as replies to a request of this shape. `None` if the key may have another type, which an `MGET` does not
+    /// tell from an absent one. Requests for many keys see that by themselves.
+    fn of(self, found: Found) -> Option<Vec<Wire>> {
         let Found {
             mut times,
             mut values,
         } = found;
-        match self {
+        let is_doubtful = || values == [Wire::Nil] && times != [Wire::Int(ABSENT)];
+        Some(match self {
+            Shape::Value | Shape::AgedValue if is_doubtful() => return None,
+            Shape::Value => values,
             Shape::Values => vec![Wire::Array(values)],
             Shape::AgedValue => {
                 times.append(&mut values);
@@ -116,7 +124,7 @@ impl Shape {
                 times.push(Wire::Array(values));
                 times
             }
-        }
+        })
     }
 }
 

@@ -65,8 +65,16 @@ pub(super) struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// A node of a cluster has refused to read the keys of a part: nothing is published of them.
-    fn refused(&self, part: &Part) {
+    /// A node of a cluster has refused a part. Nothing is published of the keys that were fetched by it. If the node does not
+    /// own the slot any more, or has lost the other nodes, nobody tells of changes to what was read there. If only a key has
+    /// moved, it is read over another connection.
+    fn refused(&self, part: &Part, redirect: &Redirect) {
+        match redirect {
+            Redirect::Moved(_) | Redirect::Elsewhere | Redirect::Down => self.connection.disowned(),
+            Redirect::Ask(_) | Redirect::Later => {
+                part.each_key(&mut |key| self.connection.read_elsewhere(key));
+            }
+        }
         let keys = match part {
             Part::Fetches(keys, _) => keys,
             Part::Other {
@@ -85,7 +93,7 @@ impl Origin<'_> {
             Part::Other { job: Some(job), .. } => match &job.task {
                 Task::Request(request) => {
                     if request.needs_barrier() {
-                        self.connection.raise_barrier();
+                        self.connection.tracker().raise_barrier();
                     }
                     if matches!(request, EntryRequest::Lock(_)) {
                         return;
@@ -148,7 +156,7 @@ impl Refusals<'_> {
             return Some(part);
         };
         if let Some(near) = near {
-            near.refused(&part);
+            near.refused(&part, &redirect);
         }
         let error = refused(own.iter().find(|reply| Redirect::of(reply).is_some()).cloned());
         replies.by_ref().take(part.replies()).for_each(drop);
@@ -294,7 +302,7 @@ fn settle_job(
             let reply = replies.pop().unwrap_or_default();
             // What the script has removed is told after its reply.
             if let Some(near) = near {
-                near.connection.raise_barrier();
+                near.connection.tracker().raise_barrier();
             }
             settle_walk(walk, reply, job, tally, outcome);
         }

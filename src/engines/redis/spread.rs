@@ -7,7 +7,7 @@
 //!
 //! `moves` follows slots that get another owner: the jobs of such a slot are `held` until the former owner has answered all
 //! requests that it was sent. `refresh` asks the nodes who owns which slots. `scan` and `clear` go over all nodes, and
-//! `scans` and `clears` hold those under way.
+//! `scans` and `clears` hold those under way. `near` tells the near cache of calls in several slots.
 
 mod clear;
 mod clears;
@@ -17,6 +17,7 @@ mod intake;
 mod join;
 mod machines;
 mod moves;
+mod near;
 mod nodes;
 #[allow(
     dead_code,

@@ -19,6 +19,8 @@ use super::tracker::Tracker;
 use crate::actor::queue::Stamp;
 use crate::config::{EngineKind, RedisOptions, Target};
 use crate::engine::{Crew, Engine, EngineNotifications, Profile, Start};
+use crate::events::Listeners;
+use crate::near::NearWriter;
 use crate::request::Notifications;
 
 /// How many notifications may wait for an actor.
@@ -67,7 +69,6 @@ impl Engine for Redis {
             (None, Some(owner)) => Resolver::slot(generation, Arc::new(owner)),
             (None, None) => Resolver::fixed(generation),
         };
-        let max_age = self.options.near_cache.greatest_age();
         let engine = RedisEngine::spawn(Setup {
             queue: start.queue,
             options: self.options.clone(),
@@ -76,9 +77,7 @@ impl Engine for Redis {
             removals: start.removals,
             namespace: start.namespace,
             layout: layout.clone(),
-            tracker: start
-                .near
-                .map(|writer| Tracker::new(writer, max_age, start.listeners.clone())),
+            tracker: tracker(start.near, &self.options, &start.listeners),
             listeners: start.listeners,
             meters: start.meters,
         });
@@ -107,6 +106,7 @@ async fn start_spread<S: Actor>(
         queue: start.queue,
         options: options.clone(),
         directory,
+        tracker: tracker(start.near, &options, &start.listeners),
         max_value_bytes: start.max_value_bytes,
         layout: layout.clone(),
         listeners: start.listeners,
@@ -117,6 +117,12 @@ async fn start_spread<S: Actor>(
     let notifications = subscriber(options, layout, resolver, false, crew).await;
     tracing::debug!("the Redis engine has started over all nodes of a cluster");
     notifications
+}
+
+/// What writes the near cache, if there is one.
+fn tracker(near: Option<NearWriter>, options: &RedisOptions, listeners: &Arc<Listeners>) -> Option<Tracker> {
+    let max_age = options.near_cache.greatest_age();
+    near.map(|writer| Tracker::new(writer, max_age, listeners.clone()))
 }
 
 /// Starts the subscriber.

@@ -238,6 +238,12 @@ impl Stripe {
         taken
     }
 
+    /// Drops what was read here for the near cache: another node has the slots.
+    pub(super) fn drop_near(&self) {
+        self.main.drop_near();
+        self.side.drop_near();
+    }
+
     /// How many pipelines each of the two links has sent so far.
     pub(super) fn sent(&self) -> [u64; 2] {
         self.of_both(Link::sent)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use compact_str::CompactString;
 use redis::{PushInfo, PushKind, RedisResult, Value as Wire};
 use tokio::time::Instant;
 
@@ -109,6 +110,16 @@ impl Tracker {
         }
     }
 
+    /// Keeps readers away until each connection has caught up with what the server has done so far.
+    pub(super) fn raise_barrier(&self) {
+        self.change(Tracking::raise_barrier);
+    }
+
+    /// This store has changed a key by a command of its own, or has removed it.
+    pub(super) fn removed(&self, key: &str) {
+        self.lock().removed(key);
+    }
+
     pub(super) fn report(&self, stats: &mut Stats) {
         let tracking = self.lock();
         let writer = tracking.writer();
@@ -133,12 +144,17 @@ pub(super) struct OwnWork(Tracker);
 impl OwnWork {
     /// It has removed a key, and listeners are told of that.
     pub(super) fn removed(&self, key: &str) {
-        self.0.lock().removed(key);
+        self.0.removed(key);
     }
 
     /// It has removed all keys with this prefix.
     pub(super) fn cleared(&self, prefix: &str) {
         self.0.lock().cleared(prefix);
+    }
+
+    /// Keeps readers away until each connection has caught up with what the work has removed.
+    pub(super) fn raise_barrier(&self) {
+        self.0.raise_barrier();
     }
 }
 
@@ -201,9 +217,19 @@ impl TrackedConnection {
             .change(|tracking| tracking.answered(self.id, launch, sent));
     }
 
-    /// Keeps readers away until each connection has caught up with what the server has done so far.
-    pub(super) fn raise_barrier(&self) {
-        self.tracker.change(Tracking::raise_barrier);
+    /// A key is read over a connection that the server does not track.
+    pub(super) fn read_elsewhere(&self, key: &Key) {
+        self.tracker.lock().read_elsewhere(key);
+    }
+
+    /// Drops what was read over it: the server may not own the keys any more.
+    pub(super) fn disowned(&self) {
+        self.tracker.change(|tracking| tracking.flushed(self.id));
+    }
+
+    /// A key whose owner the server has to be for what was read over this.
+    pub(super) fn key(&self) -> Option<CompactString> {
+        self.tracker.lock().key_of(self.id)
     }
 
     /// When it is to be asked for a sign of life.

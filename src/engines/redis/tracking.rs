@@ -17,6 +17,7 @@
 
 mod changes;
 mod connections;
+mod fetches;
 mod popularity;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use tokio::time::Instant;
 
 use self::changes::Changes;
 use self::connections::Connections;
+use self::fetches::Fetches;
 use self::popularity::Popularity;
 use crate::key::Key;
 use crate::near::{NearEntry, NearWriter};
@@ -51,8 +53,7 @@ pub(super) struct Tracking {
     writer: NearWriter,
     /// What is near, by key.
     entries: HashMap<CompactString, Tracked>,
-    /// What is being fetched, by key.
-    fetches: HashMap<CompactString, Fetch>,
+    fetches: Fetches,
     connections: Connections,
     changes: Changes,
     popularity: Popularity,
@@ -67,21 +68,13 @@ struct Tracked {
     due: Option<Instant>,
 }
 
-/// A read under way whose reply may be published.
-#[derive(Debug)]
-struct Fetch {
-    over: ConnectionId,
-    /// The key was changed, or read over another connection, since this was launched.
-    spoiled: bool,
-}
-
 impl Tracking {
     pub(super) fn new(writer: NearWriter, max_age: Duration) -> Self {
         let popularity = Popularity::for_bytes(writer.capacity());
         Self {
             writer: writer.holding_values(),
             entries: HashMap::new(),
-            fetches: HashMap::new(),
+            fetches: Fetches::default(),
             connections: Connections::new(max_age),
             changes: Changes::default(),
             popularity,
@@ -96,7 +89,7 @@ impl Tracking {
 
     /// A connection has ended. The server tells nobody any more of changes to values that were read over it.
     pub(super) fn lost(&mut self, connection: ConnectionId) {
-        self.fetches.retain(|_, fetch| fetch.over != connection);
+        self.fetches.lost(connection);
         self.drop_entries_of(connection);
         self.connections.lost(connection);
         self.caught_up();
@@ -104,15 +97,19 @@ impl Tracking {
 
     /// All that the server holds was changed.
     pub(super) fn flushed(&mut self, connection: ConnectionId) {
-        for fetch in self.fetches.values_mut().filter(|fetch| fetch.over == connection) {
-            fetch.spoiled = true;
-        }
+        self.fetches.spoil_those_of(connection);
         self.drop_entries_of(connection);
+    }
+
+    /// A key is read over a connection that the server does not track. What is near may be older.
+    pub(super) fn read_elsewhere(&mut self, key: &Key) {
+        self.retract(key.as_str());
+        self.fetches.spoil(key.as_str());
     }
 
     /// Drops all entries, and what is being fetched too.
     pub(super) fn forget(&mut self) {
-        self.fetches.values_mut().for_each(|fetch| fetch.spoiled = true);
+        self.fetches.spoil_all();
         let keys: Vec<CompactString> = self.entries.keys().cloned().collect();
         if !keys.is_empty() {
             self.writer.count_flush();
@@ -128,7 +125,7 @@ impl Tracking {
             let may_be_own = self.connections.has_barrier();
             self.changes.add(key.into(), may_be_own);
         }
-        self.spoil(key);
+        self.fetches.spoil(key);
     }
 
     /// A write of this store changes a key, or has changed it.
@@ -139,7 +136,7 @@ impl Tracking {
     /// This store has removed a key. Listeners are told of it by that.
     pub(super) fn removed(&mut self, key: &str) {
         self.retract(key);
-        self.spoil(key);
+        self.fetches.spoil(key);
         self.changes.is_own(key);
     }
 
@@ -176,12 +173,9 @@ impl Tracking {
         {
             self.retract(key);
         }
-        if self
-            .fetches
-            .get(key)
-            .is_some_and(|fetch| fetch.over != connection)
-        {
-            self.spoil(key);
+        let fetched_over = self.fetches.connection_of(key);
+        if fetched_over.is_some_and(|over| over != connection) {
+            self.fetches.spoil(key);
         }
     }
 
@@ -196,18 +190,14 @@ impl Tracking {
             .entries
             .get(key.as_str())
             .is_some_and(|tracked| tracked.due.is_none_or(|due| due > now));
-        if is_near || self.fetches.contains_key(key.as_str()) || !self.is_wanted(key) {
+        if is_near || self.fetches.connection_of(key.as_str()).is_some() || !self.is_wanted(key) {
             return false;
         }
         if !self.connections.is_open(connection) {
             return false;
         }
         self.connections.begin_fetch(connection);
-        let fetch = Fetch {
-            over: connection,
-            spoiled: false,
-        };
-        self.fetches.insert(key.text().clone(), fetch);
+        self.fetches.begin(key.text().clone(), connection);
         true
     }
 
@@ -244,14 +234,10 @@ impl Tracking {
         sent: Instant,
         now: Instant,
     ) {
-        let is_its = self
-            .fetches
-            .get(key.as_str())
-            .is_some_and(|fetch| fetch.over == connection);
-        if !is_its {
+        let Some(spoiled) = self.fetches.end(key.as_str(), connection) else {
             return;
-        }
-        let spoiled = self.end_fetch(key.as_str());
+        };
+        self.connections.end_fetch(connection);
         let Some((value, left)) = found else { return };
         // Counted from before it was sent, so that it ends here no later than there.
         let due = left.map(|left| sent + left.saturating_sub(ROUNDING));
@@ -268,7 +254,7 @@ impl Tracking {
         if !self.connections.is_open(connection) {
             return;
         }
-        self.connections.add_entry(connection);
+        self.connections.add_entry(connection, key.text());
         let entry = self.writer.publish_until(key.clone(), value.clone(), due);
         let tracked = Tracked {
             entry,
@@ -302,21 +288,6 @@ impl Tracking {
             self.entries.shrink_to(self.entries.len() * 2);
         }
         Some(tracked)
-    }
-
-    fn spoil(&mut self, key: &str) {
-        if let Some(fetch) = self.fetches.get_mut(key) {
-            fetch.spoiled = true;
-        }
-    }
-
-    /// Whether the fetch was spoiled.
-    fn end_fetch(&mut self, key: &str) -> bool {
-        let Some(fetch) = self.fetches.remove(key) else {
-            return true;
-        };
-        self.connections.end_fetch(fetch.over);
-        fetch.spoiled
     }
 
     fn drop_entries_of(&mut self, connection: ConnectionId) {
@@ -367,11 +338,16 @@ impl Tracking {
         self.connections.ping_at(connection, is_idle, now)
     }
 
+    /// A key that was read over a connection.
+    pub(super) fn key_of(&self, connection: ConnectionId) -> Option<CompactString> {
+        self.connections.key_of(connection)
+    }
+
     /// Drops everything after a fault of the engine. The connections are lost one by one.
     pub(super) fn reset(&mut self) {
         self.writer.flush();
         self.entries = HashMap::new();
-        self.fetches = HashMap::new();
+        self.fetches = Fetches::default();
         self.connections.reset();
     }
 

@@ -10,6 +10,8 @@
 pub(crate) mod cluster;
 pub(crate) mod hostile;
 pub(crate) mod lateness;
+pub(crate) mod near;
+pub(crate) mod near_events;
 pub(crate) mod opening;
 pub(crate) mod place;
 pub(crate) mod proxy;

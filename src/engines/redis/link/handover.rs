@@ -48,6 +48,13 @@ impl Link {
         taken
     }
 
+    /// Drops what was read over the connection for the near cache: another node has the slots.
+    pub(in crate::engines::redis) fn drop_near(&self) {
+        if let Some(tracked) = self.state.tracked() {
+            tracked.disowned();
+        }
+    }
+
     /// How many pipelines were sent so far.
     pub(in crate::engines::redis) fn sent(&self) -> u64 {
         self.flights.sent()

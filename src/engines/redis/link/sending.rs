@@ -13,6 +13,7 @@ use crate::engines::redis::abilities::Abilities;
 use crate::engines::redis::batch::Batch;
 use crate::engines::redis::connected::Connected;
 use crate::engines::redis::job::{Job, Task};
+use crate::engines::redis::tracker::TrackedConnection;
 
 /// A burst of at most this many requests is not worth a second pipeline.
 const SMALL: usize = 32;
@@ -202,7 +203,8 @@ impl Link {
     /// been silent for too long.
     pub(super) fn keep_near(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.ping_at(now).is_some_and(|at| at <= now) {
-            self.launch(Batch::ping(self.layout.clone()), cx, now);
+            let owned = self.state.tracked().and_then(TrackedConnection::key);
+            self.launch(Batch::ping(self.layout.clone(), owned.as_deref()), cx, now);
             if let State::Up(connected) = &mut self.state {
                 connected.drive(cx);
             }

@@ -8,6 +8,7 @@ use redis::{Cmd, Value as Wire};
 use super::slots::{NodeId, SlotMap};
 use crate::engines::redis::cluster::slot_of;
 use crate::engines::redis::layout::{is_own, pattern};
+use crate::engines::redis::tracker::OwnWork;
 use crate::engines::redis::walk::Caller;
 use crate::engines::redis::wire::unexpected;
 use crate::error::Result;
@@ -21,6 +22,8 @@ const PAGE: usize = 512;
 pub(super) struct Clear {
     prefix: String,
     caller: Option<Caller>,
+    /// Tells the near cache what it removes.
+    near: Option<OwnWork>,
     removed: u64,
     goal: Goal,
     node: NodeId,
@@ -54,10 +57,11 @@ pub(super) enum Next {
 }
 
 impl Clear {
-    pub(super) fn new(prefix: String, caller: Caller) -> Self {
+    pub(super) fn new(prefix: String, caller: Caller, near: Option<OwnWork>) -> Self {
         Self {
             prefix,
             caller: Some(caller),
+            near,
             removed: 0,
             goal: Goal::Leases,
             node: NodeId(0),
@@ -79,6 +83,16 @@ impl Clear {
     /// Who waits for it.
     pub(super) fn caller(&mut self) -> &mut Option<Caller> {
         &mut self.caller
+    }
+
+    /// Lets the near cache know that it has ended, before its caller does. What it has removed may be near until the servers have
+    /// told so.
+    pub(super) fn end_near(&mut self, is_done: bool) {
+        let Some(near) = self.near.take() else { return };
+        if is_done {
+            near.cleared(&self.prefix);
+        }
+        near.raise_barrier();
     }
 
     /// A command has been answered, or has failed.

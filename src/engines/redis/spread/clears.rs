@@ -9,6 +9,7 @@ use super::slots::SlotMap;
 use crate::engines::redis::own::Told;
 use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::tally::Tally;
+use crate::engines::redis::tracker::OwnWork;
 use crate::engines::redis::walk::Caller;
 use crate::error::{Cause, Error, Phase, Result};
 use crate::request::Outcome;
@@ -24,9 +25,9 @@ pub(super) struct Clears {
 
 impl Clears {
     /// Begins one, once the nodes have told who owns which slots.
-    pub(super) fn begin(&mut self, prefix: String, caller: Caller, question: u64) {
+    pub(super) fn begin(&mut self, prefix: String, caller: Caller, near: Option<OwnWork>, question: u64) {
         self.last += 1;
-        self.all.insert(self.last, Clear::new(prefix, caller));
+        self.all.insert(self.last, Clear::new(prefix, caller, near));
         self.asking.push((self.last, question));
     }
 
@@ -95,6 +96,7 @@ impl Clears {
             Next::Done => {
                 let mut clear = self.all.remove(&number)?;
                 let removed = clear.removed();
+                clear.end_near(true);
                 tally.tell_of_clearing(clear.prefix(), removed);
                 tally.stats.deletes = tally.stats.deletes.saturating_add(removed);
                 if let Some(caller) = clear.caller().take() {
@@ -110,6 +112,7 @@ impl Clears {
         let Some(mut clear) = self.all.remove(&number) else {
             return;
         };
+        clear.end_near(false);
         let has_begun = clear.has_begun();
         if let Some(caller) = clear.caller().take() {
             caller.reply.send(Err(match error {

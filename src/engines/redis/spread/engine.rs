@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::clears::Clears;
 use super::held::Held;
 use super::machines::Machines;
+use super::near::NearCalls;
 use super::nodes::{Kit, Nodes};
 use super::protocol::Seens;
 use super::refresh::Refresh;
@@ -33,6 +34,7 @@ use crate::engines::redis::reply;
 use crate::engines::redis::scanner::Bounds;
 use crate::engines::redis::stripe::Stripe;
 use crate::engines::redis::tally::Tally;
+use crate::engines::redis::tracker::Tracker;
 use crate::error::{Error, Phase};
 use crate::events::Listeners;
 use crate::meters::Meters;
@@ -54,6 +56,8 @@ pub(in crate::engines::redis) struct Setup {
     pub(in crate::engines::redis) meters: Meters,
     /// Tells the subscriber of a failover.
     pub(in crate::engines::redis) generation: Generation,
+    /// Writes the near cache, if there is one.
+    pub(in crate::engines::redis) tracker: Option<Tracker>,
 }
 
 /// Owns the connections to all nodes, alone.
@@ -78,6 +82,7 @@ pub(in crate::engines::redis) struct SpreadEngine {
     pub(super) replies_to: mpsc::UnboundedSender<(u64, Outcome<Told>)>,
     pub(super) machines: Machines,
     pub(super) seens: Seens,
+    pub(super) near: NearCalls,
     /// Replies to steps.
     pub(super) steps: mpsc::UnboundedReceiver<(u64, Outcome<Told>)>,
     pub(super) steps_to: mpsc::UnboundedSender<(u64, Outcome<Told>)>,
@@ -110,6 +115,7 @@ impl Actor for SpreadEngine {
             directory: setup.directory.clone(),
             listeners: setup.listeners.clone(),
             meters: setup.meters,
+            tracker: setup.tracker.clone(),
         });
         let (replies_to, replies) = mpsc::unbounded_channel();
         let (steps_to, steps) = mpsc::unbounded_channel();
@@ -131,6 +137,7 @@ impl Actor for SpreadEngine {
             replies_to,
             machines: Machines::default(),
             seens: Seens::default(),
+            near: NearCalls::new(setup.tracker),
             steps,
             steps_to,
             tally: Tally::new(setup.listeners),
@@ -155,6 +162,7 @@ impl Actor for SpreadEngine {
         panic: PanicError,
     ) -> Result<ControlFlow<ActorStopReason>, Infallible> {
         tracing::error!(%panic, "the Redis engine panicked: it goes on over new connections");
+        self.near.reset();
         let now = Instant::now();
         self.nodes.stripes_mut().for_each(|stripe| stripe.reset(now));
         // Any of these may have lost the answer that it waits for.
@@ -167,6 +175,8 @@ impl Actor for SpreadEngine {
 
     /// Serves what had entered the queue, as long as the nodes answer, then refuses the rest.
     async fn on_stop(&mut self, _: WeakActorRef<Self>, reason: ActorStopReason) -> Result<(), Infallible> {
+        // First, so that nobody finds a value after another was told that the store is closed.
+        self.near.close();
         self.queue.close();
         poll_fn(|cx| poll_turn(self, None, cx)).await;
         self.clears.abandon(&Error::Closed);

@@ -74,6 +74,7 @@ impl SpreadEngine {
                 if let Err(error) = support::check(&mut request) {
                     return request.fail(error);
                 }
+                self.near.accepted(&request);
                 // The room is given back with the first part.
                 let mut room = room;
                 split(request, |request| {
@@ -98,13 +99,15 @@ impl SpreadEngine {
             Request::Engine(EngineRequest::Clear(Asked { operation, reply })) => {
                 let caller = Caller::new(reply, operation.progress, deadline);
                 let question = self.refresh.want(now);
-                self.clears.begin(operation.prefix, caller, question);
+                let near = self.near.clearing();
+                self.clears.begin(operation.prefix, caller, near, question);
             }
             Request::Engine(EngineRequest::Stats(Asked { reply, .. })) => {
-                let stats = Stats {
+                let mut stats = Stats {
                     queue_depth: (self.queue.depth() + self.waiting()) as u64,
                     ..self.tally.stats
                 };
+                self.near.report(&mut stats);
                 reply.send(Ok(stats));
             }
             #[cfg(test)]

@@ -120,6 +120,7 @@ impl SpreadEngine {
             slots_of.entry(from).or_default().insert(slot);
         }
         for (from, slots) in slots_of {
+            self.nodes.drop_near(from);
             if let Some(sent) = self.nodes.sent(from) {
                 for slot in &slots {
                     self.held.begin(*slot, from, &sent);

@@ -19,6 +19,7 @@ use crate::engines::redis::resolver::Resolver;
 use crate::engines::redis::scanner::Bounds;
 use crate::engines::redis::stripe::Stripe;
 use crate::engines::redis::tally::Tally;
+use crate::engines::redis::tracker::Tracker;
 use crate::events::Listeners;
 use crate::meters::Meters;
 
@@ -30,6 +31,8 @@ pub(super) struct Kit {
     pub(super) directory: Arc<Directory>,
     pub(super) listeners: Arc<Listeners>,
     pub(super) meters: Meters,
+    /// Writes the near cache, if there is one.
+    pub(super) tracker: Option<Tracker>,
 }
 
 /// The connections to one node.
@@ -71,7 +74,7 @@ impl Nodes {
                     kit.layout.clone(),
                     kit.bounds,
                     resolver.clone(),
-                    None,
+                    kit.tracker.clone(),
                     now,
                 );
                 link.metered_by(kit.meters.clone()).handing_over()
@@ -131,6 +134,12 @@ impl Nodes {
             .flat_map(|node| &mut node.stripes);
         let taken = stripes.map(|stripe| stripe.take_waiting(|job| chosen(job.task.slot())));
         taken.flatten().collect()
+    }
+
+    /// Drops what was read from a node for the near cache: another node has some of its slots.
+    pub(super) fn drop_near(&self, id: NodeId) {
+        let stripes = self.all.get(&id).into_iter().flat_map(|node| &node.stripes);
+        stripes.for_each(Stripe::drop_near);
     }
 
     /// How many pipelines each connection of a node has sent. `None` if the node has nothing to do.

@@ -36,11 +36,15 @@ impl SpreadEngine {
     /// Begins a call.
     pub(super) fn begin(&mut self, call: Call, deadline: Instant, now: Instant) {
         let has_begun = false;
+        let is_invalidation = matches!(call, Call::Invalidation(..));
         let number = self.machines.insert(Running {
             call,
             deadline,
             has_begun,
         });
+        if is_invalidation {
+            self.near.begin(number);
+        }
         self.advance(number, None, now);
     }
 
@@ -58,6 +62,7 @@ impl SpreadEngine {
         let Some((number, step)) = self.machines.answered(step) else {
             return;
         };
+        self.near.answered(&step);
         let told: Result<Told> = outcome.unwrap_or_else(|| Err(Error::OutcomeUnknown(no_answer())));
         let answered = told.and_then(|Told { reply, epoch }| {
             let answer = match reply {
@@ -126,6 +131,7 @@ impl SpreadEngine {
                 let Some((running, waiting)) = self.machines.remove(number) else {
                     return;
                 };
+                self.near.end(number);
                 match running.call {
                     Call::Write(asking, ..) => {
                         if let Some(written) = written {
@@ -149,6 +155,7 @@ impl SpreadEngine {
         let Some((running, waiting)) = self.machines.remove(number) else {
             return;
         };
+        self.near.end(number);
         if let Err(error) = why {
             running.call.fail(error, running.has_begun);
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use compact_str::CompactString;
 use tokio::time::Instant;
 
 use super::ConnectionId;
@@ -26,6 +27,8 @@ pub(super) struct Connections {
 struct Connection {
     entries: usize,
     fetches: usize,
+    /// The key of the last entry.
+    last_key: Option<CompactString>,
     /// The step of the last request that was launched.
     launched: u64,
     /// The step of the last request that was answered.
@@ -64,6 +67,7 @@ impl Connections {
         let connection = Connection {
             entries: 0,
             fetches: 0,
+            last_key: None,
             launched: 0,
             answered: 0,
             last_launch: now,
@@ -83,10 +87,16 @@ impl Connections {
         self.open.contains_key(&connection)
     }
 
-    pub(super) fn add_entry(&mut self, connection: ConnectionId) {
+    pub(super) fn add_entry(&mut self, connection: ConnectionId, key: &CompactString) {
         if let Some(over) = self.open.get_mut(&connection) {
             over.entries += 1;
+            over.last_key = Some(key.clone());
         }
+    }
+
+    /// A key that was read over a connection.
+    pub(super) fn key_of(&self, connection: ConnectionId) -> Option<CompactString> {
+        self.open.get(&connection)?.last_key.clone()
     }
 
     pub(super) fn remove_entry(&mut self, connection: ConnectionId) {
