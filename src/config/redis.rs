@@ -238,8 +238,7 @@ impl RedisConfig {
     /// server to track the keys that it reads (`CLIENT TRACKING`). If the server refuses, every read asks the server,
     /// and one `tracing` warning reports it. The ACL user needs the rights to `CLIENT`, `MULTI`, `EXEC` and `HELLO`.
     ///
-    /// It needs a URL. [`Store::open`](crate::Store::open) refuses a near cache over an existing client or connection, and
-    /// over a cluster without a [`hash_tag`](Self::hash_tag).
+    /// It needs a URL: [`Store::open`](crate::Store::open) refuses a near cache over an existing client or connection.
     ///
     /// ```
     /// use std::time::Duration;
