@@ -8,12 +8,13 @@ mod call;
 mod forwarder;
 mod receiver;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use self::call::{Answer, Call, until};
@@ -125,6 +126,7 @@ pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (Qu
         patience,
         stamp,
         home: home.id(),
+        runtime: home.clone(),
         near: None,
     };
     (sender, QueueReceiver::new(receiver, alive))
@@ -141,8 +143,9 @@ pub(crate) struct QueueSender {
     most: u32,
     patience: Duration,
     stamp: Stamp,
-    /// The runtime that the engine lives on.
+    /// The number of the runtime that the engine lives on, which most calls look at.
     home: runtime::Id,
+    runtime: Handle,
     /// What answers reads past the queue, if anything does.
     near: Option<Arc<Near>>,
 }
@@ -240,21 +243,44 @@ impl QueueSender {
     }
 
     /// Waits for room until `limit`, then puts a request into the queue that had none.
-    async fn wait_and_send(&self, mut queued: Queued, limit: Instant) -> Result<()> {
-        // A request that waits for a place must not hold room in bytes that a request before it may wait for.
-        queued.room = None;
-        let enter = async {
-            let weight = queued.request.weight();
-            if weight > 0 {
-                let room = self.room.clone().acquire_many_owned(self.permits(weight));
-                queued.room = Some(room.await.map_err(|_| Error::Closed)?);
+    ///
+    /// A task of the engine's runtime waits. Room that becomes free goes to the one who has waited longest, and a
+    /// caller's future may be held without being polled: it would keep the room from all others.
+    async fn wait_and_send(&self, queued: Queued, limit: Instant) -> Result<()> {
+        let waiting = Waiting::new(queued);
+        // The set ends its task when it is dropped.
+        let mut task = JoinSet::new();
+        task.spawn_on(self.clone().enter(waiting.clone()), &self.runtime);
+        let entered = async {
+            match task.join_next().await {
+                Some(Ok(entered)) => entered,
+                // The task was stopped with its runtime.
+                Some(Err(_)) | None => Err(Error::Closed),
             }
-            let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
+        };
+        match until(limit, Phase::Queue, entered).await {
+            // It entered at the last moment.
+            Err(Error::Timeout { .. }) if waiting.take().is_none() => Ok(()),
+            entered => entered,
+        }
+    }
+
+    /// Puts a request into the queue that waits for room, unless its caller has taken it back.
+    async fn enter(self, waiting: Waiting) -> Result<()> {
+        let weight = waiting.weight();
+        let room = if weight > 0 {
+            let room = self.room.clone().acquire_many_owned(self.permits(weight));
+            Some(room.await.map_err(|_| Error::Closed)?)
+        } else {
+            None
+        };
+        let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
+        if let Some(mut queued) = waiting.take() {
+            queued.room = room;
             queued.ticket = self.ticket(&queued.request);
             place.send(queued);
-            Ok(())
-        };
-        until(limit, Phase::Queue, enter).await
+        }
+        Ok(())
     }
 
     fn permits(&self, weight: usize) -> u32 {
@@ -290,6 +316,27 @@ impl QueueSender {
     }
 }
 
+/// A request that waits for room: whoever takes it, its caller or the task that waits, decides.
+#[derive(Clone, Debug)]
+struct Waiting(Arc<Mutex<Option<Queued>>>);
+
+impl Waiting {
+    /// A request that waits for a place must not hold room in bytes that a request before it may wait for.
+    fn new(queued: Queued) -> Self {
+        let room = None;
+        Self(Arc::new(Mutex::new(Some(Queued { room, ..queued }))))
+    }
+
+    fn take(&self) -> Option<Queued> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn weight(&self) -> usize {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.as_ref().map_or(0, |queued| queued.request.weight())
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the engine failed while it served this request")]
 pub(crate) struct EngineFailed;
@@ -314,6 +361,28 @@ mod tests {
     fn ping() -> Request {
         let (reply, _) = Reply::new();
         request::Ping {}.into_request(reply)
+    }
+
+    /// A future that is held without being polled has waited longest.
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_is_not_polled_holds_up_nobody() {
+        let bounds = Bounds {
+            length: 1,
+            bytes: 1024,
+            patience: Duration::from_secs(1),
+        };
+        let (sender, mut receiver) = request_queue(&bounds, Stamp::TimedWrites, &Handle::current());
+        sender.send(ping()).await.unwrap();
+        let mut held = Box::pin(sender.send(ping()));
+        assert!(futures_util::poll!(&mut held).is_pending());
+        tokio::spawn(async move {
+            while poll_fn(|cx| receiver.poll_batch(cx, 1)).await > 0 {
+                receiver.next();
+            }
+        });
+        let later = sender.send(ping()).await;
+        assert!(later.is_ok(), "{later:?}");
+        held.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -193,7 +193,7 @@ async fn waiting_writes_enter_in_order() {
 /// A write of many, dropped on its way, has written the first of its entries or none.
 #[tokio::test]
 async fn a_dropped_write_of_many_has_written_the_first_of_them() {
-    let entries = || (0..3_000).map(|n| (format!("k{n:04}"), "v"));
+    let entries = || (0..9_000).map(|n| (format!("k{n:04}"), "v"));
     let mut partial = false;
     for polls in 0..5 {
         let store = open(Config::memory().queue_length(1)).await;

@@ -16,6 +16,7 @@ mod keys;
 mod listener;
 mod near;
 mod panics;
+mod queue;
 mod shared;
 mod sizes;
 #[path = "../support/mod.rs"]
