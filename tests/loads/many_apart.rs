@@ -420,3 +420,30 @@ async fn an_outcome_of_many_is_that_of_each_of_its_keys() {
         (3, Origin::Superseded, Duration::ZERO, Some(Duration::ZERO))
     );
 }
+
+/// The call's own loader goes on for the key that was served stale. The other key is not loaded by it any more.
+#[tokio::test(start_paused = true)]
+async fn a_stale_key_is_waited_for_no_longer_than_the_soft_timeout() {
+    let (store, loaders, clock) = (memory().await, Loaders::new(), Clock::new());
+    let old = store.get_or_load("a", loaders.at_once(1)).ttl(secs(1));
+    old.stale_if_error(secs(3600)).await.unwrap();
+    clock.at(secs(2)).await;
+    let leaves_out = |_| async {
+        tokio::time::sleep(ms(300)).await;
+        Ok::<_, String>(Values::new())
+    };
+    let slow = |_| async {
+        tokio::time::sleep(secs(20)).await;
+        Ok::<_, String>(Values::from([("a".to_owned(), 2), ("b".to_owned(), 2)]))
+    };
+    let other = store.get_or_load_many(["b"], leaves_out).into_future();
+    let both = async {
+        settled().await;
+        let both = store.get_or_load_many(["a", "b"], slow);
+        let both = both.stale_if_error(secs(3600)).soft_timeout(ms(100)).await;
+        assert_eq!(clock.now(), secs(2) + ms(300));
+        sorted(both)
+    };
+    let (other, both) = tokio::join!(other, both);
+    assert_eq!((sorted(other), both), (expected([]), expected([("a", 1)])));
+}

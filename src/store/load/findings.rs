@@ -17,6 +17,8 @@ pub(super) struct Findings<T> {
     pub(super) missing: Vec<Missing<T>>,
     /// Keys for which the engine failed, without a stale value, and why.
     pub(super) refused: Option<(Vec<Key>, Error)>,
+    /// A load was not waited for to its end, because a stale value was served in its place. It may have the loader.
+    pub(super) let_go: bool,
 }
 
 /// A key that is to be loaded.
@@ -57,6 +59,7 @@ impl<T> Findings<T> {
             due: Vec::new(),
             missing: Vec::new(),
             refused: None,
+            let_go: false,
         }
     }
 
@@ -149,6 +152,7 @@ impl<T> Findings<T> {
                     continue;
                 }
                 Err(failure) => {
+                    self.let_go = true;
                     self.instead(plan, missing, failure)?;
                     continue;
                 }
@@ -196,7 +200,7 @@ impl<T> Findings<T> {
         keys.push(key);
     }
 
-    /// Answers keys that are missing although the loader has been called, for other keys: it is called once.
+    /// Answers keys that are missing although the loader is used for other keys: it is called once.
     pub(super) fn go_without<E>(
         &mut self,
         plan: &Plan<'_, T>,
@@ -228,14 +232,14 @@ impl<T> Findings<T> {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another call was loading one of the keys and left no value, and this call's loader had already run for other \
+    "another call was loading one of the keys and left no value, and this call's loader is already used for other \
      keys: try again"
 )]
 struct GivenUp;
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another call loaded one of the keys, but its value does not decode, and this call's loader had already run for \
+    "another call loaded one of the keys, but its value does not decode, and this call's loader is already used for \
      other keys: try again"
 )]
 struct Unreadable;

@@ -113,7 +113,7 @@ async fn load<T: Model, E: Send + Sync + 'static>(
         };
         let wishes: Vec<Wish> = missing.iter().map(Missing::wish).collect();
         let due = std::mem::take(&mut findings.due);
-        let (work, back) = plan.work(unused);
+        let (work, mut back) = plan.work(unused);
         let again = match loads.load(wishes, due, work).await {
             Ok(waiting) => {
                 let answers = missing.into_iter().zip(waiting);
@@ -129,8 +129,13 @@ async fn load<T: Model, E: Send + Sync + 'static>(
         if again.is_empty() && findings.refused.is_none() {
             break;
         }
-        // The loader comes back if none of its keys was loaded by it. Else it has been called.
-        loader = back.await.ok();
+        // The loader comes back if none of its keys was loaded by it. Else it has been called, or may be called later
+        // for a key that was let go.
+        loader = if findings.let_go {
+            back.try_recv().ok()
+        } else {
+            back.await.ok()
+        };
         findings.look_again(&plan, again).await?;
         if let Some((keys, error)) = findings.refused.take() {
             let Some(unused) = loader.take() else {
