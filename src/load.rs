@@ -147,6 +147,7 @@ pub(crate) struct Ends {
     inbox: InboxReceiver<Command, Notice>,
     direct: Arc<DirectLoads>,
     counters: Arc<Counters>,
+    patience: Duration,
 }
 
 /// The arguments for a handle and its end.
@@ -197,6 +198,7 @@ pub(crate) fn channel(setup: Setup) -> (Handle, Ends) {
         inbox: receiver,
         direct,
         counters,
+        patience: setup.patience,
     };
     (Handle { shared }, ends)
 }

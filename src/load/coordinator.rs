@@ -2,6 +2,8 @@
 
 mod effects;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -170,17 +172,31 @@ impl Actor for Coordinator {
         _: WeakActorRef<Self>,
         reason: ActorStopReason,
     ) -> std::result::Result<(), Infallible> {
-        drop(self.ends.inbox.close());
         self.tasks.abort_all();
         for direct in self.ends.direct.close() {
             self.end_lease(direct.load, direct.key, direct.names, Given::No);
+        }
+        for received in self.ends.inbox.close() {
+            if let Received::Notice(Notice::Abandoned { load, key, names }) = received {
+                self.end_lease(load, key, names, Given::No);
+            }
         }
         for (load, key) in self.flights.leases() {
             self.end(load, key, Given::No);
         }
         // Who waits is told by the end of the channel.
         self.callers.clear();
-        tracing::debug!(?reason, "the load coordinator has stopped");
+        // The engine serves what is in its queue before it stops.
+        let sent = poll_fn(|cx| {
+            while self.pending.poll_answer(cx).is_ready() {}
+            if self.pending.is_held_up() {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        });
+        let in_time = timeout(self.ends.patience, sent).await.is_ok();
+        tracing::debug!(?reason, in_time, "the load coordinator has stopped");
         Ok(())
     }
 }

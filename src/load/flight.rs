@@ -203,14 +203,17 @@ impl Flights {
         effects.push(Effect::Take(load, key.clone()));
     }
 
-    /// The leases that loads of ours have.
+    /// The leases that loads of ours have, and those that the engine is asked for.
     pub(crate) fn leases(&self) -> Vec<(LoadId, Key)> {
-        let keys = |(id, load): (&LoadId, &Load)| {
-            let id = *id;
-            let keys: Vec<Key> = load.taken.keys().cloned().collect();
-            keys.into_iter().map(move |key| (id, key))
-        };
-        self.loads.iter().flat_map(keys).collect()
+        let taken = self.loads.iter().flat_map(|(id, load)| {
+            let keys = load.taken.keys();
+            keys.map(|key| (*id, key.clone()))
+        });
+        let asked = self.lines.iter().filter_map(|(key, line)| {
+            let asking = line.asking.as_ref()?;
+            Some((asking.load, key.clone()))
+        });
+        taken.chain(asked).collect()
     }
 
     /// A caller does not wait any more. A load that has begun goes on without.
