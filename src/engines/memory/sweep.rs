@@ -2,11 +2,13 @@
 //! else wait.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::dependency::NameId;
 use super::expiry::Moment;
 use super::slab::Slot;
 use super::table::Table;
+use crate::error::{Cause, Error};
 use crate::key::Key;
 use crate::request::{Progress, Reply};
 
@@ -15,24 +17,41 @@ const SLOTS: u32 = 64;
 /// How many dependents one step of an invalidation removes.
 const DEPENDENTS: usize = 64;
 
+/// The most names that wait to be invalidated.
+const MOST_NAMES: usize = 65_536;
+/// A clearing that waits counts as so many names.
+const CLEARING: usize = 1024;
+
 /// Long work under way. The first is carried out in slices between batches. Those behind it wait, for what they
 /// have to remove may be what it has invalidated and not removed yet: an answer means that all is gone.
 #[derive(Debug, Default)]
-pub(super) struct Sweeps(VecDeque<Begun>);
+pub(super) struct Sweeps {
+    all: VecDeque<Begun>,
+    /// How many names they had when they were begun.
+    names: usize,
+    /// The prefixes of the clearings among them, in their order.
+    clearings: VecDeque<Arc<str>>,
+}
 
 #[derive(Debug)]
 struct Begun {
     sweep: Sweep,
+    /// How many names it had.
+    names: usize,
     progress: Progress,
     reply: Reply<u64>,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("too many invalidations wait for a clearing or for a large invalidation")]
+struct TooMany;
+
 impl Sweeps {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
-    /// Takes on a sweep. Most are small, and done at once.
+    /// Takes on a sweep, or refuses it if too many wait. Most are small, and done at once.
     pub(super) fn begin(
         &mut self,
         sweep: Sweep,
@@ -41,12 +60,19 @@ impl Sweeps {
         table: &mut Table,
         now: Moment,
     ) {
-        self.0.push_back(Begun {
+        if self.names >= MOST_NAMES {
+            return reply.send(Err(Error::Unavailable(Cause::new(TooMany))));
+        }
+        let names = sweep.names();
+        self.names += names;
+        self.clearings.extend(sweep.prefix());
+        self.all.push_back(Begun {
             sweep,
+            names,
             progress,
             reply,
         });
-        if self.0.len() == 1 {
+        if self.all.len() == 1 {
             self.step(table, now);
         }
     }
@@ -55,30 +81,39 @@ impl Sweeps {
     ///
     /// The sweep is out of the engine's state meanwhile: one that panics is not tried again.
     pub(super) fn step(&mut self, table: &mut Table, now: Moment) {
-        let Some(mut begun) = self.0.pop_front() else {
+        let Some(mut begun) = self.all.pop_front() else {
             return;
         };
+        let prefix = begun.sweep.prefix().and_then(|_| self.clearings.pop_front());
+        self.names -= begun.names;
         match begun.sweep.step(table, now) {
             Some(removed) => begun.reply.send(Ok(removed)),
-            None => self.0.push_front(begun),
+            None => {
+                self.names += begun.names;
+                prefix
+                    .into_iter()
+                    .for_each(|prefix| self.clearings.push_front(prefix));
+                self.all.push_front(begun);
+            }
         }
     }
 
     /// Tells the caller of the first sweep how far it has come.
     pub(super) fn report(&self) {
-        if let Some(Begun { sweep, progress, .. }) = self.0.front() {
+        if let Some(Begun { sweep, progress, .. }) = self.all.front() {
             progress.report(sweep.removed());
         }
     }
 
     /// Whether a clearing that is under way covers this name.
     pub(super) fn clear(&self, name: &Key) -> bool {
-        self.0.iter().any(|begun| begun.sweep.clears(name))
+        let mut prefixes = self.clearings.iter();
+        prefixes.any(|prefix| name.as_str().starts_with(&**prefix))
     }
 
     /// Forgets all of them, as after a fault.
     pub(super) fn reset(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }
 
@@ -93,7 +128,7 @@ pub(crate) enum Sweep {
         removed: u64,
     },
     Clearing {
-        prefix: String,
+        prefix: Arc<str>,
         era: u32,
         cursor: Slot,
         removed: u64,
@@ -113,7 +148,7 @@ impl Sweep {
     pub(crate) fn clearing(table: &mut Table, prefix: String) -> Self {
         Sweep::Clearing {
             era: table.begin_era(&prefix),
-            prefix,
+            prefix: prefix.into(),
             cursor: 0,
             removed: 0,
         }
@@ -126,11 +161,19 @@ impl Sweep {
         }
     }
 
-    /// Whether it is to remove what is under this name.
-    pub(crate) fn clears(&self, name: &Key) -> bool {
+    /// How many names it is to invalidate, or what counts as so many.
+    fn names(&self) -> usize {
         match self {
-            Sweep::Invalidation { .. } => false,
-            Sweep::Clearing { prefix, .. } => name.as_str().starts_with(prefix.as_str()),
+            Sweep::Invalidation { names, .. } => names.len(),
+            Sweep::Clearing { .. } => CLEARING,
+        }
+    }
+
+    /// Under which prefix it clears all.
+    fn prefix(&self) -> Option<Arc<str>> {
+        match self {
+            Sweep::Invalidation { .. } => None,
+            Sweep::Clearing { prefix, .. } => Some(prefix.clone()),
         }
     }
 

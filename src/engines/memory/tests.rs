@@ -6,6 +6,7 @@ mod interleaving;
 mod leases;
 mod lookups;
 mod model;
+mod sweeps;
 mod table;
 mod tombstones;
 
