@@ -21,4 +21,5 @@ mod shared;
 mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
+mod sweeps;
 mod ttl;

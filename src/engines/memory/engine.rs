@@ -118,7 +118,11 @@ impl Actor for MemoryEngine {
         while poll_fn(|cx| self.queue.poll_batch(cx, BATCH)).await > 0 {
             self.serve_batch(Self::TURN);
         }
-        self.finish();
+        // Their callers wait for the result.
+        while !self.sweeps.is_empty() {
+            self.do_chores();
+            tokio::task::yield_now().await;
+        }
         tracing::debug!(?reason, "the memory engine has stopped");
         Ok(())
     }
@@ -130,8 +134,9 @@ impl Turns for MemoryEngine {
 
     fn step(&mut self, cx: &mut Context<'_>, left: usize) -> Step {
         let batch = self.queue.poll_batch(cx, BATCH);
-        if batch == Poll::Ready(0) {
-            self.finish();
+        let has_ended = batch == Poll::Ready(0);
+        // The callers of sweeps wait for the result.
+        if has_ended && self.sweeps.is_empty() {
             return Step::Ended;
         }
         let served = batch.is_ready().then(|| self.serve_batch(left));
@@ -196,14 +201,6 @@ impl MemoryEngine {
             }
         }
         self.sweeps.report();
-    }
-
-    /// Ends the sweeps before the engine stops, because their callers wait for the result.
-    fn finish(&mut self) {
-        let now = self.now();
-        while !self.sweeps.is_empty() {
-            self.sweeps.step(&mut self.table, now);
-        }
     }
 
     /// Sets the alarm for the next deadline, unless it rings earlier already.
