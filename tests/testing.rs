@@ -125,6 +125,19 @@ async fn what_is_delayed_past_its_deadline_is_not_carried_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delay_for_ever_outlasts_every_deadline() {
+    let (store, faults) = open().await;
+    faults.delay(Duration::MAX);
+    let late = store.get("k").await;
+    assert!(
+        matches!(late, Err(Error::Timeout { phase: Phase::Reply })),
+        "{late:?}"
+    );
+    faults.delay(Duration::ZERO);
+    store.set("k", "v").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_seed_gives_the_same_faults() {
     let (store, faults) = open().await;
     let mut runs = Vec::new();

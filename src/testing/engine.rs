@@ -19,6 +19,7 @@ use crate::error::{Cause, Error, Phase};
 use crate::faults::{Fate, Faults};
 use crate::lock::{LockTable, Name};
 use crate::request::{Asked, EngineRequest, EntryRequest, Request};
+use crate::ttl::LONGEST;
 
 /// The most requests that wait here, and the most that wait for the engine behind.
 pub(super) const QUEUE: usize = 4096;
@@ -163,7 +164,7 @@ impl FaultyEngine {
                     self.faults.meet(name, keys)
                 }
             };
-            let due = self.now + delay;
+            let due = self.now + delay.min(LONGEST);
             self.held.push_back(Held { due, fate, queued });
         }
     }
