@@ -64,12 +64,18 @@ pub(super) async fn delete(store: &Store, keys: Vec<Key>) -> Result<u64> {
         goes_on: store.inner.config.settings().queue_invalidations > 0,
     };
     let call = &mut store.call(CallName::DeleteMany);
+    if keys.is_empty() {
+        return call.check_open().map(|()| 0);
+    }
     change(call, keys, plan, make, |count| deleted += count).await?;
     Ok(deleted)
 }
 
 /// Writes entries in chunks, in their order.
 pub(super) async fn write(store: &Store, call: &mut Call<'_>, writes: Vec<Write>) -> Result<()> {
+    if writes.is_empty() {
+        return call.check_open();
+    }
     if store.profile().completes_when_queued {
         let mut writes = writes.into_iter();
         let mut begun = false;

@@ -130,6 +130,21 @@ pub(crate) async fn with_ttl(store: &Store, ttl: std::time::Duration) -> Vec<Out
     }
 }
 
+/// What each call on many keys answers to none.
+async fn of_nothing(store: &Store) -> Vec<Outcome> {
+    let none = [""; 0];
+    outcomes! {
+        "get_many of nothing": store.get_many(none),
+        "set_many of nothing": store.set_many([("", ""); 0]),
+        "delete_many of nothing": store.delete_many(none),
+        "set_models of nothing": store.set_models([("", &1); 0]),
+        "get_models of nothing": store.get_models::<u8>(none),
+        "invalidate of nothing": store.invalidate(none),
+        "get_or_load_many of nothing": of_store(store.get_or_load_many(none, each)),
+        "get_or_load_many of nothing stale": of_store(store.get_or_load_many(none, each).stale_if_error(secs(1))),
+    }
+}
+
 /// What every call answers to plain arguments.
 pub(crate) async fn all(store: &Store) -> Vec<Outcome> {
     let mut all = with_key(store, "k").await;
@@ -142,5 +157,6 @@ pub(crate) async fn all(store: &Store) -> Vec<Outcome> {
         "ping": store.ping(),
         "stats": store.stats(),
     });
+    all.extend(of_nothing(store).await);
     all
 }
