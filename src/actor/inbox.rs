@@ -272,13 +272,17 @@ impl<Call, Notice> InboxReceiver<Call, Notice> {
             room.free += 1;
             return;
         };
+        let Waiting { call, entered } = next;
+        // Sent under the lock, so that a caller who finds that it does not wait any more is in the queue already. Nobody
+        // overtakes it here: there is no free room, and only the receiver makes some.
+        let refused = match self.sender.upgrade() {
+            Some(sender) => sender.send(Received::Call(call)).map_err(|refused| refused.0),
+            None => Err(Received::Call(call)),
+        };
         drop(room);
-        // Nobody overtakes it here: there is no free room, and only the receiver makes some.
-        if let Some(sender) = self.sender.upgrade() {
-            let _ = sender.send(Received::Call(next.call));
-        }
+        drop(refused);
         // It may run a waker of the caller's, whose panic must not take along what was received.
-        contained(|| next.entered.send(()));
+        contained(|| entered.send(()));
     }
 }
 

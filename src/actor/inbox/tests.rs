@@ -206,3 +206,35 @@ fn each_notice_that_enters_as_its_actor_ends_is_dropped() {
         }
     }
 }
+
+/// A caller that leaves tells so, and only if its call is in the queue.
+#[test]
+fn a_caller_that_leaves_is_never_before_its_call() {
+    let (sender, mut receiver) = numbers(1);
+    let caller = std::thread::spawn(move || {
+        let mut nobody = Context::from_waker(Waker::noop());
+        for number in 1..=200_000 {
+            // The inbox is full, so that the receiver lets the next one in.
+            while sender.try_call(0).is_ok() {}
+            let has_entered = Cell::new(false);
+            let mut call = Box::pin(sender.call(number, || has_entered.set(true)));
+            let _ = call.as_mut().poll(&mut nobody);
+            (0..number % 64).for_each(|_| std::hint::spin_loop());
+            drop(call);
+            if has_entered.get() {
+                sender.notify(number);
+            }
+        }
+    });
+    let mut nobody = Context::from_waker(Waker::noop());
+    let mut last = 0;
+    loop {
+        match receiver.poll(&mut nobody) {
+            Poll::Ready(Some(Received::Call(number))) => last = last.max(number),
+            Poll::Ready(Some(Received::Notice(number))) => assert_eq!(last, number, "its call comes later"),
+            Poll::Ready(None) => break,
+            Poll::Pending => std::hint::spin_loop(),
+        }
+    }
+    caller.join().unwrap();
+}
