@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub(crate) use self::effect::{Answer, Effect, EngineFailure, Fate, Given, Told};
 use self::failures::Failures;
-use self::line::{Asking, Line, Member};
+use self::line::{Asking, Line, Member, Members};
 pub(crate) use self::load::{Doubt, Marks, Product};
 use self::load::{Load, Passenger};
 use super::policy::Seen;
@@ -99,7 +99,7 @@ impl Flights {
                 self.decide(load, effects);
                 continue;
             }
-            line.late.push(Member { load, caller, seen });
+            line.late.insert(caller, Member { load, caller, seen });
             if line.asking.is_none() {
                 self.ask(&key, effects);
             }
@@ -144,11 +144,11 @@ impl Flights {
         if line.overdue {
             return;
         }
-        let asking = line.asking.iter().flat_map(|asking| &asking.members);
-        let mut members = asking.chain(&line.late).chain(&line.abroad);
+        let asking = line.asking.iter().map(|asking| &asking.members);
+        let mut members = asking.chain([&line.late, &line.abroad]);
         let flying = line.flying.and_then(|load| self.loads.get(&load));
         let passengers = flying.and_then(|load| load.taken.get(key));
-        let waits = members.any(|member| member.caller == Some(caller));
+        let waits = members.any(|members| members.contains_key(&Some(caller)));
         let flies = passengers.is_some_and(|all| all.iter().any(|passenger| passenger.caller == caller));
         line.overdue = waits || flies;
     }
@@ -177,7 +177,7 @@ impl Flights {
         if let Some(retry) = line.retry.take() {
             self.retries.remove(&retry);
         }
-        for member in &line.abroad {
+        for member in line.abroad.values() {
             if let Some(load) = self.loads.get_mut(&member.load) {
                 load.abroad -= 1;
                 load.undecided += 1;
@@ -186,7 +186,7 @@ impl Flights {
         let mut members = std::mem::take(&mut line.abroad);
         members.append(&mut line.late);
         let can_lead = |member: &&Member| self.loads.get(&member.load).is_some_and(|load| !load.started);
-        let Some(leader) = members.iter().find(can_lead).or(members.first()) else {
+        let Some(leader) = members.values().find(can_lead).or(members.values().next()) else {
             return;
         };
         let (load, seen) = (leader.load, leader.seen);
@@ -221,10 +221,7 @@ impl Flights {
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
-        let take = |members: &mut Vec<Member>| {
-            let at = members.iter().position(|member| member.caller == Some(caller))?;
-            Some(members.swap_remove(at).load)
-        };
+        let take = |members: &mut Members| members.remove(&Some(caller)).map(|member| member.load);
         let asked = line.asking.as_mut().and_then(|asking| take(&mut asking.members));
         if let Some(load) = asked.or_else(|| take(&mut line.late)) {
             self.decide(load, effects);

@@ -47,7 +47,8 @@ impl Flights {
             return self.send_away(key, asking, &Told::LookAgain, effects);
         };
         line.flying = Some(load);
-        let members: Vec<Member> = asking.members.into_iter().chain(line.late.drain(..)).collect();
+        let mut members = asking.members;
+        members.append(&mut line.late);
         let passenger = |member: &Member| {
             Some(Passenger {
                 caller: member.caller?,
@@ -55,24 +56,24 @@ impl Flights {
                 early: true,
             })
         };
-        let passengers: Vec<Passenger> = members.iter().filter_map(passenger).collect();
+        let passengers: Vec<Passenger> = members.values().filter_map(passenger).collect();
         let joined = passengers.iter().filter(|passenger| !passenger.own);
         effects.extend(joined.map(|passenger| Effect::Joined(load, passenger.caller)));
         leader.taken.insert(key.clone(), passengers);
-        for member in members {
+        for member in members.into_values() {
             self.decide(member.load, effects);
         }
     }
 
     /// Puts those on a load of ours who came before it was known to live.
-    fn join(&mut self, key: &Key, asking: Asking, other: LoadId, effects: &mut Vec<Effect>) {
+    fn join(&mut self, key: &Key, mut asking: Asking, other: LoadId, effects: &mut Vec<Effect>) {
         let Some(line) = self.lines.get_mut(key) else {
             return;
         };
         let load = self.loads.get_mut(&other);
         if load.as_ref().is_some_and(|load| load.marks.doubt == Doubt::Dead) {
             // Its lease has been given back meanwhile.
-            line.late.splice(0..0, asking.members);
+            line.late.append(&mut asking.members);
             return self.ask(key, effects);
         }
         let passengers = load.and_then(|load| load.taken.get_mut(key));
@@ -81,14 +82,14 @@ impl Flights {
             return self.send_away(key, asking, &Told::LookAgain, effects);
         };
         line.flying = Some(other);
-        let callers = asking.members.iter().filter_map(|member| member.caller);
+        let callers = asking.members.values().filter_map(|member| member.caller);
         effects.extend(callers.clone().map(|caller| Effect::Joined(other, caller)));
         passengers.extend(callers.map(|caller| Passenger {
             caller,
             own: false,
             early: false,
         }));
-        for member in asking.members {
+        for member in asking.members.into_values() {
             self.decide(member.load, effects);
         }
         self.ask(key, effects);
@@ -114,21 +115,21 @@ impl Flights {
         let retry = (now + pause, self.numbers);
         line.retry = Some(retry);
         self.retries.insert(retry, key.clone());
-        let members: Vec<Member> = asking.members.into_iter().chain(line.late.drain(..)).collect();
-        let (waiting, idle): (Vec<Member>, Vec<Member>) =
-            members.into_iter().partition(|member| member.caller.is_some());
+        let mut waiting = asking.members;
+        waiting.append(&mut line.late);
+        let idle = waiting.remove(&None);
         line.abroad = waiting.clone();
         if !waiting.is_empty() && !line.subscribed {
             line.subscribed = true;
             effects.push(Effect::Subscribe(key.clone()));
         }
-        for member in waiting {
+        for member in waiting.into_values() {
             if let Some(load) = self.loads.get_mut(&member.load) {
                 load.abroad += 1;
             }
             self.decide(member.load, effects);
         }
-        for member in idle {
+        if let Some(member) = idle {
             self.decide(member.load, effects);
         }
         if asking.again {
@@ -138,12 +139,12 @@ impl Flights {
 
     /// Tells all in a line the same.
     fn send_away(&mut self, key: &Key, asking: Asking, told: &Told, effects: &mut Vec<Effect>) {
-        let mut late = Vec::new();
+        let mut members = asking.members;
         if let Some(line) = self.lines.get_mut(key) {
-            late.append(&mut line.late);
+            members.append(&mut line.late);
             line.overdue = false;
         }
-        for member in asking.members.into_iter().chain(late) {
+        for member in members.into_values() {
             if let Some(caller) = member.caller {
                 effects.push(Effect::Tell(caller, told.clone()));
                 if *told == Told::LookAgain

@@ -1,5 +1,6 @@
 //! The callers of one key, in the order in which they came.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{CallerId, LoadId};
@@ -11,9 +12,9 @@ use crate::load::refreshes::Mark;
 pub(super) struct Line {
     pub(super) asking: Option<Asking>,
     /// Those who have come since the engine was asked.
-    pub(super) late: Vec<Member>,
+    pub(super) late: Members,
     /// Those who wait for another process.
-    pub(super) abroad: Vec<Member>,
+    pub(super) abroad: Members,
     /// The load of ours that has the lease, as far as is known.
     pub(super) flying: Option<LoadId>,
     pub(super) retry: Option<(Duration, u64)>,
@@ -31,10 +32,14 @@ pub(super) struct Line {
 pub(super) struct Asking {
     pub(super) load: LoadId,
     pub(super) seen: Seen,
-    pub(super) members: Vec<Member>,
+    pub(super) members: Members,
     /// A notification came since.
     pub(super) again: bool,
 }
+
+/// By their callers, whose numbers grow. A wish for which nobody waits comes only into an empty line, so that a line has at
+/// most one.
+pub(super) type Members = BTreeMap<Option<CallerId>, Member>;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
