@@ -9,6 +9,7 @@ mod outcome;
 mod policy;
 mod refreshes;
 mod solo;
+mod sources;
 mod work;
 
 use std::fmt;

@@ -17,6 +17,7 @@ use self::load::State;
 pub(super) use self::load::{Denied, DirectLoad, Met};
 use super::coordinator::Bounds;
 use super::flight::{Doubt, LoadId, Marks};
+use super::sources::Sources;
 use crate::key::Key;
 use crate::prehashed::Map;
 use crate::request::{LeaseTerms, Token};
@@ -39,6 +40,10 @@ pub(crate) struct DirectLoads {
     led: AtomicUsize,
     callers: AtomicUsize,
     failed: FailedKeys,
+    sources: Sources,
+    /// How many loads were looked at to mark those that depend on a key.
+    #[cfg(test)]
+    looked: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +78,9 @@ impl DirectLoads {
             led: AtomicUsize::new(0),
             callers: AtomicUsize::new(0),
             failed: FailedKeys::default(),
+            sources: Sources::default(),
+            #[cfg(test)]
+            looked: AtomicUsize::new(0),
         }
     }
 
@@ -117,13 +125,15 @@ impl DirectLoads {
             return false;
         }
         shard.loads.insert(key.hash(), asked);
+        self.sources.add(&terms.names, terms.late_names);
         true
     }
 
     /// Takes a read out that does not become a load. Returns it unless the coordinator has ended its lease.
     pub(super) fn withdraw(&self, load: LoadId, key: &Key) -> Option<DirectLoad> {
-        let withdrawn = self.shard(key).remove(load, key);
-        withdrawn.filter(|withdrawn| !matches!(withdrawn.state, State::Revoked))
+        let withdrawn = self.shard(key).remove(load, key)?;
+        self.sources.remove(&withdrawn.names, withdrawn.has_contexts);
+        Some(withdrawn).filter(|withdrawn| !matches!(withdrawn.state, State::Revoked))
     }
 
     /// Makes a load of a read that was given the lease. If that is denied, the read stays entered.
@@ -202,6 +212,7 @@ impl DirectLoads {
         let Some(load) = shard.remove(load, key) else {
             return (Marks::default(), false);
         };
+        self.sources.remove(&load.names, load.has_contexts);
         let State::Running { marks, .. } = load.state else {
             return (Marks::default(), false);
         };
@@ -240,6 +251,9 @@ impl DirectLoads {
     /// ended: the flights end the leases of loads that other callers have joined.
     pub(super) fn disown(&self, key: &Key) -> Vec<DirectLoad> {
         let mut disowned = Vec::new();
+        if !self.sources.may_have(key) {
+            return disowned;
+        }
         for shard in &self.shards {
             for load in lock(shard).loads.values_mut() {
                 let (is_made_from, has_contexts) = (load.names.contains(key), load.has_contexts);
@@ -260,8 +274,13 @@ impl DirectLoads {
 
     /// Marks the loads whose values depend on `key`: a value of it was given out that may be older than a change.
     pub(super) fn outdate(&self, key: &Key) {
+        if !self.sources.have(key) {
+            return;
+        }
         for shard in &self.shards {
             for load in lock(shard).loads.values_mut() {
+                #[cfg(test)]
+                self.looked.fetch_add(1, Ordering::Relaxed);
                 let is_made_from = load.names.contains(key);
                 if let State::Running { marks, .. } = &mut load.state {
                     marks.outdated |= is_made_from;

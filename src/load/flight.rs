@@ -24,6 +24,7 @@ pub(crate) use self::load::{Doubt, Marks, Product};
 use self::load::{Load, Passenger};
 use super::policy::Seen;
 use super::refreshes::Mark;
+use super::sources::Sources;
 use crate::key::Key;
 use crate::prehashed::{Map, Set};
 
@@ -37,6 +38,7 @@ pub(crate) type CallerId = u64;
 pub(crate) struct Flights {
     lines: Map<Key, Line>,
     loads: Map<LoadId, Load>,
+    sources: Sources,
     /// Those that load, or for which the engine is asked. The others wait for them, or for other processes.
     leading: Set<LoadId>,
     /// When to look after lines again; the numbers tell equal times apart.
@@ -78,6 +80,7 @@ impl Flights {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
+        self.sources.add(&terms.names, terms.has_contexts);
         self.loads.insert(load, Load::of(terms, wanted.len()));
         for wanted in wanted {
             if self.leaves_alone(&wanted, now) {
@@ -108,6 +111,7 @@ impl Flights {
 
     /// Takes note of a direct load, which its caller has begun. Nobody waits for it yet.
     pub(crate) fn adopt(&mut self, load: LoadId, key: &Key, terms: Terms, marks: Marks) {
+        self.sources.add(&terms.names, terms.has_contexts);
         self.loads.insert(load, Load::direct(terms, key, marks));
     }
 
@@ -298,7 +302,9 @@ impl Flights {
                 effects.push(Effect::Start(id, load.taken.keys().cloned().collect()));
             }
         } else if load.abroad == 0 {
-            self.loads.remove(&id);
+            if let Some(load) = self.loads.remove(&id) {
+                self.sources.remove(&load.names, load.has_contexts);
+            }
             effects.push(Effect::Forget(id));
         }
     }

@@ -52,3 +52,48 @@ async fn a_task_is_stopped_with_the_store() {
         assert!(task.await.unwrap_err().is_cancelled());
     }
 }
+
+/// One change may overtake many loads at once.
+#[test]
+fn only_a_key_that_a_load_depends_on_is_looked_for() {
+    let direct = DirectLoads::new(Bounds {
+        loads: 100,
+        callers: 100,
+    });
+    let maker = KeyMaker::new(10, false);
+    let key = |key: &str| maker.key(&Namespace::default(), key).unwrap();
+    let source = key("source");
+    let begin = |of: &Key, depends_on: &Key| {
+        let load = direct.number();
+        let terms = LeaseTerms {
+            token: direct.token(load),
+            names: Names::from(vec![depends_on.clone()]),
+            ttl: Duration::ZERO,
+            late_names: false,
+        };
+        assert!(direct.ask(load, of, &terms, Duration::ZERO));
+        direct.begin(load, of).unwrap();
+        load
+    };
+    let loads: Vec<(LoadId, Key)> = (0..50)
+        .map(|n| {
+            let of = key(&format!("k{n}"));
+            (begin(&of, &source), of)
+        })
+        .collect();
+    let (first, derived) = (&loads[0], key("derived"));
+    let made_from = begin(&derived, &first.1);
+    for (load, of) in &loads {
+        direct.outdate(of);
+        let (marks, _) = direct.remove(*load, of);
+        assert!(!marks.outdated);
+    }
+    let looked = direct.looked.load(Ordering::Relaxed);
+    assert!(
+        (51..=500).contains(&looked),
+        "{looked}: the loads once, for the key that one depends on"
+    );
+    let (marks, _) = direct.remove(made_from, &derived);
+    assert!(marks.outdated);
+    assert!(!direct.sources.have(&source) && !direct.sources.have(&first.1));
+}

@@ -130,6 +130,9 @@ impl Flights {
     /// A value of `key` is given out that may be older than a change.
     fn outdate(&mut self, key: &Key, effects: &mut Vec<Effect>) {
         effects.push(Effect::Outdate(key.clone()));
+        if !self.sources.have(key) {
+            return;
+        }
         for load in self.loads.values_mut() {
             load.marks.outdated |= load.started && load.names.contains(key);
         }
@@ -162,6 +165,9 @@ impl Flights {
     pub(crate) fn given_out(&mut self, key: &Key, effects: &mut Vec<Effect>) {
         effects.push(Effect::Disown(key.clone()));
         effects.push(Effect::KeepNothing);
+        if !self.sources.may_have(key) {
+            return;
+        }
         for (id, load) in &mut self.loads {
             if !load.started || load.marks.doubt == Doubt::Dead {
                 continue;
