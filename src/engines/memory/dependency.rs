@@ -51,8 +51,9 @@ struct Name {
 struct Edge {
     name: NameId,
     dependent: Dependent,
-    /// Neighbours among the edges to the same name.
+    /// The edge before it among those to the same name. The first edge has the last one here.
     previous: EdgeId,
+    /// The edge after it among those to the same name, or [`NONE`].
     next: EdgeId,
     /// The next edge of the same dependent.
     sibling: EdgeId,
@@ -157,23 +158,24 @@ impl Dependencies {
         head
     }
 
-    /// Puts an edge among those to the same name: loads first, then all others.
+    /// Puts an edge among those to the same name: a load at the front, all others at the end.
     fn link(&mut self, edge: EdgeId) {
         let Edge { name, dependent, .. } = self.edges[edge];
-        let (mut previous, mut next) = (NONE, self.names[name].dependents);
-        if !matches!(dependent, Dependent::Load(_)) {
-            while next != NONE && matches!(self.edges[next].dependent, Dependent::Load(_)) {
-                (previous, next) = (next, self.edges[next].next);
-            }
+        let first = self.names[name].dependents;
+        if first == NONE {
+            self.edges[edge].previous = edge;
+            self.edges[edge].next = NONE;
+            self.names[name].dependents = edge;
+            return;
         }
-        self.edges[edge].previous = previous;
-        self.edges[edge].next = next;
-        match previous {
-            NONE => self.names[name].dependents = edge,
-            previous => self.edges[previous].next = edge,
-        }
-        if next != NONE {
-            self.edges[next].previous = edge;
+        let last = std::mem::replace(&mut self.edges[first].previous, edge);
+        self.edges[edge].previous = last;
+        if matches!(dependent, Dependent::Load(_)) {
+            self.edges[edge].next = first;
+            self.names[name].dependents = edge;
+        } else {
+            self.edges[edge].next = NONE;
+            self.edges[last].next = edge;
         }
     }
 
@@ -182,13 +184,14 @@ impl Dependencies {
         let Edge {
             name, previous, next, ..
         } = self.edges[edge];
-        match previous {
-            NONE => self.names[name].dependents = next,
-            previous => self.edges[previous].next = next,
+        let first = self.names[name].dependents;
+        if first == edge {
+            self.names[name].dependents = next;
+        } else {
+            self.edges[previous].next = next;
         }
-        if next != NONE {
-            self.edges[next].previous = previous;
-        }
+        let behind = if next == NONE { first } else { next };
+        self.edges[behind].previous = previous;
     }
 
     /// The entry `key` has been written anew, and its new edges attached: it no longer derives from
