@@ -13,6 +13,7 @@ mod tombstone;
 use super::index::Index;
 use super::slab::{NONE, Slab, Slot};
 use crate::key::Key;
+use crate::prehashed::Set;
 use crate::weigher;
 
 /// A name in the graph.
@@ -138,6 +139,13 @@ impl Dependencies {
             edge = sibling;
             Some(&self.names[name].key)
         })
+    }
+
+    /// Those of `names` that a list of edges does not have.
+    pub(crate) fn missing(&self, edge: EdgeId, names: &[Key]) -> Vec<Key> {
+        let known: Set<&Key> = self.names_of(edge).collect();
+        let missing = names.iter().filter(|name| !known.contains(name));
+        missing.cloned().collect()
     }
 
     fn attach_all(&mut self, dependent: Dependent, names: &[Key]) -> EdgeId {

@@ -97,11 +97,11 @@ impl Leases {
         if lease.token != token {
             return None;
         }
-        let known: Vec<&Key> = graph.names_of(lease.edges).collect();
-        let mut late = Vec::new();
-        if names.len() > known.len() {
-            late.extend(names.iter().filter(|name| !known.contains(name)).cloned());
-        }
+        let late = if names.len() > graph.names_of(lease.edges).count() {
+            graph.missing(lease.edges, names)
+        } else {
+            Vec::new()
+        };
         // Without a number, nothing was remembered.
         let changed = match lease.began {
             Some(began) => self.changes.may_touch(&late, began),

@@ -149,25 +149,19 @@ impl Table {
         }
         self.reclaim_expired(&names, now);
         let edges = self.entries[slot].edges;
-        let mut all: Vec<Key> = self.dependencies.names_of(edges).cloned().collect();
-        let known = all.len();
-        all.extend(
-            names
-                .iter()
-                .filter(|name| !all.contains(name))
-                .cloned()
-                .collect::<Vec<_>>(),
-        );
+        let late = self.dependencies.missing(edges, &names);
         let told = self.tell(key, Change::Renewed);
         self.replace_value(slot, value, &told);
         self.set_due(slot, due(head.ttl(), now), told);
-        self.mutate(|table| {
-            if all.len() > known {
+        if !late.is_empty() {
+            self.mutate(|table| {
+                let known = table.dependencies.names_of(edges).cloned();
+                let all: Vec<Key> = known.chain(late).collect();
                 let edges = table.dependencies.attach(slot, &all);
                 let released = std::mem::replace(&mut table.entries[slot].edges, edges);
                 table.dependencies.release(released);
-            }
-        });
+            });
+        }
         self.release_lease(key, token);
         self.make_room();
         true
