@@ -59,7 +59,14 @@ impl Store {
     /// `Option<T>` returned `None`, then `get_model::<T>` returns `None`, and `get_model::<Option<T>>` returns
     /// `Some(None)`.
     ///
-    /// See [`set_model`](Self::set_model) for an example.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set_model("limits", &vec![3, 5]).await?;
+    /// assert_eq!(store.get_model::<Vec<u32>>("limits").await?, Some(vec![3, 5]));
+    /// assert_eq!(store.get_model::<Vec<u32>>("absent").await?, None);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -96,12 +103,15 @@ impl Store {
         Ok(model)
     }
 
-    /// Writes many models, like [`set_many`](Self::set_many).
+    /// Writes many models, like [`set_many`](Self::set_many). The models are given by reference or by value, such as a
+    /// map from keys to models.
     ///
     /// ```
+    /// # use std::collections::HashMap;
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
     /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
     /// store.set_models([("a", &1), ("b", &2)]).await?;
+    /// store.set_models(HashMap::from([("d", 4)])).await?;
     /// assert_eq!(store.get_models::<u32>(["a", "c", "b"]).await?, [Some(1), None, Some(2)]);
     /// # Ok(()) }
     /// ```
@@ -128,22 +138,28 @@ impl Store {
     /// # Panics
     ///
     /// If a model's own `Serialize` panics. Other callers are not affected.
-    pub fn set_models<'m, K: AsRef<str>, T: Serialize + ?Sized + 'm>(
+    pub fn set_models(
         &self,
-        models: impl IntoIterator<Item = (K, &'m T)>,
+        models: impl IntoIterator<Item = (impl AsRef<str>, impl Serialize)>,
     ) -> SetMany<'_> {
         let models = models.into_iter();
         SetMany::new(
             self,
             models
-                .map(|(key, model)| self.encoded(key.as_ref(), model))
+                .map(|(key, model)| self.encoded(key.as_ref(), &model))
                 .collect(),
         )
     }
 
     /// Returns the models of many keys, in the order of the keys.
     ///
-    /// See [`set_models`](Self::set_models) for an example.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {
+    /// # let store = cachestore::Store::open(cachestore::Config::memory()).await?;
+    /// store.set_model("b", &2).await?;
+    /// assert_eq!(store.get_models::<u32>(["a", "b"]).await?, [None, Some(2)]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -247,6 +247,7 @@ macro_rules! every_model {
                 a_model_is_a_value_too,
                 a_model_takes_a_ttl_and_dependencies,
                 many_models_come_in_the_order_asked,
+                many_models_are_given_by_value_or_by_reference,
                 one_undecodable_value_makes_many_undecodable,
                 what_is_no_such_model_is_a_decode_error_and_stays,
                 a_model_nests_to_64_levels,

@@ -165,6 +165,26 @@ pub(crate) async fn many_models_come_in_the_order_asked(store: Store) {
     assert_eq!(ids, [Some(2), None, Some(u64::MAX), Some(2)]);
 }
 
+pub(crate) async fn many_models_are_given_by_value_or_by_reference(store: Store) {
+    let users = BTreeMap::from([("a".to_owned(), ada()), ("b".to_owned(), User { id: 2, ..ada() })]);
+    store.set_models(&users).await.unwrap();
+    assert_eq!(
+        store.get_model::<User>("b").await.unwrap(),
+        Some(User { id: 2, ..ada() })
+    );
+    store.clear().await.unwrap();
+    store.set_models(users).await.unwrap();
+    assert_eq!(
+        store.get_models::<User>(["a", "c"]).await.unwrap(),
+        [Some(ada()), None]
+    );
+    store.set_models([("text", "borrowed")]).await.unwrap();
+    assert_eq!(
+        store.get_model::<String>("text").await.unwrap().unwrap(),
+        "borrowed"
+    );
+}
+
 pub(crate) async fn one_undecodable_value_makes_many_undecodable(store: Store) {
     store.set_models([("a", &1), ("b", &2)]).await.unwrap();
     store.set("bad", "!!").await.unwrap();
