@@ -306,6 +306,15 @@ impl Store {
         self.count(self.limits().check(key, len, names))
     }
 
+    /// Refuses what the engine has no room for, whatever `max_value_bytes` says.
+    fn check_room(&self, key: &Key, len: usize) -> Result<()> {
+        let limits = Limits {
+            max_value_bytes: usize::MAX,
+            ..self.limits()
+        };
+        self.count(limits.check(key, len, &[]))
+    }
+
     fn limits(&self) -> Limits {
         Limits {
             max_value_bytes: self.inner.config.settings().max_value_bytes,

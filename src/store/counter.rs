@@ -42,6 +42,8 @@ impl Store {
     ///   [`KeyReserved`](Error::KeyReserved) for the key, and [`InvalidTtl`](Error::InvalidTtl) for the TTL.
     /// * [`NotAnInteger`](Error::NotAnInteger) if the key holds something else, and
     ///   [`Overflow`](Error::Overflow) if the sum does not fit into an `i64`. The value stays as it is.
+    /// * [`ValueTooLarge`](Error::ValueTooLarge) if the memory engine's capacity has no room for the counter. A counter
+    ///   has at most 20 bytes, and `max_value_bytes` does not apply to it.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from
     ///   the engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine failed during the call.
     /// * On Redis, [`WrongType`](Error::WrongType) if another program keeps another type there, and
@@ -118,7 +120,7 @@ impl<'a> IntoFuture for Incr<'a> {
         Box::pin(async move {
             let key = key?;
             let ttl = store.count(ttl.map(Ttl::checked).transpose())?;
-            store.check_size(&key, LONGEST_INTEGER, &[])?;
+            store.check_room(&key, LONGEST_INTEGER)?;
             store
                 .call(CallName::Incr)
                 .ask(request::Incr { key, by, ttl })

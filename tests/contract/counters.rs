@@ -151,6 +151,14 @@ pub(crate) async fn a_rate_limiter_opens_again(store: Store) {
     }
 }
 
+pub(crate) async fn a_counter_may_be_longer_than_values(store: Store) {
+    let refused = store.set("n", "10").await;
+    assert!(matches!(refused, Err(Error::ValueTooLarge { len: 2, max: 1 })));
+    assert_eq!(store.incr("n", 1).await.unwrap(), 1);
+    assert_eq!(store.incr("n", i64::MAX - 1).await.unwrap(), i64::MAX);
+    assert_eq!(store.counter("n").await.unwrap(), Some(i64::MAX));
+}
+
 pub(crate) async fn counting_with_a_ttl_is_counting(store: Store) {
     store
         .set("n", "1")

@@ -313,6 +313,11 @@ macro_rules! contract {
                     keys: the_length_of_a_key_counts_without_its_namespace;
                 }
             }
+            mod with_small_values {
+                tests! { $open, |config| config.max_value_bytes(1);
+                    counters: a_counter_may_be_longer_than_values;
+                }
+            }
             mod with_a_default_ttl {
                 tests! { $open, |config| config.default_ttl(std::time::Duration::from_secs(60));
                     lifetimes: the_default_ttl_holds_for_writes_that_name_none,
