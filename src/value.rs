@@ -135,7 +135,7 @@ macro_rules! from_bytes {
     ($($source:ty),+ $(,)?) => {$(
         impl From<$source> for Value {
             fn from(source: $source) -> Self {
-                Self(Arc::from(AsRef::<[u8]>::as_ref(&source)))
+                Self(Arc::from(AsRef::<[u8]>::as_ref(&*source)))
             }
         }
     )+};
@@ -143,6 +143,8 @@ macro_rules! from_bytes {
 
 from_bytes!(
     &str,
+    &&str,
+    Box<str>,
     &String,
     String,
     &[u8],

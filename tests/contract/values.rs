@@ -30,7 +30,21 @@ pub(crate) async fn every_form_of_value_is_read_as_it_was_written(store: Store) 
     store.set("vec", vec![0xc3, 0xa9]).await.unwrap();
     store.set("bytes", Bytes::from_static(b"\xc3\xa9")).await.unwrap();
     store.set("value", Value::from("é")).await.unwrap();
-    for key in ["str", "string", "slice", "array", "vec", "bytes", "value"] {
+    store.set("box", Box::<str>::from("é")).await.unwrap();
+    for (key, value) in &[("reference", "é")] {
+        store.set(key, value).await.unwrap();
+    }
+    for key in [
+        "str",
+        "string",
+        "slice",
+        "array",
+        "vec",
+        "bytes",
+        "value",
+        "box",
+        "reference",
+    ] {
         assert_eq!(store.get(key).await.unwrap().unwrap(), "é", "{key}");
         assert_eq!(store.get_string(key).await.unwrap().unwrap(), "é", "{key}");
     }
