@@ -10,7 +10,8 @@ const PLACES: usize = 1024;
 /// How many loads depend on names, by the hashes of the names. Names whose hashes share a place count as one.
 #[derive(Debug)]
 pub(super) struct Sources {
-    names: [AtomicUsize; PLACES],
+    /// Boxed, for the coordinator is moved with every poll.
+    names: Box<[AtomicUsize]>,
     /// How many loads may find out further names.
     open: AtomicUsize,
 }
@@ -18,7 +19,7 @@ pub(super) struct Sources {
 impl Default for Sources {
     fn default() -> Self {
         Self {
-            names: std::array::from_fn(|_| AtomicUsize::new(0)),
+            names: (0..PLACES).map(|_| AtomicUsize::new(0)).collect(),
             open: AtomicUsize::new(0),
         }
     }
