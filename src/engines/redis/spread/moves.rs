@@ -24,9 +24,7 @@ impl SpreadEngine {
                 (self.proven, self.trouble) = (true, None);
                 let left = self.map.learn(&owners);
                 self.leave(left, now);
-                for (_, _, place) in &owners {
-                    self.open(place, now);
-                }
+                self.open_owners(now);
                 for (number, next) in self.clears.go_on(answered, &self.map, &mut self.tally) {
                     self.carry_out(number, next, now);
                 }
@@ -52,12 +50,11 @@ impl SpreadEngine {
         true
     }
 
-    /// Opens connections to a node that owns slots.
-    fn open(&mut self, place: &crate::config::Place, now: Instant) {
-        let slots = self.map.next_with_news(None, 0);
-        let mut next = slots;
+    /// Opens connections to all nodes that own slots.
+    fn open_owners(&mut self, now: Instant) {
+        let mut next = self.map.next_with_news(None, 0);
         while let Some(id) = next {
-            if self.map.place(id) == Some(place) {
+            if let Some(place) = self.map.place(id) {
                 self.nodes.open(id, place, now);
             }
             next = self.map.next_with_news(Some(id), 0);
@@ -72,11 +69,13 @@ impl SpreadEngine {
             self.refresh.look_again(now);
         }
         // First what they tell: a job must not go back to a node whose slot another one has.
+        let mut left = Vec::new();
         for (node, _, jobs) in &mut strays {
             for job in jobs.iter_mut() {
-                self.learn_from(*node, job, now);
+                left.extend(self.learn_from(*node, job, now));
             }
         }
+        self.leave(left, now);
         for (node, place, jobs) in strays {
             let mut again = Vec::new();
             for job in jobs {
@@ -91,25 +90,23 @@ impl SpreadEngine {
         done
     }
 
-    /// Learns from what a node has answered to a job.
-    fn learn_from(&mut self, node: NodeId, job: &mut Job, now: Instant) {
-        match job.redirect.take() {
-            Some(Redirect::Moved(to)) => {
+    /// Learns from what a node has answered to a job. Returns the slot that another node has now, if there is one.
+    fn learn_from(&mut self, node: NodeId, job: &mut Job, now: Instant) -> Option<Left> {
+        match job.redirect.take()? {
+            Redirect::Moved(to) => {
                 self.refresh.want(now);
-                let Some(slot) = job.task.slot().filter(|slot| self.map.owner(*slot) == Some(node)) else {
-                    return;
-                };
-                let at = self.map.place(node);
-                let Some(place) = at.and_then(|at| self.directory.mapped(&to, at)) else {
-                    return;
-                };
-                let left = self.map.moved(slot, &place);
-                self.leave(left.into_iter().collect(), now);
+                let slot = job
+                    .task
+                    .slot()
+                    .filter(|slot| self.map.owner(*slot) == Some(node))?;
+                let place = self.directory.mapped(&to, self.map.place(node)?)?;
+                self.map.moved(slot, &place)
             }
-            Some(Redirect::Elsewhere | Redirect::Down) => {
+            Redirect::Elsewhere | Redirect::Down => {
                 self.refresh.want(now);
+                None
             }
-            Some(Redirect::Ask(_) | Redirect::Later) | None => {}
+            Redirect::Ask(_) | Redirect::Later => None,
         }
     }
 
@@ -164,15 +161,22 @@ impl SpreadEngine {
             is_ready.then(|| (slot, after.map(|(from, _)| *from)))
         };
         let ready: Vec<(u16, Option<NodeId>)> = self.held.slots().filter_map(is_ready).collect();
+        let mut slots_of: BTreeMap<NodeId, BTreeSet<u16>> = BTreeMap::new();
         for (slot, from) in &ready {
-            // Questions whose answers were lost with the connection.
-            for job in from
-                .map(|from| self.nodes.take_waiting(from, |other| other == Some(*slot)))
-                .into_iter()
-                .flatten()
-            {
-                self.held.push_sent(*slot, job);
+            if let Some(from) = from {
+                slots_of.entry(*from).or_default().insert(*slot);
             }
+        }
+        for (from, slots) in slots_of {
+            // Questions whose answers were lost with the connection.
+            let chosen = |slot: Option<u16>| slot.is_some_and(|slot| slots.contains(&slot));
+            for job in self.nodes.take_waiting(from, chosen) {
+                if let Some(slot) = job.task.slot() {
+                    self.held.push_sent(slot, job);
+                }
+            }
+        }
+        for (slot, _) in &ready {
             for job in self.held.take(*slot) {
                 self.send(job, now);
             }
