@@ -7,10 +7,12 @@ mod entering;
 mod failover;
 #[path = "../support/redis/mod.rs"]
 mod harness;
+mod histories;
 mod moves;
 mod names;
 mod near;
 mod refusals;
 mod spread;
 mod spread_faults;
+mod spread_outages;
 mod standstill;

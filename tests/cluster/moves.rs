@@ -230,7 +230,7 @@ pub(super) async fn write_in_order(store: Store, key: String, going: Arc<AtomicB
 }
 
 /// What was invalidated is gone.
-async fn invalidate(store: Store, name: String, going: Arc<AtomicBool>) -> Counts {
+pub(super) async fn invalidate(store: Store, name: String, going: Arc<AtomicBool>) -> Counts {
     let mut counts = Counts::default();
     let (page, part) = (format!("{name}:page"), format!("{name}:part"));
     while going.load(Ordering::Relaxed) {

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::harness::Cluster;
 use crate::harness::opening::{config, ms, open};
-use crate::moves::{Counts, count};
+use crate::moves::{Counts, count, invalidate};
 
 /// Keys on all three nodes.
 const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f{x}y"];
@@ -225,6 +225,74 @@ async fn slots_that_move_back_and_forth_lose_no_order_and_count_each_increment_o
         let counts = writer.await.unwrap();
         println!("spread: in order: {counts:?}");
         assert!(counts.done > 0, "{counts:?}");
+    }
+}
+
+/// Holds one lock again and again. Nobody else may hold it meanwhile. Returns how often it was held.
+async fn hold(store: Store, key: String, is_held: Arc<AtomicBool>, going: Arc<AtomicBool>) -> u64 {
+    let mut holds = 0;
+    while going.load(Ordering::Relaxed) {
+        let lock = store.lock(&key).ttl(Duration::from_secs(60));
+        if let Ok(guard) = lock.wait(Duration::from_secs(20)).await {
+            assert!(!is_held.swap(true, Ordering::SeqCst), "{key} is held twice");
+            sleep(ms(2)).await;
+            is_held.store(false, Ordering::SeqCst);
+            holds += u64::from(guard.release().await.is_ok());
+        }
+    }
+    holds
+}
+
+/// The slots of locks, of names, and of what depends on them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_that_move_keep_each_lock_and_lose_no_invalidation() {
+    let cluster = Cluster::start().await;
+    let (one, two) = (store(&cluster).await, store(&cluster).await);
+    let going = Arc::new(AtomicBool::new(true));
+    let mut holders = Vec::new();
+    for key in KEYS {
+        let is_held = Arc::new(AtomicBool::new(false));
+        for store in [&one, &two, &two] {
+            let lock = format!("{{{key}}}lock");
+            holders.push(tokio::spawn(hold(
+                store.clone(),
+                lock,
+                is_held.clone(),
+                going.clone(),
+            )));
+        }
+    }
+    let invalidators = KEYS.map(|key| {
+        // What depends on the name is in its slot for some, and elsewhere for others.
+        let name = if key < "d" {
+            format!("{{{key}}}name")
+        } else {
+            key.to_owned()
+        };
+        tokio::spawn(invalidate(one.clone(), name, going.clone()))
+    });
+    for round in 0..3 {
+        for key in KEYS {
+            for moved in [format!("{{{key}}}"), format!("{key}:page"), format!("{key}:part")] {
+                let (slot, here) = (cluster.slot(&moved), cluster.owner(&moved));
+                cluster
+                    .move_slot(&slot, here, (here + 1 + round % 2) % 3, ms(1))
+                    .await;
+            }
+        }
+    }
+    sleep(ms(100)).await;
+    going.store(false, Ordering::Relaxed);
+    let mut holds = 0;
+    for holder in holders {
+        holds += holder.await.unwrap();
+    }
+    println!("spread: {holds} holds while slots moved");
+    assert!(holds > 100, "{holds} holds");
+    for task in invalidators {
+        let counts = task.await.unwrap();
+        println!("spread: invalidations: {counts:?}");
+        assert!(counts.done > 0 && counts.unknown == 0, "{counts:?}");
     }
 }
 

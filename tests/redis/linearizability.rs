@@ -1,21 +1,14 @@
 //! Concurrent histories against a register: all calls on a key could have happened one at a time, a
 //! lost reply counting as "maybe", and what was said not to be done counting as not done.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cachestore::{Bytes, Error, Store};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use crate::harness::opening::{config, ms, open, soak, was_not_done};
+use crate::harness::histories::Histories;
+use crate::harness::opening::{config, ms, open, soak};
 use crate::harness::register::{Answer, Call, Event, is_linearizable};
 use crate::harness::{Direction, Proxy, RedisServer, Seeded, Toxic};
-
-const CALLERS: u64 = 6;
-const KEYS: u64 = 3;
-const CALLS: u64 = 14;
 
 fn event(call: Call, answer: Option<Answer>, began: u64, ended: u64) -> Event {
     Event {
@@ -92,211 +85,75 @@ enum Faults {
     StaleReads,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    clock: AtomicU64,
-    value: AtomicU64,
-    maybe: AtomicU64,
-    refused: AtomicU64,
-}
-
-impl Shared {
-    fn tick(&self) -> u64 {
-        self.clock.fetch_add(1, Ordering::SeqCst)
-    }
-}
-
-fn number(bytes: Option<Bytes>) -> Answer {
-    Answer::Held(bytes.map(|bytes| String::from_utf8_lossy(&bytes).parse().expect("a number")))
-}
-
-async fn make(store: &Store, key: &str, call: Call) -> Result<Answer, Error> {
-    Ok(match call {
-        Call::Read => number(store.get(key).await?),
-        Call::Write(value) if value % 3 == 0 => {
-            store.set(key, value.to_string()).depends_on(["d"]).await?;
-            Answer::Done
-        }
-        Call::Write(value) => {
-            store.set(key, value.to_string()).await?;
-            Answer::Done
-        }
-        Call::Add(value) => Answer::Was(store.add(key, value.to_string()).await?),
-        Call::Swap { from, to } => Answer::Was(
-            store
-                .compare_and_set(key, from.to_string(), to.to_string())
-                .await?,
-        ),
-        Call::Take => number(store.take(key).await?),
-        Call::Exchange(value) if value % 2 == 0 => {
-            number(store.swap(key, value.to_string()).depends_on(["d"]).await?)
-        }
-        Call::Exchange(value) => number(store.swap(key, value.to_string()).await?),
-        Call::Delete => Answer::Was(store.delete(key).await?),
-    })
-}
-
-/// One caller's part of a round: its events, by key.
-async fn caller(
-    store: Store,
-    shared: Arc<Shared>,
-    round: u64,
-    seed: u64,
-    faults: Faults,
-) -> Vec<(u64, Event)> {
-    let mut random = Seeded::new(seed);
-    let mut events = Vec::new();
-    let mut seen: HashMap<u64, u64> = HashMap::new();
-    for _ in 0..CALLS {
-        let n = random.below(KEYS);
-        let key = format!("{round}:{n}");
-        let fresh = || shared.value.fetch_add(1, Ordering::SeqCst) + 1;
-        let call = match random.below(13) {
-            0..=4 => Call::Read,
-            5..=7 => Call::Write(fresh()),
-            8 => Call::Add(fresh()),
-            9 => Call::Swap {
-                from: seen.get(&n).copied().unwrap_or(0),
-                to: fresh(),
-            },
-            10 => Call::Take,
-            11 => Call::Exchange(fresh()),
-            _ => Call::Delete,
-        };
-        let patience = if random.percent(15) {
-            Duration::from_micros(random.below(3000))
-        } else {
-            ms(60_000)
-        };
-        let began = shared.tick();
-        let made = timeout(patience, make(&store, &key, call)).await;
-        let answer = match made {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(Error::OutcomeUnknown(_))) | Err(_) => None,
-            Ok(Err(error)) if was_not_done(&error) => {
-                shared.refused.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            Ok(Err(error)) => panic!("{error:?}"),
-        };
-        let ended = shared.tick();
-        let answer = match answer {
-            Some(Answer::Held(_))
-                if faults == Faults::StaleReads && call == Call::Read && random.percent(30) =>
-            {
-                Some(Answer::Held(seen.get(&n).copied()))
-            }
-            answer => answer,
-        };
-        match answer {
-            Some(Answer::Held(Some(value))) => drop(seen.insert(n, value)),
-            None if call == Call::Read => continue,
-            None => drop(shared.maybe.fetch_add(1, Ordering::Relaxed)),
-            _ => {}
-        }
-        events.push((
-            n,
-            Event {
-                call,
-                answer,
-                began,
-                ended,
-            },
-        ));
-    }
-    events
-}
-
 /// How many histories were checked, and how many of them could not have happened.
 async fn histories(lasts: Duration, connections: usize, faults: Faults) -> (usize, usize) {
     let mut server = RedisServer::options().append_only().start().await;
     let proxy = Proxy::start(server.address(), 4).await;
     let settings = config(&proxy.url()).connections(connections);
     let store = open(settings.response_timeout(ms(60)).request_timeout(ms(500))).await;
-    let shared = Arc::new(Shared::default());
-    let (mut checked, mut wrong) = (0, 0);
+    let mut histories = Histories::new(store, faults == Faults::StaleReads);
     let mut random = Seeded::new(44);
     let end = Instant::now() + lasts;
     let mut round = 0;
     // On a slow machine it takes longer to have seen enough.
-    while Instant::now() < end || checked < 60 {
+    while Instant::now() < end || histories.checked < 60 {
         round += 1;
-        let callers: Vec<_> = (0..CALLERS)
-            .map(|n| {
-                tokio::spawn(caller(
-                    store.clone(),
-                    shared.clone(),
-                    round,
-                    round * CALLERS + n,
-                    faults,
-                ))
-            })
-            .collect();
-        sleep(Duration::from_micros(random.below(3000))).await;
-        let direction = if random.percent(50) {
-            Direction::Up
-        } else {
-            Direction::Down
-        };
-        match faults {
-            Faults::Network => match random.below(6) {
-                0 => proxy.cut(),
-                1 => proxy.blackhole(),
-                2 => proxy.add(direction, Toxic::Timeout { close: Some(ms(10)) }),
-                3 => proxy.add(
-                    direction,
-                    Toxic::Slicer {
-                        size: 9,
-                        variation: 8,
-                        delay: ms(0),
-                    },
-                ),
-                4 => proxy.add(
-                    direction,
-                    Toxic::LimitData {
-                        bytes: random.below(3000),
-                    },
-                ),
-                _ => proxy.add(
-                    direction,
-                    Toxic::Latency {
-                        delay: ms(2),
-                        jitter: ms(2),
-                    },
-                ),
-            },
-            Faults::Kills if round % 8 == 0 => {
-                server.kill9();
-                server.restart().await;
-            }
-            _ => {}
-        }
-        sleep(ms(if faults == Faults::Network { 15 } else { 0 })).await;
-        proxy.heal();
-        let mut by_key: HashMap<u64, Vec<Event>> = HashMap::new();
-        for caller in callers {
-            for (key, event) in caller.await.unwrap() {
-                by_key.entry(key).or_default().push(event);
-            }
-        }
-        for (key, history) in by_key {
-            checked += 1;
-            if !is_linearizable(&history) {
-                wrong += 1;
-                if faults != Faults::StaleReads {
-                    println!("round {round}, key {key}: {history:#?}");
+        let during = async {
+            sleep(Duration::from_micros(random.below(3000))).await;
+            let direction = if random.percent(50) {
+                Direction::Up
+            } else {
+                Direction::Down
+            };
+            match faults {
+                Faults::Network => match random.below(6) {
+                    0 => proxy.cut(),
+                    1 => proxy.blackhole(),
+                    2 => proxy.add(direction, Toxic::Timeout { close: Some(ms(10)) }),
+                    3 => proxy.add(
+                        direction,
+                        Toxic::Slicer {
+                            size: 9,
+                            variation: 8,
+                            delay: ms(0),
+                        },
+                    ),
+                    4 => proxy.add(
+                        direction,
+                        Toxic::LimitData {
+                            bytes: random.below(3000),
+                        },
+                    ),
+                    _ => proxy.add(
+                        direction,
+                        Toxic::Latency {
+                            delay: ms(2),
+                            jitter: ms(2),
+                        },
+                    ),
+                },
+                Faults::Kills if round % 8 == 0 => {
+                    server.kill9();
+                    server.restart().await;
                 }
+                _ => {}
             }
-        }
+            sleep(ms(if faults == Faults::Network { 15 } else { 0 })).await;
+            proxy.heal();
+        };
+        histories.round(during).await;
     }
+    let (checked, wrong, lost) = (histories.checked, histories.wrong, histories.lost());
     println!(
-        "linearizability: {faults:?}, {connections} connection(s), {lasts:?}: {checked} histories, {wrong} wrong, {} lost replies, {} refused, {} connections",
-        shared.maybe.load(Ordering::Relaxed),
-        shared.refused.load(Ordering::Relaxed),
+        "linearizability: {faults:?}, {connections} connection(s), {lasts:?}: {checked} histories, {wrong} wrong, {lost} lost replies, {} refused, {} connections",
+        histories.refused(),
         proxy.accepted(),
     );
+    if let Some(example) = histories.example.filter(|_| faults != Faults::StaleReads) {
+        println!("{example}");
+    }
     if matches!(faults, Faults::Network | Faults::Kills) {
-        assert!(shared.maybe.load(Ordering::Relaxed) > 10, "nothing was lost");
+        assert!(lost > 10, "nothing was lost");
     }
     (checked, wrong)
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]
 
 pub(crate) mod cluster;
+pub(crate) mod histories;
 pub(crate) mod hostile;
 pub(crate) mod lateness;
 pub(crate) mod near;
