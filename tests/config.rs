@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cachestore::{Codec, Config, EngineKind, Error, MemoryConfig, RedisConfig, Result, Store};
+use cachestore::{Codec, Config, EngineKind, Error, MemoryConfig, NearCache, RedisConfig, Result, Store};
 use futures_util::FutureExt;
 use serde_json::json;
 use support::{CENTURY, ms, open, secs, told};
@@ -102,6 +102,13 @@ fn a_url_says_what_the_setters_say() {
                 .max_load_waiters(2)
                 .max_lock_waiters(3)
                 .max_lock_waiters_per_key(4),
+        ),
+        (
+            "redis://host?near_max_age=200ms&near=1MiB",
+            RedisConfig::new("redis://host")
+                .unwrap()
+                .near_cache(NearCache::default().capacity_bytes(MIB).max_age(ms(200)))
+                .into(),
         ),
         (
             "redis://host?connections=4&connect_timeout=1s&response_timeout=300ms&keep_alive=1m&batch_commands=5\

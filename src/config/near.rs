@@ -35,7 +35,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 pub struct NearCache {
     on: bool,
     capacity_bytes: Option<usize>,
-    max_age: Option<Duration>,
+    pub(super) max_age: Option<Duration>,
 }
 
 /// The near cache is on, with the default bounds of the engine.

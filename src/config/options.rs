@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::address::{Access, NEEDS_PASSWORD};
 use super::address_map::AddressMap;
 use super::credentials::CredentialsSource;
-use super::setting::{self, Field, GRAIN, Kind, Setting, Text, field};
+use super::setting::{self, Field, GRAIN, Kind, OVER_ZERO, Setting, Text, field};
 use super::target::Target;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
@@ -106,6 +106,16 @@ pub(super) static REDIS: &[Row] = &[
         ),
     )
     .or("near"),
+    Row::new(
+        "near_max_age",
+        Kind::Time(
+            OVER_ZERO..=Duration::MAX,
+            Field {
+                get: |options| Some(options.near_cache.greatest_age()),
+                set: |options, age| options.near_cache.max_age = Some(age),
+            },
+        ),
+    ),
 ];
 
 /// What the engine itself needs.
