@@ -5,6 +5,7 @@
 
 mod depth;
 mod error;
+mod field;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -86,8 +87,13 @@ impl Codec {
                 let result = model.serialize(&mut serializer);
                 // Raw values pass the formatter by, and errors can be hidden from the serializer.
                 depth::check_json(&bytes).map_err(|fault| EncodeError::from_scan(&fault))?;
-                result.map_err(|error| EncodeError::from_json(&error, bytes.len()))?;
-                Ok(bytes)
+                match result {
+                    Ok(()) => Ok(bytes),
+                    Err(error) => {
+                        let error = EncodeError::from_json(&error, bytes.len());
+                        Err(field::unwritten(error, model))
+                    }
+                }
             }
         }
     }
@@ -107,7 +113,8 @@ impl Codec {
             }
             Self::Json => {
                 depth::check_json(bytes)?;
-                serde_json::from_slice(bytes).map_err(|error| DecodeError::from_json(&error, bytes))
+                serde_json::from_slice(bytes)
+                    .map_err(|error| field::unread::<T>(DecodeError::from_json(&error, bytes), bytes))
             }
         }
     }

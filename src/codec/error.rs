@@ -87,7 +87,7 @@ impl DecodeError {
         self.offset
     }
 
-    /// Returns the stored name of the struct's field that was refused.
+    /// Returns the stored name of the struct's field that was refused. In JSON it is known for up to 64 KiB.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         self.field.as_deref()
@@ -169,15 +169,20 @@ impl fmt::Display for DecodeErrorKind {
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the model cannot be stored: {kind}{}", Place(None, *offset))]
+#[error("the model cannot be stored: {kind}{}", Place(self.field(), *offset))]
 pub struct EncodeError {
     kind: EncodeErrorKind,
     offset: Option<usize>,
+    field: Option<&'static str>,
 }
 
 impl EncodeError {
     pub(super) fn new(kind: EncodeErrorKind, offset: Option<usize>) -> Self {
-        Self { kind, offset }
+        Self {
+            kind,
+            offset,
+            field: None,
+        }
     }
 
     /// What a fault that the scan finds in fresh output says about the model.
@@ -213,6 +218,23 @@ impl EncodeError {
     #[must_use]
     pub fn offset(&self) -> Option<usize> {
         self.offset
+    }
+
+    /// Returns the stored name of the struct's field that was refused.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        self.field
+    }
+
+    pub(super) fn into_field(self) -> Option<&'static str> {
+        self.field
+    }
+
+    /// Adds the field's name unless a closer one is known.
+    pub(super) fn set_field(&mut self, name: &'static str) {
+        if self.field.is_none() && is_identifier(name) {
+            self.field = Some(name);
+        }
     }
 }
 

@@ -78,6 +78,14 @@ impl Writer {
         Refused
     }
 
+    /// Adds the name of the field that was refused.
+    #[cold]
+    fn place(&mut self, field: &'static str) {
+        if let Some(fault) = &mut self.fault {
+            fault.set_field(field);
+        }
+    }
+
     /// How many bytes have been written.
     fn offset(&self) -> usize {
         self.output.get_ref().len()

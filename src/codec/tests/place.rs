@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -67,7 +69,51 @@ fn errors_say_what_and_where() {
             assert_eq!(error.kind(), kind);
         }
         assert!(error.offset().is_some_and(|offset| offset < bytes.len()));
+        if error.kind() == kind {
+            assert_eq!(error.field(), Some(field), "{error}");
+        }
     }
+}
+
+#[test]
+fn a_key_of_a_map_is_not_told() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Sessions {
+        sessions: BTreeMap<String, u8>,
+        count: u8,
+    }
+    for codec in BOTH {
+        let bytes = codec
+            .encode(&json!({"sessions": {"token": "x"}, "count": 1}))
+            .expect("a plain model");
+        let error = codec.decode::<Sessions>(&bytes).expect_err("a string");
+        assert_eq!(error.kind(), DecodeErrorKind::TypeMismatch);
+        assert_eq!(error.field(), Some("sessions"), "{codec:?}");
+    }
+}
+
+/// JSON has numbers as keys, which the reader of MessagePack refuses before it comes to the field.
+#[test]
+fn a_field_that_does_not_hold_the_place_is_not_told() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Counts {
+        name: String,
+        counts: BTreeMap<u32, u8>,
+        id: u8,
+    }
+    let text = r#"{"name": "\":{", "counts": {"1": 2}, "id": "x"}"#;
+    let error = Codec::Json
+        .decode::<Counts>(text.as_bytes())
+        .expect_err("a string");
+    assert_eq!(
+        (error.kind(), error.field()),
+        (DecodeErrorKind::TypeMismatch, None)
+    );
+    let text = r#"{"name": "\":{", "counts": {"1": "x"}, "id": 1}"#;
+    let error = Codec::Json
+        .decode::<Counts>(text.as_bytes())
+        .expect_err("a string");
+    assert_eq!(error.field(), Some("counts"));
 }
 
 #[test]
@@ -157,4 +203,20 @@ fn encode_errors_say_how_far_it_got() {
     assert_eq!((error.kind(), error.offset()), (EncodeErrorKind::Custom, Some(3)));
     let error = Codec::Json.encode(&(1, 2, Refusing)).expect_err("refused");
     assert_eq!((error.kind(), error.offset()), (EncodeErrorKind::Custom, Some(5)));
+
+    #[derive(Serialize)]
+    struct Model {
+        id: u8,
+        inner: BTreeMap<String, Refusing>,
+    }
+    let inner = BTreeMap::from([("token".to_owned(), Refusing)]);
+    let model = Model { id: 1, inner };
+    for codec in BOTH {
+        let error = codec.encode(&model).expect_err("refused");
+        assert_eq!(
+            (error.kind(), error.field()),
+            (EncodeErrorKind::Custom, Some("inner"))
+        );
+        assert!(error.to_string().contains(", field `inner`, at byte "), "{error}");
+    }
 }

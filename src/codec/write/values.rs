@@ -83,7 +83,7 @@ impl<'a> Values<'a> {
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Refused> {
         self.value(name)?;
-        self.value(value)
+        self.value(value).inspect_err(|_| self.writer.place(name))
     }
 
     #[inline]
