@@ -188,8 +188,17 @@ impl Cluster {
                 command.splice(6..6, ["AUTH2", "harness", "harness"]);
             }
             command.extend(chunk.iter().map(AsRef::as_ref));
-            let moved = self.nodes[from].command(&command).text();
-            assert!(moved == "OK" || moved == "NOKEY", "{moved}");
+            let mut client = self.nodes[from].client();
+            let end = Instant::now() + Duration::from_secs(20);
+            loop {
+                let moved = client.try_command(&command).unwrap();
+                // The other node may not have heard of all nodes yet.
+                let is_down = matches!(&moved, Reply::Error(error) if error.contains("CLUSTERDOWN"));
+                if !is_down || Instant::now() > end {
+                    let moved = moved.text();
+                    break assert!(moved == "OK" || moved == "NOKEY", "{moved}");
+                }
+            }
         }
     }
 
