@@ -111,6 +111,8 @@ pub(super) struct Entries<'a, 'de> {
     pub(super) key: &'de [u8],
     /// The names that the program knows: keys from elsewhere may be data and are not told.
     pub(super) fields: &'static [&'static str],
+    /// Those of them that are to come, if all are there and in their order.
+    pub(super) to_come: &'static [&'static str],
 }
 
 impl Entries<'_, '_> {
@@ -141,6 +143,10 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
             return Ok(None);
         }
         self.left -= 1;
+        if let Some((expected, to_come)) = self.to_come.split_first() {
+            self.reader.expected = expected;
+            self.to_come = to_come;
+        }
         self.key = self.reader.rest;
         let start = self.reader.offset();
         let mut result = seed.deserialize(&mut *self.reader).map(Some);

@@ -12,6 +12,8 @@ pub(super) struct Reader<'de> {
     pub(super) rest: &'de [u8],
     /// How long all of it is, to tell places.
     len: usize,
+    /// The name of the field that is likely to come next. A text of these bytes is known to be UTF-8.
+    pub(super) expected: &'static str,
 }
 
 /// The start of a value, with its header read.
@@ -27,6 +29,7 @@ impl<'de> Reader<'de> {
         Self {
             rest: bytes,
             len: bytes.len(),
+            expected: "",
         }
     }
 
@@ -102,7 +105,14 @@ impl<'de> Reader<'de> {
 
     #[inline]
     pub(super) fn string(&mut self, marker: u8) -> Result<&'de str, Failure> {
-        let payload = self.payload(marker)?;
+        let payload = match marker {
+            // Nearly all names and most texts.
+            0xa0..=0xbf => self.take(usize::from(marker & 0x1f))?,
+            _ => self.payload(marker)?,
+        };
+        if payload == self.expected.as_bytes() {
+            return Ok(self.expected);
+        }
         std::str::from_utf8(payload).map_err(|_| Failure::new(DecodeErrorKind::InvalidUtf8))
     }
 
@@ -170,6 +180,7 @@ impl<'de> Reader<'de> {
             reader: self,
             left: len,
             fields,
+            to_come: fields,
         };
         let mut result = visitor.visit_map(&mut entries);
         if entries.left > 0 && result.is_ok() {

@@ -99,6 +99,28 @@ fn unknown_fields_are_skipped() {
     }
 }
 
+#[test]
+fn fields_are_read_in_any_order() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Page {
+        title: String,
+        lines: Vec<String>,
+        owner: String,
+    }
+    let page = Page {
+        title: "owner".into(),
+        lines: vec!["title".into(), String::new(), "lines".into()],
+        owner: "lines".into(),
+    };
+    assert_same(&page);
+    for codec in BOTH {
+        // By their names, and one that is unknown between them.
+        let stored = json!({"lines": page.lines, "other": "title", "owner": page.owner, "title": page.title});
+        let bytes = codec.encode(&stored).expect("a plain model");
+        assert_eq!(codec.decode::<Page>(&bytes).expect("has all fields"), page);
+    }
+}
+
 /// Binary data, as `serde_bytes` writes and reads it.
 #[derive(Debug, PartialEq)]
 struct Blob(Vec<u8>);
