@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kameo::actor::{ActorRef, Spawn};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::key;
@@ -20,7 +19,7 @@ use crate::key::{Key, Namespace};
 use crate::meters::Meters;
 use crate::request::{
     CorrelatedReply, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Operation,
-    Reply, Token, Write,
+    Reply, Token, Write, answers,
 };
 use crate::store::Store;
 use crate::value::Value;
@@ -89,7 +88,7 @@ impl Loader {
     }
 
     pub(super) async fn step(&self, action: LeaseAction) -> Result<LeaseAnswer> {
-        let (to, mut answers) = mpsc::unbounded_channel();
+        let (to, mut answers) = answers();
         let step = Box::new(action);
         let request = Lease { step }.into_request(Reply::Actor(CorrelatedReply::new(to, 0)));
         self.queue.send(request).await.unwrap();
