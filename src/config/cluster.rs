@@ -151,8 +151,8 @@ impl RedisConfig {
     ///
     /// The store is spread over all nodes: each key is in the slot that it hashes to. Calls on one key do what they do on one
     /// server. But a write with dependencies takes several steps, and calls on many keys are split: these are not atomic.
-    /// Loads with dependencies are [`Unsupported`](crate::Error::Unsupported) for now, and `queue_invalidations` is refused.
-    /// With [`hash_tag`](Self::hash_tag), the whole store is in one slot, on one node, and has both.
+    /// A value whose loader finds dependencies out is stored from the second load of its key on. `queue_invalidations` is refused
+    /// for now. With [`hash_tag`](Self::hash_tag), the whole store is in one slot, on one node, and has it.
     ///
     /// When a slot gets another owner, by a failover or because it is moved, the store follows. If a node refuses a request
     /// because the slot is elsewhere, is being moved, or has no owner, the store sends the request again until the call's

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cachestore::{Error, Store, redis};
+use cachestore::{Error, Fetched, LoadContext, Store, redis};
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, TryStreamExt};
 use tokio::time::{sleep, timeout};
@@ -109,14 +109,59 @@ async fn a_store_of_one_node_and_one_of_all_nodes_do_not_mix() {
     );
 }
 
+/// Each load names keys of other slots.
 #[tokio::test]
-async fn what_a_whole_cluster_does_not_have_yet_is_refused_before_anything_is_changed() {
+async fn a_change_of_a_name_ends_the_loads_that_have_it() {
+    let cluster = Cluster::start().await;
+    let (one, two) = (store(&cluster).await, store(&cluster).await);
+    for change in ["set", "delete", "incr", "swap", "invalidate", "clear", "nothing"] {
+        one.set("n", "1").await.unwrap();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (go, goes) = tokio::sync::oneshot::channel::<()>();
+        let loads = one.clone();
+        let load = tokio::spawn(async move {
+            let loader = || async move {
+                begun.send(()).unwrap();
+                goes.await.unwrap();
+                Ok::<_, String>(1_u32)
+            };
+            let load = loads.get_or_load("k", loader).depends_on(["m", "n"]);
+            load.outcome().await.unwrap().origin
+        });
+        begins.await.unwrap();
+        match change {
+            "set" => two.set("n", "2").await.unwrap(),
+            "delete" => assert!(two.delete("n").await.unwrap()),
+            "incr" => assert_eq!(two.incr("n", 1).await.unwrap(), 2),
+            "swap" => assert!(two.swap("n", "2").await.unwrap().is_some()),
+            "invalidate" => assert_eq!(two.invalidate("n").await.unwrap(), 1),
+            "clear" => assert_eq!(two.clear().await.unwrap(), 1),
+            _ => {}
+        }
+        go.send(()).unwrap();
+        let origin = load.await.unwrap();
+        let is_stored = two.get_model::<u32>("k").await.unwrap().is_some();
+        assert_eq!(is_stored, change == "nothing", "{change}: {origin:?}");
+    }
+    assert_eq!(two.invalidate("m").await.unwrap(), 1);
+    assert_eq!(one.get("k").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_name_that_a_loader_finds_out_is_watched_by_the_next_load() {
     let cluster = Cluster::start().await;
     let store = store(&cluster).await;
-    let load = store.get_or_load("k", || async { Ok::<_, std::io::Error>("v".to_owned()) });
-    let refused = load.depends_on("name").await;
-    assert!(refused.is_err(), "{refused:?}");
-    assert_eq!(store.get("k").await.unwrap(), None);
+    let load = || {
+        let loader = |_: LoadContext<u32>| async { Ok::<_, String>(Fetched::new(1).depends_on("late")) };
+        store.get_or_load_with("k", loader).depends_on("n").into_future()
+    };
+    assert_eq!(load().await.unwrap(), 1);
+    assert!(!store.exists("k").await.unwrap(), "late may have changed");
+    assert_eq!(load().await.unwrap(), 1);
+    assert!(store.exists("k").await.unwrap());
+    assert_eq!(store.invalidate("late").await.unwrap(), 1);
+    assert_eq!(load().await.unwrap(), 1);
+    assert_eq!(store.invalidate("n").await.unwrap(), 1, "it was stored at once");
 }
 
 /// Each entry and each name is in a slot of its own.

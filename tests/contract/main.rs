@@ -21,6 +21,7 @@ mod locks;
 mod many;
 mod models;
 mod order;
+mod skipped;
 #[path = "../support/mod.rs"]
 mod support;
 mod swaps;
@@ -39,6 +40,9 @@ macro_rules! tests {
         mod $module {$(
             #[$test]
             async fn $case() {
+                if let Some(reason) = crate::skipped::reason(stringify!($open), stringify!($case)) {
+                    return eprintln!("skipped: {reason}");
+                }
                 let store = crate::$open($settings).await;
                 crate::$module::$case(store).await;
             }

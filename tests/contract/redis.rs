@@ -33,61 +33,10 @@ contract!(redis_over_cluster: open_redis_cluster;);
 #[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
 
-/// Without loads that depend on names, which such a store does not have yet. A conditional write that is not made may
-/// leave its key registered under its names there.
+/// Without the cases that `skipped.rs` names.
 mod redis_over_a_whole_cluster {
-    tests! { open_redis_whole_cluster, |config| config;
-        values: an_absent_key_is_none_and_false,
-            every_form_of_value_is_read_as_it_was_written,
-            a_value_is_any_bytes,
-            an_empty_value_is_a_value,
-            text_that_is_not_utf8_is_a_decode_error,
-            the_last_set_wins,
-            a_text_is_not_a_model,
-            add_writes_only_where_there_is_nothing,
-            replace_writes_only_where_there_is_something,
-            compare_and_set_writes_only_over_what_is_expected,
-            take_reads_and_deletes,
-            delete_says_whether_there_was_a_value,
-            every_clone_sees_what_was_written,
-            of_many_adds_one_wins,
-            of_many_takes_one_gets_the_value,
-            compare_and_set_loses_no_update;
-        many: values_come_in_the_order_asked,
-            no_keys_are_no_work,
-            keys_are_any_iterator_of_text,
-            thousands_travel_together,
-            of_a_key_given_twice_the_last_value_stays,
-            a_write_of_many_is_refused_whole,
-            a_delete_of_many_counts_what_was_there_once,
-            a_delete_of_many_is_refused_whole;
-        counters: counting_begins_at_zero,
-            counting_goes_on_from_what_was_set,
-            a_counter_is_not_a_model,
-            other_forms_of_a_number_are_none,
-            a_sum_past_64_bits_is_refused,
-            no_count_is_lost,
-            the_call_that_creates_a_counter_sets_its_ttl,
-            no_count_is_lost_and_one_call_creates_the_counter,
-            a_counter_is_read_as_the_integer_that_it_is;
-        dependencies: an_invalidation_removes_the_key_and_its_dependents,
-            a_name_need_not_be_a_key,
-            any_of_an_entrys_names_invalidates_it,
-            an_entry_under_several_names_counts_once,
-            every_write_records_dependencies,
-            changes_in_place_keep_dependencies,
-            dependencies_cascade,
-            a_diamond_counts_once,
-            cycles_end,
-            an_intermediate_that_is_gone_still_connects,
-            a_chain_that_is_gone_still_connects,
-            deleting_a_key_leaves_its_dependents,
-            an_expired_dependent_is_not_counted,
-            names_are_taken_as_they_are,
-            names_belong_to_their_namespace,
-            thousands_are_invalidated_at_once,
-            thousands_of_names_at_once,
-            what_is_written_after_an_invalidation_stays;
+    mod at_the_root {
+        everywhere!(open_redis_whole_cluster, |config| config);
     }
 }
 

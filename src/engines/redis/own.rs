@@ -1,6 +1,7 @@
 //! Commands that the engine of a whole cluster sends for itself, and whose replies it reads.
 
 use std::fmt;
+use std::sync::Arc;
 
 use redis::{Cmd, Value as Wire};
 
@@ -32,7 +33,7 @@ pub(super) struct Own {
 /// What is sent.
 pub(super) enum Command {
     Plain(Cmd),
-    Step(Box<Step>),
+    Step(Arc<Step>),
 }
 
 /// The reply to a command, and the link that it came over.
@@ -87,6 +88,19 @@ impl Own {
     pub(super) fn send_to(&mut self, ownership: u32) -> bool {
         self.sent = Epoch::of(0, ownership);
         self.bound.is_none_or(|bound| bound.ownership() == ownership)
+    }
+
+    /// It is asked of the node that its slot is moving to, over no link of that node: what it answers proves nothing later.
+    pub(super) fn send_elsewhere(&mut self) {
+        self.sent = Epoch::default();
+        self.was_sent = true;
+    }
+
+    /// Whether it may be asked of the node that its slot is moving to. A step that is bound to a link may not. Nor may a look: a
+    /// write has to be bound to the link of its look.
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        let is_look = matches!(&self.command, Command::Step(step) if matches!(**step, Step::Look { .. }));
+        self.slot.is_some() && self.bound.is_none() && !is_look
     }
 
     /// Takes in the reply.

@@ -57,7 +57,7 @@ fn may_ask(job: &Job, layout: &Layout) -> bool {
     match &job.task {
         Task::Request(request) => request.way(layout, Abilities::default()) != Way::Script,
         Task::Doubt(_) => true,
-        Task::Own(own) => own.slot.is_some() && own.bound.is_none(),
+        Task::Own(own) => own.may_be_elsewhere(),
         Task::Walk(_) => false,
     }
 }

@@ -9,28 +9,26 @@
 //! requests that it was sent. `refresh` asks the nodes who owns which slots. `scan` and `clear` go over all nodes, and
 //! `scans` and `clears` hold those under way. `near` tells the near cache of calls in several slots.
 
+mod answers;
+mod calls;
 mod clear;
 mod clears;
 mod engine;
 mod held;
+mod hints;
 mod intake;
 mod join;
+mod leases;
 mod machines;
 mod moves;
 mod near;
 mod nodes;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "loads, clearings and plain changes do not use the protocol yet"
-)]
 mod protocol;
 mod refresh;
 mod scan;
 mod scans;
 mod slots;
 mod steps;
-mod support;
 
 pub(super) use self::engine::{Setup, SpreadEngine};
 pub(super) use self::protocol::{Epoch, Step};

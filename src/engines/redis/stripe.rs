@@ -265,6 +265,11 @@ impl Stripe {
         }
     }
 
+    /// The number of the connection that carries what is new.
+    pub(super) fn number(&self) -> u32 {
+        self.main.number()
+    }
+
     /// Whether something of this slot was refused, and is not decided yet.
     pub(super) fn has_refused(&self, slot: u16) -> bool {
         self.main.has_refused(slot) || self.side.has_refused(slot)

@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use crate::engines::redis::cluster::{SLOTS, slot_of};
 use crate::key::RESERVED_PREFIX;
 
-/// What the name of a lease's channel begins with.
-pub(in crate::engines::redis) const LEASE: &str = "cachestore:lease:{";
+/// What the name of a lease's channel begins with. The slot's tag in braces, a colon and the key follow.
+pub(in crate::engines::redis) const LEASE: &str = "cachestore:lease:";
 
 /// The names in the slot of a key.
 ///

@@ -15,6 +15,7 @@ use crate::engines::redis::cluster::Node;
 use crate::engines::redis::connect::connect_node;
 use crate::engines::redis::connected::Connected;
 use crate::engines::redis::fault::{self, Lost};
+use crate::engines::redis::job::Task;
 use crate::engines::redis::layout::Layout;
 use crate::engines::redis::parking::{Asked, Held};
 use crate::engines::redis::redirect::Redirect;
@@ -155,7 +156,10 @@ impl Asking {
         let mut batch = Batch::new(self.layout.clone());
         let mut held = Vec::new();
         for asked in self.waiting.drain(..) {
-            let (place, job) = asked.into_parts();
+            let (place, mut job) = asked.into_parts();
+            if let Task::Own(own) = &mut job.task {
+                own.send_elsewhere();
+            }
             held.push(place);
             batch.push(job, None, now);
         }

@@ -55,6 +55,11 @@ impl Link {
         }
     }
 
+    /// The number of its connection, 0 before the first one.
+    pub(in crate::engines::redis) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// How many pipelines were sent so far.
     pub(in crate::engines::redis) fn sent(&self) -> u64 {
         self.flights.sent()

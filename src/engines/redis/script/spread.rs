@@ -91,7 +91,9 @@ impl SlotScript {
             ),
             SlotScript::Forget => include_str!("../scripts/spread/forget.lua"),
             SlotScript::Take => concat!(
+                include_str!("../scripts/spread/find.lua"),
                 include_str!("../scripts/spread/clock.lua"),
+                include_str!("../scripts/spread/record.lua"),
                 include_str!("../scripts/spread/sight.lua"),
                 include_str!("../scripts/spread/take.lua")
             ),

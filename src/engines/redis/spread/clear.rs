@@ -1,21 +1,25 @@
 //! Removes all entries under a prefix, from all nodes. Pure: replies go in, and the next commands come out.
 //!
-//! It goes over all nodes twice: over the leases of running loads, so that nothing is stored any more that was loaded before,
-//! and then over the values. A node is gone over again if it has got slots meanwhile.
+//! It marks all slots first, so that no load under the prefix stores anything, then goes over the values of all nodes, and takes
+//! the marks away. A node is gone over again if it has got slots meanwhile.
 
+use compact_str::CompactString;
 use redis::{Cmd, Value as Wire};
 
+use super::protocol::{Marking, Stamp};
 use super::slots::{NodeId, SlotMap};
-use crate::engines::redis::cluster::slot_of;
-use crate::engines::redis::layout::{is_own, pattern};
+use crate::engines::redis::cluster::{SLOTS, slot_of};
+use crate::engines::redis::layout::{is_own, pattern, tag_of};
+use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::tracker::OwnWork;
 use crate::engines::redis::walk::Caller;
 use crate::engines::redis::wire::unexpected;
-use crate::error::Result;
-use crate::key::RESERVED_PREFIX;
+use crate::error::{Error, Result};
 
 /// How many keys one page looks at.
 const PAGE: usize = 512;
+/// So often it begins at most. It begins anew if marks have gone that it has made.
+const TRIES: u32 = 3;
 
 /// One clearing.
 #[derive(Debug)]
@@ -26,6 +30,9 @@ pub(super) struct Clear {
     near: Option<OwnWork>,
     removed: u64,
     goal: Goal,
+    mark: Stamp,
+    tries: u32,
+    has_failed: bool,
     node: NodeId,
     cursor: u64,
     /// What was known of the nodes when this round began.
@@ -38,13 +45,16 @@ pub(super) struct Clear {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
-    Leases,
+    Mark,
     Values,
+    Unmark,
 }
 
 /// What comes next.
 #[derive(Debug)]
 pub(super) enum Next {
+    /// Marks are made or taken away. Then it [goes on](Clear::marked).
+    Mark(Marking),
     /// This command on this node.
     Page(NodeId, Cmd),
     /// These commands, each in its slot.
@@ -63,7 +73,10 @@ impl Clear {
             caller: Some(caller),
             near,
             removed: 0,
-            goal: Goal::Leases,
+            goal: Goal::Mark,
+            mark: Stamp::random(rand::random()),
+            tries: 0,
+            has_failed: false,
             node: NodeId(0),
             cursor: 0,
             begun: 0,
@@ -102,30 +115,68 @@ impl Clear {
 
     /// Whether something may have been removed.
     pub(super) fn has_begun(&self) -> bool {
-        self.begun > 0
+        self.goal != Goal::Mark || self.tries > 0
+    }
+
+    /// Whether it has failed, and only takes its marks away.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
     }
 
     /// Goes on, with an answer that tells who owns which slots now.
     pub(super) fn go_on(&mut self, map: &SlotMap) -> Next {
-        let next = if self.begun == 0 {
-            map.next_with_news(None, 0)
-        } else {
-            self.since = self.begun;
-            map.next_with_news(None, self.since)
-        };
-        self.begun = map.version();
-        match next {
-            Some(node) => self.turn_to(node),
-            None if self.goal == Goal::Leases => {
-                self.goal = Goal::Values;
-                (self.begun, self.since) = (map.version(), 0);
-                match map.next_with_news(None, 0) {
-                    Some(node) => self.turn_to(node),
-                    None => Next::Done,
-                }
-            }
-            None => Next::Done,
+        if self.goal == Goal::Mark {
+            return self.mark(map);
         }
+        self.since = self.begun;
+        self.begun = map.version();
+        match map.next_with_news(None, self.since) {
+            Some(node) => self.turn_to(node),
+            None => {
+                self.goal = Goal::Unmark;
+                self.mark(map)
+            }
+        }
+    }
+
+    /// Makes marks in all slots that have owners, or takes them away. A slot without an owner stores nothing.
+    fn mark(&self, map: &SlotMap) -> Next {
+        let slots = (0..SLOTS).filter(|slot| map.owner(*slot).is_some());
+        let places = slots.map(|slot| CompactString::from(tag_of(slot))).collect();
+        let prefix = CompactString::from(self.prefix.as_str());
+        Next::Mark(if self.goal == Goal::Mark {
+            Marking::begin(places, prefix, self.mark)
+        } else {
+            Marking::end(places, prefix, self.mark)
+        })
+    }
+
+    /// The marks are made, or taken away. `unbroken` tells whether none had gone meanwhile.
+    pub(super) fn marked(&mut self, unbroken: bool, map: &SlotMap) -> Result<Next> {
+        if self.goal == Goal::Mark {
+            self.goal = Goal::Values;
+            (self.begun, self.since) = (map.version(), 0);
+            return Ok(match map.next_with_news(None, 0) {
+                Some(node) => self.turn_to(node),
+                None => Next::Ask,
+            });
+        }
+        if unbroken || self.has_failed {
+            return Ok(Next::Done);
+        }
+        self.tries += 1;
+        if self.tries == TRIES {
+            return Err(Error::Unavailable(no_answer()));
+        }
+        self.goal = Goal::Mark;
+        Ok(self.mark(map))
+    }
+
+    /// It goes no further. Returns what takes its marks away, unless that has failed.
+    pub(super) fn fail(&mut self, map: &SlotMap) -> Option<Next> {
+        let is_over = std::mem::replace(&mut self.has_failed, true) || self.goal == Goal::Unmark;
+        self.goal = Goal::Unmark;
+        (!is_over).then(|| self.mark(map))
     }
 
     fn turn_to(&mut self, node: NodeId) -> Next {
@@ -146,11 +197,7 @@ impl Clear {
 
     fn page(&mut self) -> Next {
         let mut command = redis::cmd("SCAN");
-        let found = match self.goal {
-            Goal::Leases => format!("{RESERVED_PREFIX}lease:{{*}}:{}", pattern(&self.prefix)),
-            Goal::Values => pattern(&self.prefix),
-        };
-        command.arg(self.cursor).arg("MATCH").arg(found);
+        command.arg(self.cursor).arg("MATCH").arg(pattern(&self.prefix));
         command.arg("COUNT").arg(PAGE).arg("TYPE").arg("string");
         self.waits_for = 1;
         Next::Page(self.node, command)
@@ -162,7 +209,8 @@ impl Clear {
             Wire::Array(parts) => {
                 let (cursor, keys) = page(parts)?;
                 self.cursor = cursor;
-                let keys: Vec<Vec<u8>> = keys.into_iter().filter(|key| self.is_to_go(key)).collect();
+                // The library's own keys are no values.
+                let keys: Vec<Vec<u8>> = keys.into_iter().filter(|key| !is_own(key)).collect();
                 if keys.is_empty() {
                     return Ok(self.after_page(map));
                 }
@@ -175,11 +223,9 @@ impl Clear {
                 Ok(Next::Remove(commands.collect()))
             }
             Wire::Int(removed) => {
-                if self.goal == Goal::Values {
-                    self.removed = self.removed.saturating_add(u64::try_from(removed).unwrap_or(0));
-                    if let Some(caller) = &self.caller {
-                        caller.progress.report(self.removed);
-                    }
+                self.removed = self.removed.saturating_add(u64::try_from(removed).unwrap_or(0));
+                if let Some(caller) = &self.caller {
+                    caller.progress.report(self.removed);
                 }
                 Ok(if self.waits_for == 0 {
                     self.after_page(map)
@@ -197,11 +243,6 @@ impl Clear {
         let is_gone = self.waits_for == 0 && !map.is_primary(self.node);
         self.cursor = 0;
         is_gone.then(|| self.after_page(map))
-    }
-
-    /// Whether a key that was found is removed. The library's own keys are no values.
-    fn is_to_go(&self, key: &[u8]) -> bool {
-        self.goal == Goal::Leases || !is_own(key)
     }
 }
 

@@ -59,11 +59,26 @@ impl Clears {
         all
     }
 
-    /// Nobody has answered a question to the nodes.
-    pub(super) fn not_told(&mut self, answered: u64, error: &Error) {
+    /// Nobody has answered a question to the nodes. Returns what the clearings that waited for it do next.
+    pub(super) fn not_told(&mut self, answered: u64, error: &Error, map: &SlotMap) -> Vec<(u64, Next)> {
         let failed = self.asking.extract_if(.., |(_, question)| *question <= answered);
-        for (number, _) in failed.collect::<Vec<_>>() {
-            self.fail(number, error.clone());
+        let failed: Vec<_> = failed.collect();
+        let next = |(number, _)| Some((number, self.fail(number, error.clone(), map)?));
+        failed.into_iter().filter_map(next).collect()
+    }
+
+    /// The marks of one of them are made or taken away: whether none had gone meanwhile. Returns what it does next.
+    pub(super) fn marked(
+        &mut self,
+        number: u64,
+        unbroken: Result<bool>,
+        map: &SlotMap,
+        tally: &mut Tally,
+    ) -> Option<Next> {
+        let clear = self.all.get_mut(&number)?;
+        match unbroken.and_then(|unbroken| clear.marked(unbroken, map)) {
+            Ok(next) => self.take_in(number, next, tally),
+            Err(error) => self.fail(number, error, map),
         }
     }
 
@@ -84,8 +99,7 @@ impl Clears {
                 if let Some(next) = clear.after_failure(map) {
                     return self.take_in(number, next, tally);
                 }
-                self.fail(number, error);
-                None
+                self.fail(number, error, map)
             }
         }
     }
@@ -94,7 +108,7 @@ impl Clears {
         match next {
             Next::Wait => None,
             Next::Done => {
-                let mut clear = self.all.remove(&number)?;
+                let mut clear = self.all.remove(&number).filter(|clear| !clear.has_failed())?;
                 let removed = clear.removed();
                 clear.end_near(true);
                 tally.tell_of_clearing(clear.prefix(), removed);
@@ -108,19 +122,15 @@ impl Clears {
         }
     }
 
-    fn fail(&mut self, number: u64, error: Error) {
-        let Some(mut clear) = self.all.remove(&number) else {
-            return;
-        };
-        clear.end_near(false);
-        let has_begun = clear.has_begun();
-        if let Some(caller) = clear.caller().take() {
-            caller.reply.send(Err(match error {
-                error @ Error::OutcomeUnknown(_) => error,
-                error if has_begun => Error::OutcomeUnknown(Cause::new(error)),
-                error => error,
-            }));
+    /// One of them has failed. Returns what takes its marks away.
+    fn fail(&mut self, number: u64, error: Error, map: &SlotMap) -> Option<Next> {
+        let clear = self.all.get_mut(&number)?;
+        refuse(clear, error);
+        let next = clear.fail(map);
+        if next.is_none() {
+            self.all.remove(&number);
         }
+        next
     }
 
     /// Tells callers whose time is over. Their clearings go on. Returns when the time of the next one is over.
@@ -150,8 +160,21 @@ impl Clears {
     /// Ends all of them with an error.
     pub(super) fn abandon(&mut self, error: &Error) {
         self.asking.clear();
-        for number in self.all.keys().copied().collect::<Vec<_>>() {
-            self.fail(number, error.clone());
+        for mut clear in std::mem::take(&mut self.all).into_values() {
+            refuse(&mut clear, error.clone());
         }
+    }
+}
+
+/// Answers the caller of a clearing with an error.
+fn refuse(clear: &mut Clear, error: Error) {
+    clear.end_near(false);
+    let has_begun = clear.has_begun();
+    if let Some(caller) = clear.caller().take() {
+        caller.reply.send(Err(match error {
+            error @ Error::OutcomeUnknown(_) => error,
+            error if has_begun => Error::OutcomeUnknown(Cause::new(error)),
+            error => error,
+        }));
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::clears::Clears;
 use super::held::Held;
+use super::leases::Leases;
 use super::machines::Machines;
 use super::near::NearCalls;
 use super::nodes::{Kit, Nodes};
@@ -81,6 +82,7 @@ pub(in crate::engines::redis) struct SpreadEngine {
     pub(super) replies: mpsc::UnboundedReceiver<(u64, Outcome<Told>)>,
     pub(super) replies_to: Answers<Told>,
     pub(super) machines: Machines,
+    pub(super) leases: Leases,
     pub(super) seens: Seens,
     pub(super) near: NearCalls,
     /// Replies to steps.
@@ -136,6 +138,7 @@ impl Actor for SpreadEngine {
             replies,
             replies_to,
             machines: Machines::default(),
+            leases: Leases::default(),
             seens: Seens::default(),
             near: NearCalls::new(setup.tracker),
             steps,

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::calls::{Call, Taken};
 use super::clear::Next;
 use super::engine::SpreadEngine;
 use super::join::split;
-use super::machines::{Call, Entry, Taken};
+use super::machines::Entry;
 use super::protocol::Epoch;
 use super::scan::{Pager, Wanted, wanted};
 use super::slots::NodeId;
-use super::support;
 use crate::actor::queue::Queued;
+use crate::engines::redis::cluster::slot_of;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::own::{Command, Own};
 use crate::engines::redis::reply;
@@ -70,10 +71,7 @@ impl SpreadEngine {
         let Queued { request, room, .. } = queued;
         match request {
             Request::Entry(EntryRequest::Scan(asked)) => self.scan(asked, deadline, false, now),
-            Request::Entry(mut request) => {
-                if let Err(error) = support::check(&mut request) {
-                    return request.fail(error);
-                }
+            Request::Entry(request) => {
                 self.near.accepted(&request);
                 // The room is given back with the first part.
                 let mut room = room;
@@ -121,13 +119,22 @@ impl SpreadEngine {
         if let Some(key) = key.filter(|key| self.machines.holds(*key)) {
             return self.machines.follow(key, entry);
         }
-        match Call::of(entry) {
-            Taken::InSteps(call, deadline) => self.begin(call, deadline, now),
-            Taken::Alone(Entry {
-                request,
-                deadline,
-                room,
-            }) => {
+        let Entry {
+            request,
+            deadline,
+            room,
+        } = entry;
+        let (map, nodes, seens) = (&self.map, &self.nodes, &self.seens);
+        // A look says nothing about another link.
+        let known = |key: &Key| {
+            let slot = slot_of(key.as_str().as_bytes());
+            let link = nodes.number(map.owner(slot)?, slot)?;
+            seens.of(key.as_str(), Epoch::of(link, map.since(slot)), now)
+        };
+        match Call::of(request, &mut self.leases, known) {
+            Taken::Answered => {}
+            Taken::InSteps(call) => self.begin(call, deadline, room, now),
+            Taken::Alone(request) => {
                 let mut job = Job::new(Task::Request(request), deadline);
                 job.room = room;
                 self.send(job, now);
@@ -215,6 +222,9 @@ impl SpreadEngine {
         };
         self.due = self.due.into_iter().chain([now + OWN]).min();
         match next {
+            Next::Mark(marking) => {
+                self.begin(Call::marking(number, marking), now + OWN, None, now);
+            }
             Next::Page(node, command) => self.send_to(node, None, own(command, None), now),
             Next::Remove(commands) => {
                 for (slot, command) in commands {

@@ -36,7 +36,9 @@ impl SpreadEngine {
                 if self.trouble.replace(error.clone()).is_none() {
                     tracing::warn!(%error, "no node of the cluster tells who owns which slots");
                 }
-                self.clears.not_told(answered, &error);
+                for (number, next) in self.clears.not_told(answered, &error, &self.map) {
+                    self.carry_out(number, next, now);
+                }
                 self.scans.fail(answered, &error);
                 if !self.proven {
                     // Nobody waits for a cluster that may not exist.

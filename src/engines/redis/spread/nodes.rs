@@ -94,6 +94,12 @@ impl Nodes {
         stripes.get_mut(usize::from(slot.unwrap_or(0)) % count)
     }
 
+    /// The number of the connection of a node that carries what is new for a slot.
+    pub(super) fn number(&self, id: NodeId, slot: u16) -> Option<u32> {
+        let stripes = &self.all.get(&id)?.stripes;
+        Some(stripes.get(usize::from(slot) % stripes.len())?.number())
+    }
+
     /// Goes on with all connections. Returns `true` if anything was done. `strays` gets what nodes have not carried out: the
     /// node, the place of the connection among those of the node, and the jobs.
     pub(super) fn poll(

@@ -81,12 +81,15 @@ mod touch;
 mod upward;
 mod write;
 
-pub(in crate::engines::redis) use self::answer::{Answer, Answered};
+pub(in crate::engines::redis) use self::answer::{Answer, Answered, Changed, Present, PutAnswer};
+pub(in crate::engines::redis) use self::change::Change;
 pub(in crate::engines::redis) use self::invalidation::Invalidation;
+pub(in crate::engines::redis) use self::lease::{End, Lease, Leased, Terms};
 pub(in crate::engines::redis) use self::life::Life;
-pub(in crate::engines::redis) use self::seen::Seens;
-pub(in crate::engines::redis) use self::stamp::Stamps;
-pub(in crate::engines::redis) use self::step::{Condition, Epoch, Next, Step};
+pub(in crate::engines::redis) use self::marking::Marking;
+pub(in crate::engines::redis) use self::seen::{Seen, Seens};
+pub(in crate::engines::redis) use self::stamp::{Stamp, Stamps};
+pub(in crate::engines::redis) use self::step::{Act, Condition, Epoch, Given, Next, Step};
 pub(in crate::engines::redis) use self::touch::{Touch, Touched};
 pub(in crate::engines::redis) use self::write::{Content, Write, Written};
 

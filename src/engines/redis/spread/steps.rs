@@ -1,51 +1,60 @@
 //! The steps of calls in several slots: they are sent to the nodes, and their answers go to the calls.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::calls::{Call, Output, Who};
 use super::engine::SpreadEngine;
-use super::machines::{Call, Running, tell, tell_of};
-use super::protocol::{Answer, Answered, Epoch, Machine, Next, Step};
+use super::machines::Running;
+use super::protocol::{Answer, Answered, Epoch, Next, PutAnswer, Step};
+use crate::actor::queue::Room;
 use crate::engines::redis::cluster::slot_of;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::own::{Command, Own, Told};
 use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::walk::Caller;
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::key::Key;
-use crate::request::{CorrelatedReply, Outcome, Reply};
+use crate::request::{CorrelatedReply, KeyChange, Outcome, Reply};
 
 /// How long a step may take that no caller waits for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a call does next.
-enum Then {
-    Send(Vec<Step>),
-    Ended(Vec<Step>),
+/// Whether an answer says that something was changed for users.
+fn has_changed(answer: &Answer) -> bool {
+    matches!(
+        answer,
+        Answer::Killed { .. }
+            | Answer::Changed { .. }
+            | Answer::Put {
+                put: PutAnswer::Written { .. },
+                ..
+            }
+    )
 }
 
 impl SpreadEngine {
     /// Invalidates names.
     pub(super) fn invalidate(&mut self, names: &[Key], caller: Caller, now: Instant) {
         let deadline = caller.deadline.max(now + PATIENCE);
-        self.begin(Call::invalidation(names, caller), deadline, now);
+        self.begin(Call::invalidation(names, caller), deadline, None, now);
     }
 
-    /// Begins a call.
-    pub(super) fn begin(&mut self, call: Call, deadline: Instant, now: Instant) {
-        let has_begun = false;
-        let is_invalidation = matches!(call, Call::Invalidation(..));
+    /// Begins a call. Its room in the queue is given back with its first step.
+    pub(super) fn begin(&mut self, call: Call, deadline: Instant, room: Option<Room>, now: Instant) {
+        let is_invalidation = matches!(call.who, Who::Invalidation(_));
         let number = self.machines.insert(Running {
             call,
             deadline,
-            has_begun,
+            has_changed: false,
         });
         if is_invalidation {
             self.near.begin(number);
         }
-        self.advance(number, None, now);
+        self.advance(number, None, room, now);
     }
 
     /// Takes in the answers to steps.
@@ -74,115 +83,108 @@ impl SpreadEngine {
         match answered {
             Ok(answered) => {
                 self.seens.learn(&step, &answered, now);
-                self.advance(number, Some((step, answered)), now);
+                self.advance(number, Some((&step, answered)), None, now);
             }
-            Err(error) => self.end(number, Err(error), now),
+            Err(error) => self.fail(number, error, now),
         }
     }
 
     /// Goes on with a call, from its begin or by an answer.
-    fn advance(&mut self, number: u64, answer: Option<(Step, Answered)>, now: Instant) {
+    fn advance(&mut self, number: u64, answer: Option<(&Step, Answered)>, room: Option<Room>, now: Instant) {
         let Some(running) = self.machines.get_mut(number) else {
             return;
         };
-        if let Some((Step::Kill { key, .. }, answered)) = &answer {
-            running.has_begun = true;
-            if matches!(answered.answer, Answer::Killed { removed: true, .. }) {
-                tell_of(key, &self.tally);
+        if let Some((step, answered)) = &answer {
+            running.has_changed |= has_changed(&answered.answer);
+            if let (Step::Kill { key, .. }, Answer::Killed { removed: true, .. }) = (step, &answered.answer) {
+                self.tally.tell_of(key, KeyChange::Invalidated);
             }
         }
-        fn next<M: Machine>(
-            machine: &mut M,
-            answer: Option<(Step, Answered)>,
-            now: Instant,
-        ) -> (Then, Option<M::Output>) {
-            let next = match answer {
-                None => machine.start(now),
-                Some((step, answered)) => machine.advance(now, &step, answered),
-            };
-            match next {
-                Next::Steps(steps) => (Then::Send(steps), None),
-                Next::Done { output, rest } => (Then::Ended(rest), Some(output)),
-            }
-        }
-        let (mut written, mut touched, mut removed) = (None, None, None);
-        let then = match &mut running.call {
-            Call::Write(_, machine, _) => {
-                let (then, output) = next(&mut **machine, answer, now);
-                written = output;
-                then
-            }
-            Call::Touch(_, machine, _) => {
-                let (then, output) = next(&mut **machine, answer, now);
-                touched = output;
-                then
-            }
-            Call::Invalidation(_, machine) => {
-                let (then, output) = next(&mut **machine, answer, now);
-                removed = output;
-                then
-            }
-        };
         let deadline = running.deadline;
-        match then {
-            Then::Send(steps) => self.send_steps(number, steps, deadline, now),
-            Then::Ended(rest) => {
-                self.send_steps(0, rest, now + PATIENCE, now);
-                let Some((running, waiting)) = self.machines.remove(number) else {
-                    return;
-                };
-                self.near.end(number);
-                match running.call {
-                    Call::Write(asking, ..) => {
-                        if let Some(written) = written {
-                            asking.written(written, &mut self.tally);
-                        }
-                    }
-                    Call::Touch(asking, ..) => {
-                        if let Some(touched) = touched {
-                            asking.touched(touched, &mut self.tally);
-                        }
-                    }
-                    Call::Invalidation(caller, _) => tell(removed.unwrap_or(0), &mut self.tally, caller),
+        match running.call.next(answer, now) {
+            Next::Steps(steps) if steps.is_empty() => {}
+            Next::Steps(steps) if deadline > now => self.send_steps(number, steps, deadline, room, now),
+            Next::Steps(steps) => {
+                // A change that was made ends loads all the same.
+                if running.has_changed {
+                    self.send_steps(0, steps, now + PATIENCE, None, now);
                 }
-                waiting.into_iter().for_each(|entry| self.take(entry, now));
+                self.fail(number, Error::Timeout { phase: Phase::Reply }, now);
+            }
+            Next::Done { output, rest } => {
+                self.send_steps(0, rest, now + PATIENCE, None, now);
+                self.end(number, output, now);
             }
         }
     }
 
-    /// A call has failed.
-    fn end(&mut self, number: u64, why: Result<()>, now: Instant) {
+    fn end(&mut self, number: u64, output: Output, now: Instant) {
         let Some((running, waiting)) = self.machines.remove(number) else {
             return;
         };
         self.near.end(number);
-        if let Err(error) = why {
-            running.call.fail(error, running.has_begun);
+        match running.call.who {
+            Who::Clearing(clearing) => self.marked(clearing, Ok(output), now),
+            who => who.answer(output, &mut self.leases, &mut self.tally, now),
         }
         waiting.into_iter().for_each(|entry| self.take(entry, now));
     }
 
-    fn send_steps(&mut self, number: u64, steps: Vec<Step>, deadline: Instant, now: Instant) {
+    /// A call has failed.
+    fn fail(&mut self, number: u64, error: Error, now: Instant) {
+        let Some((running, waiting)) = self.machines.remove(number) else {
+            return;
+        };
+        self.near.end(number);
+        self.send_steps(0, running.call.undo(), now + PATIENCE, None, now);
+        match running.call.who {
+            Who::Clearing(clearing) => self.marked(clearing, Err(error), now),
+            who => who.fail(error, running.has_changed),
+        }
+        waiting.into_iter().for_each(|entry| self.take(entry, now));
+    }
+
+    /// The marks of a clearing are made or taken away.
+    fn marked(&mut self, clearing: u64, outcome: Result<Output>, now: Instant) {
+        let unbroken = outcome.map(|output| matches!(output, Output::Marked(true)));
+        let next = self.clears.marked(clearing, unbroken, &self.map, &mut self.tally);
+        if let Some(next) = next {
+            self.carry_out(clearing, next, now);
+        }
+    }
+
+    /// Sends steps of a call, or of none, whose number is 0.
+    pub(super) fn send_steps(
+        &mut self,
+        number: u64,
+        steps: Vec<Step>,
+        deadline: Instant,
+        mut room: Option<Room>,
+        now: Instant,
+    ) {
         self.due = self.due.into_iter().chain([deadline]).min();
+        let running = self.machines.get_mut(number);
+        let key = running.and_then(|running| running.call.key().cloned());
         for step in steps {
-            // A put must go over the link of the look before it.
-            let is_of_key = matches!(step, Step::Look { .. } | Step::Put(_) | Step::Touch { .. });
-            let running = self.machines.get_mut(number);
-            let key = running.and_then(|running| running.call.key().cloned());
+            // What changes or reads the key keeps its order, and a put must go over the link of the look before it.
+            let own_key = key.as_ref().filter(|key| step.is_of_value(key.as_str()));
+            let step = Arc::new(step);
             let own = Own {
                 slot: Some(slot_of(step.place().as_bytes())),
-                key: key.filter(|_| is_of_key).map(Box::new),
+                key: own_key.cloned().map(Box::new),
                 bound: step.epoch(),
                 sent: Epoch::default(),
                 was_sent: false,
                 is_repeatable: step.is_repeatable(),
-                command: Command::Step(Box::new(step.clone())),
+                command: Command::Step(step.clone()),
                 reply: Reply::Actor(CorrelatedReply::new(
                     self.steps_to.clone(),
                     self.machines.sent(number, step),
                 )),
             };
-            self.send(Job::new(Task::Own(Box::new(own)), deadline), now);
+            let mut job = Job::new(Task::Own(Box::new(own)), deadline);
+            job.room = room.take();
+            self.send(job, now);
         }
     }
 }

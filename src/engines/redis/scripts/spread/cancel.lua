@@ -5,6 +5,6 @@ if above and above[1] == lease then redis.call('UNLINK', KEYS[1]) end
 local held = redis.call('HGET', KEYS[2], key)
 if held and string.match(held, '^%S+') == lease then
   redis.call('HDEL', KEYS[2], key)
-  redis.pcall('PUBLISH', NAMES.lease .. key .. '}', '')
+  announce(KEYS[2], key)
 end
 return 1

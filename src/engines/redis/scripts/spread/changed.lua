@@ -16,8 +16,14 @@ local function watchers_of(watch)
   return watchers
 end
 
+-- Ends the load of a key. Returns no loads that name the key.
+local function end_lease(key, leases)
+  if redis.call('HDEL', leases, key) == 1 then announce(leases, key) end
+  return {}
+end
+
 -- Ends the load of a changed key, and returns the loads that name the key.
 local function change(key, leases, watch)
-  if redis.call('HDEL', leases, key) == 1 then redis.pcall('PUBLISH', NAMES.lease .. key .. '}', '') end
+  end_lease(key, leases)
   return watchers_of(watch)
 end

@@ -13,6 +13,12 @@ local function end_of(life)
   return life == '' and ever or now + tonumber(life)
 end
 
+-- Tells waiting loads that the lease of a key has ended. `leases` is the name of the slot's leases. Who may not publish may
+-- still end a lease.
+local function announce(leases, key)
+  redis.pcall('PUBLISH', NAMES.lease .. string.match(leases, '{.*}') .. ':' .. key, '')
+end
+
 -- Lets a key live until `ends` at least. `left` is its PTTL from before it was written to.
 local function extend(key, left, ends)
   if left == -1 then return end

@@ -1,9 +1,13 @@
 -- Ends a lease without storing a value. KEYS: the slot's leases, and the loads that name the key. ARGV: the key, the lease,
--- and '1' if something was given out that is not stored. Returns the loads that name the key and may have read that.
-local held = redis.call('HGET', KEYS[1], ARGV[1])
-if held and string.match(held, '^%S+') == ARGV[2] then
+-- and what was given out that is not stored: '' for nothing, 'FREE' for a value without names, 'TIED' for one with names. Returns
+-- the loads that name the key and may have read something that is too old by now, or may be soon.
+local lease, ends = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%S+) (%d+)$')
+local is_mine = lease == ARGV[2]
+if is_mine then
   redis.call('HDEL', KEYS[1], ARGV[1])
-  redis.pcall('PUBLISH', NAMES.lease .. ARGV[1] .. '}', '')
+  announce(KEYS[1], ARGV[1])
 end
-if ARGV[3] ~= '1' then return {} end
-return watchers_of(KEYS[2])
+if ARGV[3] == 'TIED' or (ARGV[3] == 'FREE' and not (is_mine and tonumber(ends) > now)) then
+  return watchers_of(KEYS[2])
+end
+return {}

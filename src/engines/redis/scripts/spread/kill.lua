@@ -10,5 +10,5 @@ redis.call('SET', KEYS[2], ARGV[2], 'PX', kept)
 local below = redis.call('EXISTS', KEYS[6])
 -- With others below it, the key's names are still needed: for those that are given more time.
 if below == 0 then redis.call('HDEL', KEYS[5], key) end
-if loads == 1 then redis.pcall('PUBLISH', NAMES.lease .. key .. '}', '') end
+if loads == 1 then announce(KEYS[3], key) end
 return { removed, below }

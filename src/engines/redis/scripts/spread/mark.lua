@@ -12,7 +12,7 @@ end
 -- First: a server that is full lets a script take up room once it has written what takes none.
 for _, key in ipairs(ended) do
   redis.call('HDEL', KEYS[1], key)
-  redis.pcall('PUBLISH', NAMES.lease .. key .. '}', '')
+  announce(KEYS[1], key)
 end
 local held = redis.call('HGET', KEYS[2], ARGV[1])
 local is_noted = held and tonumber(string.match(held, '^%d+')) > now and 1 or 0

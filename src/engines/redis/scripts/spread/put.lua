@@ -1,17 +1,22 @@
 -- Writes a value. KEYS: the value, the slot's leases, the loads that name the key, the slot's records and, for a value with
--- names, the slot's kills, its intents, and the registrations under the key; last, for 'LEASE', the slot's clearings. ARGV: the key, the value, its life, the condition
--- ('', 'NX', 'XX', 'EQ', 'GET', or 'LEASE'), what 'EQ' expects or the lease of 'LEASE' and, for a value with names: the stamp that was seen or '', the intent
--- or '', the record's mark, the time from which the key is registered, for how long it is, and the names.
+-- names, the slot's kills, its intents, and the registrations under the key; last, for a loaded value, the slot's clearings.
+-- ARGV: the key, the value, its life, the condition ('', 'NX', 'XX', 'EQ', 'GET', 'LEASE' or 'KEEP'), what 'EQ' expects or the
+-- lease of a loaded value and, for a value with names: the stamp that was seen or '', the intent or '', the record's mark, the
+-- time from which the key is registered, for how long it is, and the names.
 --
--- {1, the loads that name the key, the stamp, the time, the value that there was for 'GET'} if it is written; {0, the
--- loads that name the key if it is 'LEASE', the stamp, the time} if the condition does not hold; {-1, the stamp, the time} if an invalidation may have come between;
--- {-2, the stamp, the time, a life} if the key has to be registered for longer. The stamp is '' for a value without names.
+-- {1, the loads that name the key, the stamp, the time, the value that there was for 'GET'} if it is written; {0, the loads that
+-- name the key if its lease has ended, the stamp, the time} if the condition does not hold; {-1, the stamp, the time} if an
+-- invalidation may have come between; {-2, the stamp, the time, a life} if the key has to be registered for longer. The stamp is
+-- '' for a value without names.
 --
--- 'NX' and 'XX' are those of `SET`, but for loaded values whose life is over: they count as absent.
+-- 'NX' and 'XX' are those of `SET`, but for loaded values whose life is over: they count as absent. 'KEEP' is 'LEASE' where there
+-- is a value, whatever it is.
 local value, leases, watch, records = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, content, life, condition = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local intent, mark, names, covered, stamp = ARGV[7], ARGV[8], {}, nil, ''
 for i = 11, #ARGV do names[i - 10] = ARGV[i] end
+
+local is_loaded = condition == 'LEASE' or condition == 'KEEP'
 
 local function has_token(tokens)
   return tokens and string.find(' ' .. tokens .. ' ', ' ' .. intent .. ' ', 1, true)
@@ -20,7 +25,7 @@ end
 if mark then
   stamp = stamp_of(KEYS[5], mark)
   local is_sure
-  if condition == 'LEASE' then
+  if is_loaded then
     -- An invalidation of the key ends its lease.
     is_sure = true
   elseif intent == '' then
@@ -30,7 +35,9 @@ if mark then
   end
   if not is_sure then return { -1, stamp, now } end
 end
-if condition == 'LEASE' then
+if is_loaded then
+  -- Nothing is to be kept, and the lease goes on.
+  if condition == 'KEEP' and redis.call('EXISTS', value) == 0 then return { 0, {}, stamp, now } end
   local lease, ends = string.match(redis.call('HGET', leases, key) or '', '^(%S+) (%d+)$')
   local alive = lease == ARGV[5] and tonumber(ends) > now
   -- Loads that name the key may have read what this one has loaded, which is not stored.
@@ -58,7 +65,8 @@ if life == '' then
 else
   redis.call('SET', value, content, 'PX', life)
 end
-local watchers = change(key, leases, watch)
+-- What was loaded is stored: that is no change, so that loads that have read the key may be stored too.
+local watchers = is_loaded and end_lease(key, leases) or change(key, leases, watch)
 if not mark then
   redis.call('HDEL', records, key)
 else

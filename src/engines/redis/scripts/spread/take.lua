@@ -1,16 +1,8 @@
--- Takes the lease of a key, unless a load has it. KEYS: the value, the slot's leases, and its kills. ARGV: the key, the lease, its
--- life, a fresh stamp, '1' if a value that there is ends the script, and how much of the value is wanted (0 for all).
--- {2, the value's PTTL, the value} if it ends so; {0, the other lease, how long it lives}; else {1, the value's PTTL, the
--- value, the stamp, the time}.
+-- Takes the lease of a key, unless a load has it. Comes after `find.lua`. {0, the other lease, how long it lives} if a load has
+-- it; else {1, the value's PTTL, the value, the stamp, the time, the names that the value depends on}.
 --
 -- A lease is a field: the key, the lease, and until when it lives.
-local value, leases, key = KEYS[1], KEYS[2], ARGV[1]
-local left, content = redis.call('PTTL', value), false
-if left ~= -2 then
-  content = redis.pcall('GETRANGE', value, 0, ARGV[5] == '1' and -1 or ARGV[6] - 1)
-  if type(content) == 'table' then return content end
-  if ARGV[5] == '1' then return { 2, left, content } end
-end
+local leases, key = KEYS[2], ARGV[1]
 local held = redis.call('HGET', leases, key)
 if held then
   local lease, ends = string.match(held, '^(%S+) (%d+)$')
@@ -25,4 +17,5 @@ local some = redis.call('HRANDFIELD', leases, 2, 'WITHVALUES')
 for i = 1, #some, 2 do
   if tonumber(string.match(some[i + 1], ' (%d+)$')) <= now then redis.call('HDEL', leases, some[i]) end
 end
-return { 1, left, content, stamp, now }
+local above = KEYS[4] and record_of(KEYS[4], key)
+return { 1, left, content, stamp, now, above and above[4] or {} }

@@ -81,6 +81,8 @@ pub(in crate::engines::redis) enum Answer {
     Taken {
         present: Option<Present>,
         sight: Sight,
+        /// What the value depends on, if that was asked for.
+        names: Vec<CompactString>,
     },
     Ended {
         watchers: Vec<Watcher>,

@@ -7,8 +7,9 @@ use super::Machine;
 use super::answer::{Answer, Answered, Present};
 use super::change::cancel;
 use super::life::{Life, PATIENCE};
+use super::seen::Seen;
 use super::stamp::{Stamp, Stamps};
-use super::step::{Epoch, Next, Step, Watch};
+use super::step::{Given, Next, Step, Watch};
 use super::upward::Upward;
 
 /// What became of the attempt to take a lease.
@@ -19,8 +20,13 @@ pub(in crate::engines::redis) enum Leased {
     /// Another load has the lease, for so many milliseconds if it does not end before.
     Held { lease: Stamp, left: u64 },
     /// The lease is taken, and the key is registered under all names. `present` is what the key holds.
-    /// The value may only be stored over the link of `epoch`: [`Write::loaded`](super::Write::loaded) has to know it.
-    Taken { present: Option<Present>, epoch: Epoch },
+    /// [`Write::loaded`](super::Write::loaded) has to know `seen`: the value may only be stored over the link of its epoch.
+    Taken {
+        present: Option<Present>,
+        seen: Seen,
+        /// All names under which the key is registered.
+        names: Vec<CompactString>,
+    },
 }
 
 /// How a lease is taken.
@@ -36,6 +42,8 @@ pub(in crate::engines::redis) struct Terms {
     pub(in crate::engines::redis) reads: bool,
     /// How many bytes of the value are wanted with a lease, 0 for all.
     pub(in crate::engines::redis) wanted: usize,
+    /// Whether the loaded value may depend on all that the one before depends on.
+    pub(in crate::engines::redis) keeps_names: bool,
 }
 
 /// Takes a lease. The loader may begin when this has ended, and not before.
@@ -45,7 +53,7 @@ pub(in crate::engines::redis) struct Lease {
     stamps: Stamps,
     upward: Upward,
     present: Option<Present>,
-    epoch: Epoch,
+    seen: Option<Seen>,
 }
 
 impl Lease {
@@ -55,16 +63,52 @@ impl Lease {
             stamps,
             upward: Upward::default(),
             present: None,
-            epoch: Epoch::default(),
+            seen: None,
         }
     }
 
-    fn taken(&mut self) -> Next<Leased> {
-        let present = self.present.take();
-        let epoch = self.epoch;
-        Next::Done {
-            output: Leased::Taken { present, epoch },
-            rest: self.upward.covers(),
+    /// What is left behind if the call fails: steps that take it away.
+    pub(in crate::engines::redis) fn undo(&self) -> Vec<Step> {
+        let Terms {
+            key, names, lease, ..
+        } = &self.terms;
+        let mut steps = vec![Step::End {
+            key: key.clone(),
+            lease: *lease,
+            given: Given::Nothing,
+        }];
+        steps.extend(unwatch(key, names, *lease));
+        steps
+    }
+
+    /// Registers the key under all names.
+    fn register(&mut self) -> Next<Leased> {
+        let Terms {
+            key,
+            names,
+            lease,
+            life,
+            ..
+        } = &self.terms;
+        let life = life.and(PATIENCE).generous().longer();
+        let watch = Watch { lease: *lease, life };
+        let (upward, steps) = Upward::begin(key, names, life, Some(watch), &mut self.stamps);
+        self.upward = upward;
+        self.settle(steps)
+    }
+
+    /// Ends once nothing is under way.
+    fn settle(&mut self, steps: Vec<Step>) -> Next<Leased> {
+        match self.seen.filter(|_| self.upward.is_done()) {
+            Some(seen) => Next::Done {
+                output: Leased::Taken {
+                    present: self.present.take(),
+                    seen,
+                    names: std::mem::take(&mut self.terms.names),
+                },
+                rest: self.upward.covers(),
+            },
+            None => Next::Steps(steps),
         }
     }
 }
@@ -80,38 +124,27 @@ impl Machine for Lease {
             fresh: self.stamps.next(),
             reads: self.terms.reads,
             wanted: self.terms.wanted,
+            keeps_names: self.terms.keeps_names,
         }])
     }
 
-    fn advance(&mut self, _: Instant, step: &Step, answered: Answered) -> Next<Leased> {
+    fn advance(&mut self, now: Instant, step: &Step, answered: Answered) -> Next<Leased> {
+        let seen = answered.seen(now);
         match answered.answer {
             Answer::Found(present) => Next::done(Leased::Found(present)),
             Answer::Held { lease, left } => Next::done(Leased::Held { lease, left }),
-            Answer::Taken { present, .. } => {
-                self.present = present;
-                self.epoch = answered.epoch;
-                let Terms {
-                    key,
-                    names,
-                    lease,
-                    life,
-                    ..
-                } = &self.terms;
-                let life = life.and(PATIENCE).generous().longer();
-                let watch = Watch { lease: *lease, life };
-                let (upward, steps) = Upward::begin(key, names, life, Some(watch), &mut self.stamps);
-                self.upward = upward;
-                if steps.is_empty() {
-                    return self.taken();
+            Answer::Taken { present, names, .. } => {
+                (self.present, self.seen) = (present, seen);
+                for name in names {
+                    if name != self.terms.key && !self.terms.names.contains(&name) {
+                        self.terms.names.push(name);
+                    }
                 }
-                Next::Steps(steps)
+                self.register()
             }
             _ => {
                 let steps = self.upward.advance(step, answered, &mut self.stamps);
-                if self.upward.is_done() {
-                    return self.taken();
-                }
-                Next::Steps(steps)
+                self.settle(steps)
             }
         }
     }
@@ -123,18 +156,18 @@ pub(in crate::engines::redis) struct End {
     key: CompactString,
     names: Vec<CompactString>,
     lease: Stamp,
-    given: bool,
+    given: Given,
     /// Loads that are being cancelled.
     cancelled: usize,
 }
 
 impl End {
-    /// `given` says that a value was given out. Loads that name the key may have read it, and store nothing.
+    /// `names` are those of the lease.
     pub(in crate::engines::redis) fn new(
         key: CompactString,
         names: Vec<CompactString>,
         lease: Stamp,
-        given: bool,
+        given: Given,
     ) -> Self {
         Self {
             key,
@@ -160,7 +193,7 @@ impl Machine for End {
         Next::Steps(vec![Step::End {
             key: self.key.clone(),
             lease: self.lease,
-            given: self.given && !self.names.is_empty(),
+            given: self.given,
         }])
     }
 

@@ -26,6 +26,17 @@ pub(in crate::engines::redis) struct Seen {
 }
 
 impl Seen {
+    /// What was learned at a time.
+    #[cfg(test)]
+    pub(in crate::engines::redis) fn at(learned: Instant) -> Self {
+        Self {
+            stamp: Stamp::new(0, 0),
+            at: 0,
+            learned,
+            epoch: Epoch::default(),
+        }
+    }
+
     pub(super) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.learned)
     }

@@ -22,6 +22,11 @@ impl Stamp {
         self.number
     }
 
+    /// A stamp by itself, by a random number.
+    pub(in crate::engines::redis) fn random(seed: u64) -> Self {
+        Self { seed, number: 0 }
+    }
+
     /// Reads what [`Display`](fmt::Display) writes.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let (seed, number) = std::str::from_utf8(text).ok()?.split_once('.')?;

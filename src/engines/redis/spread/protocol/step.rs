@@ -75,13 +75,14 @@ pub(in crate::engines::redis) enum Step {
         fresh: Stamp,
         reads: bool,
         wanted: usize,
+        /// Whether the names are wanted that the value depends on which there is.
+        keeps_names: bool,
     },
     /// Ends a lease without storing a value.
     End {
         key: CompactString,
         lease: Stamp,
-        /// Whether the loads are wanted that name the key.
-        given: bool,
+        given: Given,
     },
     /// Ends the loads under a prefix. Notes a clearing, or that it has ended.
     Mark {
@@ -181,6 +182,8 @@ pub(in crate::engines::redis) enum Condition {
     Holds(Value),
     /// The lease lives. It ends with the write.
     Leased(Stamp),
+    /// The same, and there is a value. If there is none, the lease goes on.
+    Kept(Stamp),
     /// Always. The answer is to have the value that there was.
     Swap,
 }
@@ -199,6 +202,16 @@ pub(in crate::engines::redis) enum Act {
     },
 }
 
+/// What a load has given out that is not stored. Loads that name the key may have read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::engines::redis) enum Given {
+    Nothing,
+    /// A value that depends on nothing. If its lease has ended, it may be older than a change.
+    Free,
+    /// A value that depends on names. If these change later, nothing leads from them to the loads that have read it.
+    Tied,
+}
+
 /// A registration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) struct Member {
@@ -211,6 +224,16 @@ pub(in crate::engines::redis) struct Member {
 pub(in crate::engines::redis) struct Watcher {
     pub(super) key: CompactString,
     pub(super) lease: Stamp,
+}
+
+impl Condition {
+    /// The lease of a loaded value.
+    pub(super) fn lease(&self) -> Option<Stamp> {
+        match self {
+            Self::Leased(lease) | Self::Kept(lease) => Some(*lease),
+            Self::Always | Self::Absent | Self::Present | Self::Holds(_) | Self::Swap => None,
+        }
+    }
 }
 
 impl Step {
@@ -254,6 +277,20 @@ impl Step {
         }
     }
 
+    /// Whether this reads or changes the value or the lease of `key` for a call on the key.
+    pub(in crate::engines::redis) fn is_of_value(&self, key: &str) -> bool {
+        let is_one = matches!(
+            self,
+            Self::Look { .. }
+                | Self::Put(_)
+                | Self::Touch { .. }
+                | Self::Change { .. }
+                | Self::Take { .. }
+                | Self::End { .. }
+        );
+        is_one && self.place() == key
+    }
+
     /// Whether this may be sent again when nobody knows if it was carried out.
     pub(in crate::engines::redis) fn is_repeatable(&self) -> bool {
         !matches!(
@@ -273,6 +310,16 @@ pub(in crate::engines::redis) enum Next<T> {
 }
 
 impl<T> Next<T> {
+    pub(in crate::engines::redis) fn map<U>(self, output: impl FnOnce(T) -> U) -> Next<U> {
+        match self {
+            Self::Steps(steps) => Next::Steps(steps),
+            Self::Done { output: old, rest } => Next::Done {
+                output: output(old),
+                rest,
+            },
+        }
+    }
+
     pub(super) fn done(output: T) -> Self {
         let rest = Vec::new();
         Self::Done { output, rest }

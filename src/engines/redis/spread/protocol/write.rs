@@ -10,7 +10,7 @@ use super::lease::unwatch;
 use super::life::{Life, PATIENCE};
 use super::seen::Seen;
 use super::stamp::{Stamp, Stamps};
-use super::step::{Condition, Epoch, Next, Proof, Put, Step, Tie, Watcher};
+use super::step::{Condition, Epoch, Given, Next, Proof, Put, Step, Tie, Watcher};
 use super::upward::Upward;
 use crate::value::Value;
 
@@ -37,6 +37,16 @@ pub(in crate::engines::redis) struct Written {
     pub(in crate::engines::redis) held: Option<Value>,
 }
 
+/// The lease of a loaded value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Held {
+    lease: Stamp,
+    /// The link over which it was taken. Another server may not know that it has ended.
+    epoch: Epoch,
+    /// The names that it has.
+    names: Vec<CompactString>,
+}
+
 /// A write. Its value stays only if it is registered under all names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) struct Write {
@@ -45,8 +55,7 @@ pub(in crate::engines::redis) struct Write {
     /// What was seen before the key is registered.
     seen: Option<Seen>,
     intent: Option<Stamp>,
-    /// The lease of a loaded value, and the link over which it was taken. Another server may not know that it has ended.
-    lease: Option<(Stamp, Epoch)>,
+    lease: Option<Held>,
     refusals: u32,
     /// How long the value, and what depends on the key already, may live at least.
     needed: Life,
@@ -83,18 +92,34 @@ impl Write {
         self
     }
 
-    /// The write of a loaded value, which ends the lease. `names` of the content are those of the lease.
+    /// The write of a loaded value, which ends the lease. `seen` was learned when the lease was taken, and `names` are those of
+    /// the lease: the content has no others.
     pub(in crate::engines::redis) fn loaded(
         mut content: Content,
-        (lease, epoch): (Stamp, Epoch),
-        seen: Option<Seen>,
+        lease: Stamp,
+        names: Vec<CompactString>,
+        seen: Seen,
         stamps: Stamps,
     ) -> Self {
         content.condition = Condition::Leased(lease);
+        let epoch = seen.epoch;
         Self {
-            lease: Some((lease, epoch)),
-            ..Self::new(content, seen, stamps)
+            lease: Some(Held { lease, epoch, names }),
+            ..Self::new(content, Some(seen), stamps)
         }
+    }
+
+    /// Whether it takes several steps.
+    pub(in crate::engines::redis) fn has_names(&self) -> bool {
+        !self.content.names.is_empty()
+    }
+
+    /// Keeps the value that there is, with a new head. If there is none, nothing is changed, and the lease goes on.
+    pub(in crate::engines::redis) fn keeping(mut self) -> Self {
+        if let Some(lease) = self.content.condition.lease() {
+            self.content.condition = Condition::Kept(lease);
+        }
+        self
     }
 
     fn look(&mut self) -> Next<Written> {
@@ -114,7 +139,7 @@ impl Write {
         Next::Steps(vec![Step::End {
             key: self.content.key.clone(),
             lease,
-            given: true,
+            given: Given::Tied,
         }])
     }
 
@@ -123,8 +148,8 @@ impl Write {
         let Some(seen) = self.seen.filter(|seen| seen.is_known(now)) else {
             return self.look();
         };
-        if let Some((lease, _)) = self.lease.filter(|(_, epoch)| *epoch != seen.epoch) {
-            return self.give_up(lease);
+        if let Some(held) = self.lease.as_ref().filter(|held| held.epoch != seen.epoch) {
+            return self.give_up(held.lease);
         }
         self.reach = self.needed.and(seen.age(now) + PATIENCE).generous();
         let (upward, steps) = Upward::begin(
@@ -150,13 +175,13 @@ impl Write {
             names,
         } = self.content.clone();
         let slot = self.intent.map_or(Proof::Slot, Proof::Intent);
-        let (proof, record) = match condition {
+        let (proof, record) = match condition.lease() {
             // By its mark, the value is found when the load is cancelled late.
-            Condition::Leased(lease) => (Proof::Lease, lease),
-            _ => (slot, self.stamps.next()),
+            Some(lease) => (Proof::Lease, lease),
+            None => (slot, self.stamps.next()),
         };
         let seen = self.seen.filter(|_| !names.is_empty());
-        let lease = self.lease.map(|(_, epoch)| epoch);
+        let lease = self.lease.as_ref().map(|held| held.epoch);
         let bound = lease.or(seen.map(|seen| seen.epoch));
         let tie = seen.map(|seen| Tie {
             names,
@@ -216,8 +241,9 @@ impl Write {
         match self.written.take_if(|_| self.cancelled == 0) {
             Some(output) => {
                 let mut rest = self.upward.covers();
-                if let Condition::Leased(lease) = self.content.condition {
-                    rest.extend(unwatch(&self.content.key, &self.content.names, lease));
+                let goes_on = !output.written && matches!(self.content.condition, Condition::Kept(_));
+                if let Some(held) = self.lease.as_ref().filter(|_| !goes_on) {
+                    rest.extend(unwatch(&self.content.key, &held.names, held.lease));
                 }
                 Next::Done { output, rest }
             }
@@ -251,8 +277,8 @@ impl Machine for Write {
                 self.seen = seen;
                 self.register(now)
             }
-            Answer::Void => match self.lease {
-                Some((lease, _)) => self.give_up(lease),
+            Answer::Void => match &self.lease {
+                Some(held) => self.give_up(held.lease),
                 None => self.look(),
             },
             Answer::Ended { watchers } => self.cancel(watchers),

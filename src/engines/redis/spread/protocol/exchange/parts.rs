@@ -38,6 +38,11 @@ pub(super) fn key(reply: Wire) -> Option<CompactString> {
     }
 }
 
+/// Those that are no text are none of ours.
+pub(super) fn keys(reply: Wire) -> Option<Vec<CompactString>> {
+    Some(array(reply)?.into_iter().filter_map(key).collect())
+}
+
 /// A stamp, and whatever follows it.
 pub(super) fn stamp(reply: &Wire) -> Option<Stamp> {
     match reply {

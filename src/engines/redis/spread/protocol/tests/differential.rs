@@ -13,7 +13,7 @@ use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::seen::Seen;
 use crate::engines::redis::spread::protocol::stamp::Stamp;
 use crate::engines::redis::spread::protocol::step::{
-    Act, Condition, Cover, Epoch, Member, Proof, Put, Step, Tie, Watch, Watcher,
+    Act, Condition, Cover, Epoch, Given, Member, Proof, Put, Step, Tie, Watch, Watcher,
 };
 use crate::engines::redis::tests::RedisServer;
 use crate::value::Value;
@@ -50,6 +50,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => value().prop_map(Condition::Holds),
         1 => Just(Condition::Swap),
         3 => stamp().prop_map(Condition::Leased),
+        2 => stamp().prop_map(Condition::Kept),
     ]
 }
 
@@ -84,6 +85,10 @@ fn act() -> impl Strategy<Value = Act> {
         value().prop_map(Act::DeleteIf),
         life().prop_map(|ttl| Act::Incr { by: 3, ttl }),
     ]
+}
+
+fn given() -> impl Strategy<Value = Given> {
+    proptest::sample::select(&[Given::Nothing, Given::Free, Given::Tied][..])
 }
 
 fn cover() -> impl Strategy<Value = Cover> {
@@ -129,11 +134,12 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(key, ttl, cover, reads)| Step::Touch { key, ttl, cover, reads }),
         2 => (key(), act()).prop_map(|(key, change)| Step::Change { key, change }),
         1 => (key(), stamp()).prop_map(|(key, lease)| Step::Cancel { key, lease }),
-        3 => (key(), stamp(), (1..5u64), stamp(), any::<bool>()).prop_map(|(key, lease, life, fresh, reads)| {
-            let (wanted, life) = (0, Life::Millis(life * 100_000));
-            Step::Take { key, lease, life, fresh, reads, wanted }
-        }),
-        1 => (key(), stamp(), any::<bool>()).prop_map(|(key, lease, given)| Step::End { key, lease, given }),
+        3 => (key(), stamp(), (1..5u64), stamp(), any::<(bool, bool)>())
+            .prop_map(|(key, lease, life, fresh, (reads, keeps_names))| {
+                let (wanted, life) = (0, Life::Millis(life * 100_000));
+                Step::Take { key, lease, life, fresh, reads, wanted, keeps_names }
+            }),
+        2 => (key(), stamp(), given()).prop_map(|(key, lease, given)| Step::End { key, lease, given }),
         1 => (key(), stamp(), proptest::option::of(Just(Life::Millis(100_000)))).prop_map(|(prefix, mark, life)| {
             // A prefix of all keys, or of one.
             Step::Mark { place: "{s}".into(), prefix, mark, life }
@@ -158,10 +164,10 @@ fn dated(mut step: Step, now: u64) -> Step {
         Step::Put(put) => {
             // The proof of a loaded value is its lease.
             if let Some(tie) = &mut put.tie {
-                match put.condition {
-                    Condition::Leased(_) => tie.proof = Proof::Lease,
-                    _ if tie.proof == Proof::Lease => tie.proof = Proof::Slot,
-                    _ => {}
+                match put.condition.lease() {
+                    Some(_) => tie.proof = Proof::Lease,
+                    None if tie.proof == Proof::Lease => tie.proof = Proof::Slot,
+                    None => {}
                 }
             }
             if let Some(tie) = &mut put.tie {
@@ -196,7 +202,7 @@ fn rounded(mut answer: Answer) -> Answer {
         }
         Answer::Held { left, .. } => *left = rough(*left),
         Answer::Found(present) => present.left = present.left.signum(),
-        Answer::Taken { present, sight } => {
+        Answer::Taken { present, sight, .. } => {
             sight.at = 0;
             if let Some(present) = present {
                 present.left = present.left.signum();

@@ -52,7 +52,8 @@ impl Entry {
             Condition::Absent => self.value.is_none(),
             Condition::Present => self.value.is_some(),
             Condition::Holds(expected) => self.value.as_ref().map(|held| &held.value) == Some(expected),
-            Condition::Leased(lease) => {
+            Condition::Kept(_) if self.value.is_none() => false,
+            Condition::Leased(lease) | Condition::Kept(lease) => {
                 if self.lease.is_none_or(|held| held.0 != *lease || held.1 <= now) {
                     let watchers = self.watchers(manner);
                     return Some(PutAnswer::Unmet { watchers });
@@ -114,7 +115,10 @@ impl Entry {
             .map(|held| held.value)
             .filter(|_| put.condition == Condition::Swap);
         self.lease = None;
-        let watchers = self.watchers(manner);
+        let watchers = match put.condition {
+            Condition::Leased(_) | Condition::Kept(_) => Vec::new(),
+            _ => self.watchers(manner),
+        };
         PutAnswer::Written { held, watchers }
     }
 

@@ -45,6 +45,7 @@ impl Load {
             life: Life::Millis(60_000),
             reads: false,
             wanted: 0,
+            keeps_names: false,
         };
         Self {
             content,
@@ -131,12 +132,12 @@ impl Machine for Load {
             }
             Next::Steps(steps) => Next::Steps(steps),
             Next::Done {
-                output: Leased::Taken { epoch, .. },
+                output: Leased::Taken { seen, names, .. },
                 rest,
             } => {
                 self.covers = rest;
                 let stamps = Stamps::new(self.seed + 100);
-                let mut write = Write::loaded(self.content.clone(), (self.token, epoch), None, stamps);
+                let mut write = Write::loaded(self.content.clone(), self.token, names, seen, stamps);
                 let next = write.start(now);
                 self.write = Some(write);
                 match next {

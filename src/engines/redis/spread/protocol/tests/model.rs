@@ -8,7 +8,7 @@ use super::entry::{Entry, Held, Record, Registration};
 use crate::engines::redis::spread::protocol::answer::{Above, Answer, Changed, Present, PutAnswer, Sight};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::stamp::Stamp;
-use crate::engines::redis::spread::protocol::step::{Act, Condition, Cover, Member, Put, Step, Watch};
+use crate::engines::redis::spread::protocol::step::{Act, Condition, Cover, Given, Member, Put, Step, Watch};
 use crate::value::Value;
 
 /// Twice the middle of the places of `a` to `z`.
@@ -160,18 +160,21 @@ impl Slot {
                 life,
                 fresh,
                 reads,
+                keeps_names,
                 ..
             } => {
                 let lease = (*lease, end_of(now, *life));
-                self.take(key, lease, *fresh, *reads, now, manner)
+                let wants = (*reads, *keeps_names);
+                self.take(key, lease, *fresh, wants, now, manner)
             }
             Step::End { key, lease, given } => {
                 let entry = self.keys.entry(key.clone()).or_default();
-                entry.lease.take_if(|held| held.0 == *lease);
-                let watchers = if *given {
-                    entry.watchers(manner)
-                } else {
-                    Vec::new()
+                let ended = entry.lease.take_if(|held| held.0 == *lease);
+                let lived = ended.is_some_and(|(_, end)| end > now);
+                let watchers = match given {
+                    Given::Tied => entry.watchers(manner),
+                    Given::Free if !lived => entry.watchers(manner),
+                    Given::Free | Given::Nothing => Vec::new(),
                 };
                 Answer::Ended { watchers }
             }
@@ -219,11 +222,13 @@ impl Slot {
         key: &CompactString,
         lease: (Stamp, u64),
         fresh: Stamp,
-        reads: bool,
+        (reads, keeps_names): (bool, bool),
         now: u64,
         manner: Manner,
     ) -> Answer {
         let entry = self.keys.entry(key.clone()).or_default();
+        let names = entry.record.as_ref().filter(|_| keeps_names);
+        let names = names.map_or(Vec::new(), |record| record.names.clone());
         let present = entry.value.as_ref().map(|held| Present {
             value: held.value.clone(),
             left: match held.end {
@@ -240,7 +245,11 @@ impl Slot {
             (present, _) => {
                 entry.lease = Some(lease);
                 let sight = self.sight(fresh, now, manner);
-                Answer::Taken { present, sight }
+                Answer::Taken {
+                    present,
+                    sight,
+                    names,
+                }
             }
         }
     }
@@ -309,7 +318,9 @@ impl Slot {
     fn put(&mut self, put: &Put, now: u64, manner: Manner) -> Answer {
         let sight = put.tie.as_ref().map(|tie| self.sight(tie.record, now, manner));
         let entry = self.keys.entry(put.key.clone()).or_default();
-        if let Condition::Leased(_) = put.condition
+        let is_kept = !matches!(put.condition, Condition::Kept(_)) || entry.value.is_some();
+        if put.condition.lease().is_some()
+            && is_kept
             && self.clearings.values().any(|prefix| is_under(put, prefix))
             && !manner.takes(Shortcut::PutWhileCleared)
         {
@@ -386,6 +397,9 @@ impl Slot {
                     value: Value::from("0"),
                     end: end_of(now, *ttl),
                 };
+                if entry.value.is_none() {
+                    entry.record = None;
+                }
                 let held = entry.value.get_or_insert(fresh);
                 let sum = held.value.to_integer().expect("a counter") + by;
                 held.value = Value::from(sum.to_string());

@@ -9,12 +9,12 @@ use crate::engines::redis::spread::protocol::lease::{End, unwatch};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::seen::{KNOWN, Seens};
 use crate::engines::redis::spread::protocol::stamp::Stamp;
-use crate::engines::redis::spread::protocol::step::{Epoch, Next, Step, Watcher};
+use crate::engines::redis::spread::protocol::step::{Epoch, Given, Next, Step, Watcher};
 
 #[test]
 fn a_lease_whose_value_was_given_out_ends_after_the_loads_that_may_have_read_it() {
     let (key, names, lease) = ("p".into(), vec!["n".into()], Stamp::new(1, 0));
-    let mut end = End::new(key, names.clone(), lease, true);
+    let mut end = End::new(key, names.clone(), lease, Given::Tied);
     let Next::Steps(steps) = end.start(origin()) else {
         panic!("it ends at once");
     };

@@ -318,7 +318,7 @@ impl World {
                     put: PutAnswer::Written { .. },
                     ..
                 },
-            ) => &put.key,
+            ) if put.condition.lease().is_none() => &put.key,
             (Step::Change { key, .. }, _) => key,
             _ => return,
         };
