@@ -299,7 +299,11 @@ impl Batch {
         self.commands.by = job.by;
         let before = self.commands.sent.len();
         let fetch = tracked.and_then(|tracked| Fetch::begin(&job, tracked, now));
+        let is_as_asked = fetch
+            .as_ref()
+            .is_none_or(|fetch| fetch.encode(&mut self.commands));
         let written = match &mut job.task {
+            _ if !is_as_asked => 0,
             Task::Walk(walk) => {
                 let command = walk.command(&self.commands.layout, job.by);
                 self.commands.add(command);
@@ -316,16 +320,7 @@ impl Batch {
                 self.commands.add(own.command(job.by));
                 0
             }
-            Task::Request(request) => {
-                let is_as_asked = fetch
-                    .as_ref()
-                    .is_none_or(|fetch| fetch.encode(&mut self.commands));
-                if is_as_asked {
-                    self.push_request(request, way)
-                } else {
-                    0
-                }
-            }
+            Task::Request(request) => self.push_request(request, way),
         };
         let replies = self.commands.sent.len() - before;
         // One command for many writes is as much work for the server.

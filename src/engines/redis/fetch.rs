@@ -27,7 +27,7 @@ const FRAME: usize = 4;
 pub(super) struct Fetch {
     /// All keys of the request. Some of them do not enter the near cache.
     pub(super) keys: Vec<Key>,
-    /// `None` if the request is a script, which needs no transaction.
+    /// `None` if it is a script, which needs no transaction.
     shape: Option<Shape>,
 }
 
@@ -47,22 +47,11 @@ enum Shape {
 impl Fetch {
     /// Whether a request is to be sent so: if at least one of its keys is to be near.
     pub(super) fn begin(job: &Job, tracked: &TrackedConnection, now: Instant) -> Option<Self> {
-        let Task::Request(request) = &job.task else {
-            return None;
-        };
-        let (keys, shape) = match request {
+        let (keys, shape) = match &job.task {
             _ if job.alone => return None,
-            // Neighbours that are in one slot are fetched together.
-            EntryRequest::Get(asked) => (std::slice::from_ref(&asked.operation.key), Some(Shape::Value)),
-            EntryRequest::GetMany(asked) if !asked.operation.peek => {
-                (&*asked.operation.keys, Some(Shape::Values))
-            }
-            EntryRequest::GetAged(asked) => {
-                (std::slice::from_ref(&asked.operation.key), Some(Shape::AgedValue))
-            }
-            EntryRequest::GetManyAged(asked) => (&*asked.operation.keys, Some(Shape::AgedValues)),
-            EntryRequest::GetOrLease(asked) => (std::slice::from_ref(&asked.operation.key), None),
-            _ => return None,
+            Task::Request(request) => asked(request)?,
+            Task::Own(own) => (std::slice::from_ref(own.read()?), None),
+            Task::Doubt(_) | Task::Walk(_) => return None,
         };
         let mut is_any = false;
         for key in keys {
@@ -101,6 +90,19 @@ impl Fetch {
         }
         Some(vec![reply])
     }
+}
+
+/// The keys that a request reads, and the replies that it has.
+fn asked(request: &EntryRequest) -> Option<(&[Key], Option<Shape>)> {
+    Some(match request {
+        // Neighbours that are in one slot are fetched together.
+        EntryRequest::Get(asked) => (std::slice::from_ref(&asked.operation.key), Some(Shape::Value)),
+        EntryRequest::GetMany(asked) if !asked.operation.peek => (&asked.operation.keys, Some(Shape::Values)),
+        EntryRequest::GetAged(asked) => (std::slice::from_ref(&asked.operation.key), Some(Shape::AgedValue)),
+        EntryRequest::GetManyAged(asked) => (&asked.operation.keys, Some(Shape::AgedValues)),
+        EntryRequest::GetOrLease(asked) => (std::slice::from_ref(&asked.operation.key), None),
+        _ => return None,
+    })
 }
 
 impl Shape {

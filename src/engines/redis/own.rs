@@ -76,6 +76,14 @@ impl Own {
         }
     }
 
+    /// The key whose value it answers, if it is the first read of a load.
+    pub(super) fn read(&self) -> Option<&Key> {
+        match &self.command {
+            Command::Step(step) if matches!(**step, Step::Take { .. }) => self.key.as_deref(),
+            _ => None,
+        }
+    }
+
     /// It is sent over this link now. Returns `false` if it may not be.
     pub(super) fn send_over(&mut self, link: u32) -> bool {
         self.sent = self.sent.over(link);
