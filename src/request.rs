@@ -26,7 +26,7 @@ use std::fmt;
 use compact_str::CompactString;
 
 pub(crate) use self::change::KeyChange;
-pub(crate) use self::correlated::{Answers, CorrelatedReply, Outcome, answers};
+pub(crate) use self::correlated::{CorrelatedReply, Outcome};
 pub(crate) use self::keys::Keys;
 pub(crate) use self::lease::{Aged, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, PREFIX, Renewal, Token};
 pub(crate) use self::lock::{LockAction, LockAnswer, LockStep};

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::actor::queue::{EngineFailed, QueueSender, Refused};
 use crate::error::{Cause, Error, Result};
 use crate::prehashed::Map;
-use crate::request::{Answers, CorrelatedReply, Operation, Outcome, Reply, Request, answers};
+use crate::request::{CorrelatedReply, Operation, Outcome, Reply, Request};
 
 type Sending = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
@@ -22,15 +22,15 @@ pub(crate) struct PendingRequests<About, Answer> {
     asked: Map<u64, About>,
     numbers: u64,
     answers: mpsc::UnboundedReceiver<(u64, Outcome<Answer>)>,
-    answer_to: Answers<Answer>,
+    answer_to: mpsc::UnboundedSender<(u64, Outcome<Answer>)>,
     /// What found no room in the engine's queue, by its number.
     outbox: VecDeque<(u64, Request)>,
     sending: Option<(u64, Sending)>,
 }
 
-impl<About, Answer: Send + 'static> PendingRequests<About, Answer> {
+impl<About, Answer> PendingRequests<About, Answer> {
     pub(crate) fn new(engine: QueueSender) -> Self {
-        let (answer_to, answers) = answers();
+        let (answer_to, answers) = mpsc::unbounded_channel();
         Self {
             engine,
             asked: Map::default(),

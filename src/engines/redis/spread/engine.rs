@@ -39,7 +39,7 @@ use crate::engines::redis::tracker::Tracker;
 use crate::error::{Error, Phase};
 use crate::events::Listeners;
 use crate::meters::Meters;
-use crate::request::{Answers, Outcome, answers};
+use crate::request::Outcome;
 
 /// Deadlines closer together than this cost one look at all that is under way.
 const TICK: Duration = Duration::from_millis(2);
@@ -80,14 +80,14 @@ pub(in crate::engines::redis) struct SpreadEngine {
     pub(super) scans: Scans,
     /// Replies to the engine's own commands.
     pub(super) replies: mpsc::UnboundedReceiver<(u64, Outcome<Told>)>,
-    pub(super) replies_to: Answers<Told>,
+    pub(super) replies_to: mpsc::UnboundedSender<(u64, Outcome<Told>)>,
     pub(super) machines: Machines,
     pub(super) leases: Leases,
     pub(super) seens: Seens,
     pub(super) near: NearCalls,
     /// Replies to steps.
     pub(super) steps: mpsc::UnboundedReceiver<(u64, Outcome<Told>)>,
-    pub(super) steps_to: Answers<Told>,
+    pub(super) steps_to: mpsc::UnboundedSender<(u64, Outcome<Told>)>,
     pub(super) tally: Tally,
     pub(super) generation: Generation,
     /// No later than the earliest deadline of a request under way.
@@ -119,8 +119,8 @@ impl Actor for SpreadEngine {
             meters: setup.meters,
             tracker: setup.tracker.clone(),
         });
-        let (replies_to, replies) = answers();
-        let (steps_to, steps) = answers();
+        let (replies_to, replies) = mpsc::unbounded_channel();
+        let (steps_to, steps) = mpsc::unbounded_channel();
         Ok(Self {
             queue: setup.queue,
             queue_ended: false,

@@ -3,11 +3,10 @@
 use super::*;
 use crate::request::{
     Aged, CorrelatedReply, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Token,
-    answers,
 };
 
 fn lease(action: LeaseAction) -> (Job, impl FnMut() -> Option<Result<LeaseAnswer>>) {
-    let (to, mut answers) = answers();
+    let (to, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let reply = CorrelatedReply::new(to, 0);
     let step = Box::new(action);
     let job = job_of(Lease { step }, Reply::Actor(reply));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use kameo::actor::{ActorRef, Spawn};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::key;
@@ -19,7 +20,7 @@ use crate::key::{Key, Namespace};
 use crate::meters::Meters;
 use crate::request::{
     CorrelatedReply, GetOrLease, Lease, LeaseAction, LeaseAnswer, LeaseTerms, Lookup, Names, Operation,
-    Reply, Token, Write, answers,
+    Reply, Token, Write,
 };
 use crate::store::Store;
 use crate::value::Value;
@@ -88,7 +89,7 @@ impl Loader {
     }
 
     pub(super) async fn step(&self, action: LeaseAction) -> Result<LeaseAnswer> {
-        let (to, mut answers) = answers();
+        let (to, mut answers) = mpsc::unbounded_channel();
         let step = Box::new(action);
         let request = Lease { step }.into_request(Reply::Actor(CorrelatedReply::new(to, 0)));
         self.queue.send(request).await.unwrap();
