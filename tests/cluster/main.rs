@@ -16,3 +16,4 @@ mod spread;
 mod spread_faults;
 mod spread_outages;
 mod standstill;
+mod transactions;

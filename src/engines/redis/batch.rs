@@ -293,8 +293,7 @@ impl Batch {
             self.end_changes();
         }
         if is_gathered && self.changes.is_none() {
-            self.parts.push(Part::Transaction(Edge::Begin));
-            self.changes = Some(Changes::begin(&mut self.commands));
+            self.changes = Some(Changes::begin(&mut self.commands, &mut self.parts));
         }
         self.commands.by = job.by;
         let before = self.commands.sent.len();
@@ -375,9 +374,7 @@ impl Batch {
 
     fn end_changes(&mut self) {
         if let Some(changes) = self.changes.take() {
-            let leases = changes.end(&mut self.commands);
-            self.parts.push(Part::Leases(leases));
-            self.parts.push(Part::Transaction(Edge::End));
+            changes.end(&mut self.commands, &mut self.parts);
         }
     }
 

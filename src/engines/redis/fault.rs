@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, ServerError};
 
+use super::transaction::ABORTED;
+
 use crate::error::{Cause, Error};
 
 /// What the server said, as far as it may be told.
@@ -99,7 +101,10 @@ pub(super) fn parts(error: &ServerError) -> (&str, &str) {
 
 /// What an error that the server answered means. The command was not carried out.
 pub(super) fn answered(error: &ServerError) -> Error {
-    let (code, text) = parts(error);
+    let (mut code, text) = parts(error);
+    if code == ABORTED {
+        code = text.split(' ').next().unwrap_or(code);
+    }
     let code: String = code
         .chars()
         .filter(char::is_ascii_alphanumeric)

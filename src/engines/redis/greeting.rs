@@ -154,10 +154,11 @@ fn check_role(reply: Option<Wire>) -> Result<()> {
     }
 }
 
-/// Whether a server carries out transactions. Refuses one that begins a transaction and does not end it: it would carry
-/// out nothing any more.
+/// Whether a server carries out transactions. One that refuses `EXEC` by its rules has ended the transaction. Refuses a server
+/// that begins a transaction and does not end it: it would carry out nothing any more.
 fn transacts([begun, ended]: [Option<Wire>; 2]) -> Result<bool> {
     match (begun, ended) {
+        (Some(Wire::Okay), Some(Wire::ServerError(error))) if error.code() == "EXECABORT" => Ok(false),
         (Some(Wire::Okay), Some(Wire::ServerError(error))) => Err(fault::answered(&error)),
         (Some(Wire::Okay), ended) => Ok(matches!(ended, Some(Wire::Array(_)))),
         _ => Ok(false),

@@ -329,8 +329,8 @@ impl Link {
                     if outcome.forgotten {
                         self.busy.forgotten();
                     }
-                    if outcome.aborted {
-                        self.apart_until = Some(now + sending::APART);
+                    if let Some(refused) = &outcome.no_transaction {
+                        self.keep_apart(refused, now);
                     }
                     if let Some(error) = outcome.not_invalidated
                         && !std::mem::replace(&mut self.not_invalidated, true)

@@ -36,7 +36,7 @@ pub(super) struct Outcome {
     /// The server did not know a script.
     pub(super) forgotten: bool,
     /// The server has refused a transaction, and does not send to another node for it.
-    pub(super) aborted: bool,
+    pub(super) no_transaction: Option<transaction::Refused>,
     /// What was not removed: the server takes no writes, or it refused the removal of a caller who has left.
     pub(super) unsent: Unsent,
     /// Why leases that should have been invalidated were not.
@@ -178,7 +178,7 @@ pub(super) fn settle(
     mut refusals: Option<Refusals<'_>>,
 ) {
     if refusals.is_some() {
-        outcome.aborted = transaction::unwrap(&parts, &mut replies);
+        outcome.no_transaction = transaction::unwrap(&parts, &mut replies);
     }
     let mut replies = replies.into_iter();
     for part in parts {

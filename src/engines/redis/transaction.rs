@@ -10,13 +10,22 @@ use super::job::{Job, Task};
 use super::lease::Invalidated;
 use super::redirect::Redirect;
 use super::script::By;
+use super::wire::refused;
 use super::writes::{MERGED, TIED};
+use crate::error::Error;
 use crate::request::{Effect, EntryRequest};
+
+/// The code of a reply that stands for a command of an aborted transaction. No server gives it.
+pub(super) const ABORTED: &str = "ABORTED";
+/// What comes before the reason in the reply to an `EXEC` that the server itself has refused.
+const BECAUSE: &str = "Transaction discarded because of: ";
 
 /// The changes of one that is being gathered. Its commands are already among those of the pipeline.
 #[derive(Debug)]
 pub(super) struct Changes {
     keys: Invalidated,
+    /// The place of its first part in the pipeline.
+    part: usize,
     /// The commands of the pipeline, and their bytes, before its own.
     first: usize,
     bytes: usize,
@@ -27,6 +36,15 @@ pub(super) struct Changes {
 pub(super) enum Edge {
     Begin,
     End,
+}
+
+/// Why no further change is to be sent in a transaction for now.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The server has carried out nothing of a transaction.
+    Whole,
+    /// The server begins no transaction, and has carried out each command by itself.
+    Begin(Error),
 }
 
 /// Whether a job may be one of the changes that are sent with `commands`.
@@ -50,11 +68,13 @@ pub(super) fn takes(job: &Job, commands: &Commands) -> bool {
 
 impl Changes {
     /// Begins a transaction.
-    pub(super) fn begin(to: &mut Commands) -> Self {
+    pub(super) fn begin(to: &mut Commands, parts: &mut Vec<Part>) -> Self {
         let (first, bytes) = (to.sent.len(), to.bytes);
+        parts.push(Part::Transaction(Edge::Begin));
         to.add(redis::cmd("MULTI"));
         Self {
             keys: Invalidated::default(),
+            part: parts.len(),
             first,
             bytes,
         }
@@ -75,28 +95,30 @@ impl Changes {
         commands.sent.len() - self.first > TIED || commands.bytes - self.bytes >= MERGED
     }
 
-    /// Ends the leases of the keys, and the transaction. Returns how many commands end leases.
-    pub(super) fn end(self, to: &mut Commands) -> usize {
+    /// Ends the leases of the keys, and the transaction. Leases end before the changes, as in a pipeline without a
+    /// transaction: a server may refuse to begin one, and then carries out each command by itself.
+    pub(super) fn end(self, to: &mut Commands, parts: &mut Vec<Part>) {
         let leases: Vec<Cmd> = self.keys.into_commands_at_once(&to.layout);
-        let count = leases.len();
-        to.sent.extend(leases);
+        parts.insert(self.part, Part::Leases(leases.len()));
+        let after_begin = self.first + 1;
+        to.sent.splice(after_begin..after_begin, leases);
         to.add(redis::cmd("EXEC"));
-        count
+        parts.push(Part::Transaction(Edge::End));
     }
 }
 
 /// Puts what became of each command of a transaction in the place of `QUEUED`. A command of one that was refused gets the
-/// reason, for which it is sent again. Returns whether one was refused for another reason than a redirection.
-pub(super) fn unwrap(parts: &[Part], replies: &mut [Wire]) -> bool {
+/// reason, for which it is sent again. Tells if one was refused for another reason than a redirection.
+pub(super) fn unwrap(parts: &[Part], replies: &mut [Wire]) -> Option<Refused> {
     let mut begun = None;
     let mut at = 0;
-    let mut is_refused = false;
+    let mut refused = None;
     for part in parts {
         match (part, begun) {
             (Part::Transaction(Edge::Begin), _) => begun = Some(at),
             (Part::Transaction(Edge::End), Some(begin)) => {
                 if let Some(replies) = replies.get_mut(begin..=at) {
-                    is_refused |= !unwrap_one(replies);
+                    refused = unwrap_one(replies).or(refused);
                 }
                 begun = None;
             }
@@ -104,17 +126,16 @@ pub(super) fn unwrap(parts: &[Part], replies: &mut [Wire]) -> bool {
         }
         at += part.replies();
     }
-    is_refused
+    refused
 }
 
-/// The same for the replies of one transaction. Returns `false` if it was refused, and not redirected.
-fn unwrap_one(replies: &mut [Wire]) -> bool {
+/// The same for the replies of one transaction.
+fn unwrap_one(replies: &mut [Wire]) -> Option<Refused> {
     let [begin, own @ .., end] = replies else {
-        return true;
+        return None;
     };
     if *begin != Wire::Okay {
-        // Each command was carried out by itself.
-        return false;
+        return Some(Refused::Begin(refused(Some(begin.clone()))));
     }
     if let Wire::Array(done) = end
         && done.len() == own.len()
@@ -122,7 +143,10 @@ fn unwrap_one(replies: &mut [Wire]) -> bool {
         for (own, done) in own.iter_mut().zip(std::mem::take(done)) {
             *own = done;
         }
-        return true;
+        return None;
+    }
+    if let Some(reason) = text(end).as_deref().and_then(because) {
+        *end = error(reason);
     }
     let refusals = || own.iter().chain([&*end]);
     let weight = |reply: &&Wire| Redirect::of(reply).map(|redirect| redirect.weight());
@@ -130,10 +154,14 @@ fn unwrap_one(replies: &mut [Wire]) -> bool {
         .filter(|reply| weight(reply).is_some())
         .max_by_key(weight)
         .cloned();
-    let is_redirected = redirect.is_some();
-    let reason = redirect.unwrap_or_else(|| later(refusals().find_map(text)));
+    let refused = redirect.is_none().then_some(Refused::Whole);
+    let aborted = || {
+        let reason = refusals().find_map(text);
+        error(&format!("{ABORTED} {}", reason.unwrap_or_default()))
+    };
+    let reason = redirect.unwrap_or_else(aborted);
     own.fill(reason);
-    is_redirected
+    refused
 }
 
 /// What an error says.
@@ -147,9 +175,14 @@ fn text(reply: &Wire) -> Option<String> {
     }
 }
 
-/// A refusal for this reason that sends to the same server, a little later.
-fn later(reason: Option<String>) -> Wire {
-    let line = format!("-TRYAGAIN {}\r\n", reason.unwrap_or_default());
+/// Why the server refused an `EXEC`, from the text of its reply.
+fn because(text: &str) -> Option<&str> {
+    text.strip_prefix("EXECABORT ")?.strip_prefix(BECAUSE)
+}
+
+/// An error that says this.
+fn error(text: &str) -> Wire {
+    let line = format!("-{text}\r\n");
     redis::parse_redis_value(line.as_bytes()).unwrap_or_default()
 }
 

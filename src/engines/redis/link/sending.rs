@@ -14,6 +14,8 @@ use crate::engines::redis::batch::Batch;
 use crate::engines::redis::connected::Connected;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::tracker::TrackedConnection;
+use crate::engines::redis::transaction::Refused;
+use crate::error::Error;
 
 /// A burst of at most this many requests is not worth a second pipeline.
 const SMALL: usize = 32;
@@ -65,6 +67,18 @@ impl Link {
         Abilities {
             transacts: abilities.transacts && self.apart_until.is_none_or(|until| until <= now),
             ..abilities
+        }
+    }
+
+    /// The server has refused a transaction: changes are sent as scripts for a while, or for as long as the connection is open
+    /// if the user has lost the right.
+    pub(super) fn keep_apart(&mut self, refused: &Refused, now: Instant) {
+        self.apart_until = Some(now + APART);
+        if let Refused::Begin(error @ Error::Unauthorized) = refused
+            && let State::Up(connected) = &mut self.state
+        {
+            connected.abilities.transacts = false;
+            tracing::warn!(%error, "Redis refuses MULTI: changes in a slot are sent as scripts, which cost the server more");
         }
     }
 

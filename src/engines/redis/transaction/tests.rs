@@ -126,22 +126,22 @@ fn neighbouring_changes_are_one_transaction_that_ends_their_leases() {
         lines(&batch(jobs)),
         [
             "MULTI",
-            "SET {t}:a v",
-            "INCRBY {t}:n 1",
             "HDEL {t}:cachestore:leases {t}:a {t}:n",
             "RPUSHX {t}:cachestore:changed {t}:a {t}:n",
+            "SET {t}:a v",
+            "INCRBY {t}:n 1",
             "EXEC",
             "GET {t}:a",
             "MULTI",
-            "DEL {t}:a",
             "HDEL {t}:cachestore:leases {t}:a",
             "RPUSHX {t}:cachestore:changed {t}:a",
+            "DEL {t}:a",
             "EXEC",
             "EVALSHA",
             "MULTI",
-            "INCRBY {t}:n 1",
             "HDEL {t}:cachestore:leases {t}:n",
             "RPUSHX {t}:cachestore:changed {t}:n",
+            "INCRBY {t}:n 1",
             "EXEC",
         ]
     );
@@ -203,11 +203,11 @@ fn a_refused_read_for_the_near_cache_is_parked() {
 fn each_caller_gets_its_own_answer() {
     let ((a, mut of_a), (b, mut of_b)) = (incr("a"), incr("b"));
     let wrong = line("-WRONGTYPE it is a list");
-    let done = Wire::Array(vec![Wire::Int(7), wrong, Wire::Int(0), Wire::Int(0)]);
+    let done = Wire::Array(vec![Wire::Int(0), Wire::Int(0), Wire::Int(7), wrong]);
     let (parking, outcome) = settle(batch(vec![a, b]), queued(done));
     assert_eq!(of_a.try_recv().unwrap().unwrap(), 7);
     assert!(matches!(of_b.try_recv().unwrap(), Err(Error::WrongType)));
-    assert!(parking.is_empty() && !outcome.aborted && outcome.not_invalidated.is_none());
+    assert!(parking.is_empty() && outcome.no_transaction.is_none() && outcome.not_invalidated.is_none());
 }
 
 #[test]
@@ -216,16 +216,28 @@ fn a_refused_transaction_is_sent_again_whole() {
     let mut moved = queued(aborted());
     moved[3] = line("-MOVED 1 h:7000");
     let mut full = queued(aborted());
-    full[4] = line("-OOM command not allowed");
+    full[2] = line("-OOM command not allowed");
     let torn = queued(line("-TRYAGAIN Multiple keys request during rehashing of slot"));
-    for (replies, for_another_reason) in [(torn, false), (moved, false), (full, true)] {
+    let replica =
+        "-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.";
+    let full_by_now = "-EXECABORT Transaction discarded because of: OOM command not allowed";
+    for (replies, for_another_reason) in [
+        (torn, false),
+        (moved, false),
+        (queued(line(replica)), false),
+        (full, true),
+        (queued(line(full_by_now)), true),
+        (queued(Wire::Nil), true),
+        (queued(Wire::Array(vec![Wire::Okay])), true),
+    ] {
         let shown = format!("{replies:?}");
         let ((a, mut of_a), (b, mut of_b)) = (incr("a"), set("b", &[]));
         let replies = replies.into_iter().map(own_slot).collect();
         let (parking, outcome) = settle(batch(vec![a, b]), replies);
         assert!(of_a.try_recv().is_err() && of_b.try_recv().is_err(), "{shown}");
         assert_eq!(parking.len(), 2, "{shown}");
-        assert_eq!(outcome.aborted, for_another_reason, "{shown}");
+        let is_whole = matches!(outcome.no_transaction, Some(Refused::Whole));
+        assert_eq!(is_whole, for_another_reason, "{shown}");
         assert!(outcome.again.is_empty() && outcome.not_invalidated.is_none());
     }
 }
@@ -243,8 +255,50 @@ fn without_a_transaction_each_command_was_carried_out_by_itself() {
     let (a, mut of_a) = incr("a");
     let noperm = line("-NOPERM User app has no permissions to run the 'multi' command");
     let end = line("-ERR EXEC without MULTI");
-    let replies = vec![noperm, Wire::Int(3), Wire::Int(0), Wire::Int(0), end];
+    let replies = vec![noperm, Wire::Int(0), Wire::Int(0), Wire::Int(3), end];
     let (parking, outcome) = settle(batch(vec![a]), replies);
     assert_eq!(of_a.try_recv().unwrap().unwrap(), 3);
-    assert!(parking.is_empty() && outcome.aborted);
+    assert!(parking.is_empty());
+    let refused = outcome.no_transaction;
+    assert!(
+        matches!(refused, Some(Refused::Begin(Error::Unauthorized))),
+        "{refused:?}"
+    );
+}
+
+/// Its place in the order is kept, and whoever waits is told the server's own reason if there is no time left.
+#[test]
+fn a_refused_change_keeps_the_reason() {
+    let full = "-EXECABORT Transaction discarded because of: OOM command not allowed";
+    let ((a, _of_a), (b, _of_b)) = (incr("a"), set("b", &[]));
+    let (mut parking, _) = settle(batch(vec![a, b]), queued(line(full)));
+    assert!(
+        parking.news() == Some(Redirect::Later),
+        "it is sent to the same server"
+    );
+    let again = parking.take_all().again;
+    assert_eq!(again.len(), 2);
+    for job in &again {
+        let error = format!("{:?}", job.refused);
+        assert!(
+            matches!(job.refused, Some(Error::Unavailable(_))) && error.contains("OOM"),
+            "{error}"
+        );
+    }
+    // Where no transaction is begun any more, they are scripts.
+    let layout = Layout::of(&Namespace::tagged("t"), false);
+    let mut apart = Batch::new(layout);
+    again
+        .into_iter()
+        .for_each(|job| apart.push(job, None, Instant::now()));
+    apart.finish(0);
+    assert_eq!(lines(&apart), ["EVALSHA", "EVALSHA"]);
+}
+
+#[test]
+fn a_server_that_is_a_replica_by_now_is_left() {
+    let replica =
+        "-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.";
+    let (mut parking, _) = settle(batch(vec![incr("a").0, set("b", &[]).0]), queued(line(replica)));
+    assert_eq!(parking.news(), Some(Redirect::Elsewhere));
 }
