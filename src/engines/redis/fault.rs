@@ -32,6 +32,9 @@ fn explained(code: &str) -> &'static str {
     }
 }
 
+/// Before Redis 7, what stands before the place of an error in a script.
+const PLACE: &str = "@user_script:";
+
 /// The connection failed, or could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -81,21 +84,29 @@ pub(super) fn is_demoted(error: &ServerError) -> bool {
     parts(error).0 == "READONLY"
 }
 
+/// Whether the user may not run the command, or not on one of its keys. It was not carried out.
+pub(super) fn is_forbidden(error: &ServerError) -> bool {
+    matches!(answered(error), Error::Unauthorized)
+}
+
 /// The code of an error, and its text. Before Redis 7, an error inside a script comes wrapped in another: `ERR
-/// Error running script (call to f_…): @user_script:1: @user_script: 1: -OOM command not allowed …`.
+/// Error running script (call to f_…): @user_script:1: @user_script: 1: -OOM command not allowed …`. One that the script
+/// catches and returns comes behind its place: `@user_script: 138: -OOM command not allowed …`.
 pub(super) fn parts(error: &ServerError) -> (&str, &str) {
     let (code, text) = (error.code(), error.details().unwrap_or(""));
-    if code != "ERR" || !text.starts_with("Error running script") {
-        return (code, text);
-    }
-    let Some((_, place)) = text.rsplit_once("@user_script:") else {
+    let place = match code {
+        PLACE => Some(text),
+        "ERR" if text.starts_with("Error running script") => text.rsplit_once(PLACE).map(|(_, place)| place),
+        _ => None,
+    };
+    let Some(place) = place else {
         return (code, text);
     };
     let inner = place.split_once(": ").map_or(place, |(_, inner)| inner);
     let inner = inner.strip_prefix('-').unwrap_or(inner);
     match inner.split_once(' ') {
         Some((word, rest)) if word.chars().all(|c| c.is_ascii_uppercase()) => (word, rest),
-        _ => (code, inner),
+        _ => ("ERR", inner),
     }
 }
 
@@ -118,8 +129,10 @@ pub(super) fn answered(error: &ServerError) -> Error {
         "ERR" if text.contains("not an integer") => Error::NotAnInteger,
         "ERR" if text.contains("would overflow") => Error::Overflow,
         "ERR" if text.contains("max number of clients") => Error::Unavailable(Cause::new(Answered { code })),
-        // Before Redis 7, this has no code of its own inside a script.
-        "ERR" if text.contains("can't run this command") => Error::Unauthorized,
+        // Before Redis 7, these have no code of their own inside a script.
+        "ERR" if text.contains("can't run this command") || text.contains("can't access at least one of") => {
+            Error::Unauthorized
+        }
         _ => Error::Rejected(Cause::new(Answered { code })),
     }
 }
@@ -264,6 +277,29 @@ mod tests {
             Error::Unauthorized
         ));
         assert!(matches!(of("@user_script:7: bad argument"), Error::Rejected(_)));
+    }
+
+    /// Before Redis 7, an error that a script catches and returns tells its place too.
+    #[test]
+    fn errors_that_a_script_returns_are_unwrapped() {
+        let wrapped = |inner: &str| server_error(format!("-@user_script: 138: {inner}\r\n").as_bytes());
+        let of = |inner: &str| answered(&wrapped(inner));
+        let full = of("-OOM command not allowed when used memory > 'maxmemory'.");
+        assert!(format!("{full:?}").contains("OOM"), "{full:?}");
+        assert!(matches!(full, Error::Unavailable(_)), "{full:?}");
+        let readonly = wrapped("-READONLY You can't write against a read only replica.");
+        assert!(is_demoted(&readonly));
+        for words in [
+            "The user executing the script can't run this command or subcommand",
+            "The user executing the script can't access at least one of the keys mentioned in the command arguments",
+        ] {
+            assert!(matches!(of(words), Error::Unauthorized), "{words}");
+        }
+        assert!(matches!(
+            of("WRONGTYPE Operation against a key"),
+            Error::WrongType
+        ));
+        assert!(matches!(of("bad argument"), Error::Rejected(_)));
     }
 
     #[test]
