@@ -111,6 +111,32 @@ async fn what_a_user_may_not_do_is_unauthorized_and_no_more() {
     assert!(matches!(other, Err(Error::Unauthorized)));
 }
 
+/// Neighbouring dependent writes travel as one script, which the server refuses as a whole.
+#[tokio::test]
+async fn a_forbidden_write_fails_no_other() {
+    let line = "user default off\nuser app on >secret ~mine:* ~cachestore:* &* +@all";
+    let server = RedisServer::options().user(line).start().await;
+    let pairs = config(&format!("redis://app:secret@{}", server.address())).batch_commands(2);
+    let store = open(pairs).await;
+    let write = |key: &'static str, value: &'static str| {
+        let set = store.set(key, value).depends_on(["mine:name"]);
+        async move { set.await }
+    };
+    for _ in 0..20 {
+        let (mine, other) = tokio::join!(biased; write("mine:k", "v"), write("other", "v"));
+        mine.unwrap();
+        assert!(matches!(other, Err(Error::Unauthorized)), "{other:?}");
+        assert_eq!(store.get("mine:k").await.unwrap().unwrap(), "v");
+        // The last write of a key stays the last, though the first is held up by its neighbour.
+        let (first, other, last, next) = tokio::join!(biased;
+            write("mine:k", "1"), write("other", "v"), write("mine:k", "2"), write("mine:l", "v"));
+        assert!(matches!(first, Ok(()) | Err(Error::Unavailable(_))), "{first:?}");
+        assert!(matches!(other, Err(Error::Unauthorized)), "{other:?}");
+        (last.unwrap(), next.unwrap());
+        assert_eq!(store.get("mine:k").await.unwrap().unwrap(), "2");
+    }
+}
+
 #[tokio::test]
 async fn a_database_that_a_user_may_not_select_is_unauthorized() {
     let line = "user default off\nuser app on >secret ~* &* +@all -select";

@@ -271,13 +271,18 @@ impl Batch {
             Task::Request(EntryRequest::Set(asked)) if !is_spread && way == Way::Script => {
                 self.end_gets();
                 self.end_changes();
-                if self.sets.as_ref().is_some_and(|sets| !sets.fits(&asked, job.by)) {
+                let fits = |sets: &Sets| !job.alone && sets.fits(&asked, job.by);
+                if self.sets.as_ref().is_some_and(|sets| !fits(sets)) {
                     self.end_sets();
                 }
                 self.length += 1;
                 let deadline = job.deadline;
                 let sets = self.sets.get_or_insert_with(|| Sets::new(job.by));
-                return sets.push(Setter { asked, deadline });
+                sets.push(Setter { asked, deadline });
+                if job.alone {
+                    self.end_sets();
+                }
+                return;
             }
             task => job.task = task,
         }

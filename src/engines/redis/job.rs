@@ -196,7 +196,7 @@ pub(super) struct Job {
     pub(super) deadline: Instant,
     /// Until when it waits for a connection that is known to be down.
     pub(super) waits_until: Option<Instant>,
-    /// Keys that must each have a command of their own: one for many of them does not say enough.
+    /// Keys that must each have a command of their own: one for many of them does not say enough, or was refused.
     pub(super) alone: bool,
     pub(super) by: By,
     /// The link beside its own may have jobs of its keys, which come first.
@@ -222,6 +222,11 @@ impl Job {
         if let Task::Own(own) = self.task {
             own.void();
         }
+    }
+
+    /// Whether it is a write that was refused with its neighbours, and is sent once more by itself.
+    pub(super) fn is_set_apart(&self) -> bool {
+        self.alone && matches!(self.task, Task::Request(EntryRequest::Set(_)))
     }
 
     /// Whether it waits for a replay.

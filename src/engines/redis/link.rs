@@ -319,9 +319,7 @@ impl Link {
                     reply::settle(flight.parts, replies, near, tally, &mut outcome, refusals);
                     self.unsent.append(outcome.unsent);
                     self.parking.executed_for_nobody(&flight.left);
-                    for job in outcome.again.into_iter().rev() {
-                        self.waiting.push_front(job);
-                    }
+                    self.send_again(outcome.again);
                     self.waiting.extend(outcome.later);
                     if outcome.demoted {
                         self.demoted();

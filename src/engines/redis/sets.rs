@@ -4,6 +4,7 @@ use redis::Value as Wire;
 use tokio::time::Instant;
 
 use super::exchange::Commands;
+use super::fault;
 use super::job::{Job, Task};
 use super::script::By;
 use super::tally::Tally;
@@ -101,6 +102,13 @@ impl Sets {
 
     /// Answers the callers. What must be sent again is pushed to `again`.
     pub(super) fn decode(self, reply: Wire, tally: &mut Tally, again: &mut Vec<Job>) {
+        // One key of many may be the reason: the server refuses a script as a whole.
+        if let Wire::ServerError(error) = &reply
+            && self.setters.len() > 1
+            && fault::is_forbidden(error)
+        {
+            return again.extend(self.setters.into_iter().flatten().map(alone));
+        }
         // Each reply is judged first, because one may stand for all groups, and a hostile server's may be large. A
         // group whose script the server has forgotten has no answer.
         let judge = |reply| (!forgotten(&reply, self.by)).then(|| flag(reply));
@@ -132,6 +140,14 @@ fn hash_of_group(write: &Write) -> u64 {
         .map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
     let names = write.depends_on.iter().map(Key::hash);
     names.fold(ttl, |hash, name| hash.rotate_left(5) ^ name)
+}
+
+/// One of several that were refused together is sent once more, by itself.
+fn alone(setter: Setter) -> Job {
+    Job {
+        alone: true,
+        ..Job::from(setter)
+    }
 }
 
 impl From<Setter> for Job {

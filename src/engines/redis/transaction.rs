@@ -57,6 +57,7 @@ pub(super) fn takes(job: &Job, commands: &Commands) -> bool {
         Task::Request(EntryRequest::Take(_) | EntryRequest::Swap(_)) => false,
         Task::Request(request) => {
             job.by == By::Digest
+                && !job.alone
                 && request.effect() == Effect::Change
                 && request.own_way(commands.abilities) == Way::Plain
                 && request.keys().len() <= TIED

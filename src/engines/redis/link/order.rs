@@ -1,8 +1,10 @@
 //! The keys of what a connection has to do, so that order is kept for each of them where there are two.
 
 use super::{Link, State};
+use crate::engines::redis::fault::Lost;
 use crate::engines::redis::job::Job;
 use crate::engines::redis::reply;
+use crate::error::{Cause, Error};
 use crate::prehashed::Set;
 use crate::request::Keys;
 
@@ -21,6 +23,30 @@ impl Link {
             .iter()
             .for_each(|job| job.task.keys().for_each(|key| see(key.hash())));
         touches
+    }
+
+    /// Puts jobs before what waits. A write that was set apart is given up if a later job of its key was sent meanwhile.
+    pub(super) fn send_again(&mut self, jobs: Vec<Job>) {
+        for job in jobs.into_iter().rev() {
+            if job.is_set_apart() && self.has_sent(job.task.keys()) {
+                let overtaken = "a later call for its key was sent before it could be sent once more";
+                let error = Error::Unavailable(Cause::new(Lost(overtaken.to_owned())));
+                self.give_up(job, &error);
+            } else {
+                self.waiting.push_front(job);
+            }
+        }
+    }
+
+    /// Whether something that is under way touches one of these keys.
+    fn has_sent(&self, keys: Keys<'_>) -> bool {
+        let mut asked = Set::default();
+        keys.for_each(|key| {
+            asked.insert(key.hash());
+        });
+        let mut has_sent = false;
+        self.flights.each_key(|key| has_sent |= asked.contains(&key));
+        has_sent
     }
 
     /// Adds the keys whose answer is received now.

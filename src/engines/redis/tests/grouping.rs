@@ -33,6 +33,26 @@ fn neighbouring_writes_with_dependencies_are_one_script_and_each_has_its_answer(
     assert_eq!((outcome.again.len(), outcome.again[0].by), (1, By::Source));
 }
 
+/// The server refuses a script as a whole if its user may not touch one of the keys.
+#[test]
+fn a_forbidden_key_leaves_its_neighbours_alone() {
+    let dependent = |name: &str| {
+        let write = write(name, &["x"]);
+        asked(Set { write })
+    };
+    let ((a, mut of_a), (b, mut of_b)) = (dependent("a"), dependent("b"));
+    let refusal = || server_error("NOPERM No permissions to access a key");
+    let (_, outcome) = settle(batch(vec![a, b]).parts, vec![refusal()]);
+    let apart = batch(outcome.again);
+    let alone = |name| format!("EVALSHA 1 {name} cachestore:depend:{{ }} # 1500 1 x 1 v");
+    assert_eq!(lines(&apart), [alone("a"), alone("b")]);
+    let written = Wire::Array(vec![Wire::Int(1)]);
+    let (stats, outcome) = settle(apart.parts, vec![written, refusal()]);
+    assert_eq!((stats.sets, outcome.again.len()), (1, 0));
+    of_a.try_recv().unwrap().unwrap();
+    assert!(matches!(of_b.try_recv().unwrap(), Err(Error::Unauthorized)));
+}
+
 #[test]
 fn neighbouring_writes_with_the_same_names_and_ttl_are_grouped() {
     let dependent = |name, depends_on: &[&str]| {
