@@ -41,6 +41,8 @@ mod link;
 mod lock;
 mod own;
 mod parking;
+mod partly;
+mod process;
 mod raw;
 mod redirect;
 mod removals;

@@ -30,7 +30,7 @@ use super::reply::{self, Outcome};
 use super::script::{self, By};
 use super::tally::Tally;
 use super::unsent::Unsent;
-use crate::error::{Cause, Error, Result};
+use crate::error::{Cause, Error, Phase, Result};
 use crate::key::{Key, KeyMaker, Namespace, Within};
 use crate::request::{
     Asked, Condition, Cursor, Delete, DeleteMany, EntryRequest, Expire, Get, GetMany, Incr, Operation, Reply,
@@ -279,6 +279,35 @@ fn a_forgotten_script_is_sent_whole_and_only_what_needs_it() {
     assert_eq!(again.pipeline.len(), 1);
     let (stats, _) = settle(again.parts, vec![written()]);
     assert_eq!(stats.sets, 128);
+    answer.try_recv().unwrap().unwrap();
+}
+
+/// What says that nothing was done would be untrue.
+#[test]
+fn a_rest_that_is_not_written_leaves_the_outcome_of_the_call_unknown() {
+    let begun = || {
+        let writes = (0..130).map(|n| write(&n.to_string(), &["x"])).collect();
+        let (many, answer) = asked(SetMany { writes });
+        let written = Wire::Array(vec![Wire::Int(1)]);
+        let replies = vec![written, server_error("NOSCRIPT No matching script.")];
+        let (_, mut outcome) = settle(batch(vec![many]).parts, replies);
+        (outcome.again.pop().unwrap(), answer)
+    };
+    let (refused, mut answer) = begun();
+    settle(
+        batch(vec![refused]).parts,
+        vec![server_error("OOM command not allowed")],
+    );
+    let told = answer.try_recv().unwrap();
+    assert!(matches!(told, Err(Error::OutcomeUnknown(_))), "{told:?}");
+
+    let (late, mut answer) = begun();
+    reply::fail(late.task, &Error::Timeout { phase: Phase::Queue });
+    let told = answer.try_recv().unwrap();
+    assert!(matches!(told, Err(Error::OutcomeUnknown(_))), "{told:?}");
+
+    let (written, mut answer) = begun();
+    settle(batch(vec![written]).parts, vec![Wire::Array(vec![Wire::Int(1)])]);
     answer.try_recv().unwrap().unwrap();
 }
 

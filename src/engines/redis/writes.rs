@@ -7,6 +7,7 @@ use redis::{Cmd, Value as Wire};
 
 use super::abilities::Abilities;
 use super::exchange::{Commands, Exchange, Replies, Settled, Way};
+use super::partly::partly;
 use super::script::{Script, random};
 use super::tally::Tally;
 use super::wire::{count_read, flag, forgotten, integer, keyed, millis, millis_or_empty, value};
@@ -94,6 +95,7 @@ impl Exchange for SetMany {
         tally.stats.sets += written;
         match failure {
             None if !unsent.is_empty() => {
+                let reply = if written > 0 { partly(reply) } else { reply };
                 let operation = SetMany { writes: unsent };
                 return Settled::Forgotten(EntryRequest::SetMany(Asked { operation, reply }));
             }
