@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cachestore::{Error, Store};
 use harness::opening::{config, eventually, ms, open, plain};
-use harness::{Proxy, RedisServer};
+use harness::{Direction, Proxy, RedisServer, Toxic};
 use kameo::Actor;
 use kameo::actor::{ActorRef, Spawn};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -84,6 +84,28 @@ async fn closed() {
     assert!(matches!(tenant.get("k").await, Err(Error::Closed)));
     assert!(matches!(store.set("k", "v").await, Err(Error::Closed)));
     nothing_is_left(&server, before, "closed, its handles still there").await;
+}
+
+/// No connection was lost, so the calls that wait for the next one are carried out.
+#[tokio::test]
+async fn closed_while_a_connection_is_replaced() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::start(server.address(), 1).await;
+    let store = open(config(&proxy.url()).max_connection_age(ms(200))).await;
+    let (delay, jitter) = (ms(100), Duration::ZERO);
+    proxy.add(Direction::Down, Toxic::Latency { delay, jitter });
+    let before = proxy.accepted();
+    while proxy.accepted() == before {
+        // What opens it has to be asked, and nothing else wakes it up.
+        tokio::time::sleep(ms(1)).await;
+    }
+    let (set, closed) = tokio::join!(store.set("k", "v"), async {
+        tokio::task::yield_now().await;
+        store.close().await
+    });
+    set.unwrap();
+    closed.unwrap();
+    assert_eq!(server.command(&["GET", "k"]).text(), "v");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -214,8 +214,14 @@ impl Link {
     }
 
     /// Whether it has something to do that somebody waits for.
-    pub(super) fn is_awaited(&self, now: Instant) -> bool {
+    fn is_awaited(&self, now: Instant) -> bool {
         !self.waiting.is_empty() || self.is_redirected() || self.owes_an_answer(now)
+    }
+
+    /// Whether it has something to do that somebody waits for, and a connection for it. One that is being opened counts if
+    /// none was lost: it is open or known to be down within `connect_timeout`.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        self.is_awaited(now) && (self.is_up() || !self.is_down())
     }
 
     /// Whether somebody waits for what is under way. A walk goes on without its caller, if the server answers.

@@ -290,11 +290,9 @@ impl Stripe {
         self.main.is_up()
     }
 
-    /// Whether it has something to do that somebody waits for, and a connection for it.
+    /// Whether one of its links is busy; see [`Link::is_busy`].
     pub(super) fn is_busy(&self, now: Instant) -> bool {
-        [&self.main, &self.side]
-            .iter()
-            .any(|link| link.is_awaited(now) && link.is_up())
+        self.main.is_busy(now) || self.side.is_busy(now)
     }
 
     /// Starts again over new connections: what is under way may be torn.
