@@ -30,6 +30,8 @@ pub(super) struct Clearing {
     id: String,
     /// What the keys to remove begin with, each once: one walk serves several clearings.
     prefixes: Vec<String>,
+    /// The place of the prefix with which all others begin, if there is one: that of the root.
+    root: Option<usize>,
     page: Page,
     pass: Pass,
     cursor: u64,
@@ -70,8 +72,10 @@ impl Clearing {
     }
 
     pub(super) fn new(prefixes: Vec<String>) -> Self {
+        let is_root = |root: &String| prefixes.iter().all(|prefix| prefix.starts_with(root.as_str()));
         Self {
             id: format!("{:032x}", rand::random::<u128>()),
+            root: prefixes.iter().position(is_root),
             prefixes,
             page: PAGE,
             pass: Pass::Leases,
@@ -201,8 +205,7 @@ impl Clearing {
         };
         let mut each = counts.iter().map(count).collect::<Result<Vec<_>, _>>()?;
         let all = each.iter().fold(0u64, |all, count| all.saturating_add(*count));
-        let root = self.prefixes.iter().position(String::is_empty);
-        if let Some(root) = root.and_then(|root| each.get_mut(root)) {
+        if let Some(root) = self.root.and_then(|root| each.get_mut(root)) {
             *root = all;
         }
         Ok(Removed { all, each })

@@ -139,6 +139,24 @@ fn a_clearing_that_finds_nothing_for_ever_ends() {
     assert!(step.is_some_and(|step| step > 1_000_000), "{step:?}");
 }
 
+/// In a slot of a cluster the prefix of the root is the slot's hash tag.
+#[test]
+fn what_a_namespace_loses_the_root_loses_too() {
+    for prefixes in [["", "n:"], ["{t}:", "{t}:n:"]] {
+        let mut walk = clearing(&prefixes);
+        let removed = |[root, namespace]: [i64; 2]| {
+            let Wire::Array(mut parts) = page("7", 0, true) else {
+                unreachable!("a page is an array")
+            };
+            parts[1] = Wire::Array(vec![Wire::Int(root), Wire::Int(namespace)]);
+            Wire::Array(parts)
+        };
+        assert_eq!(walk.advance(removed([2, 3])), Ok(false));
+        let cleared: Vec<_> = walk.cleared().collect();
+        assert_eq!(cleared, [(prefixes[0], 5), (prefixes[1], 3)]);
+    }
+}
+
 #[test]
 fn a_clearing_whose_mark_was_lost_begins_anew() {
     for pass in 0..4 {
