@@ -121,16 +121,46 @@ pub(crate) fn unshareable(command: &Cmd) -> Option<&'static str> {
         }
         b"BLPOP" | b"BRPOP" | b"BRPOPLPUSH" | b"BLMOVE" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX"
         | b"BZMPOP" | b"WAIT" | b"WAITAOF" => Some("blocking command on the shared connection"),
-        b"XREAD" | b"XREADGROUP" if words.by_ref().take(6).any(|word| word == b"BLOCK") => {
-            Some("blocking command on the shared connection")
-        }
+        b"XREAD" | b"XREADGROUP" if blocks(&mut words) => Some("blocking command on the shared connection"),
         _ => None,
     }
+}
+
+/// Whether the options of a read of streams, which end before the streams, have `BLOCK`.
+fn blocks(words: &mut impl Iterator<Item = Vec<u8>>) -> bool {
+    while let Some(word) = words.next() {
+        match word.as_slice() {
+            // Behind it are the names of the group and of the consumer.
+            b"GROUP" => drop(words.nth(1)),
+            b"BLOCK" => return true,
+            b"STREAMS" => return false,
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_read_that_blocks_is_not_for_a_shared_connection() {
+        for (command, blocks) in [
+            ("XREADGROUP GROUP g c COUNT 1 NOACK BLOCK 0 STREAMS s >", true),
+            ("xreadgroup group g c block 5 streams s >", true),
+            ("XREAD COUNT 2 BLOCK 0 STREAMS s $", true),
+            ("XREAD COUNT 2 STREAMS BLOCK 0", false),
+            ("XREADGROUP GROUP BLOCK block NOACK STREAMS s >", false),
+        ] {
+            let mut words = command.split(' ');
+            let mut read = redis::cmd(words.next().unwrap());
+            words.for_each(|word| {
+                read.arg(word);
+            });
+            assert_eq!(unshareable(&read).is_some(), blocks, "{command}");
+        }
+    }
 
     #[test]
     fn a_command_is_for_its_first_key() {
