@@ -49,7 +49,7 @@ impl Target {
 
     pub(crate) fn is_in_cluster(&self) -> bool {
         let scheme = self.address.split_once("://").map(|(scheme, _)| scheme);
-        scheme.is_some_and(|scheme| scheme.ends_with("-cluster"))
+        scheme.is_some_and(|scheme| scheme.to_ascii_lowercase().ends_with("-cluster"))
     }
 
     pub(crate) async fn open(&self) -> Result<Store> {
@@ -175,6 +175,23 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheme_may_be_in_capitals() {
+        for (url, is_in_cluster) in [
+            ("REDIS-CLUSTER://localhost", true),
+            ("Rediss-Cluster://localhost", true),
+            ("redis-cluster://localhost", true),
+            ("REDIS://localhost", false),
+        ] {
+            let arguments = StoreArguments {
+                url: Some(url.to_owned()),
+                namespace: None,
+            };
+            let target = Target::read(arguments).unwrap();
+            assert_eq!(target.is_in_cluster(), is_in_cluster, "{url}");
+        }
+    }
 
     #[test]
     fn an_address_has_no_secrets() {
