@@ -23,6 +23,7 @@ mod loads;
 mod log;
 mod logging;
 mod long_work;
+mod moved_names;
 mod near;
 mod near_events;
 mod near_load;

@@ -13,6 +13,7 @@ use super::gets::{self, Getter};
 use super::job::{Job, Task};
 use super::layout::Layout;
 use super::lease::Invalidated;
+use super::process::Process;
 use super::removals::Removal;
 use super::sets::{Sets, Setter};
 use super::tracker::TrackedConnection;
@@ -116,6 +117,8 @@ pub(super) struct Batch {
     ends_leases: bool,
     /// The epoch of the server that it is sent to; see [`Batch::in_epoch`].
     epoch: u64,
+    /// The process of the server that it is sent to.
+    process: Process,
     commands: Commands,
     /// Requests taken, those that write several entries counted by them.
     length: usize,
@@ -145,6 +148,7 @@ impl Batch {
             leases: Invalidated::default(),
             ends_leases: false,
             epoch: 0,
+            process: Process::default(),
             commands: Commands::new(layout),
             length: 0,
             values: 0,
@@ -188,6 +192,12 @@ impl Batch {
     /// one becomes the primary, or the owner of the slot.
     pub(super) fn in_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
+        self
+    }
+
+    /// Sets the process of the server that it is sent to. Long work begins anew in another one.
+    pub(super) fn for_process(mut self, process: Process) -> Self {
+        self.process = process;
         self
     }
 
@@ -309,6 +319,7 @@ impl Batch {
         let written = match &mut job.task {
             _ if !is_as_asked => 0,
             Task::Walk(walk) => {
+                walk.enter(self.process);
                 let command = walk.command(&self.commands.layout, job.by);
                 self.commands.add(command);
                 0

@@ -33,13 +33,14 @@ use super::generation::Generation;
 use super::job::{Busy, Job};
 use super::layout::Layout;
 use super::parking::Parking;
+use super::process::Process;
 use super::reply::{self, Origin, Outcome, Refusals};
 use super::resolver::Resolver;
 use super::scanner::Bounds;
 use super::tally::Tally;
 use super::tracker::{TrackedConnection, Tracker};
 use super::unsent::Unsent;
-use crate::config::{Place, RedisOptions};
+use crate::config::RedisOptions;
 use crate::error::{Error, Result};
 use crate::events::Listeners;
 use crate::meters::Meters;
@@ -69,8 +70,8 @@ pub(super) struct Link {
     hands_over: bool,
     /// What the engine has not taken back yet.
     strays: Vec<Job>,
-    /// The number of the connection. No other one of the process has it.
-    number: u32,
+    /// Where the last connection leads to.
+    process: Process,
     /// Whether it opens a connection only when it has something to do.
     rests: bool,
     /// Whether it then keeps the connection.
@@ -80,8 +81,6 @@ pub(super) struct Link {
     backoff: Backoff,
     log: ConnectionLog,
     meters: Meters,
-    /// Where the last connection led to, if the library opened it.
-    leads_to: Option<Place>,
     /// Why it is not open.
     trouble: Option<Error>,
     /// It was open, and is known to be down now.
@@ -154,14 +153,13 @@ impl Link {
             asking: None,
             hands_over: false,
             strays: Vec::new(),
-            number: 0,
+            process: Process::default(),
             rests: false,
             lingers: false,
             proven: false,
             backoff: Backoff::default(),
             log,
             meters: Meters::default(),
-            leads_to: None,
             trouble: None,
             outage: None,
             vitals: Vitals::new(now),

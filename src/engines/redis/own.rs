@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use redis::{Cmd, Value as Wire};
 
+use super::process::Process;
 use super::script::By;
 use super::spread::{Epoch, Step};
 use super::wire::{bytes, refuse_errors};
@@ -23,6 +24,8 @@ pub(super) struct Own {
     pub(super) bound: Option<Epoch>,
     /// The link and the ownership of the slot under which it was sent.
     pub(super) sent: Epoch,
+    /// The process of the server that it was sent to.
+    pub(super) process: Process,
     /// Whether it was sent, perhaps over a connection that was lost since.
     pub(super) was_sent: bool,
     /// Whether it may be sent again if its reply is lost.
@@ -41,6 +44,8 @@ pub(super) struct Told {
     /// `None` if the command was not carried out, because its link is gone.
     pub(super) reply: Option<Wire>,
     pub(super) epoch: Epoch,
+    /// The process of the server that has answered.
+    pub(super) process: Process,
 }
 
 /// Shows no command.
@@ -84,8 +89,10 @@ impl Own {
         }
     }
 
-    /// It is sent over this link now. Returns `false` if it may not be.
-    pub(super) fn send_over(&mut self, link: u32) -> bool {
+    /// It is sent to this process now. Returns `false` if it may not be.
+    pub(super) fn send_over(&mut self, process: Process) -> bool {
+        let link = process.connection();
+        self.process = process;
         self.sent = self.sent.over(link);
         let may_be = self.bound.is_none_or(|bound| bound.link() == link);
         self.was_sent |= may_be;
@@ -113,18 +120,23 @@ impl Own {
 
     /// Takes in the reply.
     pub(super) fn settle(self, reply: Option<Wire>) {
-        let epoch = self.sent;
+        let (epoch, process) = (self.sent, self.process);
         let told = refuse_errors(reply.unwrap_or_default()).map(|reply| Told {
             reply: Some(reply),
             epoch,
+            process,
         });
         self.reply.send(told);
     }
 
     /// It is not carried out: its link is gone.
     pub(super) fn void(self) {
-        let epoch = self.sent;
-        self.reply.send(Ok(Told { reply: None, epoch }));
+        let (epoch, process) = (self.sent, self.process);
+        self.reply.send(Ok(Told {
+            reply: None,
+            epoch,
+            process,
+        }));
     }
 
     /// There is no reply. What removes a value may have done so over a connection that was lost.

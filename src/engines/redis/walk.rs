@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use self::clearing::{Clearing, Removed};
 use self::invalidation::Invalidation;
 use super::layout::Layout;
+use super::process::Process;
 use super::removals::Removal;
 use super::script::By;
 use super::tracker::{OwnWork, Tracker};
@@ -34,11 +35,13 @@ pub(super) struct Walk {
     pub(super) removed: u64,
     /// How many entries were removed under each prefix of a clearing.
     each: Vec<u64>,
+    /// Where its last step was sent to.
+    process: Process,
     /// Whether a step may have been carried out.
     pub(super) begun: bool,
     work: Work,
     /// The names of an invalidation that is to be replayed if it fails.
-    given: Option<(Vec<Key>, Within)>,
+    given: Option<Box<(Vec<Key>, Within)>>,
     /// Later clearings wait until it is dropped: with the walk, however that ends, or earlier.
     alive: Option<Arc<()>>,
     /// Tells the near cache what the walk removes, and by its end that the walk has ended.
@@ -106,6 +109,7 @@ impl Walk {
             callers,
             removed: 0,
             each: Vec::new(),
+            process: Process::default(),
             begun: false,
             work,
             given: None,
@@ -116,14 +120,14 @@ impl Walk {
 
     /// Remembers the names of an invalidation, so that it can be replayed.
     pub(super) fn remember(&mut self, names: Vec<Key>, within: Within) {
-        self.given = Some((names, within));
+        self.given = Some(Box::new((names, within)));
     }
 
     /// What it removes, if it remembers that.
     pub(super) fn removal(&self) -> Option<Removal> {
         match &self.work {
             Work::Invalidation(_) => {
-                let (names, within) = self.given.clone()?;
+                let (names, within) = *self.given.clone()?;
                 Some(Removal::Dependents(names, within))
             }
             Work::Clearing(work) => Some(Removal::Prefixes(work.prefixes().to_vec())),
@@ -135,8 +139,13 @@ impl Walk {
         self.near = tracker.map(Tracker::begin_work);
     }
 
-    /// Begins anew, on another server: how far it has come there is not known. What was removed counts.
-    pub(super) fn restart(&mut self) {
+    /// The next step is sent to this process of a server. In another one than before, the walk begins anew: how far it has
+    /// come there is not known. What was removed counts.
+    pub(super) fn enter(&mut self, process: Process) {
+        let before = std::mem::replace(&mut self.process, process);
+        if !before.is_known() || before.is(process) {
+            return;
+        }
         match &mut self.work {
             Work::Invalidation(work) => work.restart(),
             Work::Clearing(work) => work.restart(),

@@ -57,7 +57,7 @@ impl Link {
 
     /// The number of its connection, 0 before the first one.
     pub(in crate::engines::redis) fn number(&self) -> u32 {
-        self.number
+        self.process.connection()
     }
 
     /// How many pipelines were sent so far.

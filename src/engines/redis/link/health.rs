@@ -1,6 +1,5 @@
 //! Whether a connection lives, and opening it anew.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,17 +13,12 @@ use crate::engines::redis::connected::Connected;
 use crate::engines::redis::connection_log::why;
 use crate::engines::redis::fault;
 use crate::engines::redis::job::{Busy, Job};
+use crate::engines::redis::process::Process;
 use crate::engines::redis::reply;
 use crate::error::{Cause, Error};
 
 /// Bytes flow on a connection if there was a sign of life as short a time ago.
 const FLOWING: Duration = Duration::from_millis(200);
-
-/// A number for a connection.
-fn next_number() -> u32 {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    LAST.fetch_add(1, Ordering::Relaxed) + 1
-}
 
 impl Link {
     pub(super) fn poll_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
@@ -116,12 +110,7 @@ impl Link {
         }
         if let Some(route) = &connected.route {
             self.born = route.generation;
-            let place = &route.address.place;
-            self.log.leads_to(place);
-            let before = self.leads_to.replace(place.clone());
-            if before.is_some() && before != self.leads_to {
-                self.restart_walks();
-            }
+            self.log.leads_to(&route.address.place);
             if route.ends_leases {
                 // The server takes no writes now, and is asked again over another connection.
                 self.demoted();
@@ -137,10 +126,8 @@ impl Link {
         self.busy = Busy::new(connected.scripts_loaded);
         self.replied = connected.replies();
         self.received = connected.received();
+        self.process = Process::of_new_connection(connected.run);
         self.state = State::Up(connected);
-        if self.hands_over {
-            self.number = next_number();
-        }
         self.proven = true;
         if self.is_held && self.outage.is_some() {
             let first = "invalidations that were queued are replayed first".to_owned();
@@ -188,8 +175,6 @@ impl Link {
         self.window.cut(self.flights.values(), now);
         self.generation.end(self.born);
         self.close(&cause, again, now);
-        // The next connection may lead to another process, also behind the same address.
-        self.restart_walks();
         if self.proven {
             self.begin_outage(now);
         }

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::asking::{Asking, Finished, Refused};
 use super::{Link, State};
 use crate::config::Place;
-use crate::engines::redis::job::Task;
 use crate::engines::redis::parking::Unparked;
 use crate::engines::redis::redirect::Redirect;
 use crate::engines::redis::tally::Tally;
@@ -138,15 +137,6 @@ impl Link {
     pub(super) fn unpark(&mut self) {
         let all = self.parking.take_all();
         self.send_first(all);
-    }
-
-    /// Long work begins anew on another server: where it has come to means nothing there.
-    pub(super) fn restart_walks(&mut self) {
-        for job in &mut self.waiting {
-            if let Task::Walk(walk) = &mut job.task {
-                walk.restart();
-            }
-        }
     }
 
     /// Answers callers of parked jobs and of what another node is asked whose time is over. Returns the earliest deadline of

@@ -104,6 +104,7 @@ impl Link {
         let mut batch = Batch::new(self.layout.clone())
             .telling(tells)
             .in_epoch(self.epoch)
+            .for_process(self.process)
             .ending_leases(self.owes_leases())
             .to(self.abilities(now));
         let mut commands = self.options.batch_commands;
@@ -117,7 +118,7 @@ impl Link {
                 break;
             };
             if let Task::Own(own) = &mut job.task
-                && !own.send_over(self.number)
+                && !own.send_over(self.process)
             {
                 job.void();
                 continue;

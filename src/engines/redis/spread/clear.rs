@@ -10,6 +10,8 @@ use super::protocol::{Marking, Stamp};
 use super::slots::{NodeId, SlotMap};
 use crate::engines::redis::cluster::{SLOTS, slot_of};
 use crate::engines::redis::layout::{is_own, pattern, tag_of};
+use crate::engines::redis::own::Told;
+use crate::engines::redis::process::Process;
 use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::tracker::OwnWork;
 use crate::engines::redis::walk::Caller;
@@ -35,6 +37,10 @@ pub(super) struct Clear {
     has_failed: bool,
     node: NodeId,
     cursor: u64,
+    /// Where the cursor comes from.
+    process: Process,
+    /// Whether the last page began at a cursor of another process, so that the node is gone over again.
+    is_torn: bool,
     /// What was known of the nodes when this round began.
     begun: u32,
     /// Only nodes that have got slots since are gone over in this round.
@@ -79,6 +85,8 @@ impl Clear {
             has_failed: false,
             node: NodeId(0),
             cursor: 0,
+            process: Process::default(),
+            is_torn: false,
             begun: 0,
             since: 0,
             waits_for: 0,
@@ -186,7 +194,11 @@ impl Clear {
 
     /// The next page of the node, or the next node.
     fn after_page(&mut self, map: &SlotMap) -> Next {
-        if self.cursor != 0 && map.place(self.node).is_some() {
+        let is_there = map.place(self.node).is_some();
+        if std::mem::take(&mut self.is_torn) && is_there {
+            return self.turn_to(self.node);
+        }
+        if self.cursor != 0 && is_there {
             return self.page();
         }
         match map.next_with_news(Some(self.node), self.since) {
@@ -204,10 +216,12 @@ impl Clear {
     }
 
     /// Takes in the reply to a command. The other replies come after it.
-    pub(super) fn advance(&mut self, reply: Wire, map: &SlotMap) -> Result<Next> {
-        match reply {
+    pub(super) fn advance(&mut self, told: Told, map: &SlotMap) -> Result<Next> {
+        match told.reply.unwrap_or_default() {
             Wire::Array(parts) => {
                 let (cursor, keys) = page(parts)?;
+                self.is_torn = self.cursor != 0 && !self.process.is(told.process);
+                self.process = told.process;
                 self.cursor = cursor;
                 // The library's own keys are no values.
                 let keys: Vec<Vec<u8>> = keys.into_iter().filter(|key| !is_own(key)).collect();
@@ -241,7 +255,7 @@ impl Clear {
     /// over again.
     pub(super) fn after_failure(&mut self, map: &SlotMap) -> Option<Next> {
         let is_gone = self.waits_for == 0 && !map.is_primary(self.node);
-        self.cursor = 0;
+        (self.cursor, self.is_torn) = (0, false);
         is_gone.then(|| self.after_page(map))
     }
 }
@@ -259,4 +273,55 @@ fn page(parts: Vec<Wire>) -> Result<(u64, Vec<Vec<u8>>)> {
         _ => None,
     });
     Ok((cursor.ok_or_else(unexpected)?, keys.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::config::Place;
+    use crate::engines::redis::spread::Epoch;
+    use crate::request::{Progress, Reply};
+
+    fn told(process: Process, cursor: &str) -> Told {
+        let cursor = Wire::BulkString(cursor.as_bytes().to_vec());
+        Told {
+            reply: Some(Wire::Array(vec![cursor, Wire::Array(Vec::new())])),
+            epoch: Epoch::default(),
+            process,
+        }
+    }
+
+    /// The cursor of the page that comes next.
+    fn cursor(next: &Next) -> u64 {
+        let Next::Page(_, command) = next else {
+            panic!("{next:?}");
+        };
+        let words = command.args_iter().filter_map(|word| match word {
+            redis::Arg::Simple(word) => std::str::from_utf8(word).ok(),
+            _ => None,
+        });
+        words.skip(1).find_map(|word| word.parse().ok()).unwrap()
+    }
+
+    #[test]
+    fn a_node_that_was_started_again_is_gone_over_again() {
+        let mut map = SlotMap::new();
+        map.learn(&[(0, 16_383, Place::Tcp("h".to_owned(), 1))]);
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let caller = Caller::new(Reply::new().0, Progress::default(), deadline);
+        let mut clear = Clear::new("t:".to_owned(), caller, None);
+        assert_eq!(cursor(&clear.marked(true, &map).unwrap()), 0);
+        let [one, again, another] = [Some(1), Some(1), Some(2)].map(Process::of_new_connection);
+        let mut page = |process, next| clear.advance(told(process, next), &map).unwrap();
+        assert_eq!(cursor(&page(one, "5")), 5);
+        assert_eq!(cursor(&page(again, "6")), 6, "the process is the same");
+        // The cursor that it was sent means nothing to this process.
+        assert_eq!(cursor(&page(another, "0")), 0);
+        assert_eq!(cursor(&page(another, "7")), 7);
+        assert!(matches!(page(another, "0"), Next::Ask));
+    }
 }

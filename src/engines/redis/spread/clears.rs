@@ -93,7 +93,7 @@ impl Clears {
         let clear = self.all.get_mut(&number)?;
         clear.answered();
         let answer: Result<Told> = outcome.unwrap_or_else(|| Err(Error::Unavailable(no_answer())));
-        match answer.and_then(|told| clear.advance(told.reply.unwrap_or_default(), map)) {
+        match answer.and_then(|told| clear.advance(told, map)) {
             Ok(next) => self.take_in(number, next, tally),
             Err(error) => {
                 if let Some(next) = clear.after_failure(map) {

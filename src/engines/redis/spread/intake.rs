@@ -17,6 +17,7 @@ use crate::actor::queue::Queued;
 use crate::engines::redis::cluster::slot_of;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::own::{Command, Own};
+use crate::engines::redis::process::Process;
 use crate::engines::redis::reply;
 use crate::engines::redis::stripe::Stripe;
 use crate::engines::redis::walk::Caller;
@@ -213,6 +214,7 @@ impl SpreadEngine {
                 key: None,
                 bound: None,
                 sent: Epoch::default(),
+                process: Process::default(),
                 was_sent: false,
                 // What is removed twice is removed.
                 is_repeatable: true,

@@ -14,6 +14,7 @@ use crate::actor::queue::Room;
 use crate::engines::redis::cluster::slot_of;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::own::{Command, Own, Told};
+use crate::engines::redis::process::Process;
 use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::walk::Caller;
 use crate::error::{Error, Phase, Result};
@@ -73,7 +74,7 @@ impl SpreadEngine {
         };
         self.near.answered(&step);
         let told: Result<Told> = outcome.unwrap_or_else(|| Err(Error::OutcomeUnknown(no_answer())));
-        let answered = told.and_then(|Told { reply, epoch }| {
+        let answered = told.and_then(|Told { reply, epoch, .. }| {
             let answer = match reply {
                 Some(reply) => step.decode(reply)?,
                 None => Answer::Void,
@@ -174,6 +175,7 @@ impl SpreadEngine {
                 key: own_key.cloned().map(Box::new),
                 bound: step.epoch(),
                 sent: Epoch::default(),
+                process: Process::default(),
                 was_sent: false,
                 is_repeatable: step.is_repeatable(),
                 command: Command::Step(step.clone()),

@@ -177,11 +177,14 @@ fn a_clearing_whose_mark_was_lost_begins_anew() {
 
 #[test]
 fn a_clearing_begins_anew_on_another_server() {
+    let [connection, next, another] = [Some(1), Some(1), Some(2)].map(Process::of_new_connection);
     let mut walk = clearing(&["t:"]);
+    walk.enter(connection);
     assert_eq!(walk.advance(page("0", 0, true)), Ok(false));
     assert_eq!(walk.advance(page("7", 3, true)), Ok(false));
-    assert_eq!(step(&walk), "7 1024 t:* 0  1 t:");
-    walk.restart();
+    walk.enter(next);
+    assert_eq!(step(&walk), "7 1024 t:* 0  1 t:", "it is the same server");
+    walk.enter(another);
     assert_eq!(step(&walk), "0 1024 t:* 0  1 t:");
     assert_eq!(
         walk.advance(page("0", 0, false)),

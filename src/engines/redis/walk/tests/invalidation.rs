@@ -242,7 +242,9 @@ fn an_invalidation_tells_the_keys_that_it_is_asked_for() {
 
 #[test]
 fn an_invalidation_begins_anew_on_another_server_and_counts_on() {
+    let [server, another] = [Some(1), Some(2)].map(Process::of_new_connection);
     let mut walk = walk(&["a", "b"]);
+    walk.enter(server);
     assert_eq!(walk.advance(invalidated(1)), Ok(false));
     let below = Drained {
         marked: &["a"],
@@ -250,7 +252,7 @@ fn an_invalidation_begins_anew_on_another_server_and_counts_on() {
         ..Drained::new(2, 2)
     };
     assert_eq!(walk.advance(below.wire()), Ok(false));
-    walk.restart();
+    walk.enter(another);
     assert_eq!(words(&walk), "EVALSHA 2 a b 0");
     assert_eq!(walk.advance(invalidated(0)), Ok(false));
     assert_eq!(words(&walk), "EVALSHA 0 depend:  250 0 0 0 a b");
