@@ -132,7 +132,8 @@ async fn a_forbidden_write_fails_no_other() {
             write("mine:k", "1"), write("other", "v"), write("mine:k", "2"), write("mine:l", "v"));
         assert!(matches!(first, Ok(()) | Err(Error::Unavailable(_))), "{first:?}");
         assert!(matches!(other, Err(Error::Unauthorized)), "{other:?}");
-        (last.unwrap(), next.unwrap());
+        last.unwrap();
+        next.unwrap();
         assert_eq!(store.get("mine:k").await.unwrap().unwrap(), "2");
     }
 }
