@@ -261,8 +261,8 @@ impl Store {
     ///
     /// On Redis, the call walks over the whole database, however small the namespace is: about 0.3 s of the server's
     /// time for each million keys, in small steps. Calls of `clear` that come while another one runs wait for it, and
-    /// then share one walk. Over all nodes of a cluster, each call walks over all nodes by itself. To remove a few of many entries, give them a common dependency and invalidate
-    /// that.
+    /// then share one walk. Over all nodes of a cluster, each call walks over all nodes by itself. To remove a few of many
+    /// entries, give them a common dependency and invalidate that.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> cachestore::Result<()> {

@@ -1,9 +1,10 @@
 //! A store that is spread over all nodes of a cluster: each key is in the slot that it hashes to.
 //!
-//! `engine` is the actor. `intake` takes requests from the queue, refuses those that are not supported yet (`support`),
-//! splits those for many keys (`join`), and sends them to the node that owns the slot (`slots`), over connections to that
-//! node (`nodes`). A call that concerns several slots is a machine (`protocol`): `machines` has those under way, and `steps`
-//! sends their steps and hands them the answers.
+//! `engine` is the actor. `intake` takes requests from the queue, splits those for many keys (`join`), and sends them to the
+//! node that owns the slot (`slots`), over connections to that node (`nodes`). A call that changes something is a machine
+//! (`protocol`): `calls` chooses it, `machines` has those under way, `steps` sends their steps and hands them the answers, and
+//! `answers` tells the caller. `leases` knows the leases of this store's loads, and `hints` the names that loaders have found
+//! out.
 //!
 //! `moves` follows slots that get another owner: the jobs of such a slot are `held` until the former owner has answered all
 //! requests that it was sent. `refresh` asks the nodes who owns which slots. `scan` and `clear` go over all nodes, and
