@@ -395,3 +395,29 @@ async fn a_set_of_another_type_refuses_the_whole_write() {
         "and the store goes on"
     );
 }
+
+/// Before Redis 7, what a script catches and returns tells its place before its code.
+#[tokio::test]
+async fn a_full_server_says_so_to_writes_with_dependencies() {
+    let (server, store) = plain().await;
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let names = ["a", "b"];
+    let refused = [
+        store.set("k", "v").depends_on("name").await.map(drop),
+        store.set("k", "v").depends_on(names).await.map(drop),
+        store
+            .set_many([("k", "v"), ("l", "v")])
+            .depends_on("name")
+            .await
+            .map(drop),
+        store.incr("n", 1).ttl(ms(60_000)).await.map(drop),
+    ];
+    for refusal in refused {
+        let Err(Error::Unavailable(cause)) = refusal else {
+            panic!("{refusal:?}");
+        };
+        assert!(cause.to_string().contains("OOM"), "{cause}");
+    }
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    store.set("k", "v").depends_on("name").await.unwrap();
+}
