@@ -1,6 +1,7 @@
 //! The bytes below a connection: TCP, TLS or a unix socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -9,9 +10,10 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
-use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
 #[cfg(feature = "tls")]
 use tokio_rustls::client::TlsStream;
 
@@ -28,6 +30,8 @@ const READ: usize = 64 * 1024;
 /// there is, and others on its task, such as those who keep deadlines, have their turn in between.
 const TURN: u64 = 512 * 1024;
 const VALUE: u64 = 128;
+/// How long one address of a host is tried alone, before the next one is tried too; see RFC 8305.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// What the owner of a connection sees of its stream.
 #[derive(Debug, Clone, Default)]
@@ -162,9 +166,35 @@ fn unavailable(error: io::Error) -> Error {
     Error::Unavailable(Cause::new(error))
 }
 
-/// The first of the host's addresses that takes a connection.
+/// A connection to the first of the addresses that takes one. The next address is tried when one fails, and beside one that
+/// does not answer.
+async fn first_of(addresses: impl IntoIterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = addresses.into_iter().peekable();
+    let (mut attempts, mut failure) = (JoinSet::new(), None);
+    loop {
+        if let Some(address) = addresses.next() {
+            attempts.spawn(TcpStream::connect(address));
+        }
+        let has_more = addresses.peek().is_some();
+        let ended = tokio::select! {
+            ended = attempts.join_next() => ended,
+            () = tokio::time::sleep(HEAD_START), if has_more => continue,
+        };
+        match ended {
+            Some(Ok(Ok(stream))) => return Ok(stream),
+            Some(Ok(Err(error))) => failure = Some(error),
+            // Its runtime ends.
+            Some(Err(_)) => {}
+            None => {
+                let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "the host has no address");
+                return Err(failure.unwrap_or_else(none));
+            }
+        }
+    }
+}
+
 async fn tcp(host: &str, port: u16, options: &RedisOptions) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+    let stream = first_of(lookup_host((host, port)).await?).await?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
     let probes = options.keep_alive.max(Duration::from_secs(1));
@@ -286,3 +316,6 @@ impl AsyncWrite for Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
