@@ -325,6 +325,12 @@ fn settle_walk(
 ) {
     let failure = match refuse_errors(got) {
         Ok(got) => match walk.advance(got) {
+            Ok(false) if walk.is_too_large() => {
+                tell_of_walk(&mut walk, tally);
+                let large = "an invalidation or a clearing would hold more than 1 GiB of names";
+                tracing::warn!("{large}: it ends early");
+                Error::Rejected(Cause::new(fault::Lost(large.to_owned())))
+            }
             Ok(true) => {
                 tell_of_walk(&mut walk, tally);
                 for (prefix, removed) in walk.cleared() {

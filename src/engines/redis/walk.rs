@@ -3,6 +3,7 @@
 
 mod clearing;
 mod invalidation;
+mod patience;
 #[cfg(test)]
 mod tests;
 mod undecided;
@@ -24,9 +25,10 @@ use crate::error::Error;
 use crate::key::{Key, Within};
 use crate::request::{Progress, Reply};
 
-/// The most steps in a row that remove nothing and get no further: a server that answers so for ever is not asked for
-/// ever. So many steps look at 250 million members of a set, or at a thousand million keys.
-const STANDSTILL: u32 = 1 << 20;
+/// The most bytes of names that a walk holds: more than ten million names of 20 bytes.
+const MOST_HELD: usize = 1 << 30;
+/// What a name costs beside its bytes.
+const NAME: usize = 32;
 
 /// A piece of long work, with all that it has to remember between its steps.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(super) struct Walk {
     alive: Option<Arc<()>>,
     /// Tells the near cache what the walk removes, and by its end that the walk has ended.
     near: Option<OwnWork>,
+    /// The most bytes of names that it may hold.
+    most_held: usize,
 }
 
 #[derive(Debug)]
@@ -115,7 +119,23 @@ impl Walk {
             given: None,
             alive: None,
             near: None,
+            most_held: MOST_HELD,
         }
+    }
+
+    /// The same, with another bound on what it holds.
+    #[cfg(test)]
+    pub(super) fn holding(self, most_held: usize) -> Self {
+        Self { most_held, ..self }
+    }
+
+    /// Whether the server has told of more names than a walk may hold.
+    pub(super) fn is_too_large(&self) -> bool {
+        let held = match &self.work {
+            Work::Invalidation(work) => work.held(),
+            Work::Clearing(work) => work.held(),
+        };
+        held > self.most_held
     }
 
     /// Remembers the names of an invalidation, so that it can be replayed.
@@ -251,6 +271,11 @@ impl Walk {
         }
         Ok(done)
     }
+}
+
+/// What a name costs that is held.
+fn cost(name: &[u8]) -> usize {
+    NAME + name.len()
 }
 
 fn number(value: &Wire) -> Result<u64, Unexpected> {

@@ -263,3 +263,33 @@ async fn an_end_in_several_steps_leaves_the_tombstones_of_one_that_crashed_besid
     );
     assert_eq!(server.keys("cachestore:*"), [""; 0]);
 }
+
+/// A server may tell of new names for ever, and nobody may wait for the invalidation any more.
+#[test]
+fn an_invalidation_holds_no_more_names_than_it_may() {
+    let (reply, mut answer) = Reply::new();
+    let caller = Caller::new(reply, Progress::default(), Instant::now());
+    let walk = Walk::invalidation(&[key("all")], caller, false).holding(100_000);
+    let mut job = Some(Job::new(Task::Walk(walk), Instant::now()));
+    let mut steps = 0;
+    while let Some(walk) = job.take() {
+        let none = || Wire::Array(Vec::new());
+        let below = (0..20).map(|n| bulk(&format!("name:{steps}:{n}"))).collect();
+        let told = if steps == 0 {
+            vec![Wire::Int(0), none()]
+        } else {
+            let counts = [0, 1, 0].map(Wire::Int).to_vec();
+            let names = vec![none(), none(), Wire::Array(below), none(), Wire::Int(2)];
+            [counts, names].concat()
+        };
+        steps += 1;
+        assert!(steps < 200, "it holds all that it is told of");
+        let (_, mut outcome) = settle(batch(vec![walk]).parts, vec![Wire::Array(told)]);
+        job = outcome.later.pop();
+    }
+    // Each name is held twice, and costs more than its bytes.
+    assert!(steps > 40, "{steps}");
+    let error = answer.try_recv().unwrap().unwrap_err();
+    assert!(matches!(error, Error::OutcomeUnknown(_)), "{error:?}");
+    assert!(format!("{error:#}").contains("1 GiB"), "{error:#}");
+}

@@ -2,8 +2,9 @@
 
 use redis::{Cmd, Value as Wire};
 
+use super::patience::Patience;
 use super::undecided::Undecided;
-use super::{STANDSTILL, Unexpected, count, number};
+use super::{Unexpected, count, number};
 use crate::engines::redis::layout::{Layout, pattern};
 use crate::engines::redis::script::{By, Script, random};
 
@@ -41,8 +42,7 @@ pub(super) struct Clearing {
     undecided: Undecided,
     /// Whether it has been marked since the first pass began.
     marked: bool,
-    /// How many steps in a row removed nothing.
-    fruitless: u32,
+    patience: Patience,
 }
 
 /// How many values a step removed: in all, and for each prefix.
@@ -84,7 +84,7 @@ impl Clearing {
             place: 0,
             undecided: Undecided::default(),
             marked: false,
-            fruitless: 0,
+            patience: Patience::default(),
         }
     }
 
@@ -139,11 +139,13 @@ impl Clearing {
     /// Takes in the answer to the step: how many values it removed, and whether all is done.
     pub(super) fn advance(&mut self, answer: Wire) -> Result<(Removed, bool), Unexpected> {
         let (removed, done) = self.take_in(answer)?;
-        self.fruitless = if removed.all == 0 { self.fruitless + 1 } else { 0 };
-        if self.fruitless > STANDSTILL {
-            return Err(Unexpected);
-        }
+        self.patience.step(removed.all, false)?;
         Ok((removed, done))
+    }
+
+    /// What is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.undecided.held()
     }
 
     fn take_in(&mut self, answer: Wire) -> Result<(Removed, bool), Unexpected> {

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use compact_str::CompactString;
 use redis::{Cmd, Value as Wire};
 
-use super::{STANDSTILL, Unexpected, count, number, texts};
+use super::patience::Patience;
+use super::{Unexpected, cost, count, number, texts};
 use crate::engines::redis::layout::Layout;
 use crate::engines::redis::script::{By, Script};
 use crate::key::Key;
@@ -25,8 +26,9 @@ pub(super) struct Invalidation {
     id: String,
     /// Whether no other invalidation has drained since its first step that drained. `None` before that.
     is_alone: Option<bool>,
-    /// How many steps in a row got no further.
-    standstill: u32,
+    patience: Patience,
+    /// What all names have cost that the server told of. Few of them are told of more than once.
+    held: usize,
     /// The names given.
     roots: Vec<CompactString>,
     /// Names given whose own entries are to be removed.
@@ -178,11 +180,7 @@ impl Invalidation {
                 0
             }
         };
-        let stands = removed == 0 && self.progress() == before;
-        self.standstill = if stands { self.standstill + 1 } else { 0 };
-        if self.standstill > STANDSTILL {
-            return Err(Unexpected);
-        }
+        self.patience.step(removed, self.progress() != before)?;
         Ok((removed, !self.step_on()))
     }
 
@@ -213,9 +211,12 @@ impl Invalidation {
         if count(&more)? > 0 {
             self.rest = names.pop();
         }
-        self.marked.extend(texts(marked)?);
+        let marked = texts(marked)?;
+        self.hold(&marked);
+        self.marked.extend(marked);
         let mut unread = texts(unread)?.into_iter();
         while let (Some(name), Some(cursor)) = (unread.next(), unread.next()) {
+            self.held += cost(name.as_bytes());
             self.unread.push((name, cursor.parse().map_err(|_| Unexpected)?));
         }
         self.add(texts(below)?);
@@ -236,9 +237,20 @@ impl Invalidation {
         Ok(())
     }
 
+    /// What is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    fn hold(&mut self, names: &[CompactString]) {
+        self.held += names.iter().map(|name| cost(name.as_bytes())).sum::<usize>();
+    }
+
     fn add(&mut self, names: Vec<CompactString>) {
         for name in names {
             if self.seen.insert(name.clone()) {
+                // Once as seen, and once as one to be drained.
+                self.held += 2 * cost(name.as_bytes());
                 self.names.push(name);
             }
         }

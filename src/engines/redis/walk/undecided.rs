@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use redis::Value as Wire;
 
-use super::{Unexpected, count};
+use super::{Unexpected, cost, count};
 
 /// The most names that one step decides about, and the most bytes of them, but for a name that is longer by itself.
 const NAMES: usize = 500;
@@ -20,6 +20,8 @@ pub(super) struct Undecided {
     below: HashMap<Name, Vec<Name>>,
     /// The last comes first.
     order: Vec<Name>,
+    /// What all names have cost that were told of.
+    held: usize,
 }
 
 impl Undecided {
@@ -31,12 +33,21 @@ impl Undecided {
         let mut told = told.into_iter();
         while let Some(name) = told.next() {
             let members = count(&told.next().ok_or(Unexpected)?)?;
-            let below = self.below.entry(text(name)?).or_default();
+            let name = text(name)?;
+            self.held += 2 * cost(&name);
+            let below = self.below.entry(name).or_default();
             for _ in 0..members {
-                below.push(text(told.next().ok_or(Unexpected)?)?);
+                let member = text(told.next().ok_or(Unexpected)?)?;
+                self.held += cost(&member);
+                below.push(member);
             }
         }
         Ok(())
+    }
+
+    /// What is held, in bytes.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// Ends the gathering, and puts those below before those above. Returns `true` if there are any.
