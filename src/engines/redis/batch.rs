@@ -79,6 +79,17 @@ impl Part {
         }
     }
 
+    /// Whether the near cache is not read after it until it is known what has happened before; see
+    /// [`EntryRequest::needs_barrier`].
+    pub(super) fn needs_barrier(&self) -> bool {
+        match self {
+            Part::Other { job: Some(job), .. } => {
+                matches!(&job.task, Task::Request(request) if request.needs_barrier())
+            }
+            _ => false,
+        }
+    }
+
     /// Calls `see` with each key of those who still wait.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
         match self {

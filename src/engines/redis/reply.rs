@@ -89,12 +89,12 @@ impl Origin<'_> {
 
     /// Takes in what the server has done, before those who asked for it are answered.
     fn learn(&self, part: &Part) {
+        if part.needs_barrier() {
+            self.connection.tracker().raise_barrier();
+        }
         let changes = match part {
             Part::Other { job: Some(job), .. } => match &job.task {
                 Task::Request(request) => {
-                    if request.needs_barrier() {
-                        self.connection.tracker().raise_barrier();
-                    }
                     if matches!(request, EntryRequest::Lock(_)) {
                         return;
                     }

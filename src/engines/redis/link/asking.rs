@@ -23,6 +23,7 @@ use crate::engines::redis::reply::{self, Outcome};
 use crate::engines::redis::resolver::Resolver;
 use crate::engines::redis::scanner::Bounds;
 use crate::engines::redis::tally::Tally;
+use crate::engines::redis::tracker::Tracker;
 use crate::engines::redis::unsent::Unsent;
 use crate::engines::redis::wire::refused;
 use crate::error::{Cause, Error, Result};
@@ -62,6 +63,8 @@ pub(super) struct Asking {
     node: Node,
     options: Arc<RedisOptions>,
     layout: Layout,
+    /// Writes the near cache, if there is one.
+    tracker: Option<Tracker>,
     state: State,
     waiting: Vec<Asked>,
     flight: Option<Flight>,
@@ -91,6 +94,7 @@ impl Asking {
         bounds: Bounds,
         layout: Layout,
         resolver: Resolver,
+        tracker: Option<Tracker>,
     ) -> Self {
         let named = (node.clone(), at);
         let opening = connect_node(options.clone(), bounds, layout.clone(), resolver, named);
@@ -98,6 +102,7 @@ impl Asking {
             node,
             options,
             layout,
+            tracker,
             state: State::Opening(Box::pin(opening)),
             waiting: Vec::new(),
             flight: None,
@@ -139,20 +144,28 @@ impl Asking {
             };
             self.since = now;
             match replies {
-                Ok(replies) => finished = settle(flight.parts, replies, tally, &self.node),
+                Ok(replies) => {
+                    let tracker = self.tracker.as_ref();
+                    finished = settle(flight.parts, replies, tally, &self.node, tracker);
+                }
                 Err(error) => finished = self.lose(flight, &fault::lost(&error)),
             }
         }
         if self.flight.is_none() && !self.waiting.is_empty() {
-            self.send(cx, now);
+            finished.append(&mut self.send(cx, now));
         }
         finished
     }
 
-    fn send(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Sends what waits. Returns what is not sent, because the connection has ended.
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> Vec<Finished> {
         let State::Open(connected) = &mut self.state else {
-            return;
+            return Vec::new();
         };
+        if connected.has_ended() {
+            let ended = Cause::new(Lost("the connection was closed".to_owned()));
+            return self.fail(&Error::Unavailable(ended));
+        }
         let mut batch = Batch::new(self.layout.clone());
         let mut held = Vec::new();
         for asked in self.waiting.drain(..) {
@@ -183,6 +196,7 @@ impl Asking {
         }
         connected.drive(cx);
         self.flight = Some(flight);
+        Vec::new()
     }
 
     /// The node cannot be asked: the first one is asked again.
@@ -272,7 +286,13 @@ impl Asking {
 }
 
 /// Hands out the replies of a pipeline in which an `ASKING` comes before each command.
-fn settle(parts: Vec<(Held, Part)>, replies: Vec<Wire>, tally: &mut Tally, node: &Node) -> Vec<Finished> {
+fn settle(
+    parts: Vec<(Held, Part)>,
+    replies: Vec<Wire>,
+    tally: &mut Tally,
+    node: &Node,
+    tracker: Option<&Tracker>,
+) -> Vec<Finished> {
     let mut replies = replies.into_iter();
     let mut own = || {
         replies.next();
@@ -292,6 +312,9 @@ fn settle(parts: Vec<(Held, Part)>, replies: Vec<Wire>, tally: &mut Tally, node:
             }
             continue;
         }
+        if let Some(tracker) = tracker.filter(|_| part.needs_barrier()) {
+            tracker.raise_barrier();
+        }
         let mut outcome = Outcome::default();
         reply::settle(vec![part], replies, None, tally, &mut outcome, None);
         // One that is to be sent once more, because a script was forgotten or a key may have another type.
@@ -305,3 +328,6 @@ fn settle(parts: Vec<(Held, Part)>, replies: Vec<Wire>, tally: &mut Tally, node:
     }
     finished
 }
+
+#[cfg(test)]
+mod tests;

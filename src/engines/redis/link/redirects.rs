@@ -85,6 +85,7 @@ impl Link {
                 self.bounds,
                 self.layout.clone(),
                 self.resolver.clone(),
+                self.tracker.clone(),
             ));
         }
         if let Some(asking) = &mut self.asking {
