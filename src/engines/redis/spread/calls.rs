@@ -1,5 +1,7 @@
 //! Calls in steps: the machine that carries a request out, and the answer to who waits for it.
 
+use std::collections::HashSet;
+
 use compact_str::CompactString;
 use tokio::time::Instant;
 
@@ -103,8 +105,7 @@ fn kept(key: &Key, renewal: &Renewal, held: &Held) -> Option<Content> {
     let Stored::Loaded(_, body) = open(value.as_bytes()) else {
         return None;
     };
-    let is_held = |name: &CompactString| held.names.contains(name);
-    if !names(&renewal.names, key).iter().all(is_held) {
+    if !held.has(&names(&renewal.names, key)) {
         return None;
     }
     let validator = renewal.validator.as_deref().or(body.validator);
@@ -140,11 +141,9 @@ impl Plan {
     fn lease(key: &Key, terms: &LeaseTerms, reads: bool, leases: &Leases) -> Self {
         let mut names = names(&terms.names, key);
         if terms.late_names {
-            for name in leases.hints.of(key.text()) {
-                if !names.contains(name) {
-                    names.push(name.clone());
-                }
-            }
+            let given: HashSet<_> = names.iter().cloned().collect();
+            let hints = leases.hints.of(key.text()).iter();
+            names.extend(hints.filter(|name| !given.contains(*name)).cloned());
         }
         let terms = Terms {
             key: key.text().clone(),
@@ -168,9 +167,8 @@ impl Plan {
     fn loaded(token: Token, write: &request::Write, leases: &mut Leases) -> Self {
         let (key, content) = (&write.key, content(write, Condition::Always));
         let held = leases.take(token, key);
-        let is_held = |held: &Held| content.names.iter().all(|name| held.names.contains(name));
         match held {
-            Some(held) if is_held(&held) => {
+            Some(held) if held.has(&content.names) => {
                 let write = Write::loaded(content, token.into(), held.names, held.seen, stamps());
                 Self::Write(Box::new(write))
             }

@@ -1,6 +1,6 @@
 //! The leases that loads of this store have: what is needed to store what they load. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use compact_str::CompactString;
 use tokio::time::Instant;
@@ -45,6 +45,12 @@ impl Held {
             present,
             ends: None,
         }
+    }
+
+    /// Whether the key is registered under all of these names. Loaders may find thousands.
+    pub(super) fn has(&self, names: &[CompactString]) -> bool {
+        let held: HashSet<_> = self.names.iter().collect();
+        names.iter().all(|name| held.contains(name))
     }
 }
 

@@ -12,6 +12,8 @@ use super::step::{Epoch, Member, Next, Step};
 
 /// So many names are drained at a time. Each has one page of members under way.
 const AT_A_TIME: usize = 16;
+/// No root is killed while so many steps are under way.
+const ROOTS_AT_A_TIME: usize = 256;
 /// So often a name is drained: once for what was there at first, and once more where several names lead to it or it is in a
 /// ring. An invalidation that drained more often could be kept busy by the writers that it refuses.
 const PASSES: u8 = 2;
@@ -23,12 +25,13 @@ const PASSES: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) struct Invalidation {
     stamps: Stamps,
+    /// Those that are not being killed yet.
     roots: Vec<CompactString>,
     removed: u64,
     /// Steps under way, of any kind.
     under_way: usize,
-    /// How often each name has been drained, or is to be.
-    passes: BTreeMap<CompactString, u8>,
+    /// The names that have been drained, or are to be.
+    passes: BTreeMap<CompactString, Passes>,
     /// Names to be drained, in order.
     waiting: VecDeque<CompactString>,
     draining: BTreeMap<CompactString, Drain>,
@@ -37,6 +40,14 @@ pub(in crate::engines::redis) struct Invalidation {
     /// Registrations whose member has dependents: a name and the member.
     inner: BTreeMap<(CompactString, CompactString), Inner>,
     is_drained: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Passes {
+    /// How often the name has been drained, or is to be.
+    count: u8,
+    /// Whether it waits.
+    waits: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,14 +88,15 @@ impl Invalidation {
 
     /// Has a name drained, once more if that has begun already: what is below it may be new. Returns whether it will be.
     fn drain(&mut self, name: &CompactString) -> bool {
-        if self.waiting.contains(name) {
+        let passes = self.passes.entry(name.clone()).or_default();
+        if passes.waits {
             return true;
         }
-        let passes = self.passes.entry(name.clone()).or_default();
-        if *passes == PASSES {
+        if passes.count == PASSES {
             return false;
         }
-        *passes += 1;
+        passes.count += 1;
+        passes.waits = true;
         self.waiting.push_back(name.clone());
         true
     }
@@ -103,10 +115,25 @@ impl Invalidation {
                 self.waiting.push_back(name);
                 continue;
             }
+            if let Some(passes) = self.passes.get_mut(&name) {
+                passes.waits = false;
+            }
             self.draining.insert(name.clone(), Drain::default());
             steps.push(scan(name));
         }
         steps
+    }
+
+    /// Kills roots, as many as may be killed at a time.
+    fn kill_roots(&mut self, under_way: usize) -> Vec<Step> {
+        let room = ROOTS_AT_A_TIME.saturating_sub(under_way);
+        let roots = self.roots.split_off(self.roots.len().saturating_sub(room));
+        let stamps = &mut self.stamps;
+        let kill = |key| Step::Kill {
+            key,
+            stamp: stamps.next(),
+        };
+        roots.into_iter().map(kill).collect()
     }
 
     fn read(&mut self, name: &CompactString, members: Vec<Member>, cursor: u64, epoch: Epoch) -> Vec<Step> {
@@ -212,6 +239,7 @@ impl Invalidation {
 
     fn send(&mut self, mut steps: Vec<Step>) -> Next<u64> {
         steps.extend(self.begin());
+        steps.extend(self.kill_roots(self.under_way + steps.len()));
         if self.under_way + steps.len() == 0 && !self.is_drained {
             self.is_drained = true;
             steps = self.forget();
@@ -235,12 +263,7 @@ impl Machine for Invalidation {
     type Output = u64;
 
     fn start(&mut self, _: Instant) -> Next<u64> {
-        let mut steps = Vec::new();
-        for key in std::mem::take(&mut self.roots) {
-            let stamp = self.stamps.next();
-            steps.push(Step::Kill { key, stamp });
-        }
-        self.send(steps)
+        self.send(Vec::new())
     }
 
     fn advance(&mut self, _: Instant, step: &Step, answered: Answered) -> Next<u64> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::world::origin;
 use crate::engines::redis::spread::protocol::Machine;
 use crate::engines::redis::spread::protocol::answer::{Answer, Answered, Sight};
+use crate::engines::redis::spread::protocol::invalidation::Invalidation;
 use crate::engines::redis::spread::protocol::lease::{End, unwatch};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::seen::{KNOWN, Seens};
-use crate::engines::redis::spread::protocol::stamp::Stamp;
+use crate::engines::redis::spread::protocol::stamp::{Stamp, Stamps};
 use crate::engines::redis::spread::protocol::step::{Epoch, Given, Next, Step, Watcher};
 
 #[test]
@@ -63,4 +64,30 @@ fn a_stamp_is_known_for_a_while_and_over_its_link() {
 fn what_has_no_ttl_lives_longest() {
     let [short, long] = [1, 2].map(|millis| Life::of(Some(Duration::from_millis(millis))));
     assert!(short < long && long < Life::of(None));
+}
+
+#[test]
+fn an_invalidation_of_many_names_has_few_steps_under_way() {
+    let names = (0..1000).map(|number| format!("n{number}").into()).collect();
+    let mut invalidation = Invalidation::new(names, Stamps::new(1));
+    let mut next = invalidation.start(origin());
+    let (mut under_way, mut killed) = (Vec::new(), 0);
+    loop {
+        match next {
+            Next::Steps(steps) => under_way.extend(steps),
+            Next::Done { output, .. } => {
+                assert_eq!((output, killed), (1000, 1000));
+                return;
+            }
+        }
+        assert!(under_way.len() <= 256, "{}", under_way.len());
+        let step = under_way.pop().unwrap();
+        killed += 1;
+        let answer = Answer::Killed {
+            removed: true,
+            below: false,
+        };
+        let epoch = Epoch(0);
+        next = invalidation.advance(origin(), &step, Answered { answer, epoch });
+    }
 }
