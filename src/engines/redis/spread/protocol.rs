@@ -16,7 +16,8 @@
 //! An *epoch* is the number of a link to the owner of a slot. It changes when the connection is replaced, and when the
 //! slot has another owner, and no number is used twice in a process. A step for which [`Step::epoch`] is `Some` may only
 //! be carried out over the link of that epoch. If that is gone, or if the node answers `MOVED` or `ASK`, do not send the
-//! step. Answer [`Answer::Void`](answer::Answer::Void). All other steps follow redirections.
+//! step. Answer [`Answer::Void`](answer::Answer::Void). All other steps follow redirections. Only a look is not asked of the
+//! node that a slot is moving to: a write is bound to the link of its look. It waits until the slot has moved.
 //!
 //! If a connection is lost before the answer, [`Step::is_repeatable`] tells what to do: such a step may be sent again.
 //! Any other step may have been carried out: answer the caller with `OutcomeUnknown` and drop the machine. Dropping a
