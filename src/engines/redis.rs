@@ -41,6 +41,7 @@ mod link;
 mod lock;
 mod own;
 mod parking;
+mod part;
 mod partly;
 mod process;
 mod raw;

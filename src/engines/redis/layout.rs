@@ -1,25 +1,22 @@
 //! The names on the server: the keys of values, and the names of everything that the library keeps beside them.
 
+mod scripts;
 mod slots;
+mod version;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use redis::{Cmd, Value as Wire};
+use redis::Cmd;
 
+use self::scripts::{scripts, spread_scripts};
 pub(super) use self::slots::{LEASE, SlotNames, tag_of};
 use super::cluster::slot_of;
 use super::script::spread::SlotScript;
 use super::script::{By, Script, Scripts};
-use crate::error::{Error, Result};
 use crate::key::{Key, Namespace, RESERVED_PREFIX};
 use crate::request::Subject;
-
-/// The version that this layout has. A change that another version would misread takes the next number.
-const VERSION: &str = "1";
-/// The version of the layout of a store that is spread over the slots of a cluster.
-const SPREAD: &str = "2";
 
 /// The names on the server, and the scripts that use them. Clones share them.
 ///
@@ -93,64 +90,6 @@ impl Names {
             tag,
         }
     }
-}
-
-/// The scripts of stores whose names begin with `tag`.
-fn scripts(tag: &str) -> Scripts {
-    let own = |name: &str| format!("{tag}{RESERVED_PREFIX}{name}");
-    // A word comes before one that it begins with.
-    let names = [
-        // The names that change while some loads run; see `scripts/changed.lua`.
-        ("NAMES.changed", own("changed")),
-        // The stamps of all names that leases have; see `scripts/lease.lua`.
-        ("NAMES.leases", own("leases")),
-        ("NAMES.lease", own("lease:{")),
-        // The keys of values that were given out and not stored; see `scripts/lease.lua`.
-        ("NAMES.given", own("given")),
-        // The sets that live as long as their longest-lived member; see `scripts/depend.lua`.
-        ("NAMES.lasting", own("lasting")),
-        // The marks of clearings under way; see `scripts/clearing.lua`.
-        ("NAMES.clearing", own("clearing")),
-        // The invalidation that drained last; see `scripts/drain.lua`.
-        ("NAMES.draining", own("draining")),
-        // The prefix of the name of a set of tombstones; see `scripts/drain.lua`.
-        ("NAMES.tombstones", own("tombstones:{")),
-        // The prefix of the name of a hash of parents; see `scripts/depend.lua`.
-        ("NAMES.parents", own("parents:")),
-        ("NAMES.reserved", own("")),
-        ("NAMES.tag", tag.to_owned()),
-        ("NAMES.close", "}".to_owned()),
-    ];
-    let names = names.map(|(word, name)| (word, format!("'{name}'")));
-    Scripts::new(&names, if tag.is_empty() { "" } else { WITHOUT_ABSENT })
-}
-
-/// The begin of scripts whose calls have a first key that never exists.
-const WITHOUT_ABSENT: &str = "table.remove(KEYS, 1)\n";
-/// The same where that key also tells the hash tag of the slot.
-const IN_SLOT: &str = "local slot = string.match(table.remove(KEYS, 1), '{.*}')\n";
-
-/// The scripts of stores that are spread over slots. Each has names of the slot that its keys are in.
-fn spread_scripts() -> Scripts {
-    let named = |word, name: &str, end: &str| {
-        let name = format!("('{RESERVED_PREFIX}{name}' .. slot{end})");
-        (word, name)
-    };
-    let names = [
-        named("NAMES.changed", "changed:", ""),
-        named("NAMES.leases", "leases:", ""),
-        named("NAMES.lease", "lease:", " .. ':'"),
-        named("NAMES.given", "given:", ""),
-        named("NAMES.lasting", "lasting:", ""),
-        named("NAMES.clearing", "clearing:", ""),
-        named("NAMES.draining", "draining:", ""),
-        named("NAMES.tombstones", "tombstones:", " .. ':'"),
-        named("NAMES.parents", "parents:", " .. ':'"),
-        ("NAMES.reserved", format!("'{RESERVED_PREFIX}'")),
-        ("NAMES.tag", "''".to_owned()),
-        ("NAMES.close", "''".to_owned()),
-    ];
-    Scripts::new(&names, IN_SLOT)
 }
 
 impl Layout {
@@ -286,54 +225,6 @@ impl Layout {
             command.arg(1 + keys).arg(absent);
         }
         command
-    }
-
-    /// Commands that note the layout's version where the database has none, and read it, last. A store that shares
-    /// its keys with go-cachestore only reads it.
-    pub(super) fn ask_version(&self) -> Vec<Cmd> {
-        let mut note = redis::cmd("SET");
-        note.arg(&self.0.version).arg(self.wanted()).arg("NX");
-        let mut ask = redis::cmd("GET");
-        ask.arg(&self.0.version);
-        if self.0.close.is_empty() {
-            vec![ask]
-        } else {
-            vec![note, ask]
-        }
-    }
-
-    /// Refuses a database whose layout has another version. A server that does not tell it, or that has none because it
-    /// takes no writes, is not refused.
-    pub(super) fn check_version(&self, reply: &Wire) -> Result<()> {
-        let Wire::BulkString(found) = reply else {
-            return Ok(());
-        };
-        let wanted = self.wanted();
-        if found == wanted.as_bytes() {
-            return Ok(());
-        }
-        // Somebody else may have written it.
-        let is_number = (1..=9).contains(&found.len()) && found.iter().all(u8::is_ascii_digit);
-        let found = match std::str::from_utf8(found) {
-            Ok(number) if is_number => number,
-            _ => "of an unknown form",
-        };
-        let hint = match (self.0.is_spread, found) {
-            (true, VERSION) => " for a cluster without a hash tag (1 is that of stores on one node)",
-            (false, SPREAD) => " for stores on one node (2 is that of clusters without a hash tag)",
-            _ => "",
-        };
-        Err(Error::InvalidConfig {
-            reason: format!(
-                "the database's keys have layout version {found}, this version of cachestore has {wanted}{hint}: \
-                 use another database, or the same version in all processes"
-            ),
-        })
-    }
-
-    /// The version that the database must have.
-    fn wanted(&self) -> &'static str {
-        if self.0.is_spread { SPREAD } else { VERSION }
     }
 
     pub(super) fn lock(&self, key: &str) -> String {

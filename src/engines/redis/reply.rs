@@ -6,13 +6,13 @@ use redis::Value as Wire;
 use tokio::time::Instant;
 
 pub(super) use self::lost::{at, expire, fail, is_awaited, lose, no_answer, refuse, unsent};
-use super::batch::Part;
 use super::exchange::{Replies, Settled};
 use super::fault;
 use super::fetch;
 use super::gets;
 use super::job::{Job, Task};
 use super::parking::Parking;
+use super::part::Part;
 use super::redirect::Redirect;
 use super::script::By;
 use super::tally::Tally;

@@ -22,9 +22,10 @@ use tokio::sync::oneshot::Receiver;
 use tokio::time::Instant;
 
 use super::abilities::Abilities;
-use super::batch::{Batch, Part};
+use super::batch::Batch;
 use super::job::{Busy, Job, Task};
 use super::layout::Layout;
+use super::part::Part;
 use super::removals::Removal;
 use super::reply::{self, Outcome};
 use super::script::{self, By};

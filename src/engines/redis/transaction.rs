@@ -3,11 +3,11 @@
 
 use redis::{Cmd, Value as Wire};
 
-use super::batch::Part;
 use super::exchange::{Commands, Way};
 use super::fault;
 use super::job::{Job, Task};
 use super::lease::Invalidated;
+use super::part::Part;
 use super::redirect::Redirect;
 use super::script::By;
 use super::wire::refused;

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
+use redis::Value as Wire;
 
+use super::version::{SPREAD, VERSION};
 use super::*;
 use crate::engines::redis::cluster::slot_of;
+use crate::error::Error;
 use crate::key::KeyMaker;
 
 #[test]

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Boxed;
 use crate::config::{Place, RedisOptions};
-use crate::engines::redis::batch::{Batch, Part};
+use crate::engines::redis::batch::Batch;
 use crate::engines::redis::cluster::Node;
 use crate::engines::redis::connect::connect_node;
 use crate::engines::redis::connected::Connected;
@@ -18,6 +18,7 @@ use crate::engines::redis::fault::{self, Lost};
 use crate::engines::redis::job::Task;
 use crate::engines::redis::layout::Layout;
 use crate::engines::redis::parking::{Asked, Held};
+use crate::engines::redis::part::Part;
 use crate::engines::redis::redirect::Redirect;
 use crate::engines::redis::reply::{self, Outcome};
 use crate::engines::redis::resolver::Resolver;

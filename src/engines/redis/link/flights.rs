@@ -6,7 +6,7 @@ use redis::{RedisResult, Value as Wire};
 use tokio::time::Instant;
 
 use super::Boxed;
-use crate::engines::redis::batch::Part;
+use crate::engines::redis::part::Part;
 use crate::engines::redis::reply;
 
 /// One pipeline under way.

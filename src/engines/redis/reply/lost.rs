@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-use crate::engines::redis::batch::Part;
 use crate::engines::redis::fault::{self, Refusal};
 use crate::engines::redis::gets::alone;
 use crate::engines::redis::job::{Job, Task};
+use crate::engines::redis::part::Part;
 use crate::engines::redis::removals::Removal;
 use crate::engines::redis::unsent::Unsent;
 use crate::error::{Cause, Error, Phase};
