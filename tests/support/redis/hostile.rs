@@ -156,6 +156,8 @@ fn greeting(words: &Words) -> Option<Answer> {
         "SCRIPT" => "$40\r\n0000000000000000000000000000000000000000\r\n",
         "PING" => "+PONG\r\n",
         "SET" | "GET" if words[1] == "cachestore:layout" => "$1\r\n1\r\n",
+        // It is an old one.
+        "SET" | "MSETEX" if words.iter().any(|word| word == "cachestore:absent") => "-ERR syntax error\r\n",
         "INFO" => "-ERR it tells nothing of itself\r\n",
         "HELLO" => "%1\r\n+proto\r\n:3\r\n",
         _ => return None,
