@@ -10,6 +10,7 @@ mod explorer;
 mod ghost;
 mod load;
 mod load_cases;
+mod manner;
 mod model;
 mod units;
 mod world;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::actor::User;
-use super::model::{Manner, Shortcut};
+use super::manner::{Manner, Shortcut};
 
 /// What does not change while a case is explored.
 #[derive(Debug, Clone)]

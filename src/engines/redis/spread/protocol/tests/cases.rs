@@ -7,7 +7,7 @@ use compact_str::CompactString;
 use super::actor::User;
 use super::case::{Case, Failover, Plant};
 use super::explorer::explore;
-use super::model::Shortcut;
+use super::manner::Shortcut;
 use crate::engines::redis::spread::protocol::change::Change;
 use crate::engines::redis::spread::protocol::invalidation::Invalidation;
 use crate::engines::redis::spread::protocol::life::Life;

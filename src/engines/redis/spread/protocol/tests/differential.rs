@@ -6,7 +6,8 @@ use compact_str::CompactString;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::model::{Manner, Slot};
+use super::manner::Manner;
+use super::model::Slot;
 use crate::engines::redis::script::By;
 use crate::engines::redis::spread::protocol::answer::{Answer, PutAnswer};
 use crate::engines::redis::spread::protocol::life::Life;

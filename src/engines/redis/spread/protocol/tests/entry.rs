@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use compact_str::CompactString;
 
-use super::model::{EVER, Manner, Shortcut, end_of};
+use super::manner::{Manner, Shortcut};
+use super::model::{EVER, end_of};
 use crate::engines::redis::spread::protocol::answer::{PutAnswer, Sight};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::stamp::Stamp;

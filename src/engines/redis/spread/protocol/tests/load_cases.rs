@@ -5,7 +5,7 @@ use super::case::{Case, Failover, Plant};
 use super::cases::{case, delete, holds, invalidation, is_found, with_plant, with_shortcut, write};
 use super::clear::Clear;
 use super::load::Load;
-use super::model::Shortcut;
+use super::manner::Shortcut;
 
 fn load(seed: u64, key: &str, names: &[&str]) -> User {
     User::Load(Box::new(Load::new(seed, key, names)))

@@ -1,58 +1,21 @@
 //! A model of one slot: what the scripts do, in Rust.
 
+mod names;
+
 use std::collections::BTreeMap;
 
 use compact_str::CompactString;
 
-use super::entry::{Entry, Held, Record, Registration};
+use super::entry::{Entry, Held, Registration};
+use super::manner::{Manner, Shortcut};
 use crate::engines::redis::spread::protocol::answer::{Above, Answer, Changed, Present, PutAnswer, Sight};
 use crate::engines::redis::spread::protocol::life::Life;
 use crate::engines::redis::spread::protocol::stamp::Stamp;
-use crate::engines::redis::spread::protocol::step::{Act, Condition, Cover, Given, Member, Put, Step, Watch};
+use crate::engines::redis::spread::protocol::step::{Act, Condition, Cover, Given, Put, Step};
 use crate::value::Value;
-
-/// Twice the middle of the places of `a` to `z`.
-const BACK: u64 = 221;
 
 /// The end of what has none.
 pub(super) const EVER: u64 = u64::MAX;
-
-/// Shortcuts that a server may take in a test, to show that the explorer finds them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shortcut {
-    /// A put does not ask for kills.
-    PutWithoutCheck,
-    /// A registration is forgotten whatever its stamp.
-    ForgetWithoutStamp,
-    /// A registration's stamp is a count.
-    CountedStamps,
-    /// A slot without kills has none, as all others.
-    NoKillsLikeNoKills,
-    /// A registration tells nothing of the name's own names.
-    NoCover,
-    /// A put takes the registration as made now.
-    LifeFromPut,
-    /// A put does not ask how long others are registered below.
-    NotShortForThoseBelow,
-    /// A new TTL needs no registration.
-    TouchUnregistered,
-    /// A kill drops the record of a key that has others below.
-    KillDropsRecord,
-    /// A kill leaves the lease.
-    KillLeavesLease,
-    /// A load that is cancelled late has its value kept.
-    CancelLeavesValue,
-    /// A change forgets the loads that it returns.
-    ChangeTakesWatchers,
-    /// The end of a clearing leaves leases.
-    UnmarkLeavesLeases,
-    /// What was loaded is put while a clearing goes on.
-    PutWhileCleared,
-    /// A kill leaves intents.
-    KillLeavesIntents,
-    /// A note of registrations is taken in whatever record there is.
-    CoverAnyRecord,
-}
 
 /// One slot, with all its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -60,22 +23,6 @@ pub(super) struct Slot {
     pub(super) kills: Option<Stamp>,
     pub(super) clearings: BTreeMap<Stamp, CompactString>,
     pub(super) keys: BTreeMap<CompactString, Entry>,
-}
-
-/// How a server goes through members, and what it leaves out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
-    pub(super) shortcut: Option<Shortcut>,
-    /// How many members a page has.
-    pub(super) page: usize,
-    /// Whether pages go from the last member to the first. Servers differ in their order.
-    pub(super) backwards: bool,
-}
-
-impl Manner {
-    pub(super) fn takes(self, shortcut: Shortcut) -> bool {
-        self.shortcut == Some(shortcut)
-    }
 }
 
 /// Whether the key or one of its names has the prefix.
@@ -203,15 +150,7 @@ impl Slot {
             Step::Kill { key, stamp } => self.kill(key, *stamp, manner),
             Step::Scan { name, cursor, .. } => self.scan(name, *cursor, manner),
             Step::Forget { name, members, .. } => {
-                let entry = self.keys.entry(name.clone()).or_default();
-                for member in members {
-                    let same = |held: &Registration| {
-                        held.stamp == member.stamp || manner.takes(Shortcut::ForgetWithoutStamp)
-                    };
-                    if entry.depend.get(&member.key).is_some_and(same) {
-                        entry.depend.remove(&member.key);
-                    }
-                }
+                self.forget(name, members, manner);
                 Answer::Done
             }
         }
@@ -261,58 +200,6 @@ impl Slot {
             *self.kills.get_or_insert(fresh)
         };
         Sight { stamp, at }
-    }
-
-    fn register(
-        &mut self,
-        name: &CompactString,
-        member: &CompactString,
-        mut registration: Registration,
-        watch: Option<Watch>,
-        now: u64,
-        manner: Manner,
-    ) -> Answer {
-        let entry = self.keys.entry(name.clone()).or_default();
-        let held = entry.depend.get(member);
-        if let Some(held) = held {
-            registration.end = registration.end.max(held.end);
-        }
-        if manner.takes(Shortcut::CountedStamps) {
-            // The number of a stamp is its last part.
-            let count = held.map_or(0, |held| held.stamp.number());
-            registration.stamp = Stamp::new(0, count + 1);
-        }
-        let end = registration.end;
-        entry.depend_end = entry.depend_end.max(end);
-        entry.depend.insert(member.clone(), registration);
-        if let Some(watch) = watch {
-            entry.watch.insert(member.clone(), watch.lease);
-        }
-        let above = entry
-            .record
-            .as_mut()
-            .filter(|record| record.covered < end)
-            .map(|record| {
-                record.kept = record.kept.max(end);
-                Above {
-                    names: record.names.clone(),
-                    record: record.mark,
-                    at: now,
-                }
-            });
-        Answer::Registered {
-            above: above.filter(|_| !manner.takes(Shortcut::NoCover)),
-        }
-    }
-
-    fn cover(&mut self, name: &CompactString, cover: Cover, manner: Manner) {
-        let entry = self.keys.entry(name.clone()).or_default();
-        let same =
-            |record: &&mut Record| record.mark == cover.record || manner.takes(Shortcut::CoverAnyRecord);
-        if let Some(record) = entry.record.as_mut().filter(same) {
-            record.covered = record.covered.max(end_of(cover.at, cover.life));
-            record.kept = record.kept.max(record.covered);
-        }
     }
 
     fn put(&mut self, put: &Put, now: u64, manner: Manner) -> Answer {
@@ -426,32 +313,5 @@ impl Slot {
             entry.record = None;
         }
         Answer::Killed { removed, below }
-    }
-
-    fn scan(&self, name: &CompactString, cursor: u64, manner: Manner) -> Answer {
-        // A cursor is the place of a member in an order that deletions do not change.
-        let place = |key: &str| 1 + u64::from(key.bytes().next().unwrap_or(0));
-        let place = |key: &str| {
-            if manner.backwards {
-                BACK - place(key)
-            } else {
-                place(key)
-            }
-        };
-        let mut members: Vec<Member> = Vec::new();
-        if let Some(entry) = self.keys.get(name) {
-            let member = |(key, held): (&CompactString, &Registration)| Member {
-                key: key.clone(),
-                stamp: held.stamp,
-            };
-            members.extend(entry.depend.iter().map(member));
-        }
-        members.retain(|member| place(&member.key) > cursor);
-        members.sort_by_key(|member| place(&member.key));
-        let is_last = members.len() <= manner.page;
-        members.truncate(manner.page);
-        let last = members.last().filter(|_| !is_last);
-        let cursor = last.map_or(0, |member| place(&member.key));
-        Answer::Page { members, cursor }
     }
 }
