@@ -316,7 +316,7 @@ impl QueueSender {
     }
 }
 
-/// A request that waits for room: whoever takes it, its caller or the task that waits, decides.
+/// A request that waits for room. Its caller and the task that waits share it: the first to take it decides what becomes of it.
 #[derive(Clone, Debug)]
 struct Waiting(Arc<Mutex<Option<Queued>>>);
 

@@ -11,14 +11,14 @@ use crate::key::Key;
 use crate::request::{LeaseTerms, Token};
 use crate::value::Value;
 
-/// So many leases at least are kept before those that have ended are removed.
+/// Below this number of leases, nobody looks for leases that have ended.
 const FEW: usize = 64;
 
 /// All leases, by their tokens and keys: one load may have the leases of many keys.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     all: HashMap<(Token, CompactString), Held>,
-    /// With so many of them, those that have ended are removed.
+    /// When there are this many leases, the ones that have ended are removed.
     most: usize,
     /// What loaders have found out.
     pub(super) hints: Hints,

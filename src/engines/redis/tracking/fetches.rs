@@ -27,14 +27,14 @@ impl Fetches {
         self.0.get(key).map(|fetch| fetch.over)
     }
 
-    /// What is being fetched of a key is not published.
+    /// Keeps the value of a key that is being fetched from being published.
     pub(super) fn spoil(&mut self, key: &str) {
         if let Some(fetch) = self.0.get_mut(key) {
             fetch.spoiled = true;
         }
     }
 
-    /// Nothing that is being fetched over a connection is published.
+    /// Keeps all values that are being fetched over a connection from being published.
     pub(super) fn spoil_those_of(&mut self, connection: ConnectionId) {
         let all = self.0.values_mut();
         all.filter(|fetch| fetch.over == connection)

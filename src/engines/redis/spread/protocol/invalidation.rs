@@ -25,7 +25,7 @@ const PASSES: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::engines::redis) struct Invalidation {
     stamps: Stamps,
-    /// Those that are not being killed yet.
+    /// The names that were asked for and are not being killed yet.
     roots: Vec<CompactString>,
     removed: u64,
     /// Steps under way, of any kind.

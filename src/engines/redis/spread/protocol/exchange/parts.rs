@@ -38,7 +38,7 @@ pub(super) fn key(reply: Wire) -> Option<CompactString> {
     }
 }
 
-/// Those that are no text are none of ours.
+/// A list of keys. Members that are not UTF-8 are left out: the library writes none.
 pub(super) fn keys(reply: Wire) -> Option<Vec<CompactString>> {
     Some(array(reply)?.into_iter().filter_map(key).collect())
 }
