@@ -8,6 +8,7 @@ use cachestore::{Error, Event, NearCache, Origin, Store};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesOrdered;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::opening::{HeldLoad, config, ms, open, was_not_done};
@@ -204,6 +205,25 @@ pub(super) async fn count(store: Store, key: String, going: Arc<AtomicBool>) -> 
     (key, counts)
 }
 
+/// Waits for counters. Each acknowledged increment must have been made, and none twice.
+pub(super) async fn counted(
+    store: &Store,
+    counters: impl IntoIterator<Item = JoinHandle<(String, Counts)>>,
+) -> Vec<Counts> {
+    let mut all = Vec::new();
+    for counter in counters {
+        let (key, counts) = counter.await.unwrap();
+        let sum: u64 = store.get_string(&key).await.unwrap().unwrap().parse().unwrap();
+        println!("cluster: {key}: {sum} of {counts:?}");
+        assert!(
+            (counts.done..=counts.done + counts.unknown).contains(&sum),
+            "{sum} of {counts:?}"
+        );
+        all.push(counts);
+    }
+    all
+}
+
 /// Writes of one key, one after the other without a wait for its answer: the last one that was carried out is read.
 pub(super) async fn write_in_order(store: Store, key: String, going: Arc<AtomicBool>) -> Counts {
     let mut counts = Counts::default();
@@ -285,14 +305,7 @@ async fn a_slot_that_moves_back_and_forth_loses_no_order_no_invalidation_and_cou
     }
     sleep(ms(200)).await;
     going.store(false, Ordering::Relaxed);
-    for counter in counters {
-        let (key, counts) = counter.await.unwrap();
-        let sum: u64 = store.get_string(&key).await.unwrap().unwrap().parse().unwrap();
-        println!("cluster: {key}: {sum} of {counts:?}");
-        assert!(
-            (counts.done..=counts.done + counts.unknown).contains(&sum),
-            "{sum} of {counts:?}"
-        );
+    for counts in counted(&store, counters).await {
         assert!(counts.done > 0, "{counts:?}");
     }
     for task in writers.into_iter().chain(invalidators) {
