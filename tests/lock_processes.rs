@@ -63,7 +63,8 @@ fn violations(history: &[Held]) -> Vec<(Held, Held)> {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(now.as_micros()).unwrap()
 }
 
 /// Not a test: what each process runs, when the test below starts it.
