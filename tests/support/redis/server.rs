@@ -332,11 +332,7 @@ impl RedisServer {
             stream.try_command(&["MONITOR"]).expect("a reply"),
             Reply::Simple("OK".to_owned())
         );
-        Monitor {
-            stream,
-            marker,
-            asked: 0,
-        }
+        Monitor { stream, marker }
     }
 
     /// The keys that match a pattern, sorted, without the one that each database has from its first store on.
@@ -475,16 +471,15 @@ impl Seen {
 pub(crate) struct Monitor {
     stream: Client,
     marker: Client,
-    asked: u64,
 }
 
 impl Monitor {
     /// What has been executed since the last call, up to now.
     pub(crate) fn take(&mut self) -> Vec<Seen> {
         // The server shows commands in the order it executes them: once it shows this one, it has
-        // shown all before.
-        self.asked += 1;
-        let end = format!("end-of-the-monitor-{}", self.asked);
+        // shown all before. Tests that share a server see each other's marks, so that each mark is another.
+        static MARKS: AtomicU64 = AtomicU64::new(0);
+        let end = format!("end-of-the-monitor-{}", MARKS.fetch_add(1, Ordering::Relaxed));
         self.marker.try_command(&["ECHO", &end]).expect("a reply");
         let mut seen = Vec::new();
         loop {
