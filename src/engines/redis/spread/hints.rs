@@ -3,19 +3,27 @@
 //! A value whose loader finds a name out is not stored, because nobody watches the name for the load: it may have changed. The
 //! next load of the key takes its lease with that name.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use compact_str::CompactString;
 
 /// The most bytes of keys and names that are remembered.
 const MOST: usize = 1024 * 1024;
 
-/// What is remembered, the oldest first.
+/// What is remembered of keys.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    names: HashMap<CompactString, Vec<CompactString>>,
-    order: VecDeque<CompactString>,
+    all: HashMap<CompactString, Hint>,
+    /// The keys in the order in which they were learned last.
+    order: BTreeMap<u64, CompactString>,
+    last: u64,
     bytes: usize,
+}
+
+#[derive(Debug)]
+struct Hint {
+    place: u64,
+    names: Vec<CompactString>,
 }
 
 fn bytes(key: &CompactString, names: &[CompactString]) -> usize {
@@ -30,7 +38,7 @@ fn bytes(key: &CompactString, names: &[CompactString]) -> usize {
 impl Hints {
     /// The names that the value of a key may turn out to depend on.
     pub(super) fn of(&self, key: &CompactString) -> &[CompactString] {
-        self.names.get(key).map_or(&[], Vec::as_slice)
+        self.all.get(key).map_or(&[], |hint| &hint.names)
     }
 
     /// Remembers what the value of a key depends on.
@@ -39,17 +47,23 @@ impl Hints {
         if added > MOST {
             return;
         }
-        match self.names.insert(key.clone(), names) {
-            Some(before) => self.bytes -= bytes(key, &before),
-            None => self.order.push_back(key.clone()),
-        }
+        self.forget(key);
+        self.last += 1;
+        let place = self.last;
+        self.order.insert(place, key.clone());
+        self.all.insert(key.clone(), Hint { place, names });
         self.bytes += added;
         while self.bytes > MOST
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((_, oldest)) = self.order.pop_first()
         {
-            if let Some(names) = self.names.remove(&oldest) {
-                self.bytes -= bytes(&oldest, &names);
-            }
+            self.forget(&oldest);
+        }
+    }
+
+    fn forget(&mut self, key: &CompactString) {
+        if let Some(Hint { place, names }) = self.all.remove(key) {
+            self.order.remove(&place);
+            self.bytes -= bytes(key, &names);
         }
     }
 }
@@ -68,10 +82,15 @@ mod tests {
             hints.learn(&key(number), long());
             hints.learn(&key(number), long());
         }
-        assert!(hints.bytes <= MOST && hints.names.len() == hints.order.len());
-        assert!(hints.names.len() > 500);
+        assert!(hints.bytes <= MOST && hints.all.len() == hints.order.len());
+        assert!(hints.all.len() > 500);
         assert_eq!(hints.of(&key(4999)), long());
         assert!(hints.of(&key(0)).is_empty());
+        let oldest = key(5000 - hints.all.len());
+        let more = vec![CompactString::from("n".repeat(10_000))];
+        hints.learn(&oldest, more.clone());
+        assert_eq!(hints.of(&oldest), more, "it is the newest now");
+        assert!(hints.bytes <= MOST);
         hints.learn(&key(0), vec![CompactString::from("n".repeat(MOST))]);
         assert!(hints.of(&key(0)).is_empty(), "it is too long");
     }
