@@ -11,7 +11,7 @@ use crate::engines::redis::reply::no_answer;
 use crate::engines::redis::tally::Tally;
 use crate::engines::redis::tracker::OwnWork;
 use crate::engines::redis::walk::Caller;
-use crate::error::{Cause, Error, Phase, Result};
+use crate::error::{Cause, Error, Result};
 use crate::request::Outcome;
 
 /// All clearings, by their numbers.
@@ -137,13 +137,8 @@ impl Clears {
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
         let mut next: Option<Instant> = None;
         for clear in self.all.values_mut() {
-            let has_begun = clear.has_begun();
             match clear.caller().take_if(|caller| caller.deadline <= now) {
-                Some(caller) => caller.reply.send(Err(if has_begun {
-                    Error::OutcomeUnknown(no_answer())
-                } else {
-                    Error::Timeout { phase: Phase::Queue }
-                })),
+                Some(caller) => caller.reply.send(Err(Error::OutcomeUnknown(no_answer()))),
                 None => {
                     next = clear
                         .caller()
