@@ -371,6 +371,28 @@ pub(crate) async fn what_is_none_of_its_business_supersedes_nothing(store: Store
     assert_eq!(store.get_model::<u32>("k").await.unwrap(), Some(1));
 }
 
+/// A load of `k` that depends on a key of another namespace, which is cleared meanwhile.
+pub(crate) async fn a_clearing_ends_the_loads_that_depend_on_what_it_removes(store: Store) {
+    let within = store.namespace("within").unwrap();
+    for value in ["there", "absent"] {
+        if value == "there" {
+            within.set("name", "1").await.unwrap();
+        }
+        let source = Source::closed();
+        let load = store
+            .get_or_load("k", source.gives(1))
+            .depends_on("within:name")
+            .outcome();
+        let (loaded, ()) = tokio::join!(load, async {
+            source.read(1).await;
+            within.clear().await.unwrap();
+            source.let_go();
+        });
+        assert_eq!(seen(loaded), (1, Origin::Superseded), "{value}");
+        assert!(!store.exists("k").await.unwrap(), "{value}");
+    }
+}
+
 pub(crate) async fn many_keys_are_loaded_by_one_call(store: Store) {
     let calls = Arc::new(AtomicU32::new(0));
     let load = |missing: &[&str]| {

@@ -297,6 +297,7 @@ macro_rules! contract {
                     tests! { $open, |config| config;
                         keys: at_the_root_the_librarys_own_keys_are_reserved,
                             the_root_sees_a_namespace_under_its_path;
+                        loads: a_clearing_ends_the_loads_that_depend_on_what_it_removes;
                         events: a_namespace_hears_of_its_own_keys;
                         sweeping: the_root_scans_and_clears_everything;
                     }

@@ -37,6 +37,11 @@ contract!(redis_over_tls: open_redis_tls);
 mod redis_over_a_whole_cluster {
     mod at_the_root {
         everywhere!(open_redis_whole_cluster, |config| config);
+        mod alone {
+            tests! { open_redis_whole_cluster, |config| config;
+                loads: a_clearing_ends_the_loads_that_depend_on_what_it_removes;
+            }
+        }
     }
 }
 

@@ -84,7 +84,7 @@ impl Own {
     /// The key whose value it answers, if it is the first read of a load.
     pub(super) fn read(&self) -> Option<&Key> {
         match &self.command {
-            Command::Step(step) if matches!(**step, Step::Take { .. }) => self.key.as_deref(),
+            Command::Step(step) if matches!(**step, Step::Take { reads: true, .. }) => self.key.as_deref(),
             _ => None,
         }
     }

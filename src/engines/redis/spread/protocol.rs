@@ -34,7 +34,7 @@
 //! | `kills` | the unique stamp of the slot's last invalidation. It is kept for an hour. A slot without one gets one from the first who asks, so that a server that has lost its data does not look as it did before |
 //! | `depend` of a name | the *registrations*: each member with a unique stamp and with the time until which it is kept |
 //! | `records` | for each key the *record* of its last write: the names that it depends on, and how long the key is registered there |
-//! | `leases` | who loads which key |
+//! | `leases` | who loads which key, and which names it reads |
 //! | `intents` | the tokens of writers that were refused too often. An invalidation of their key removes these |
 //! | `watch` of a name | the loads under way that name it. Any change of the name returns them |
 //! | `clearings` | the clearings under way. While one is noted, nothing is stored that was loaded under its prefix |
@@ -56,8 +56,8 @@
 //! 5. *Change, cancel, answer.* A plain change of a key returns the loads that name the key, in the same command. Their
 //!    leases end, and what they have stored meanwhile goes, before the change is answered. The loads stay noted until they
 //!    end: another change does not rely on this one to cancel them.
-//! 6. *Mark, remove, mark.* A clearing ends the loads under its prefix in all slots, removes the values, and ends the
-//!    loads once more. In between, no load under the prefix stores anything.
+//! 6. *Mark, remove, mark.* A clearing ends the loads in all slots whose key or one of whose names is under its prefix,
+//!    removes the values, and ends such loads once more. In between, no such load stores anything.
 //!
 //! # What a failover can lose
 //!

@@ -38,7 +38,7 @@ end
 if is_loaded then
   -- Nothing is to be kept, and the lease goes on.
   if condition == 'KEEP' and redis.call('EXISTS', value) == 0 then return { 0, {}, stamp, now } end
-  local lease, ends = string.match(redis.call('HGET', leases, key) or '', '^(%S+) (%d+)$')
+  local lease, ends = string.match(redis.call('HGET', leases, key) or '', '^(%S+) (%d+)')
   local alive = lease == ARGV[5] and tonumber(ends) > now
   -- Loads that name the key may have read what this one has loaded, which is not stored.
   if not alive or is_cleared(KEYS[#KEYS], key, names) then return { 0, watchers_of(watch), stamp, now } end

@@ -1,5 +1,7 @@
 //! The begin and the end of a load.
 
+use std::collections::HashSet;
+
 use compact_str::CompactString;
 use tokio::time::Instant;
 
@@ -67,18 +69,14 @@ impl Lease {
         }
     }
 
-    /// What is left behind if the call fails: steps that take it away.
+    /// What the caller does not know of, if the call fails: steps that take the key out of all names. The caller ends the lease.
     pub(in crate::engines::redis) fn undo(&self) -> Vec<Step> {
         let Terms {
             key, names, lease, ..
         } = &self.terms;
-        let mut steps = vec![Step::End {
-            key: key.clone(),
-            lease: *lease,
-            given: Given::Nothing,
-        }];
-        steps.extend(unwatch(key, names, *lease));
-        steps
+        let is_registered = self.seen.is_some();
+        let steps = is_registered.then(|| unwatch(key, names, *lease));
+        steps.unwrap_or_default()
     }
 
     /// Registers the key under all names.
@@ -121,6 +119,7 @@ impl Machine for Lease {
             key: self.terms.key.clone(),
             lease: self.terms.lease,
             life: self.terms.life,
+            names: self.terms.names.clone(),
             fresh: self.stamps.next(),
             reads: self.terms.reads,
             wanted: self.terms.wanted,
@@ -135,11 +134,10 @@ impl Machine for Lease {
             Answer::Held { lease, left } => Next::done(Leased::Held { lease, left }),
             Answer::Taken { present, names, .. } => {
                 (self.present, self.seen) = (present, seen);
-                for name in names {
-                    if name != self.terms.key && !self.terms.names.contains(&name) {
-                        self.terms.names.push(name);
-                    }
-                }
+                let terms = &mut self.terms;
+                let mut known: HashSet<_> = terms.names.iter().chain([&terms.key]).cloned().collect();
+                let others = names.into_iter().filter(|name| known.insert(name.clone()));
+                terms.names.extend(others);
                 self.register()
             }
             _ => {

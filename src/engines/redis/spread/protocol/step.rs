@@ -71,6 +71,8 @@ pub(in crate::engines::redis) enum Step {
         key: CompactString,
         lease: Stamp,
         life: Life,
+        /// What the load reads. A clearing of one of these ends the lease.
+        names: Vec<CompactString>,
         /// For a slot that has no stamp.
         fresh: Stamp,
         reads: bool,

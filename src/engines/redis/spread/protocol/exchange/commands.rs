@@ -92,6 +92,7 @@ impl Step {
                 key,
                 lease,
                 life,
+                names: read,
                 fresh,
                 reads,
                 wanted,
@@ -103,6 +104,9 @@ impl Step {
                 command.arg(key.as_str()).arg(text(*lease));
                 command.arg(millis(*life)).arg(text(*fresh));
                 command.arg(u8::from(*reads)).arg(*wanted);
+                read.iter().for_each(|name| {
+                    command.arg(name.as_str());
+                });
                 command
             }
             Self::End { key, lease, given } => {

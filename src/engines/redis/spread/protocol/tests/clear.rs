@@ -1,4 +1,4 @@
-//! A clearing of everything: marks, removals, and marks again.
+//! A clearing: marks, removals, and marks again.
 
 use compact_str::CompactString;
 use tokio::time::Instant;
@@ -11,6 +11,9 @@ use crate::engines::redis::spread::protocol::step::{Act, Next, Step};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Clear {
+    /// The keys of all slots.
+    slots: Vec<CompactString>,
+    prefix: CompactString,
     keys: Vec<CompactString>,
     mark: Stamp,
     marking: Marking,
@@ -19,16 +22,29 @@ pub(super) struct Clear {
 }
 
 impl Clear {
-    pub(super) fn new(seed: u64, keys: &[&str]) -> Self {
-        let keys: Vec<_> = keys.iter().map(|key| CompactString::from(*key)).collect();
-        let mark = Stamp::new(seed, 0);
-        let marking = Marking::begin(keys.clone(), CompactString::default(), mark);
+    /// Of these keys, those under the prefix are removed.
+    pub(super) fn new(seed: u64, keys: &[&str], prefix: &str) -> Self {
+        let slots: Vec<_> = keys.iter().map(|key| CompactString::from(*key)).collect();
+        let keys = slots
+            .iter()
+            .filter(|key| key.starts_with(prefix))
+            .cloned()
+            .collect();
+        let (prefix, mark) = (CompactString::from(prefix), Stamp::new(seed, 0));
+        let marking = Marking::begin(slots.clone(), prefix.clone(), mark);
         Self {
+            slots,
+            prefix,
             keys,
             mark,
             marking,
             left: None,
         }
+    }
+
+    /// Whether it removes the value of a key.
+    pub(super) fn is_of(&self, key: &CompactString) -> bool {
+        key.starts_with(self.prefix.as_str())
     }
 }
 
@@ -59,7 +75,7 @@ impl Machine for Clear {
         if *left > 0 {
             return Next::Steps(Vec::new());
         }
-        self.marking = Marking::end(self.keys.clone(), CompactString::default(), self.mark);
+        self.marking = Marking::end(self.slots.clone(), self.prefix.clone(), self.mark);
         self.marking.start(now)
     }
 }

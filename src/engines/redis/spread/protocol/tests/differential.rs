@@ -108,6 +108,7 @@ fn step() -> impl Strategy<Value = Step> {
         (key(), stamp()).prop_map(|(key, stamp)| Member { key, stamp }),
         1..3,
     );
+    let read = proptest::collection::vec(key(), 0..3);
     let put = (
         key(),
         value(),
@@ -135,10 +136,10 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(key, ttl, cover, reads)| Step::Touch { key, ttl, cover, reads }),
         2 => (key(), act()).prop_map(|(key, change)| Step::Change { key, change }),
         1 => (key(), stamp()).prop_map(|(key, lease)| Step::Cancel { key, lease }),
-        3 => (key(), stamp(), (1..5u64), stamp(), any::<(bool, bool)>())
-            .prop_map(|(key, lease, life, fresh, (reads, keeps_names))| {
+        3 => (key(), stamp(), (1..5u64), read, stamp(), any::<(bool, bool)>())
+            .prop_map(|(key, lease, life, names, fresh, (reads, keeps_names))| {
                 let (wanted, life) = (0, Life::Millis(life * 100_000));
-                Step::Take { key, lease, life, fresh, reads, wanted, keeps_names }
+                Step::Take { key, lease, life, names, fresh, reads, wanted, keeps_names }
             }),
         2 => (key(), stamp(), given()).prop_map(|(key, lease, given)| Step::End { key, lease, given }),
         1 => (key(), stamp(), proptest::option::of(Just(Life::Millis(100_000)))).prop_map(|(prefix, mark, life)| {

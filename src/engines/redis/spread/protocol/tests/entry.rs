@@ -18,6 +18,8 @@ pub(super) struct Entry {
     pub(super) value: Option<Held>,
     pub(super) record: Option<Record>,
     pub(super) lease: Option<(Stamp, u64)>,
+    /// What the load reads that has the lease.
+    pub(super) reads: BTreeSet<CompactString>,
     pub(super) intents: BTreeSet<Stamp>,
     pub(super) watch: BTreeMap<CompactString, Stamp>,
     pub(super) depend: BTreeMap<CompactString, Registration>,

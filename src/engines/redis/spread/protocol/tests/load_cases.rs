@@ -69,8 +69,8 @@ fn loads_of_what_is_changed() {
     holds("two loads", &case(of_two));
 }
 
-fn clears() -> Case {
-    let clear = User::Clear(Clear::new(3, &["p", "q"]));
+fn clears(prefix: &str) -> Case {
+    let clear = User::Clear(Clear::new(3, &["p", "q"], prefix));
     let mut case = case(vec![write(1, "p", &[]), load(2, "q", &["p"]), clear]);
     case.ended = 1;
     case
@@ -78,7 +78,10 @@ fn clears() -> Case {
 
 #[test]
 fn loads_under_a_clearing() {
-    holds("clears", &clears());
-    with_shortcut(Shortcut::UnmarkLeavesLeases, clears());
-    with_shortcut(Shortcut::PutWhileCleared, clears());
+    holds("clears all", &clears(""));
+    with_shortcut(Shortcut::UnmarkLeavesLeases, clears(""));
+    with_shortcut(Shortcut::PutWhileCleared, clears(""));
+    holds("clears one key", &clears("p"));
+    with_shortcut(Shortcut::UnmarkLeavesLeases, clears("p"));
+    with_shortcut(Shortcut::MarkOfKeysAlone, clears("p"));
 }

@@ -43,6 +43,8 @@ pub(super) enum Shortcut {
     CancelLeavesValue,
     /// A change forgets the loads that it returns.
     ChangeTakesWatchers,
+    /// A clearing leaves the leases of loads that read what it removes and have other keys.
+    MarkOfKeysAlone,
     /// The end of a clearing leaves leases.
     UnmarkLeavesLeases,
     /// What was loaded is put while a clearing goes on.

@@ -105,12 +105,13 @@ impl Slot {
                 key,
                 lease,
                 life,
+                names,
                 fresh,
                 reads,
                 keeps_names,
                 ..
             } => {
-                let lease = (*lease, end_of(now, *life));
+                let lease = (*lease, end_of(now, *life), names.as_slice());
                 let wants = (*reads, *keeps_names);
                 self.take(key, lease, *fresh, wants, now, manner)
             }
@@ -130,8 +131,9 @@ impl Slot {
             } => {
                 let under = |key: &CompactString| key.starts_with(prefix.as_str());
                 let is_left = life.is_none() && manner.takes(Shortcut::UnmarkLeavesLeases);
-                for (_, entry) in self.keys.iter_mut().filter(|(key, _)| under(key) && !is_left) {
-                    entry.lease = None;
+                for (key, entry) in &mut self.keys {
+                    let reads = entry.reads.iter().any(under) && !manner.takes(Shortcut::MarkOfKeysAlone);
+                    entry.lease.take_if(|_| !is_left && (under(key) || reads));
                 }
                 let noted = match life {
                     Some(_) => self.clearings.insert(*mark, prefix.clone()),
@@ -159,7 +161,7 @@ impl Slot {
     fn take(
         &mut self,
         key: &CompactString,
-        lease: (Stamp, u64),
+        (lease, ends, read): (Stamp, u64, &[CompactString]),
         fresh: Stamp,
         (reads, keeps_names): (bool, bool),
         now: u64,
@@ -182,7 +184,8 @@ impl Slot {
                 Answer::Held { lease, left }
             }
             (present, _) => {
-                entry.lease = Some(lease);
+                entry.lease = Some((lease, ends));
+                entry.reads = read.iter().chain(&names).cloned().collect();
                 let sight = self.sight(fresh, now, manner);
                 Answer::Taken {
                     present,

@@ -171,11 +171,8 @@ impl World {
         if let User::Invalidation(_, root) = &self.actors[at].user {
             self.actors[at].doomed = self.doomed(&root.clone());
         }
-        if let User::Clear(_) = &self.actors[at].user {
-            self.actors[at].doomed = self.values();
-            let loads = self.actors.iter().filter_map(Actor::load);
-            let loads: Vec<_> = loads.map(written).collect();
-            self.actors[at].doomed.extend(loads);
+        if let User::Clear(clear) = &self.actors[at].user {
+            self.actors[at].doomed = self.cleared(clear);
         }
         let now = self.client_now();
         self.actors[at].begin(now);
@@ -205,7 +202,12 @@ impl World {
         }
         let actor = &mut self.actors[at];
         if actor.done {
-            let doomed = std::mem::take(&mut actor.doomed);
+            let mut doomed = std::mem::take(&mut actor.doomed);
+            if let User::Clear(clear) = &self.actors[at].user {
+                // What was stored elsewhere before a mark came there is as it was before the clearing.
+                let values = self.values();
+                doomed.retain(|value| clear.is_of(&value.0) || !values.contains(value));
+            }
             if let Some((key, _)) = doomed.intersection(&self.values()).next() {
                 return Err(format!("{key} has a value that was to be removed"));
             }

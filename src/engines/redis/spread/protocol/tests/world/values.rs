@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use compact_str::CompactString;
 
+use super::super::actor::Actor;
 use super::super::case::Case;
+use super::super::clear::Clear;
 use super::{Load, Next, Step, World};
 use crate::engines::redis::spread::protocol::Machine;
 use crate::engines::redis::spread::protocol::invalidation::Invalidation;
@@ -32,6 +34,17 @@ impl World {
             let is_below = |load: &&Load| below.contains(&loader(at)) || below.contains(&load.content.key);
             values.extend(load.filter(is_below).map(written));
         }
+        values
+    }
+
+    /// The values that a clearing removes, and those of loads that read them.
+    pub(super) fn cleared(&self, clear: &Clear) -> BTreeSet<(CompactString, Vec<u8>)> {
+        let mut values = self.values();
+        values.retain(|(key, _)| clear.is_of(key));
+        let loads = self.actors.iter().filter_map(Actor::load);
+        let reads = |load: &Load| load.content.names.iter().any(|name| clear.is_of(name));
+        let ended = loads.filter(|load| clear.is_of(&load.content.key) || reads(load));
+        values.extend(ended.map(written));
         values
     }
 
