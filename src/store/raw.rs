@@ -23,7 +23,9 @@ impl Store {
     /// Over a cluster, the command goes to the node that owns the slot of its first key. A command without keys goes to one of
     /// the nodes. If the store is in one slot, by a hash tag, the command goes to the node of that slot, and its keys begin with the tag, as in
     /// `{app}:key`. A key of another slot is [`Unavailable`](Error::Unavailable) with the cause `MOVED` then. While a slot moves,
-    /// the command may overtake calls that wait for the move.
+    /// the command may overtake calls that wait for the move. Errors with the codes `MOVED`, `ASK`, `TRYAGAIN`, `CLUSTERDOWN`,
+    /// `READONLY` and `LOADING` say that the command was not carried out, and it is sent again. So a script of your own must
+    /// not return such a code.
     ///
     /// ```no_run
     /// use cachestore::{Config, Store, redis};

@@ -50,23 +50,39 @@ async fn a_user_who_may_begin_and_not_end_them_is_served() {
     assert_eq!(figure(owner(&cluster), "multi", "calls"), begun);
 }
 
-/// The server carries out each command by itself. Leases have ended before the change then, and no other transaction is tried.
+/// Without `MULTI` the server carries out each command by itself, and leases have ended before the change then. Without `EXEC`
+/// it carries out nothing. No other transaction is tried.
 #[tokio::test]
 async fn a_right_that_is_taken_away_is_missed_once() {
-    let (cluster, store) = store("+multi +exec").await;
-    let server = owner(&cluster);
-    store.set("source", "1").await.unwrap();
-    assert!(figure(server, "multi", "calls") > 1, "once by the greeting");
-    let load = HeldLoad::begin(&store).await;
-    server.command(&["ACL", "SETUSER", "app", "-multi"]);
-    store.set("source", "2").await.unwrap();
-    assert_eq!(load.end().await, Origin::Superseded);
-    let began = Instant::now();
-    while began.elapsed() < APART + ms(200) {
-        store.incr("n", 1).await.unwrap();
+    for right in ["multi", "exec"] {
+        let (cluster, store) = store("+multi +exec").await;
+        let server = owner(&cluster);
+        store.set("source", "1").await.unwrap();
+        assert!(figure(server, right, "calls") > 1, "once by the greeting");
+        let load = HeldLoad::begin(&store).await;
+        server.command(&["ACL", "SETUSER", "app", &format!("-{right}")]);
+        store.set("source", "2").await.unwrap();
+        assert_eq!(load.end().await, Origin::Superseded, "{right}");
+        let (began, mut count) = (Instant::now(), 0);
+        while began.elapsed() < APART + ms(200) {
+            count += 1;
+            assert_eq!(store.incr("n", 1).await.unwrap(), count, "{right}");
+        }
+        assert_eq!(figure(server, right, "rejected_calls"), 1, "{right}");
+        assert_eq!(store.get_string("source").await.unwrap().as_deref(), Some("2"));
     }
-    assert_eq!(figure(server, "multi", "rejected_calls"), 1);
-    assert_eq!(store.get_string("source").await.unwrap().as_deref(), Some("2"));
+}
+
+/// What a script of the caller's own answers is no refusal, whatever it says.
+#[tokio::test]
+async fn a_script_that_reports_an_error_is_executed_once() {
+    let (_cluster, store) = store("+incr").await;
+    let script = "redis.call('INCR', KEYS[1]) return redis.error_reply('ABORTED too late')";
+    let mut command = cachestore::redis::cmd("EVAL");
+    command.arg(script).arg(1).arg(format!("{{{TAG}}}:n"));
+    let answer = store.redis_command::<i64>(command).await;
+    assert!(matches!(answer, Err(Error::Rejected(_))), "{answer:?}");
+    assert_eq!(store.counter("n").await.unwrap(), Some(1));
 }
 
 #[tokio::test]

@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use redis::{ErrorKind, RedisError, ServerError};
 
-use super::transaction::ABORTED;
-
 use crate::error::{Cause, Error};
 
 /// What the server said, as far as it may be told.
@@ -110,17 +108,20 @@ pub(super) fn parts(error: &ServerError) -> (&str, &str) {
     }
 }
 
+/// The code of an error, as far as it may be told.
+fn told(error: &ServerError) -> String {
+    let code = parts(error).0.chars();
+    code.filter(char::is_ascii_alphanumeric).take(32).collect()
+}
+
+/// What it means for a command that the server refused an error's command, and that one with it.
+pub(super) fn unavailable(error: &ServerError) -> Error {
+    Error::Unavailable(Cause::new(Answered { code: told(error) }))
+}
+
 /// What an error that the server answered means. The command was not carried out.
 pub(super) fn answered(error: &ServerError) -> Error {
-    let (mut code, text) = parts(error);
-    if code == ABORTED {
-        code = text.split(' ').next().unwrap_or(code);
-    }
-    let code: String = code
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(32)
-        .collect();
+    let (code, text) = (told(error), parts(error).1);
     match code.as_str() {
         "WRONGTYPE" => Error::WrongType,
         "NOAUTH" | "WRONGPASS" | "NOPERM" => Error::Unauthorized,

@@ -5,7 +5,6 @@ use redis::{ServerError, Value as Wire};
 
 use super::cluster::{Node, slot_of_redirection};
 use super::fault;
-use super::transaction::ABORTED;
 
 /// Where a command is to be sent that was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +29,7 @@ impl Redirect {
             // A redirection that names no node is followed by asking the nodes.
             "MOVED" => Some(Node::of_redirection(text).map_or(Self::Elsewhere, Self::Moved)),
             "ASK" => Some(Node::of_redirection(text).map_or(Self::Later, Self::Ask)),
-            "TRYAGAIN" | "LOADING" | ABORTED => Some(Self::Later),
+            "TRYAGAIN" | "LOADING" => Some(Self::Later),
             "CLUSTERDOWN" => Some(Self::Down),
             "MASTERDOWN" | "READONLY" => Some(Self::Elsewhere),
             _ => None,

@@ -1,26 +1,27 @@
 //! Replies to answers. Pure but for the answers themselves, which go to their callers.
 
 mod lost;
+mod refusals;
 
 use redis::Value as Wire;
 use tokio::time::Instant;
 
 pub(super) use self::lost::{at, expire, fail, is_awaited, lose, no_answer, refuse, unsent};
+pub(super) use self::refusals::Refusals;
 use super::exchange::{Replies, Settled};
 use super::fault;
 use super::fetch;
 use super::gets;
 use super::job::{Job, Task};
-use super::parking::Parking;
 use super::part::Part;
 use super::redirect::Redirect;
 use super::script::By;
 use super::tally::Tally;
 use super::tracker::TrackedConnection;
-use super::transaction;
+use super::transaction::{self, Edge, Verdict};
 use super::unsent::Unsent;
 use super::walk::Walk;
-use super::wire::{forgotten, refuse_errors, refused, unexpected};
+use super::wire::{forgotten, refuse_errors, unexpected};
 use crate::error::{Cause, Error};
 use crate::request::{EntryRequest, KeyChange};
 
@@ -35,7 +36,7 @@ pub(super) struct Outcome {
     pub(super) demoted: bool,
     /// The server did not know a script.
     pub(super) forgotten: bool,
-    /// The server has refused a transaction, and does not send to another node for it.
+    /// The server has refused a transaction, and has not sent to another node for it.
     pub(super) no_transaction: Option<transaction::Refused>,
     /// What was not removed: the server takes no writes, or it refused the removal of a caller who has left.
     pub(super) unsent: Unsent,
@@ -120,54 +121,6 @@ impl Origin<'_> {
     }
 }
 
-/// Where a node of a cluster sends what it does not carry out, which waits there until it is sent again.
-#[derive(Debug)]
-pub(super) struct Refusals<'a> {
-    pub(super) parking: &'a mut Parking,
-    /// The slot of the store, if it has only one.
-    pub(super) slot: Option<u16>,
-    /// How many pipelines were sent so far.
-    pub(super) sent: u64,
-    pub(super) now: Instant,
-}
-
-impl Refusals<'_> {
-    /// Parks what a part stands for if its next replies refuse it. Gives it back if they do not. Nobody sends what it was to
-    /// remove for a caller who has left: adds that to `unsent`.
-    fn take(
-        &mut self,
-        mut part: Part,
-        replies: &mut std::vec::IntoIter<Wire>,
-        near: Option<&Origin<'_>>,
-        unsent: &mut Unsent,
-    ) -> Option<Part> {
-        if matches!(part, Part::Transaction(_)) {
-            return Some(part);
-        }
-        let own = replies.as_slice();
-        let own = &own[part.lead().min(own.len())..part.replies().min(own.len())];
-        let is_elsewhere = |reply: &Wire| {
-            let only = self.slot;
-            only.is_some_and(|slot| Redirect::is_of_another_slot(reply, slot))
-        };
-        let redirect = Redirect::among(own, part.is_question());
-        let Some(redirect) = redirect.filter(|_| !own.iter().any(is_elsewhere)) else {
-            self.parking.executed(&part);
-            return Some(part);
-        };
-        if let Some(near) = near {
-            near.refused(&part, &redirect);
-        }
-        let error = refused(own.iter().find(|reply| Redirect::of(reply).is_some()).cloned());
-        replies.by_ref().take(part.replies()).for_each(drop);
-        if let Part::Other { left, .. } = &mut part {
-            unsent.add(left.take());
-        }
-        self.parking.refuse(part, &redirect, &error, self.sent, self.now);
-        None
-    }
-}
-
 /// Hands out the replies of one pipeline.
 pub(super) fn settle(
     parts: Vec<Part>,
@@ -177,13 +130,20 @@ pub(super) fn settle(
     outcome: &mut Outcome,
     mut refusals: Option<Refusals<'_>>,
 ) {
+    let mut verdicts = Vec::new();
     if refusals.is_some() {
-        outcome.no_transaction = transaction::unwrap(&parts, &mut replies);
+        (verdicts, outcome.no_transaction) = transaction::unwrap(&parts, &mut replies);
     }
-    let mut replies = replies.into_iter();
+    let (mut replies, mut verdicts) = (replies.into_iter(), verdicts.into_iter());
+    let mut verdict = Verdict::Answered;
     for part in parts {
+        match part {
+            Part::Transaction(Edge::Begin) => verdict = verdicts.next().unwrap_or(Verdict::Answered),
+            Part::Transaction(Edge::End) => verdict = Verdict::Answered,
+            _ => {}
+        }
         let part = match &mut refusals {
-            Some(refusals) => match refusals.take(part, &mut replies, near.as_ref(), &mut outcome.unsent) {
+            Some(refusals) => match refusals.take(part, &verdict, &mut replies, near.as_ref(), outcome) {
                 Some(part) => part,
                 None => continue,
             },

@@ -1,7 +1,7 @@
 //! Neighbouring changes in a slot of a cluster that need no script: one transaction of their plain commands and of what
 //! ends the leases of their keys. While the slot moves, the server refuses all of it or nothing. Pure.
 
-use redis::{Cmd, Value as Wire};
+use redis::{Cmd, ServerError, Value as Wire};
 
 use super::exchange::{Commands, Way};
 use super::fault;
@@ -10,13 +10,11 @@ use super::lease::Invalidated;
 use super::part::Part;
 use super::redirect::Redirect;
 use super::script::By;
-use super::wire::refused;
+use super::wire::{refused, unexpected};
 use super::writes::{MERGED, TIED};
 use crate::error::Error;
 use crate::request::{Effect, EntryRequest};
 
-/// The code of a reply that stands for a command of an aborted transaction. No server gives it.
-pub(super) const ABORTED: &str = "ABORTED";
 /// What comes before the reason in the reply to an `EXEC` that the server itself has refused.
 const BECAUSE: &str = "Transaction discarded because of: ";
 
@@ -38,13 +36,32 @@ pub(super) enum Edge {
     End,
 }
 
-/// Why no further change is to be sent in a transaction for now.
+/// What became of a transaction.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Each of its commands has a reply of its own.
+    Answered,
+    /// Nothing was carried out: where all of it is to be sent, and why.
+    Refused(Redirect, Error),
+    /// It was ended, and the server has not told with which replies.
+    Unknown,
+}
+
+/// Why no further change is to be sent in a transaction.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// The server has carried out nothing of a transaction.
-    Whole,
-    /// The server begins no transaction, and has carried out each command by itself.
-    Begin(Error),
+    ForNow,
+    /// The user may not.
+    ForGood(Error),
+}
+
+impl Refused {
+    fn by(error: Error) -> Self {
+        match error {
+            Error::Unauthorized => Refused::ForGood(error),
+            _ => Refused::ForNow,
+        }
+    }
 }
 
 /// Whether a job may be one of the changes that are sent with `commands`.
@@ -108,83 +125,74 @@ impl Changes {
     }
 }
 
-/// Puts what became of each command of a transaction in the place of `QUEUED`. A command of one that was refused gets the
-/// reason, for which it is sent again. Tells if one was refused for another reason than a redirection.
-pub(super) fn unwrap(parts: &[Part], replies: &mut [Wire]) -> Option<Refused> {
-    let mut begun = None;
-    let mut at = 0;
-    let mut refused = None;
+/// What became of each transaction of a pipeline, and whether another is to be sent for now. Puts the reply to each command that
+/// was carried out in the place of `QUEUED`.
+pub(super) fn unwrap(parts: &[Part], replies: &mut [Wire]) -> (Vec<Verdict>, Option<Refused>) {
+    let (mut verdicts, mut refused) = (Vec::new(), None);
+    let (mut begin, mut at) = (0, 0);
     for part in parts {
-        match (part, begun) {
-            (Part::Transaction(Edge::Begin), _) => begun = Some(at),
-            (Part::Transaction(Edge::End), Some(begin)) => {
-                if let Some(replies) = replies.get_mut(begin..=at) {
-                    refused = unwrap_one(replies).or(refused);
-                }
-                begun = None;
+        match part {
+            Part::Transaction(Edge::Begin) => begin = at,
+            Part::Transaction(Edge::End) => {
+                let own = replies.get_mut(begin..=at).unwrap_or_default();
+                let (verdict, why) = unwrap_one(own);
+                verdicts.push(verdict);
+                refused = why.or(refused);
             }
             _ => {}
         }
         at += part.replies();
     }
-    refused
+    (verdicts, refused)
 }
 
 /// The same for the replies of one transaction.
-fn unwrap_one(replies: &mut [Wire]) -> Option<Refused> {
+fn unwrap_one(replies: &mut [Wire]) -> (Verdict, Option<Refused>) {
     let [begin, own @ .., end] = replies else {
-        return None;
+        return (Verdict::Unknown, None);
     };
     if *begin != Wire::Okay {
-        return Some(Refused::Begin(refused(Some(begin.clone()))));
+        return (Verdict::Answered, Some(Refused::by(refused(Some(begin.clone())))));
     }
-    if let Wire::Array(done) = end
-        && done.len() == own.len()
-    {
-        for (own, done) in own.iter_mut().zip(std::mem::take(done)) {
-            *own = done;
+    let ended = match end {
+        Wire::Array(done) if done.len() == own.len() => {
+            for (own, done) in own.iter_mut().zip(std::mem::take(done)) {
+                *own = done;
+            }
+            return (Verdict::Answered, None);
         }
-        return None;
-    }
-    if let Some(reason) = text(end).as_deref().and_then(because) {
-        *end = error(reason);
-    }
-    let refusals = || own.iter().chain([&*end]);
-    let weight = |reply: &&Wire| Redirect::of(reply).map(|redirect| redirect.weight());
-    let redirect = refusals()
-        .filter(|reply| weight(reply).is_some())
-        .max_by_key(weight)
-        .cloned();
-    let refused = redirect.is_none().then_some(Refused::Whole);
-    let aborted = || {
-        let reason = refusals().find_map(text);
-        error(&format!("{ABORTED} {}", reason.unwrap_or_default()))
+        Wire::ServerError(error) => cause(error),
+        Wire::Nil => Wire::Nil,
+        _ => return (Verdict::Unknown, None),
     };
-    let reason = redirect.unwrap_or_else(aborted);
-    own.fill(reason);
-    refused
+    let errors = || own.iter().chain([&ended]).filter_map(error);
+    let redirect = errors()
+        .filter_map(|error| Some((Redirect::read(error)?, error)))
+        .max_by_key(|(redirect, _)| redirect.weight());
+    if let Some((redirect, error)) = redirect {
+        return (Verdict::Refused(redirect, fault::unavailable(error)), None);
+    }
+    // Of another command that the user may not run, the server tells here only that there were errors.
+    let why = Refused::by(refused(Some(ended.clone())));
+    let reason = errors().next().map_or_else(unexpected, fault::unavailable);
+    (Verdict::Refused(Redirect::Later, reason), Some(why))
 }
 
-/// What an error says.
-fn text(reply: &Wire) -> Option<String> {
+fn error(reply: &Wire) -> Option<&ServerError> {
     match reply {
-        Wire::ServerError(error) => {
-            let (code, text) = fault::parts(error);
-            Some(format!("{code} {text}"))
-        }
+        Wire::ServerError(error) => Some(error),
         _ => None,
     }
 }
 
-/// Why the server refused an `EXEC`, from the text of its reply.
-fn because(text: &str) -> Option<&str> {
-    text.strip_prefix("EXECABORT ")?.strip_prefix(BECAUSE)
-}
-
-/// An error that says this.
-fn error(text: &str) -> Wire {
-    let line = format!("-{text}\r\n");
-    redis::parse_redis_value(line.as_bytes()).unwrap_or_default()
+/// Why the server refused an `EXEC`: what it says it has discarded the transaction because of, or else all that it says.
+fn cause(error: &ServerError) -> Wire {
+    let told = error.details().and_then(|text| text.strip_prefix(BECAUSE));
+    let line = told
+        .filter(|_| error.code() == "EXECABORT")
+        .map(|told| format!("-{told}\r\n"));
+    let cause = line.and_then(|line| redis::parse_redis_value(line.as_bytes()).ok());
+    cause.unwrap_or_else(|| Wire::ServerError(error.clone()))
 }
 
 #[cfg(test)]

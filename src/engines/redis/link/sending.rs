@@ -15,7 +15,6 @@ use crate::engines::redis::connected::Connected;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::tracker::TrackedConnection;
 use crate::engines::redis::transaction::Refused;
-use crate::error::Error;
 
 /// A burst of at most this many requests is not worth a second pipeline.
 const SMALL: usize = 32;
@@ -74,11 +73,11 @@ impl Link {
     /// if the user has lost the right.
     pub(super) fn keep_apart(&mut self, refused: &Refused, now: Instant) {
         self.apart_until = Some(now + APART);
-        if let Refused::Begin(error @ Error::Unauthorized) = refused
+        if let Refused::ForGood(error) = refused
             && let State::Up(connected) = &mut self.state
         {
             connected.abilities.transacts = false;
-            tracing::warn!(%error, "Redis refuses MULTI: changes in a slot are sent as scripts, which cost the server more");
+            tracing::warn!(%error, "Redis refuses MULTI or EXEC: changes in a slot are sent as scripts, which cost the server more");
         }
     }
 

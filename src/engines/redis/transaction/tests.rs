@@ -218,6 +218,8 @@ fn a_refused_transaction_is_sent_again_whole() {
     let mut full = queued(aborted());
     full[2] = line("-OOM command not allowed");
     let torn = queued(line("-TRYAGAIN Multiple keys request during rehashing of slot"));
+    let mut forbidden = queued(aborted());
+    forbidden[3] = line("-NOPERM User app has no permissions to access one of the keys");
     let replica =
         "-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.";
     let full_by_now = "-EXECABORT Transaction discarded because of: OOM command not allowed";
@@ -227,8 +229,8 @@ fn a_refused_transaction_is_sent_again_whole() {
         (queued(line(replica)), false),
         (full, true),
         (queued(line(full_by_now)), true),
+        (forbidden, true),
         (queued(Wire::Nil), true),
-        (queued(Wire::Array(vec![Wire::Okay])), true),
     ] {
         let shown = format!("{replies:?}");
         let ((a, mut of_a), (b, mut of_b)) = (incr("a"), set("b", &[]));
@@ -236,16 +238,18 @@ fn a_refused_transaction_is_sent_again_whole() {
         let (parking, outcome) = settle(batch(vec![a, b]), replies);
         assert!(of_a.try_recv().is_err() && of_b.try_recv().is_err(), "{shown}");
         assert_eq!(parking.len(), 2, "{shown}");
-        let is_whole = matches!(outcome.no_transaction, Some(Refused::Whole));
-        assert_eq!(is_whole, for_another_reason, "{shown}");
+        let for_now = matches!(outcome.no_transaction, Some(Refused::ForNow));
+        assert_eq!(for_now, for_another_reason, "{shown}");
         assert!(outcome.again.is_empty() && outcome.not_invalidated.is_none());
     }
 }
 
 /// A redirection names the slot of the store.
 fn own_slot(reply: Wire) -> Wire {
-    match text(&reply) {
-        Some(told) if told.starts_with("MOVED") => line(&format!("-MOVED {} h:7000", slot_of(b"t"))),
+    match &reply {
+        Wire::ServerError(error) if error.code() == "MOVED" => {
+            line(&format!("-MOVED {} h:7000", slot_of(b"t")))
+        }
         _ => reply,
     }
 }
@@ -261,29 +265,68 @@ fn without_a_transaction_each_command_was_carried_out_by_itself() {
     assert!(parking.is_empty());
     let refused = outcome.no_transaction;
     assert!(
-        matches!(refused, Some(Refused::Begin(Error::Unauthorized))),
+        matches!(refused, Some(Refused::ForGood(Error::Unauthorized))),
         "{refused:?}"
     );
 }
 
-/// Its place in the order is kept, and whoever waits is told the server's own reason if there is no time left.
+/// It is told neither as done nor as not done, and is not sent again.
+#[test]
+fn a_transaction_that_is_ended_without_its_replies_is_of_unknown_outcome() {
+    for end in [Wire::Array(vec![Wire::Okay]), Wire::Int(1), line("+OK")] {
+        let shown = format!("{end:?}");
+        let ((a, mut of_a), (b, mut of_b)) = (incr("a"), delete("b"));
+        let (parking, outcome) = settle(batch(vec![a, b]), queued(end));
+        assert!(
+            matches!(of_a.try_recv().unwrap(), Err(Error::OutcomeUnknown(_))),
+            "{shown}"
+        );
+        assert!(
+            matches!(of_b.try_recv().unwrap(), Err(Error::OutcomeUnknown(_))),
+            "{shown}"
+        );
+        assert!(parking.is_empty() && outcome.again.is_empty(), "{shown}");
+    }
+}
+
+#[test]
+fn a_user_who_may_not_end_a_transaction_begins_no_other() {
+    let lost = "-EXECABORT Transaction discarded because of: NOPERM User app has no permissions to run the 'exec' command";
+    let (parking, outcome) = settle(batch(vec![incr("a").0, set("b", &[]).0]), queued(line(lost)));
+    assert_eq!(parking.len(), 2, "nothing was carried out");
+    let refused = outcome.no_transaction;
+    assert!(
+        matches!(refused, Some(Refused::ForGood(Error::Unauthorized))),
+        "{refused:?}"
+    );
+}
+
+/// Its place in the order is kept, and whoever waits is told the server's own reason if there is no time left. What is wrong with
+/// one of them may not be wrong with another.
 #[test]
 fn a_refused_change_keeps_the_reason() {
-    let full = "-EXECABORT Transaction discarded because of: OOM command not allowed";
-    let ((a, _of_a), (b, _of_b)) = (incr("a"), set("b", &[]));
-    let (mut parking, _) = settle(batch(vec![a, b]), queued(line(full)));
-    assert!(
-        parking.news() == Some(Redirect::Later),
-        "it is sent to the same server"
-    );
-    let again = parking.take_all().again;
-    assert_eq!(again.len(), 2);
-    for job in &again {
-        let error = format!("{:?}", job.refused);
+    let full = line("-EXECABORT Transaction discarded because of: OOM command not allowed");
+    let mut forbidden = queued(line(
+        "-EXECABORT Transaction discarded because of previous errors.",
+    ));
+    forbidden[4] = line("-NOPERM User app has no permissions to access one of the keys");
+    let mut again = Vec::new();
+    for (replies, reason) in [(forbidden, "NOPERM"), (queued(full), "OOM")] {
+        let ((a, _of_a), (b, _of_b)) = (incr("a"), set("b", &[]));
+        let (mut parking, _) = settle(batch(vec![a, b]), replies);
         assert!(
-            matches!(job.refused, Some(Error::Unavailable(_))) && error.contains("OOM"),
-            "{error}"
+            parking.news() == Some(Redirect::Later),
+            "it is sent to the same server"
         );
+        again = parking.take_all().again;
+        assert_eq!(again.len(), 2);
+        for job in &again {
+            let error = format!("{:?}", job.refused);
+            assert!(
+                matches!(job.refused, Some(Error::Unavailable(_))) && error.contains(reason),
+                "{error}"
+            );
+        }
     }
     // Where no transaction is begun any more, they are scripts.
     let layout = Layout::of(&Namespace::tagged("t"), false);
