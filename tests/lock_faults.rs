@@ -60,6 +60,26 @@ async fn a_guard_ends_with_a_shorter_time_that_its_secret_was_given() {
     }
 }
 
+/// The engine carries out the guard's own question first.
+#[tokio::test(start_paused = true)]
+async fn a_guard_that_is_extended_twice_ends_with_the_earlier_end() {
+    let (store, faults) = open().await;
+    faults.delay(100 * MS);
+    for (of_secret, expected) in [(60, 60), (90, 60), (20, 20)] {
+        let guard = store.lock("k").ttl(10 * SECOND).await.unwrap();
+        let (own, other) = tokio::join!(
+            guard.extend(60 * SECOND),
+            store.extend_lock("k", guard.secret(), of_secret * SECOND)
+        );
+        own.unwrap();
+        other.unwrap();
+        let remaining = guard.remaining();
+        let expected = (expected - 1) * SECOND..=expected * SECOND;
+        assert!(expected.contains(&remaining), "{of_secret} s: {remaining:?}");
+        guard.release().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_guard_ends_with_a_shorter_time_of_a_later_hold_of_its_secret() {
     let (store, faults) = open().await;

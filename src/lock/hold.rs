@@ -43,6 +43,8 @@ pub(super) struct Hold {
     pub(super) under_way: u32,
     /// How often the engine was asked for a new TTL.
     asked: u64,
+    /// The ends that it was asked for while extensions were under way, by number. Those that a later one undercuts are left out.
+    ends: Vec<(u64, Instant)>,
     /// When it was granted.
     pub(super) since: Instant,
 }
@@ -157,6 +159,7 @@ impl Hold {
             renewal: None,
             under_way: 0,
             asked: 0,
+            ends: Vec::new(),
             since,
         }
     }
@@ -179,17 +182,24 @@ impl Hold {
     /// question.
     pub(super) fn ask(&mut self, deadline: Instant) -> u64 {
         self.shorten(deadline);
+        if self.under_way == 0 {
+            self.ends.clear();
+        }
+        let later = self.ends.partition_point(|(_, end)| *end < deadline);
+        self.ends.truncate(later);
         self.asked += 1;
+        self.ends.push((self.asked, deadline));
         self.asked
     }
 
-    /// Whether the engine was asked for another TTL after this question.
-    pub(super) fn is_asked_after(&self, question: u64) -> bool {
-        self.asked > question
+    /// The engine has carried out this question. It may have carried out later ones, whose ends count if they are earlier.
+    pub(super) fn extended(&mut self, question: u64, deadline: Instant) {
+        let later = self.ends.iter().find(|(asked, _)| *asked > question);
+        self.set_deadline(later.map_or(deadline, |(_, end)| deadline.min(*end)));
     }
 
     /// The hold ends then: later or earlier than before. One that is lost stays so.
-    pub(super) fn set_deadline(&self, deadline: Instant) {
+    fn set_deadline(&self, deadline: Instant) {
         if self.deadline().is_some() {
             self.view.set(self.view.0.nanos(deadline));
         }

@@ -102,10 +102,7 @@ impl Scheduler {
         hold.under_way -= 1;
         match answer {
             Ok(LockAnswer::Done) => {
-                // A later question may have shortened it: its own deadline holds already.
-                if !hold.is_asked_after(question) {
-                    hold.set_deadline(deadline);
-                }
+                hold.extended(question, deadline);
                 let name = hold.name.clone();
                 self.may_end_sooner(&name);
                 // The primary before may have answered.
