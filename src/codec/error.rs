@@ -220,7 +220,8 @@ impl EncodeError {
         self.offset
     }
 
-    /// Returns the stored name of the struct's field that was refused.
+    /// Returns the stored name of the struct's field that was refused. In JSON it is known up to 64 KiB into the output: the
+    /// model is serialized a second time for it.
     #[must_use]
     pub fn field(&self) -> Option<&str> {
         self.field

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::error::{DecodeError, EncodeError};
 use super::{read, write};
 
-/// The most bytes of JSON that are read again for a name.
+/// The most bytes of JSON that are read or written again for a name.
 const LONGEST: usize = 64 * 1024;
 
 /// Adds the field's name to the error of reading a `T` from `json`.
@@ -24,6 +24,9 @@ pub(super) fn unread<T: DeserializeOwned>(mut error: DecodeError, json: &[u8]) -
 /// Adds the field's name to the error of writing `model` as JSON.
 #[cold]
 pub(super) fn unwritten<T: Serialize + ?Sized>(mut error: EncodeError, model: &T) -> EncodeError {
+    if error.offset().is_none_or(|written| written > LONGEST) {
+        return error;
+    }
     let again = write::to_bytes(model).err();
     if let Some(field) = again
         .filter(|again| again.kind() == error.kind())

@@ -1,6 +1,8 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{BOTH, User, user};
@@ -191,14 +193,16 @@ fn offsets_count_over_lines() {
     assert_eq!(error.offset(), text.find('5'));
 }
 
+struct Refusing;
+
+impl Serialize for Refusing {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("not today"))
+    }
+}
+
 #[test]
 fn encode_errors_say_how_far_it_got() {
-    struct Refusing;
-    impl Serialize for Refusing {
-        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-            Err(serde::ser::Error::custom("not today"))
-        }
-    }
     let error = Codec::MessagePack.encode(&(1, 2, Refusing)).expect_err("refused");
     assert_eq!((error.kind(), error.offset()), (EncodeErrorKind::Custom, Some(3)));
     let error = Codec::Json.encode(&(1, 2, Refusing)).expect_err("refused");
@@ -218,5 +222,27 @@ fn encode_errors_say_how_far_it_got() {
             (EncodeErrorKind::Custom, Some("inner"))
         );
         assert!(error.to_string().contains(", field `inner`, at byte "), "{error}");
+    }
+}
+
+/// The name costs a second attempt, which a large model is spared.
+#[test]
+fn a_large_refused_model_is_written_once() {
+    struct Refused<'a>(usize, &'a Cell<u32>);
+
+    impl Serialize for Refused<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.1.set(self.1.get() + 1);
+            let mut model = serializer.serialize_struct("Refused", 2)?;
+            model.serialize_field("text", &"x".repeat(self.0))?;
+            model.serialize_field("refusing", &Refusing)?;
+            model.end()
+        }
+    }
+
+    for (length, field, attempts) in [(1000, Some("refusing"), 2), (100_000, None, 1)] {
+        let count = Cell::new(0);
+        let error = Codec::Json.encode(&Refused(length, &count)).expect_err("refused");
+        assert_eq!((error.field(), count.get()), (field, attempts), "{error}");
     }
 }
