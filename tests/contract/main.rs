@@ -53,6 +53,14 @@ macro_rules! tests {
 /// The cases for a store at the root and in a namespace alike.
 macro_rules! everywhere {
     ($open:ident, $settings:expr) => {
+        of_calls!($open, $settings);
+        of_loads!($open, $settings);
+    };
+}
+
+/// Those of all calls but loads.
+macro_rules! of_calls {
+    ($open:ident, $settings:expr) => {
         tests! { $open, $settings;
             values: an_absent_key_is_none_and_false,
                 every_form_of_value_is_read_as_it_was_written,
@@ -185,6 +193,14 @@ macro_rules! everywhere {
                 a_listener_keeps_no_store_open;
             locks: a_wait_that_outlasts_the_holder_is_never_in_vain,
                 a_wait_in_vain_holds_up_nobody;
+        }
+    };
+}
+
+/// Those of loads, and of what they have stored.
+macro_rules! of_loads {
+    ($open:ident, $settings:expr) => {
+        tests! { $open, $settings;
             loads: a_value_is_loaded_once_and_then_read,
                 many_callers_share_one_load,
                 a_thousand_callers_of_a_cold_key_call_one_loader,

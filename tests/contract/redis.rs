@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cachestore::{Config, RedisConfig, Store};
-use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::OnceCell;
 
-use crate::harness::server::Options;
 #[cfg(feature = "tls")]
 use crate::harness::tls::{Certificates, Shown};
-use crate::harness::{Cluster, RedisServer, SERVICE, Sentinel};
+use crate::harness::{Borrowed, Cluster, RedisServer, SERVICE, Sentinel};
 
 thread_local! {
     static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
@@ -30,20 +29,9 @@ contract!(redis_with_resp3: open_redis_resp3);
 contract!(redis_with_a_near_cache: open_redis_near);
 contract!(redis_over_sentinel: open_redis_sentinel);
 contract!(redis_over_cluster: open_redis_cluster;);
+contract!(redis_over_a_whole_cluster: open_redis_whole_cluster;);
 #[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
-
-/// Without the cases that `skipped.rs` names.
-mod redis_over_a_whole_cluster {
-    mod at_the_root {
-        everywhere!(open_redis_whole_cluster, |config| config);
-        mod alone {
-            tests! { open_redis_whole_cluster, |config| config;
-                loads: a_clearing_ends_the_loads_that_depend_on_what_it_removes;
-            }
-        }
-    }
-}
 
 /// Opens a store, and keeps what it stands on.
 async fn open(servers: impl Any, config: RedisConfig, settings: fn(Config) -> Config) -> Store {
@@ -139,41 +127,18 @@ pub(crate) async fn open_redis_cluster(settings: fn(Config) -> Config) -> Store 
     open((), config(&cluster.url(&tag)), settings).await
 }
 
-/// Clusters of three primaries, each for one test at a time.
-static CLUSTERS: Mutex<Vec<Cluster>> = Mutex::const_new(Vec::new());
-static FREE: Semaphore = Semaphore::const_new(2);
-
-/// A cluster that no other test uses. It is used again when this is dropped.
-struct Borrowed(
-    Option<Cluster>,
-    #[allow(dead_code, reason = "it is held")] SemaphorePermit<'static>,
-);
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        if let (Some(cluster), Ok(mut clusters)) = (self.0.take(), CLUSTERS.try_lock()) {
-            clusters.push(cluster);
-        }
-    }
-}
-
-/// Three primaries, over which the keys are spread. It has the rights that the documentation names.
+/// Three primaries with replicas, over which the keys are spread. It has the rights that the documentation names.
 pub(crate) async fn open_redis_whole_cluster(settings: fn(Config) -> Config) -> Store {
     // On a single thread, the test before has ended.
     KEPT.with(|kept| kept.take());
-    let permit = FREE.acquire().await.unwrap();
-    let used = CLUSTERS.lock().await.pop();
-    let cluster = match used {
-        Some(cluster) => cluster,
-        None => {
-            let line = user("+cluster|slots +info");
-            let options = |options: Options| options.user(&line).for_the_whole_process();
-            Cluster::with(0, options, "app:s3cr3t@").await
-        }
-    };
-    cluster.flush();
+    let cluster = whole_cluster().await;
     let config = config(&cluster.spread_url());
-    open(Borrowed(Some(cluster), permit), config, settings).await
+    open(cluster, config, settings).await
+}
+
+async fn whole_cluster() -> Borrowed {
+    let line = user("+cluster|slots +asking +info");
+    Borrowed::with(|options| options.user(&line), "app:s3cr3t@").await
 }
 
 pub(crate) async fn open_redis_database(settings: fn(Config) -> Config) -> Store {

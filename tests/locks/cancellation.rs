@@ -22,6 +22,10 @@ over_each_topology! {
     redis_dropped_at_each_poll
     redis_dropped_at_random
 }
+over_each_topology! { over_all_nodes: Nodes;
+    redis_dropped_at_each_poll
+    redis_dropped_at_random
+}
 
 /// Polls a future so often, as it is woken, and drops it. Its answer if it is ready before.
 async fn polled<F: Future>(future: F, times: usize, give_up: Duration) -> Option<F::Output> {

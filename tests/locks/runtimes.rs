@@ -239,7 +239,12 @@ fn memory_without_a_runtime() {
 
 #[test]
 fn redis_without_a_runtime() {
-    for topology in [Topology::Server, Topology::Sentinel, Topology::Cluster] {
+    for topology in [
+        Topology::Server,
+        Topology::Sentinel,
+        Topology::Cluster,
+        Topology::Nodes,
+    ] {
         let runtime = home();
         let place = runtime.block_on(Place::on(topology));
         nothing_panics(&runtime, place.config().into());

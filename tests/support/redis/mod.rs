@@ -7,6 +7,7 @@
 #![allow(unused_macros, reason = "every test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness may panic")]
 
+pub(crate) mod borrowed;
 pub(crate) mod cluster;
 pub(crate) mod histories;
 pub(crate) mod hostile;
@@ -25,6 +26,7 @@ pub(crate) mod server;
 pub(crate) mod switch;
 pub(crate) mod tls;
 
+pub(crate) use borrowed::Borrowed;
 pub(crate) use cluster::Cluster;
 pub(crate) use hostile::{Answer, Hostile};
 pub(crate) use place::{Place, Topology, WithTopology};

@@ -1,4 +1,5 @@
-//! Where the stores of a test have their keys: on a server, on the primary that a Sentinel names, or in a slot of a cluster.
+//! Where the stores of a test have their keys: on a server, on the primary that a Sentinel names, in a slot of a cluster, or on
+//! all its nodes.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cachestore::RedisConfig;
 use tokio::sync::OnceCell;
 
+use super::borrowed::Borrowed;
 use super::cluster::Cluster;
 use super::opening::config;
 use super::proxy::Proxy;
@@ -17,10 +19,13 @@ use super::server::RedisServer;
 pub(crate) enum Topology {
     Server,
     Sentinel,
+    /// In one slot of a cluster.
     Cluster,
+    /// In all slots of a cluster, whose primaries have replicas.
+    Nodes,
 }
 
-/// Runs tests without arguments over each topology.
+/// Runs tests without arguments over each topology in which one server has all keys, or over the one that is named.
 macro_rules! over_each_topology {
     ($($test:ident)*) => {
         crate::harness::place::over_each_topology! { over_a_server: Server; $($test)* }
@@ -86,6 +91,7 @@ enum Servers {
     Watched(RedisServer, Sentinel),
     /// A cluster that all tests of this process share, and the hash tag of this one.
     Slot(&'static Cluster, String),
+    All(Borrowed),
 }
 
 impl Place {
@@ -109,6 +115,7 @@ impl Place {
                 let start = || Cluster::with(0, |options| options.for_the_whole_process(), "");
                 Servers::Slot(CLUSTER.get_or_init(start).await, next_tag())
             }
+            Topology::Nodes => Servers::All(Borrowed::with(|options| options, "").await),
         })
     }
 
@@ -121,6 +128,7 @@ impl Place {
                 sentinel.address()
             ),
             Servers::Slot(cluster, tag) => cluster.url(tag),
+            Servers::All(cluster) => cluster.spread_url(),
         }
     }
 
@@ -133,6 +141,15 @@ impl Place {
         match &self.0 {
             Servers::One(server) | Servers::Watched(server, _) => server,
             Servers::Slot(cluster, tag) => &cluster.nodes[cluster.owner(tag)],
+            Servers::All(_) => panic!("each primary has some of the keys"),
+        }
+    }
+
+    /// The servers that have the keys.
+    pub(crate) fn servers(&self) -> &[RedisServer] {
+        match &self.0 {
+            Servers::All(cluster) => &cluster.nodes[..3],
+            _ => std::slice::from_ref(self.server()),
         }
     }
 
@@ -142,7 +159,7 @@ impl Place {
         let proxy = Proxy::start(server.address(), 3).await;
         let config = match &self.0 {
             Servers::One(_) => config(&proxy.url()),
-            Servers::Watched(..) | Servers::Slot(..) => {
+            Servers::Watched(..) | Servers::Slot(..) | Servers::All(_) => {
                 let (of, to) = (server.port(), proxy.port());
                 let map = move |host: &str, port| (host.to_owned(), if port == of { to } else { port });
                 self.config().map_address(map)
@@ -159,21 +176,23 @@ impl Place {
     /// A name as it is on the server.
     pub(crate) fn name(&self, name: &str) -> String {
         match &self.0 {
-            Servers::One(_) | Servers::Watched(..) => name.to_owned(),
+            Servers::One(_) | Servers::Watched(..) | Servers::All(_) => name.to_owned(),
             Servers::Slot(_, tag) => format!("{{{tag}}}:{name}"),
         }
     }
 
     /// The keys of this test that match a pattern, by their names of the library; see [`RedisServer::keys`].
     pub(crate) fn keys(&self, pattern: &str) -> Vec<String> {
-        self.server().keys(&self.name(pattern))
+        let pattern = self.name(pattern);
+        let servers = self.servers().iter();
+        servers.flat_map(|server| server.keys(&pattern)).collect()
     }
 
     /// The channels that stores of this test listen to.
     pub(crate) fn channels(&self) -> Vec<String> {
-        self.server()
-            .command(&["PUBSUB", "CHANNELS", &self.name("*")])
-            .sorted()
+        let pattern = self.name("*");
+        let asked = |server: &RedisServer| server.command(&["PUBSUB", "CHANNELS", &pattern]).sorted();
+        self.servers().iter().flat_map(asked).collect()
     }
 
     /// Removes all keys of this test. Its stores do not notice.
@@ -186,12 +205,14 @@ impl Place {
                     self.server().command(&["UNLINK", &key]);
                 }
             }
+            Servers::All(cluster) => cluster.flush(),
         }
     }
 
     /// Connections of stores that have this `client_name`.
     pub(crate) fn connections(&self, client_name: &str) -> Vec<String> {
-        let mut all = self.server().connections();
+        let servers = self.servers().iter();
+        let mut all: Vec<String> = servers.flat_map(RedisServer::connections).collect();
         let name = format!(" name={client_name} ");
         all.retain(|line| line.contains(&name));
         all

@@ -216,6 +216,8 @@ impl RedisServer {
             let all = format!("{users}\nuser {HARNESS} on >{HARNESS} ~* &* +@all\n");
             fs::write(&file, all).map_err(|e| e.to_string())?;
             command.arg("--aclfile").arg(file);
+            // The other servers have the same users, and a replica enters its primary as one of them.
+            command.args(["--masteruser", HARNESS, "--masterauth", HARNESS]);
         }
         if let Some(tls) = tls {
             command.args(["--tls-port", &port]);
