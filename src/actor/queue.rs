@@ -7,21 +7,21 @@ mod call;
 #[cfg(feature = "testing")]
 mod forwarder;
 mod receiver;
+mod waiting;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub(crate) use self::call::{Answer, Call, until};
 #[cfg(feature = "testing")]
 pub(crate) use self::forwarder::Forwarder;
 pub(crate) use self::receiver::QueueReceiver;
-use crate::error::{Cause, Error, Phase, Result};
+use crate::error::{Cause, Error, Result};
 use crate::near::{Near, Ticket};
 use crate::request::Request;
 use crate::ttl::LONGEST;
@@ -123,6 +123,7 @@ pub(crate) fn request_queue(bounds: &Bounds, stamp: Stamp, home: &Handle) -> (Qu
         gone,
         room,
         most,
+        turn: Arc::new(Semaphore::new(1)),
         patience,
         stamp,
         home: home.id(),
@@ -141,6 +142,8 @@ pub(crate) struct QueueSender {
     room: Arc<Semaphore>,
     /// The whole room in bytes. A request that weighs more takes all of it.
     most: u32,
+    /// One permit: the turn to wait for room in bytes.
+    turn: Arc<Semaphore>,
     patience: Duration,
     stamp: Stamp,
     /// The number of the runtime that the engine lives on, which most calls look at.
@@ -212,9 +215,9 @@ impl QueueSender {
     fn try_enter(&self, request: Request, time: Option<Time>) -> std::result::Result<(), Refused> {
         let room = match request.weight() {
             0 => None,
-            weight => match self.room.clone().try_acquire_many_owned(self.permits(weight)) {
-                Ok(room) => Some(room),
-                Err(_) => {
+            weight => match self.try_room(weight) {
+                Some(room) => Some(room),
+                None => {
                     let waiting = Queued {
                         request,
                         time,
@@ -242,45 +245,13 @@ impl QueueSender {
         })
     }
 
-    /// Waits for room until `limit`, then puts a request into the queue that had none.
-    ///
-    /// A task of the engine's runtime waits. Room that becomes free goes to the one who has waited longest, and a
-    /// caller's future may be held without being polled: it would keep the room from all others.
-    async fn wait_and_send(&self, queued: Queued, limit: Instant) -> Result<()> {
-        let waiting = Waiting::new(queued);
-        // The set ends its task when it is dropped.
-        let mut task = JoinSet::new();
-        task.spawn_on(self.clone().enter(waiting.clone()), &self.runtime);
-        let entered = async {
-            match task.join_next().await {
-                Some(Ok(entered)) => entered,
-                // The task was stopped with its runtime.
-                Some(Err(_)) | None => Err(Error::Closed),
-            }
-        };
-        match until(limit, Phase::Queue, entered).await {
-            // It entered at the last moment.
-            Err(Error::Timeout { .. }) if waiting.take().is_none() => Ok(()),
-            entered => entered,
+    /// Takes room in bytes, if there is enough and no other request waits for some.
+    fn try_room(&self, weight: usize) -> Option<Room> {
+        if self.turn.available_permits() == 0 {
+            return None;
         }
-    }
-
-    /// Puts a request into the queue that waits for room, unless its caller has taken it back.
-    async fn enter(self, waiting: Waiting) -> Result<()> {
-        let weight = waiting.weight();
-        let room = if weight > 0 {
-            let room = self.room.clone().acquire_many_owned(self.permits(weight));
-            Some(room.await.map_err(|_| Error::Closed)?)
-        } else {
-            None
-        };
-        let place = self.sender.reserve().await.map_err(|_| Error::Closed)?;
-        if let Some(mut queued) = waiting.take() {
-            queued.room = room;
-            queued.ticket = self.ticket(&queued.request);
-            place.send(queued);
-        }
-        Ok(())
+        let room = self.room.clone();
+        room.try_acquire_many_owned(self.permits(weight)).ok()
     }
 
     fn permits(&self, weight: usize) -> u32 {
@@ -316,27 +287,6 @@ impl QueueSender {
     }
 }
 
-/// A request that waits for room. Its caller and the task that waits share it: the first to take it decides what becomes of it.
-#[derive(Clone, Debug)]
-struct Waiting(Arc<Mutex<Option<Queued>>>);
-
-impl Waiting {
-    /// A request that waits for a place must not hold room in bytes that a request before it may wait for.
-    fn new(queued: Queued) -> Self {
-        let room = None;
-        Self(Arc::new(Mutex::new(Some(Queued { room, ..queued }))))
-    }
-
-    fn take(&self) -> Option<Queued> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn weight(&self) -> usize {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.as_ref().map_or(0, |queued| queued.request.weight())
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 #[error("the engine failed while it served this request")]
 pub(crate) struct EngineFailed;
@@ -355,6 +305,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::error::Phase;
     use crate::request;
     use crate::request::{Operation, Reply};
 

@@ -85,8 +85,8 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// On the memory engine, a future that is dropped before it is ready has written none of the entries, or the first
-    /// 512, 1,024 and so on. On Redis, once polled, some or all entries may be written.
+    /// On the memory engine, a future that is dropped before it is ready has written none of the entries, the first
+    /// 512, 1,024 and so on, or all. On Redis, once polled, some or all entries may be written.
     pub fn set_many<K: AsRef<str>, V: Into<Value>>(
         &self,
         entries: impl IntoIterator<Item = (K, V)>,

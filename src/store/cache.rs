@@ -112,8 +112,9 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// On the memory engine, a future that is dropped before it is ready has written nothing. On Redis, once polled,
-    /// the write may be made. Once the future is ready, every later read of any caller sees the write.
+    /// On the memory engine, a future that is dropped before it is ready has written nothing, unless it waited for room
+    /// in the request queue: then the write comes before all later calls, or is never made. On Redis, once polled, the
+    /// write may be made. Once the future is ready, every later read of any caller sees the write.
     pub fn set(&self, key: impl AsRef<str>, value: impl Into<Value>) -> Set<'_> {
         Set::new(self, self.entry(key, value))
     }

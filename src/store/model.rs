@@ -43,7 +43,8 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// On the memory engine, a future that is dropped before it is ready has written nothing. On Redis, once polled, the
+    /// On the memory engine, a future that is dropped before it is ready has written nothing, unless it waited for room
+    /// in the request queue: then the write comes before all later calls, or is never made. On Redis, once polled, the
     /// write may be made.
     ///
     /// # Panics
@@ -132,8 +133,8 @@ impl Store {
     ///
     /// # Cancel safety
     ///
-    /// On the memory engine, a future that is dropped before it is ready has written none of the entries, or the first
-    /// 512, 1,024 and so on. On Redis, once polled, some or all entries may be written.
+    /// On the memory engine, a future that is dropped before it is ready has written none of the entries, the first
+    /// 512, 1,024 and so on, or all. On Redis, once polled, some or all entries may be written.
     ///
     /// # Panics
     ///

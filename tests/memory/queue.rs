@@ -56,3 +56,17 @@ async fn a_write_that_is_dropped_while_it_waits_is_not_carried_out() {
     drop(write);
     assert_eq!(store.get("k").await.unwrap(), None);
 }
+
+/// A write that waits enters the queue without its caller. It comes before every call that is made after its drop.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_has_entered_comes_before_later_calls() {
+    let store = open(Config::memory().queue_length(1)).await;
+    store.set("fills", "v").await.unwrap();
+    let mut write = Box::pin(store.set("k", "old").into_future());
+    assert!(poll!(&mut write).is_pending());
+    store.ping().await.unwrap();
+    drop(write);
+    assert_eq!(store.get("k").await.unwrap().unwrap(), "old");
+    store.set("k", "new").await.unwrap();
+    assert_eq!(store.get("k").await.unwrap().unwrap(), "new");
+}

@@ -108,7 +108,8 @@ impl<'a> Call<'a> {
 
     /// Puts `request` into the queue, if need be after waiting for room.
     ///
-    /// Cancel safe: the request is in the queue when this resolves, and not before.
+    /// Cancel safe: once this has ended or was dropped, the request is in the queue, or never will be. A request that
+    /// waits for room may be in the queue before this is ready.
     pub(crate) async fn send(&mut self, request: Request) -> Result<()> {
         match self.try_send(request) {
             Ok(()) => Ok(()),
