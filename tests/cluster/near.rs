@@ -132,34 +132,46 @@ async fn a_promoted_replica_leaves_nothing_near_that_is_too_old() {
 /// A primary that has lost all other nodes answers a `PING`, and others may have promoted its replica meanwhile.
 #[tokio::test]
 async fn a_primary_without_the_other_nodes_is_no_owner_of_what_is_near() {
-    let cluster = Cluster::start().await;
-    // So long that no sign of life is late.
-    let age = NearCache::default().max_age(Duration::from_secs(4));
-    let store = open(cluster.config().near_cache(age)).await;
-    store.set("k", "v").await.unwrap();
-    warm(&store, "k").await;
-    let owner = cluster.owner("k");
-    let others = || {
-        (0..3)
-            .filter(|node| *node != owner)
-            .map(|node| &cluster.nodes[node])
-    };
-    others().for_each(|node| node.stop());
-    let end = Instant::now() + Duration::from_secs(20);
-    let found = loop {
-        let found = timeout(ms(300), store.get("k")).await;
-        if !matches!(found, Ok(Ok(Some(_)))) || Instant::now() > end {
-            break found;
+    for is_pinged in [false, true] {
+        let cluster = Cluster::start().await;
+        // So long that no sign of life is late.
+        let age = NearCache::default().max_age(Duration::from_secs(4));
+        let store = open(cluster.config().near_cache(age)).await;
+        // The node that gets what names no key.
+        let owner = cluster.owner("cachestore:layout");
+        let key = (0..)
+            .map(|n| format!("k{n}"))
+            .find(|key| cluster.owner(key) == owner);
+        let key = key.unwrap();
+        store.set(&key, "v").await.unwrap();
+        warm(&store, &key).await;
+        let others = || {
+            (0..3)
+                .filter(|node| *node != owner)
+                .map(|node| &cluster.nodes[node])
+        };
+        others().for_each(|node| node.stop());
+        let end = Instant::now() + Duration::from_secs(20);
+        let mut pings = 0;
+        let found = loop {
+            let found = timeout(ms(300), store.get(&key)).await;
+            if !matches!(found, Ok(Ok(Some(_)))) || Instant::now() > end {
+                break found;
+            }
+            if is_pinged {
+                store.ping().await.unwrap();
+                pings += 1;
+            }
+            sleep(ms(10)).await;
+        };
+        others().for_each(|node| node.cont());
+        assert!(!matches!(found, Ok(Ok(_))), "{found:?}, after {pings} pings");
+        cluster.healthy().await;
+        let end = Instant::now() + Duration::from_secs(20);
+        while !matches!(store.get(&key).await, Ok(Some(_))) {
+            assert!(Instant::now() < end, "it goes on");
+            sleep(ms(10)).await;
         }
-        sleep(ms(10)).await;
-    };
-    others().for_each(|node| node.cont());
-    assert!(!matches!(found, Ok(Ok(_))), "{found:?}");
-    cluster.healthy().await;
-    let end = Instant::now() + Duration::from_secs(20);
-    while !matches!(store.get("k").await, Ok(Some(_))) {
-        assert!(Instant::now() < end, "it goes on");
-        sleep(ms(10)).await;
     }
 }
 

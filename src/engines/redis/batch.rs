@@ -130,14 +130,20 @@ impl Batch {
     /// does. So it is asked for a key that it has to own.
     pub(super) fn ping(layout: Layout, owned: Option<&str>) -> Self {
         let mut batch = Self::new(layout);
-        let command = match owned {
-            Some(key) if batch.commands.layout.is_in_a_cluster() => redis::Cmd::exists(key),
-            _ => redis::cmd("PING"),
-        };
+        let owned = owned.filter(|_| batch.commands.layout.is_in_a_cluster());
+        let command = owned.map_or_else(|| redis::cmd("PING"), redis::Cmd::exists);
         batch.commands.add(command);
-        batch.parts.push(Part::Ping);
+        batch.parts.push(Part::Ping {
+            names_key: owned.is_some(),
+        });
         batch.finish(0);
         batch
+    }
+
+    /// Whether an answer may prove that the server would tell of changes to what was read from it. In a cluster, only the
+    /// owner of a slot proves that, by a command that names a key.
+    pub(super) fn is_proof(&self) -> bool {
+        !self.commands.layout.is_in_a_cluster() || self.parts.iter().any(Part::names_key)
     }
 
     /// Requests taken, those that write several entries counted by them.

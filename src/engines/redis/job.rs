@@ -95,6 +95,17 @@ impl Task {
         matches!(self, Task::Request(EntryRequest::Lock(_) | EntryRequest::Ping(_)))
     }
 
+    /// Whether its commands name a key for certain. Which arguments of a command of the caller's own are keys, only the server
+    /// knows.
+    pub(super) fn names_key(&self) -> bool {
+        match self {
+            Task::Request(EntryRequest::Raw(_)) => false,
+            Task::Request(request) => request.keys().first().is_some(),
+            Task::Doubt(_) | Task::Walk(_) => true,
+            Task::Own(own) => own.slot.is_some(),
+        }
+    }
+
     /// Whether it looks at keys of one node, whatever their slots.
     pub(super) fn is_page(&self) -> bool {
         match self {

@@ -308,7 +308,10 @@ impl Link {
                     };
                     let tracked = self.state.tracked();
                     if let (Some(tracked), Some(launch)) = (tracked, flight.launch) {
-                        tracked.answered(launch, flight.sent);
+                        tracked.answered(launch);
+                        if !self.layout.is_in_a_cluster() {
+                            tracked.proven(flight.sent);
+                        }
                     }
                     let near = tracked.map(|connection| Origin {
                         connection,
@@ -319,6 +322,7 @@ impl Link {
                         slot: self.layout.only_slot(),
                         sent: self.flights.sent(),
                         now,
+                        is_proven: false,
                     });
                     reply::settle(flight.parts, replies, near, tally, &mut outcome, refusals);
                     self.unsent.append(outcome.unsent);

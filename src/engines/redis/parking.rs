@@ -97,7 +97,7 @@ impl Parking {
     pub(super) fn refuse(&mut self, part: Part, redirect: &Redirect, error: &Error, sent: u64, now: Instant) {
         let mut redirect = redirect.clone();
         let jobs: Vec<Job> = match part {
-            Part::Ping | Part::Leases(_) | Part::Transaction(_) => return,
+            Part::Ping { .. } | Part::Leases(_) | Part::Transaction(_) => return,
             Part::Gets(getters) | Part::Fetches(_, getters) => {
                 // Each by itself: the node has some of the keys, and another has the others. Before version 7, `ASK` does not
                 // say that the other one has all, and that one would answer that a key is absent which it has not got yet.
@@ -173,13 +173,18 @@ impl Parking {
 
     /// The node has carried out a part of a pipeline, or may have.
     pub(super) fn executed(&mut self, part: &Part) {
-        self.down_since = None;
         if self.parked.is_empty() {
             return;
         }
         let mut keys = Vec::new();
         part.each_key(&mut |key| keys.push(key.hash()));
         self.overtake(&keys, !part.is_question());
+    }
+
+    /// The node has carried out a command that names a key, so it has not lost the others. Without them, it carries out only
+    /// commands without keys.
+    pub(super) fn proven(&mut self) {
+        self.down_since = None;
     }
 
     /// The node may have carried out changes of these keys, whose callers have left.

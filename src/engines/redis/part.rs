@@ -14,7 +14,7 @@ pub(super) enum Part {
     /// So many replies, for which nobody waits: leases were invalidated.
     Leases(usize),
     /// One reply, for which nobody waits: a sign of life.
-    Ping,
+    Ping { names_key: bool },
     /// One reply: a transaction begins or ends.
     Transaction(Edge),
     /// One reply: a value, or as many as there are callers. A caller who has been answered already is
@@ -40,7 +40,7 @@ impl Part {
     pub(super) fn replies(&self) -> usize {
         match self {
             Part::Leases(count) => *count,
-            Part::Ping | Part::Transaction(_) | Part::Gets(_) | Part::Sets(_) => 1,
+            Part::Ping { .. } | Part::Transaction(_) | Part::Gets(_) | Part::Sets(_) => 1,
             Part::Fetches(keys, _) => fetch::replies(keys.len()),
             Part::Other { replies, .. } => *replies,
         }
@@ -59,9 +59,24 @@ impl Part {
     /// Whether it only asks, so that it may be sent again.
     pub(super) fn is_question(&self) -> bool {
         match self {
-            Part::Leases(_) | Part::Ping | Part::Transaction(_) | Part::Gets(_) | Part::Fetches(..) => true,
+            Part::Leases(_)
+            | Part::Ping { .. }
+            | Part::Transaction(_)
+            | Part::Gets(_)
+            | Part::Fetches(..) => true,
             Part::Sets(_) => false,
             Part::Other { job, .. } => job.as_ref().is_some_and(|job| job.task.is_question()),
+        }
+    }
+
+    /// Whether its commands name a key. In a cluster, a node carries them out only if it owns the slot and has not lost the
+    /// other nodes.
+    pub(super) fn names_key(&self) -> bool {
+        match self {
+            Part::Leases(_) | Part::Gets(_) | Part::Fetches(..) | Part::Sets(_) => true,
+            Part::Ping { names_key } => *names_key,
+            Part::Transaction(_) => false,
+            Part::Other { job, .. } => job.as_ref().is_some_and(|job| job.task.names_key()),
         }
     }
 
@@ -79,7 +94,7 @@ impl Part {
     /// Calls `see` with each key of those who still wait.
     pub(super) fn each_key(&self, see: &mut impl FnMut(&Key)) {
         match self {
-            Part::Leases(_) | Part::Ping | Part::Transaction(_) => {}
+            Part::Leases(_) | Part::Ping { .. } | Part::Transaction(_) => {}
             Part::Gets(getters) | Part::Fetches(_, getters) => getters
                 .iter()
                 .flatten()

@@ -109,7 +109,7 @@ impl Origin<'_> {
             | Part::Fetches(..)
             | Part::Leases(_)
             | Part::Transaction(_)
-            | Part::Ping => false,
+            | Part::Ping { .. } => false,
         };
         part.each_key(&mut |key| {
             if changes {
@@ -153,7 +153,7 @@ pub(super) fn settle(
             near.learn(&part);
         }
         match part {
-            Part::Ping | Part::Transaction(_) => drop(replies.next()),
+            Part::Ping { .. } | Part::Transaction(_) => drop(replies.next()),
             Part::Fetches(keys, getters) => {
                 let own = replies.by_ref().take(fetch::replies(keys.len())).collect();
                 let found = fetch::found(&keys, own, near.as_ref());

@@ -208,13 +208,19 @@ impl TrackedConnection {
         self.tracker.lock().changed(key);
     }
 
-    pub(super) fn launched(&self, now: Instant) -> u64 {
-        self.tracker.lock().launched(self.id, now)
+    /// A pipeline is sent: the number of its launch. `is_proof` tells that its answer may prove what [`proven`](Self::proven)
+    /// takes in.
+    pub(super) fn launched(&self, now: Instant, is_proof: bool) -> u64 {
+        self.tracker.lock().launched(self.id, now, is_proof)
     }
 
-    pub(super) fn answered(&self, launch: u64, sent: Instant) {
-        self.tracker
-            .change(|tracking| tracking.answered(self.id, launch, sent));
+    pub(super) fn answered(&self, launch: u64) {
+        self.tracker.change(|tracking| tracking.answered(self.id, launch));
+    }
+
+    /// What was sent then was answered by a server that tells of changes to all that was read over this.
+    pub(super) fn proven(&self, sent: Instant) {
+        self.tracker.change(|tracking| tracking.proven(self.id, sent));
     }
 
     /// A key is read over a connection that the server does not track.
@@ -233,8 +239,8 @@ impl TrackedConnection {
     }
 
     /// When it is to be asked for a sign of life.
-    pub(super) fn ping_at(&self, is_idle: bool, now: Instant) -> Option<Instant> {
-        self.tracker.lock().ping_at(self.id, is_idle, now)
+    pub(super) fn ping_at(&self, now: Instant) -> Option<Instant> {
+        self.tracker.lock().ping_at(self.id, now)
     }
 }
 

@@ -302,15 +302,22 @@ impl Tracking {
         keys.iter().for_each(|key| drop(self.retract(key)));
     }
 
-    /// A request is sent over a connection: the number of its launch.
-    pub(super) fn launched(&mut self, connection: ConnectionId, now: Instant) -> u64 {
-        self.connections.launched(connection, now)
+    /// A request is sent over a connection: the number of its launch. `is_proof` tells that its answer may prove what
+    /// [`proven`](Self::proven) takes in.
+    pub(super) fn launched(&mut self, connection: ConnectionId, now: Instant, is_proof: bool) -> u64 {
+        self.connections.launched(connection, now, is_proof)
     }
 
-    /// A request with this number, sent at `sent`, was answered, and all that came before its answer was taken in.
-    pub(super) fn answered(&mut self, connection: ConnectionId, launch: u64, sent: Instant) {
-        self.connections.answered(connection, launch, sent);
+    /// A request with this number was answered, and all that came before its answer was taken in.
+    pub(super) fn answered(&mut self, connection: ConnectionId, launch: u64) {
+        self.connections.answered(connection, launch);
         self.caught_up();
+    }
+
+    /// What was sent at `sent` was answered by a server that tells of changes to all that was read over this connection.
+    pub(super) fn proven(&mut self, connection: ConnectionId, sent: Instant) {
+        self.connections.proven(connection, sent);
+        self.tell_horizon();
     }
 
     /// Keeps readers away until what has happened on the server so far is known here.
@@ -333,9 +340,9 @@ impl Tracking {
         }
     }
 
-    /// When a connection is to be asked for a sign of life. `is_idle` tells that it owes no answer.
-    pub(super) fn ping_at(&self, connection: ConnectionId, is_idle: bool, now: Instant) -> Option<Instant> {
-        self.connections.ping_at(connection, is_idle, now)
+    /// When a connection is to be asked for a sign of life.
+    pub(super) fn ping_at(&self, connection: ConnectionId, now: Instant) -> Option<Instant> {
+        self.connections.ping_at(connection, now)
     }
 
     /// A key that was read over a connection.

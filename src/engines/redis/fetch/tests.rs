@@ -15,7 +15,7 @@ fn fetch(caching: Wire, max_age: Duration) -> (bool, bool) {
     let keys = [KeyMaker::new(100, false).key(&Namespace::default(), "k").unwrap()];
     let now = Instant::now();
     assert!((0..2).any(|_| connection.begin_fetch(&keys[0], now)));
-    connection.answered(connection.launched(now), now);
+    connection.proven(now);
     let queued = Wire::SimpleString("QUEUED".to_owned());
     let value = Wire::BulkString(b"v".to_vec());
     let both = Wire::Array(vec![Wire::Int(-1), Wire::Array(vec![value])]);
@@ -49,7 +49,7 @@ fn look_up(caching: Wire, reply: Wire) -> bool {
     let key = KeyMaker::new(100, false).key(&Namespace::default(), "k").unwrap();
     let now = Instant::now();
     assert!((0..2).any(|_| connection.begin_fetch(&key, now)));
-    connection.answered(connection.launched(now), now);
+    connection.proven(now);
     let fetch = Fetch {
         keys: vec![key.clone()],
         shape: None,

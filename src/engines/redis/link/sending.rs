@@ -176,7 +176,7 @@ impl Link {
 
     pub(super) fn launch(&mut self, batch: Batch, cx: &mut Context<'_>, now: Instant) {
         let State::Up(connected) = &self.state else { return };
-        let (bytes, values) = (batch.bytes(), batch.values());
+        let (bytes, values, is_proof) = (batch.bytes(), batch.values(), batch.is_proof());
         connected.open.launched();
         let Batch {
             pipeline,
@@ -184,7 +184,8 @@ impl Link {
             busy,
             ..
         } = batch;
-        let launch = connected.tracked.as_ref().map(|tracked| tracked.launched(now));
+        let tracked = connected.tracked.as_ref();
+        let launch = tracked.map(|tracked| tracked.launched(now, is_proof));
         let mut connection = connected.connection.clone();
         let count = pipeline.len() as u64;
         // Unconstrained: at the end of its budget it would not be sent, and a later one would be before it.
@@ -230,7 +231,6 @@ impl Link {
         if self.retiring || self.flights.len() > self.options.pipelines() {
             return None;
         }
-        let tracked = self.state.tracked()?;
-        tracked.ping_at(self.flights.is_empty(), now)
+        self.state.tracked()?.ping_at(now)
     }
 }

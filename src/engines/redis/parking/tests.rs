@@ -4,9 +4,11 @@ use super::*;
 use crate::engines::redis::doubt::Doubt;
 use crate::engines::redis::fault::Lost;
 use crate::engines::redis::gets::Getter;
+use crate::engines::redis::reply::{self, Outcome, Refusals};
+use crate::engines::redis::tally::Tally;
 use crate::error::{Cause, Result};
 use crate::key::{Key, KeyMaker, Namespace};
-use crate::request::{Get, Incr, Operation, Reply, Request};
+use crate::request::{Get, Incr, Operation, Ping, Raw, Reply, Request};
 use crate::value::Value;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -108,6 +110,49 @@ fn a_job_that_waits_comes_after_those_that_were_sent_before_it() {
     assert_eq!(all_told(&jobs), ["incr a", "incr a", "get a"]);
 }
 
+/// A node that has lost the others answers what names no key, and refuses all else.
+#[test]
+fn only_an_answer_to_a_command_with_a_key_shows_that_a_node_has_the_others_again() {
+    let (mut parking, now) = (Parking::default(), Instant::now());
+    let mut settle = |job: Job, reply: &str| {
+        let reply = redis::parse_redis_value(format!("{reply}\r\n").as_bytes()).unwrap();
+        let refusals = Refusals {
+            parking: &mut parking,
+            slot: Some(7),
+            sent: 1,
+            now,
+            is_proven: false,
+        };
+        let (tally, mut outcome) = (&mut Tally::default(), Outcome::default());
+        reply::settle(
+            vec![part(job)],
+            vec![reply],
+            None,
+            tally,
+            &mut outcome,
+            Some(refusals),
+        );
+        parking.down_since()
+    };
+    assert_eq!(
+        settle(get("a", now).0, "-CLUSTERDOWN The cluster is down"),
+        Some(now)
+    );
+    let raw = |command: redis::Cmd| Raw {
+        command: Box::new(command),
+    };
+    for (job, reply) in [
+        (job(Ping {}, now).0, "+PONG"),
+        (job(raw(redis::cmd("INFO")), now).0, "$-1"),
+        (job(raw(redis::Cmd::get("other")), now).0, "-MOVED 8 h:1"),
+        (job(raw(redis::cmd("WAIT").arg(0).arg(0).clone()), now).0, ":0"),
+        (get("a", now).0, "-NOPERM no right to GET"),
+    ] {
+        assert_eq!(settle(job, reply), Some(now), "{reply}");
+    }
+    assert_eq!(settle(get("b", now).0, "$-1"), None);
+}
+
 #[test]
 fn a_job_that_was_overtaken_is_not_sent_and_its_caller_is_told() {
     let (mut parking, now) = (Parking::default(), Instant::now());
@@ -120,7 +165,6 @@ fn a_job_that_was_overtaken_is_not_sent_and_its_caller_is_told() {
     assert_eq!(parking.down_since(), Some(now));
     let (later, _answer) = get("a", now);
     parking.executed(&part(later));
-    assert_eq!(parking.down_since(), None);
     let unparked = parking.take_due(2, now + LATER);
     assert_eq!(
         all_told(&unparked.again),

@@ -37,7 +37,7 @@ pub(in crate::engines::redis) fn lose(
                 }
             }
             Part::Other { job: None, left, .. } => removals.add(left),
-            Part::Leases(_) | Part::Transaction(_) | Part::Ping => {}
+            Part::Leases(_) | Part::Transaction(_) | Part::Ping { .. } => {}
         }
     }
 }
@@ -61,7 +61,7 @@ pub(in crate::engines::redis) fn refuse(
 ) {
     let Some(at) = at(parts, reply) else { return };
     match &mut parts[at] {
-        Part::Leases(_) | Part::Transaction(_) | Part::Ping | Part::Sets(_) => {}
+        Part::Leases(_) | Part::Transaction(_) | Part::Ping { .. } | Part::Sets(_) => {}
         Part::Gets(getters) | Part::Fetches(_, getters) if getters.len() == 1 => {
             if let Some(getter) = getters.pop().flatten() {
                 getter.asked.reply.send(Err(refusal.for_caller()));
@@ -81,7 +81,7 @@ pub(in crate::engines::redis) fn refuse(
 /// Whether somebody waits for a reply of these. Walks without a caller count if they are to go on.
 pub(in crate::engines::redis) fn is_awaited(parts: &[Part], walks: bool) -> bool {
     parts.iter().any(|part| match part {
-        Part::Leases(_) | Part::Transaction(_) | Part::Ping => false,
+        Part::Leases(_) | Part::Transaction(_) | Part::Ping { .. } => false,
         Part::Gets(getters) | Part::Fetches(_, getters) => getters
             .iter()
             .flatten()
@@ -109,7 +109,7 @@ pub(in crate::engines::redis) fn expire(
     };
     for part in parts {
         match part {
-            Part::Leases(_) | Part::Transaction(_) | Part::Ping => {}
+            Part::Leases(_) | Part::Transaction(_) | Part::Ping { .. } => {}
             Part::Gets(getters) | Part::Fetches(_, getters) => {
                 for place in getters {
                     match place {

@@ -20,6 +20,8 @@ pub(in crate::engines::redis) struct Refusals<'a> {
     /// How many pipelines were sent so far.
     pub(in crate::engines::redis) sent: u64,
     pub(in crate::engines::redis) now: Instant,
+    /// Whether a part has shown that the node owns the slot of its key, and has not lost the other nodes.
+    pub(in crate::engines::redis) is_proven: bool,
 }
 
 impl Refusals<'_> {
@@ -47,7 +49,7 @@ impl Refusals<'_> {
             }
         };
         let Some((redirect, error)) = refused else {
-            self.parking.executed(&part);
+            self.accepted(&part, own, near);
             return Some(part);
         };
         if let Some(near) = near {
@@ -59,6 +61,19 @@ impl Refusals<'_> {
         }
         self.parking.refuse(part, &redirect, &error, self.sent, self.now);
         None
+    }
+
+    /// A part was answered so, and was not refused. A node answers some errors before it looks for the owner of a key.
+    fn accepted(&mut self, part: &Part, own: &[Wire], near: Option<&Origin<'_>>) {
+        let is_error = |reply: &Wire| matches!(reply, Wire::ServerError(_));
+        if !self.is_proven && part.names_key() && !own.iter().any(is_error) {
+            self.is_proven = true;
+            self.parking.proven();
+            if let Some(near) = near {
+                near.connection.proven(near.sent);
+            }
+        }
+        self.parking.executed(part);
     }
 
     /// Where these replies to one request send it, and why.

@@ -100,6 +100,7 @@ fn a_late_removal_that_a_node_sends_elsewhere_can_be_replayed() {
             sent: 1,
             slot: Some(7),
             now: Instant::now(),
+            is_proven: false,
         };
         let parts = late_parts(vec![job(delete(key("a"))), job(delete(key("done")))]);
         let replies = vec![server_error(line), Wire::Int(1)];
@@ -168,7 +169,7 @@ async fn what_a_failed_removal_covers_is_not_near_when_its_caller_is_told() {
         let tracker = Tracker::new(writer, Duration::from_secs(60), Arc::default());
         let connection = tracker.open();
         assert!((0..3).any(|_| connection.begin_fetch(&key("k"), now)));
-        connection.answered(connection.launched(now), now);
+        connection.proven(now);
         connection.fetched(&key("k"), Some((&Value::from("old"), None)), now);
         assert!(near.read(&key("k"), |_, _| ()).is_some());
 

@@ -33,7 +33,8 @@ struct Connection {
     launched: u64,
     /// The step of the last request that was answered.
     answered: u64,
-    last_launch: Instant,
+    /// When the last request was launched whose answer may prove that the entries are good, and its step.
+    last_proof: (Instant, u64),
     /// Until when its entries are good.
     good_until: Instant,
 }
@@ -70,7 +71,7 @@ impl Connections {
             last_key: None,
             launched: 0,
             answered: 0,
-            last_launch: now,
+            last_proof: (now, 0),
             good_until: now,
         };
         self.open.insert(self.opened, connection);
@@ -117,23 +118,32 @@ impl Connections {
         }
     }
 
-    /// A request is sent over a connection: the number of its launch.
-    pub(super) fn launched(&mut self, connection: ConnectionId, now: Instant) -> u64 {
+    /// A request is sent over a connection: the number of its launch. `is_proof` tells that its answer may prove that the
+    /// entries are good.
+    pub(super) fn launched(&mut self, connection: ConnectionId, now: Instant, is_proof: bool) -> u64 {
         self.steps += 1;
         if let Some(over) = self.open.get_mut(&connection) {
             over.launched = self.steps;
-            over.last_launch = now;
+            if is_proof {
+                over.last_proof = (now, self.steps);
+            }
         }
         self.steps
     }
 
-    /// A request with this number, sent at `sent`, was answered, and all that came before its answer was taken in.
-    pub(super) fn answered(&mut self, connection: ConnectionId, launch: u64, sent: Instant) {
+    /// A request with this number was answered, and all that came before its answer was taken in.
+    pub(super) fn answered(&mut self, connection: ConnectionId, launch: u64) {
         if let Some(over) = self.open.get_mut(&connection) {
             over.answered = over.answered.max(launch);
-            over.good_until = over.good_until.max(sent + self.max_age);
         }
         self.lower_barrier();
+    }
+
+    /// The answer to a request that was sent at `sent` proves that the entries are good.
+    pub(super) fn proven(&mut self, connection: ConnectionId, sent: Instant) {
+        if let Some(over) = self.open.get_mut(&connection) {
+            over.good_until = over.good_until.max(sent + self.max_age);
+        }
     }
 
     /// Holds the ticket until what has happened on the server so far is known here.
@@ -164,14 +174,15 @@ impl Connections {
         used.map(|connection| connection.good_until).min()
     }
 
-    /// When a connection is to be asked for a sign of life. `is_idle` tells that it owes no answer.
-    pub(super) fn ping_at(&self, connection: ConnectionId, is_idle: bool, now: Instant) -> Option<Instant> {
+    /// When a connection is to be asked for a sign of life.
+    pub(super) fn ping_at(&self, connection: ConnectionId, now: Instant) -> Option<Instant> {
         let over = self.open.get(&connection).filter(|over| over.is_used())?;
         let is_behind = |barrier: &Barrier| over.launched < barrier.step;
         if self.barrier.as_ref().is_some_and(is_behind) {
             return Some(now);
         }
-        is_idle.then(|| over.last_launch + (self.max_age / 2).max(SHORTEST_PAUSE))
+        let (at, step) = over.last_proof;
+        (step <= over.answered).then(|| at + (self.max_age / 2).max(SHORTEST_PAUSE))
     }
 
     /// Nothing is near and nothing is fetched any more.

@@ -103,7 +103,7 @@ async fn deadlines_count_from_before_the_fetch_was_sent() {
     let over = world.open();
     let (launch, key) = (world.begin(over, "a"), world.key("a"));
     world.pass(Duration::from_millis(40)).await;
-    world.tracking.answered(over, launch.0, launch.1);
+    world.answered(over, launch);
     let (value, left) = (Value::from("1"), Some(Duration::from_millis(100)));
     world
         .tracking
@@ -133,10 +133,10 @@ async fn a_silent_connection_stops_hits_at_the_greatest_age() {
     world.pass(AGE - Duration::from_nanos(1)).await;
     assert!(world.seen("a").is_some());
     // A request that is sent and not answered proves nothing, and an answer counts from when it was sent.
-    let (launch, sent) = (world.tracking.launched(over, world.now), world.now);
+    let (launch, sent) = (world.tracking.launched(over, world.now, true), world.now);
     world.pass(AGE / 2).await;
     assert_eq!(world.seen("a"), None);
-    world.tracking.answered(over, launch, sent);
+    world.answered(over, (launch, sent));
     assert!(world.seen("a").is_some());
     world.pass(AGE / 2).await;
     assert_eq!(world.seen("a"), None);
@@ -159,27 +159,38 @@ async fn one_silent_connection_stops_hits_until_it_is_lost() {
 async fn idle_connections_with_entries_are_pinged_at_half_the_age() {
     let mut world = World::new(10_000);
     let over = world.open();
-    assert_eq!(
-        world.tracking.ping_at(over, true, world.now),
-        None,
-        "nothing is near"
-    );
+    assert_eq!(world.tracking.ping_at(over, world.now), None, "nothing is near");
     world.fetch(over, "a", "1");
-    assert_eq!(
-        world.tracking.ping_at(over, true, world.now),
-        Some(world.now + AGE / 2)
-    );
-    assert_eq!(
-        world.tracking.ping_at(over, false, world.now),
-        None,
-        "an answer is owed"
-    );
+    assert_eq!(world.tracking.ping_at(over, world.now), Some(world.now + AGE / 2));
     world.pass(AGE / 2).await;
-    world.tracking.launched(over, world.now);
-    assert_eq!(
-        world.tracking.ping_at(over, true, world.now),
-        Some(world.now + AGE / 2)
-    );
+    let launch = (world.tracking.launched(over, world.now, true), world.now);
+    assert_eq!(world.tracking.ping_at(over, world.now), None, "an answer is owed");
+    world.answered(over, launch);
+    assert_eq!(world.tracking.ping_at(over, world.now), Some(world.now + AGE / 2));
+}
+
+/// In a cluster, a node that has lost the others answers what names no key.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_proves_nothing_puts_off_neither_the_ping_nor_the_end() {
+    let mut world = World::new(10_000);
+    let over = world.open();
+    world.fetch(over, "a", "1");
+    let (due, step) = (world.now + AGE / 2, AGE / 8);
+    for _ in 0..7 {
+        world.pass(step).await;
+        world.answered_without_a_key(over);
+        world.tracking.launched(over, world.now, false);
+        assert_eq!(world.tracking.ping_at(over, world.now), Some(due));
+        assert!(world.seen("a").is_some());
+    }
+    world.pass(step).await;
+    assert_eq!(world.seen("a"), None);
+    // It ends a barrier all the same: all that was told before its answer was taken in.
+    world.ping(over);
+    world.tracking.raise_barrier();
+    assert_eq!(world.seen("a"), None);
+    world.answered_without_a_key(over);
+    assert!(world.seen("a").is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,10 +201,10 @@ async fn a_barrier_stands_until_each_connection_has_answered_what_was_sent_later
     world.fetch(one, "a", "1");
     world.fetch(two, "b", "2");
     assert!(world.seen("a").is_some(), "no connection had anything to tell");
-    let early = world.tracking.launched(one, world.now);
+    let early = world.tracking.launched(one, world.now, true);
     world.tracking.raise_barrier();
-    assert_eq!(world.tracking.ping_at(one, false, world.now), Some(world.now));
-    world.tracking.answered(one, early, world.now);
+    assert_eq!(world.tracking.ping_at(one, world.now), Some(world.now));
+    world.answered(one, (early, world.now));
     world.ping(two);
     assert_eq!(world.seen("a"), None, "what was sent before does not count");
     world.pushed("b");
@@ -221,7 +232,7 @@ async fn it_stays_within_its_bytes_and_keeps_what_is_read_most() {
             }
             let key = world.key(name);
             if world.seen(name).is_none() && world.tracking.begin_fetch(over, &key, world.now) {
-                let launch = (world.tracking.launched(over, world.now), world.now);
+                let launch = (world.tracking.launched(over, world.now, true), world.now);
                 world.end(over, name, "value", launch);
             }
             assert!(world.tracking.writer().bytes() <= 2_000);

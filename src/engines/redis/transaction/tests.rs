@@ -99,6 +99,7 @@ fn settle(batch: Batch, replies: Vec<Wire>) -> (Parking, Outcome) {
         slot: Some(slot_of(b"t")),
         sent: 1,
         now: Instant::now(),
+        is_proven: false,
     };
     let tally = &mut Tally::default();
     reply::settle(batch.parts, replies, None, tally, &mut outcome, Some(refusals));

@@ -70,8 +70,7 @@ fn a_lock_that_is_granted_by_another_node_keeps_readers_from_what_is_near() {
     let (connection, now) = (tracker.open(), Instant::now());
     let begun = (0..3).any(|_| connection.begin_fetch(&key("k"), now));
     assert!(begun, "it is fetched");
-    let launch = connection.launched(now);
-    connection.answered(launch, now);
+    connection.proven(now);
     connection.fetched(&key("k"), Some((&Value::from("old"), Some(60 * SECOND))), now);
     assert!(cache.contains(&key("k")), "it is near");
 

@@ -38,7 +38,7 @@ impl World {
         let key = self.key(name);
         let begun = (0..3).any(|_| self.tracking.begin_fetch(over, &key, self.now));
         assert!(begun, "{name} is fetched");
-        (self.tracking.launched(over, self.now), self.now)
+        (self.tracking.launched(over, self.now, true), self.now)
     }
 
     pub(super) fn end(
@@ -49,7 +49,7 @@ impl World {
         (launch, sent): (u64, Instant),
     ) {
         let key = self.key(name);
-        self.tracking.answered(over, launch, sent);
+        self.answered(over, (launch, sent));
         let value = Value::from(value);
         self.tracking
             .fetched(over, &key, Some((&value, Some(TTL))), sent, self.now);
@@ -66,8 +66,20 @@ impl World {
     }
 
     pub(super) fn ping(&mut self, over: ConnectionId) {
-        let launch = self.tracking.launched(over, self.now);
-        self.tracking.answered(over, launch, self.now);
+        let launch = self.tracking.launched(over, self.now, true);
+        self.answered(over, (launch, self.now));
+    }
+
+    /// A request is answered, and proves that the entries of the connection are good.
+    pub(super) fn answered(&mut self, over: ConnectionId, (launch, sent): (u64, Instant)) {
+        self.tracking.answered(over, launch);
+        self.tracking.proven(over, sent);
+    }
+
+    /// A request is answered that proves nothing.
+    pub(super) fn answered_without_a_key(&mut self, over: ConnectionId) {
+        let launch = self.tracking.launched(over, self.now, false);
+        self.tracking.answered(over, launch);
     }
 
     /// The server says that a key was changed.
