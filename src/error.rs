@@ -119,7 +119,8 @@ pub enum Error {
         /// What it was waiting for.
         phase: Phase,
     },
-    /// The request was not carried out: the engine could not serve it, or too many callers wait for locks or loads.
+    /// The request was not carried out: the engine could not serve it, too many callers wait for locks or loads, or, on the
+    /// memory engine, 65,536 names wait to be invalidated or cleared.
     #[error(fmt = message::unavailable)]
     Unavailable(#[source] Cause),
     /// The engine failed during a change: the change may have been carried out or not. The library never sends it

@@ -162,6 +162,8 @@ impl Store {
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
     ///   if the engine failed during the call or the server's answer did not come.
+    /// * On the memory engine, [`Unavailable`](crate::Error::Unavailable) if calls of `invalidate` and `clear` with 65,536
+    ///   names in all wait behind one that takes long. A `clear` counts as one name.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// The call ends by its [`timeout`](Invalidate::timeout), or by `request_timeout`. After
@@ -278,6 +280,8 @@ impl Store {
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
     ///   if the engine failed during the call or the server's answer did not come.
+    /// * On the memory engine, [`Unavailable`](crate::Error::Unavailable) if calls of `invalidate` and `clear` with 65,536
+    ///   names in all wait behind one that takes long. A `clear` counts as one name.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// The call ends by its [`timeout`](Clear::timeout), or by `request_timeout`. After

@@ -17,18 +17,16 @@ const SLOTS: u32 = 64;
 /// How many dependents one step of an invalidation removes.
 const DEPENDENTS: usize = 64;
 
-/// The most names that wait to be invalidated.
+/// The most names that wait to be invalidated or cleared.
 const MOST_NAMES: usize = 65_536;
-/// A clearing that waits counts as so many names.
-const CLEARING: usize = 1024;
 
 /// Long work under way. The first is carried out in slices between batches. Those behind it wait, for what they
 /// have to remove may be what it has invalidated and not removed yet: an answer means that all is gone.
 #[derive(Debug, Default)]
 pub(super) struct Sweeps {
     all: VecDeque<Begun>,
-    /// How many names they had when they were begun.
-    names: usize,
+    /// How many names those behind the first hold.
+    waiting: usize,
     /// The prefixes of the clearings among them, in their order.
     clearings: VecDeque<Arc<str>>,
 }
@@ -36,8 +34,6 @@ pub(super) struct Sweeps {
 #[derive(Debug)]
 struct Begun {
     sweep: Sweep,
-    /// How many names it had.
-    names: usize,
     progress: Progress,
     reply: Reply<u64>,
 }
@@ -60,19 +56,23 @@ impl Sweeps {
         table: &mut Table,
         now: Moment,
     ) {
-        if self.names >= MOST_NAMES {
+        if sweep.names() == 0 {
+            return reply.send(Ok(0));
+        }
+        if self.waiting >= MOST_NAMES {
             return reply.send(Err(Error::Unavailable(Cause::new(TooMany))));
         }
-        let names = sweep.names();
-        self.names += names;
+        let waits = !self.all.is_empty();
+        if waits {
+            self.waiting += sweep.names();
+        }
         self.clearings.extend(sweep.prefix());
         self.all.push_back(Begun {
             sweep,
-            names,
             progress,
             reply,
         });
-        if self.all.len() == 1 {
+        if !waits {
             self.step(table, now);
         }
     }
@@ -85,11 +85,12 @@ impl Sweeps {
             return;
         };
         let prefix = begun.sweep.prefix().and_then(|_| self.clearings.pop_front());
-        self.names -= begun.names;
+        let next = self.all.front().map_or(0, |next| next.sweep.names());
+        self.waiting -= next;
         match begun.sweep.step(table, now) {
             Some(removed) => begun.reply.send(Ok(removed)),
             None => {
-                self.names += begun.names;
+                self.waiting += next;
                 prefix
                     .into_iter()
                     .for_each(|prefix| self.clearings.push_front(prefix));
@@ -161,11 +162,11 @@ impl Sweep {
         }
     }
 
-    /// How many names it is to invalidate, or what counts as so many.
+    /// How many names it holds before its first step. A clearing holds its prefix.
     fn names(&self) -> usize {
         match self {
             Sweep::Invalidation { names, .. } => names.len(),
-            Sweep::Clearing { .. } => CLEARING,
+            Sweep::Clearing { .. } => 1,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::super::expiry::Moment;
 use super::super::sweep::{Sweep, Sweeps};
@@ -81,6 +81,43 @@ fn behind_long_work_a_bounded_number_of_names_waits() {
     let mut later = world.invalidate(512);
     world.finish();
     later.try_recv().unwrap().unwrap();
+}
+
+/// The work that runs is not among what waits, however large it is.
+#[test]
+fn small_work_waits_behind_large_work() {
+    let mut world = World::new();
+    let mut large = world.invalidate(70_000);
+    assert!(large.try_recv().is_err(), "it runs");
+    let mut waiting: Vec<_> = (0..100).map(|n| world.clear(&format!("k{n}:"))).collect();
+    waiting.push(world.invalidate(1));
+    for answer in &mut waiting {
+        assert!(matches!(answer.try_recv(), Err(TryRecvError::Empty)), "it waits");
+    }
+    world.finish();
+    large.try_recv().unwrap().unwrap();
+    for mut answer in waiting {
+        answer.try_recv().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn an_invalidation_of_nothing_waits_for_nothing() {
+    let mut world = World::new();
+    let _clearing = world.clear("");
+    assert_eq!(world.invalidate(0).try_recv().unwrap().unwrap(), 0);
+    // What is answered at once leaves no room less.
+    let mut waiting: Vec<_> = (0..128).map(|_| world.invalidate(512)).collect();
+    assert!(waiting.iter_mut().all(|answer| answer.try_recv().is_err()));
+    assert!(matches!(
+        world.invalidate(1).try_recv(),
+        Ok(Err(Error::Unavailable(_)))
+    ));
+    // One that begins makes room for as many names.
+    while waiting[0].try_recv().is_err() {
+        world.sweeps.step(&mut world.table, now());
+    }
+    assert!(world.invalidate(1).try_recv().is_err(), "it waits");
 }
 
 #[test]
