@@ -112,8 +112,8 @@ pub enum Error {
     /// The stored bytes do not decode to the requested type.
     #[error(fmt = message::decode)]
     Decode(#[source] DecodeError),
-    /// The call did not end within its `request_timeout`. It was not carried out, or it only reads. For `invalidate`
-    /// and `clear`, the work may go on.
+    /// The call did not end within its `request_timeout`. It was not carried out, or it only reads. Two calls are an
+    /// exception: `close` and the release of a lock go on. They may be repeated, too.
     #[error("timed out while waiting for {phase}")]
     Timeout {
         /// What it was waiting for.
@@ -123,8 +123,9 @@ pub enum Error {
     /// memory engine, 65,536 names wait to be invalidated or cleared.
     #[error(fmt = message::unavailable)]
     Unavailable(#[source] Cause),
-    /// The engine failed during a change: the change may have been carried out or not. The library never sends it
-    /// again. A call on many keys also returns it if some were changed and others were not.
+    /// The engine failed during a change, or did not answer it within the call's `request_timeout`: the change may have
+    /// been carried out or not, or may be carried out later. The library never sends it again. A call on many keys also
+    /// returns it if some were changed and others were not.
     #[error(fmt = message::outcome_unknown)]
     OutcomeUnknown(#[source] Cause),
     /// The store is closed: [`Store::close`](crate::Store::close) was called, or the runtime that opened the store has

@@ -119,7 +119,7 @@ impl Store {
     ///   nothing is removed.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
-    ///   if the engine failed during the call or the server's answer did not come. The call is not sent again,
+    ///   if the engine failed during the call or its answer did not come. The call is not sent again,
     ///   unless [`queue_invalidations`](crate::Config::queue_invalidations) is set. This error is also returned if only
     ///   some of the keys were removed: more than 512 keys travel in several requests, which share one
     ///   `request_timeout`, and over all nodes of a cluster each key is a request.
@@ -161,15 +161,14 @@ impl Store {
     ///   [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100 years.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
-    ///   if the engine failed during the call or the server's answer did not come.
+    ///   if the engine failed during the call or its answer did not come.
     /// * On the memory engine, [`Unavailable`](crate::Error::Unavailable) if calls of `invalidate` and `clear` with 65,536
     ///   names in all wait behind one that takes long. A `clear` counts as one name.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// The call ends by its [`timeout`](Invalidate::timeout), or by `request_timeout`. After
-    /// [`Timeout`](crate::Error::Timeout), and on Redis after [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the
-    /// engine continues the work. If the connection to the server was lost, the work stops: call again, and it is
-    /// completed. With [`queue_invalidations`](crate::Config::queue_invalidations), the store does that.
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine continues the work. If the connection to the server
+    /// was lost, the work stops: call again, and it is completed. With [`queue_invalidations`](crate::Config::queue_invalidations), the store does that.
     ///
     /// # Cancel safety
     ///
@@ -279,15 +278,14 @@ impl Store {
     /// * [`InvalidTtl`](crate::Error::InvalidTtl) for a `timeout` of zero or over 100 years.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and [`OutcomeUnknown`](crate::Error::OutcomeUnknown)
-    ///   if the engine failed during the call or the server's answer did not come.
+    ///   if the engine failed during the call or its answer did not come.
     /// * On the memory engine, [`Unavailable`](crate::Error::Unavailable) if calls of `invalidate` and `clear` with 65,536
     ///   names in all wait behind one that takes long. A `clear` counts as one name.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// The call ends by its [`timeout`](Clear::timeout), or by `request_timeout`. After
-    /// [`Timeout`](crate::Error::Timeout), and on Redis after [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the
-    /// engine continues the work. If the connection to the server was lost, the work stops: call again, and it is
-    /// completed. With [`queue_invalidations`](crate::Config::queue_invalidations), the store does that.
+    /// [`OutcomeUnknown`](crate::Error::OutcomeUnknown), the engine continues the work. If the connection to the server
+    /// was lost, the work stops: call again, and it is completed. With [`queue_invalidations`](crate::Config::queue_invalidations), the store does that.
     ///
     /// # Cancel safety
     ///

@@ -140,8 +140,8 @@ impl Store {
     ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
     ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
@@ -170,8 +170,8 @@ impl Store {
     ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
     ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
@@ -201,8 +201,8 @@ impl Store {
     ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
     ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
@@ -240,8 +240,8 @@ impl Store {
     ///   changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, which stays,
     ///   and [`Unauthorized`](crate::Error::Unauthorized) if the user may not read and write it.
     ///
@@ -269,8 +269,8 @@ impl Store {
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, and
     ///   [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
@@ -300,8 +300,8 @@ impl Store {
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again, unless
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again, unless
     ///   [`queue_invalidations`](crate::Config::queue_invalidations) is set.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///

@@ -45,7 +45,8 @@ impl Store {
     /// * [`ValueTooLarge`](Error::ValueTooLarge) if the memory engine's capacity has no room for the counter. A counter
     ///   has at most 20 bytes, and `max_value_bytes` does not apply to it.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from
-    ///   the engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine failed during the call.
+    ///   the engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine failed during the call or its
+    ///   answer did not come.
     /// * On Redis, [`WrongType`](Error::WrongType) if another program keeps another type there, and
     ///   [`Unauthorized`](Error::Unauthorized) if the user may not write it.
     ///

@@ -62,8 +62,8 @@ impl Store {
     ///   TTL of zero or over 100 years. A refused call changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety
@@ -107,8 +107,8 @@ impl Store {
     ///   TTL of zero or over 100 years. A refused call changes nothing.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`WrongType`](crate::Error::WrongType) if another program keeps another type there, which stays
     ///   as it is, and [`Unauthorized`](crate::Error::Unauthorized) if the user may not read and write it.
     ///
@@ -143,8 +143,8 @@ impl Store {
     ///   [`KeyReserved`](crate::Error::KeyReserved) for the key.
     /// * [`Timeout`](crate::Error::Timeout), [`Unavailable`](crate::Error::Unavailable) or
     ///   [`Closed`](crate::Error::Closed) from the engine, and
-    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or the server's
-    ///   answer did not come. It is not sent again.
+    ///   [`OutcomeUnknown`](crate::Error::OutcomeUnknown) if the engine failed during the call or its answer
+    ///   did not come. It is not sent again.
     /// * On Redis, [`Unauthorized`](crate::Error::Unauthorized) if the user may not do it.
     ///
     /// # Cancel safety

@@ -133,8 +133,8 @@ impl Store {
     /// * [`Decode`](Error::Decode) if the value is not a model of this type. The value stays as it is.
     /// * [`Conflict`](Error::Conflict) if another write came between at every try, or until `request_timeout`.
     /// * [`Timeout`](Error::Timeout), [`Unavailable`](Error::Unavailable) or [`Closed`](Error::Closed) from
-    ///   the engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine failed during the write. All
-    ///   tries together end by `request_timeout`.
+    ///   the engine, and [`OutcomeUnknown`](Error::OutcomeUnknown) if the engine failed during the write or
+    ///   its answer did not come. All tries together end by `request_timeout`.
     /// * On Redis, [`WrongType`](Error::WrongType) if another program keeps another type there, and
     ///   [`Unauthorized`](Error::Unauthorized) if the user may not read and write it.
     ///

@@ -359,16 +359,48 @@ fn an_answer_is_waited_for_until_the_request_timeout() {
         times_out! {
             store.ping(),
             store.stats(),
-            store.clear(),
-            store.invalidate(["k"]),
             store.get("k"),
             store.get_many(["k"]),
-            store.add("k", "v"),
-            store.delete("k"),
-            store.incr("k", 1),
             store.close(),
         }
     });
+}
+
+/// A change in the queue is made, although its caller stops waiting: making it again would make it twice.
+#[test]
+fn a_change_that_is_not_answered_in_time_is_of_unknown_outcome() {
+    let (runtime, store) = stalled(Config::memory().request_timeout(ms(500)));
+    let callers = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    callers.block_on(async {
+        macro_rules! is_unknown {
+            ($($call:expr),+ $(,)?) => {$(
+                let began = Instant::now();
+                let outcome = $call.await.map(drop);
+                assert!(matches!(outcome, Err(Error::OutcomeUnknown(_))), "{}: {outcome:?}", stringify!($call));
+                assert!(began.elapsed() >= ms(500) && began.elapsed() < ms(510), "{:?}", began.elapsed());
+                assert!(!outcome.unwrap_err().is_retryable());
+            )+};
+        }
+        is_unknown! {
+            store.clear(),
+            store.invalidate(["n"]),
+            store.clear().timeout(ms(500)),
+            store.invalidate(["n"]).on_progress(drop),
+            store.add("k", "v"),
+            store.add_model("model", &1),
+            store.take("k"),
+            store.delete("k"),
+            store.delete_many(["k"]),
+            store.swap("k", "v"),
+            store.expire("k", secs(1)),
+            store.incr("n", 1),
+        }
+    });
+    runtime.block_on(async { assert_eq!(store.counter("n").await.unwrap(), Some(1)) });
 }
 
 /// Whoever waits when the engine's runtime ends waits no longer, nor does anybody who comes later.

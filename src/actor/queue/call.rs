@@ -11,7 +11,7 @@ use tracing::Span;
 
 use super::{QueueSender, Refused, Stamp, Time};
 use crate::calls::Answered;
-use crate::error::{Error, Phase, Result};
+use crate::error::{Cause, Error, Phase, Result};
 use crate::request::{Operation, Reply, Request};
 use crate::ttl::LONGEST;
 use crate::watch::Watch;
@@ -182,8 +182,15 @@ impl<T> Answer<'_, T> {
             let answer = self.answer.await;
             return answer.unwrap_or_else(|_| Err(self.queue.dropped(self.changes)));
         };
+        let changes = self.changes;
+        let answer = async { Ok(self.answer_or_end().await) };
         // Boxed, as a timer would make the future of every call as large.
-        Box::pin(until(limit, Phase::Reply, self.answer_or_end())).await
+        match Box::pin(until(limit, Phase::Reply, answer)).await {
+            Ok(answer) => answer,
+            // A change in the queue is carried out, although its caller does not wait any more.
+            Err(late) if changes => Err(Error::OutcomeUnknown(Cause::new(late))),
+            Err(late) => Err(late),
+        }
     }
 
     /// Waits for the answer as long as the engine lives. If that ends with its runtime just as a request enters the
@@ -220,12 +227,38 @@ pub(crate) async fn until<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::pin::pin;
     use std::task::Waker;
 
     use super::super::{Bounds, Queued, request_queue};
     use super::*;
-    use crate::request::Ping;
+    use crate::key::Key;
+    use crate::request::{Incr, Ping};
+
+    /// It is carried out later, and must not be called retryable.
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_entered_before_its_deadline_is_of_unknown_outcome() {
+        let bounds = Bounds {
+            length: 1,
+            bytes: 1024,
+            patience: Duration::from_secs(1),
+        };
+        let (sender, mut receiver) = request_queue(&bounds, Stamp::TimedWrites, &Handle::current());
+        let (reply, _) = Reply::new();
+        sender.send(Ping {}.into_request(reply)).await.unwrap();
+        let mut call = sender.call();
+        let key = Key::with_hash("k", 1);
+        let (by, ttl) = (1, None);
+        let serve_one = async {
+            tokio::time::sleep(Duration::from_millis(999)).await;
+            poll_fn(|cx| receiver.poll_batch(cx, 1)).await;
+            receiver.next()
+        };
+        let (late, _) = tokio::join!(call.ask(Incr { key, by, ttl }), serve_one);
+        assert!(matches!(late, Err(Error::OutcomeUnknown(_))), "{late:?}");
+        assert_eq!(receiver.depth(), 1, "the engine has it still to serve");
+    }
 
     #[test]
     fn a_request_that_enters_as_its_engine_ends_is_answered() {
