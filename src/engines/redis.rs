@@ -67,6 +67,7 @@ mod tls;
 mod tracker;
 mod tracking;
 mod transaction;
+mod unfold;
 mod unsent;
 mod values;
 mod walk;

@@ -174,7 +174,7 @@ async fn open_address(
     let mut speaks_resp3 = address.access.resp3.unwrap_or(tracked.is_some());
     loop {
         let stream = Stream::open(address, options, bounds).await?;
-        let pulse = stream.pulse();
+        let (pulse, announcer) = (stream.pulse(), stream.announcer());
         let introduction = introduction(&address.access, speaks_resp3);
         let mut config = config.clone();
         // Over RESP2 a server agrees to track and then tells nothing.
@@ -185,7 +185,9 @@ async fn open_address(
             config = config.set_push_sender(tracked.receiver());
         }
         match MultiplexedConnection::new_with_config(&introduction, stream, config).await {
-            Ok((connection, driver)) => return Ok(Connected::own(connection, Box::pin(driver), pulse)),
+            Ok((connection, driver)) => {
+                return Ok(Connected::own(connection, Box::pin(driver), pulse).unfolding(announcer));
+            }
             // A server that is too old for the near cache serves all the rest.
             Err(error)
                 if speaks_resp3

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::task::Context;
 
@@ -13,6 +14,7 @@ use super::fault::Refusal;
 use super::resolver::Route;
 use super::stream::Pulse;
 use super::tracker::TrackedConnection;
+use super::unfold::Announcer;
 use crate::meters::OpenConnection;
 
 /// What reads and writes a socket. It ends when the connection does.
@@ -33,6 +35,8 @@ pub(super) struct Connected {
     driver: Option<Driver>,
     /// The signs of life of its socket. None for connections that others opened.
     pulse: Option<Pulse>,
+    /// Tells its reader where transactions are. None for connections that others opened.
+    announcer: Option<Announcer>,
     /// The near cache's view of it, if the server tracks what it reads.
     pub(super) tracked: Option<TrackedConnection>,
     /// Where it leads to, and the generation that it belongs to. `None` for connections that others opened.
@@ -76,6 +80,7 @@ impl Connected {
             abilities: Abilities::default(),
             driver: None,
             pulse: None,
+            announcer: None,
             tracked: None,
             route: None,
             open: OpenConnection::default(),
@@ -103,6 +108,19 @@ impl Connected {
     /// The bytes that were received so far. It stays 0 for a connection that others opened.
     pub(super) fn received(&self) -> u64 {
         self.pulse.as_ref().map_or(0, Pulse::received)
+    }
+
+    /// Its stream unfolds the replies of transactions that `announcer` announces.
+    pub(super) fn unfolding(mut self, announcer: Announcer) -> Self {
+        self.announcer = Some(announcer);
+        self
+    }
+
+    /// Says which of the connection's replies are those to the commands of a transaction, before it is sent.
+    pub(super) fn announce(&self, queued: Range<u64>) {
+        if let Some(announcer) = &self.announcer {
+            announcer.announce(queued);
+        }
     }
 
     /// Tells metrics how many bytes it has carried so far.

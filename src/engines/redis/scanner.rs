@@ -115,44 +115,62 @@ impl Scanner {
         }
     }
 
+    /// Whether the next byte is the first one of a reply or a push.
+    pub(super) fn is_between_replies(&self) -> bool {
+        matches!(self.place, Place::Start) && self.open.is_empty()
+    }
+
     /// Takes in the next bytes.
     pub(super) fn scan(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
-        while let Some(&first) = bytes.first() {
-            let taken = match &mut self.place {
-                Place::Start => {
-                    self.place = Place::Line(Line::new(first)?);
-                    self.begin(first)?;
-                    1
-                }
-                Place::String { left } => {
-                    let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= taken as u64;
-                    if *left == 0 {
-                        self.place = Place::Start;
-                        self.bytes += taken as u64;
-                        self.end();
-                        bytes = &bytes[taken..];
-                        continue;
-                    }
-                    taken
-                }
-                Place::Line(line) => {
-                    let (taken, ended) = line.take(bytes)?;
-                    if ended {
-                        let (kind, number) = (line.kind, line.number());
-                        self.place = Place::Start;
-                        self.bytes += taken as u64;
-                        self.end_line(kind, number)?;
-                        bytes = &bytes[taken..];
-                        continue;
-                    }
-                    taken
-                }
-            };
-            self.bytes += taken as u64;
+        while !bytes.is_empty() {
+            let taken = self.scan_reply(bytes)?;
             bytes = &bytes[taken..];
         }
         Ok(())
+    }
+
+    /// Takes in the next bytes, up to the end of a reply or a push. Returns how many.
+    pub(super) fn scan_reply(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        let mut taken = 0;
+        while let Some(&first) = bytes.get(taken) {
+            taken += self.step(first, &bytes[taken..])?;
+            if self.is_between_replies() {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Takes in bytes of one line or string, of which there is a first one. Returns how many.
+    fn step(&mut self, first: u8, bytes: &[u8]) -> Result<usize, Refusal> {
+        match &mut self.place {
+            Place::Start => {
+                self.place = Place::Line(Line::new(first)?);
+                self.begin(first)?;
+                self.bytes += 1;
+                Ok(1)
+            }
+            Place::String { left } => {
+                let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= taken as u64;
+                self.bytes += taken as u64;
+                if matches!(self.place, Place::String { left: 0 }) {
+                    self.place = Place::Start;
+                    self.end();
+                }
+                Ok(taken)
+            }
+            Place::Line(line) => {
+                let (taken, ended) = line.take(bytes)?;
+                self.bytes += taken as u64;
+                if ended {
+                    let (kind, number) = (line.kind, line.number());
+                    self.place = Place::Start;
+                    self.end_line(kind, number)?;
+                }
+                Ok(taken)
+            }
+        }
     }
 
     fn begin(&mut self, kind: u8) -> Result<(), Refusal> {

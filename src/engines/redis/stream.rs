@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::net::{TcpStream, lookup_host};
@@ -21,6 +21,7 @@ use super::fault::Refusal;
 use super::scanner::{Bounds, Scanner};
 #[cfg(feature = "tls")]
 use super::tls;
+use super::unfold::{Announcer, Unfolding, unfolding};
 use crate::config::{Address, Place, RedisOptions};
 use crate::error::{Cause, Error, Result};
 
@@ -82,6 +83,10 @@ impl Pulse {
         self.0.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    fn read(&self, bytes: usize) {
+        self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     fn beat(&self) {
         self.0.beats.fetch_add(1, Ordering::Relaxed);
     }
@@ -97,6 +102,8 @@ pub(super) struct Stream {
     socket: BufReader<Socket>,
     pulse: Pulse,
     scanner: Scanner,
+    unfolding: Unfolding,
+    announcer: Announcer,
     /// What may still be read before others have their turn.
     turn: u64,
     /// The operating system had no room for more bytes when the last write was tried.
@@ -113,10 +120,13 @@ enum Socket {
 
 impl Stream {
     pub(super) async fn open(address: &Address, options: &RedisOptions, bounds: Bounds) -> Result<Self> {
+        let (announcer, unfolding) = unfolding();
         Ok(Self {
             socket: BufReader::with_capacity(READ, Socket::open(address, options).await?),
             pulse: Pulse::default(),
             scanner: Scanner::new(bounds),
+            unfolding,
+            announcer,
             turn: TURN,
             is_blocked: false,
         })
@@ -125,6 +135,11 @@ impl Stream {
     /// A view of this stream.
     pub(super) fn pulse(&self) -> Pulse {
         self.pulse.clone()
+    }
+
+    /// Tells this stream which replies are those of transactions.
+    pub(super) fn announcer(&self) -> Announcer {
+        self.announcer.clone()
     }
 }
 
@@ -222,29 +237,33 @@ impl AsyncRead for Stream {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let read = Pin::new(&mut stream.socket).poll_read(cx, buf);
-        if read.is_pending() {
-            stream.turn = TURN;
-        }
-        if buf.filled().len() > before {
+        stream.unfolding.show(buf);
+        // Bytes that show nothing are followed by others, unless there is no room.
+        while buf.filled().len() == before && buf.remaining() > 0 {
+            let bytes = match Pin::new(&mut stream.socket).poll_fill_buf(cx) {
+                Poll::Ready(Ok([])) => break,
+                Poll::Ready(bytes) => bytes?,
+                Poll::Pending => {
+                    stream.turn = TURN;
+                    return Poll::Pending;
+                }
+            };
             stream.pulse.beat();
-            let read = &buf.filled()[before..];
-            stream
-                .pulse
-                .0
-                .received
-                .fetch_add(read.len() as u64, Ordering::Relaxed);
-            let (values, scanned) = (stream.scanner.seen(), stream.scanner.scan(read));
-            let cost = read.len() as u64 + VALUE * (stream.scanner.seen() - values);
+            let values = stream.scanner.seen();
+            let taken = stream.unfolding.take(bytes, &mut stream.scanner, buf);
+            let read = *taken.as_ref().unwrap_or(&bytes.len());
+            Pin::new(&mut stream.socket).consume(read);
+            stream.pulse.read(read);
+            let cost = read as u64 + VALUE * (stream.scanner.seen() - values);
             stream.turn = stream.turn.saturating_sub(cost);
             stream.pulse.scanned(&stream.scanner);
-            if let Err(refusal) = scanned {
+            if let Err(refusal) = taken {
                 // The reader of this error keeps at most its kind.
                 let refusal = *stream.pulse.0.refusal.get_or_init(|| refusal);
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
             }
         }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Neighbouring changes in a slot of a cluster that need no script: one transaction of their plain commands and of what
 //! ends the leases of their keys. While the slot moves, the server refuses all of it or nothing. Pure.
 
+use std::ops::Range;
+
 use redis::{Cmd, ServerError, Value as Wire};
 
 use super::exchange::{Commands, Way};
@@ -125,25 +127,38 @@ impl Changes {
     }
 }
 
+/// Which of the replies to a pipeline are those to the commands of a transaction, for each of its transactions.
+pub(super) fn places(parts: &[Part]) -> impl Iterator<Item = Range<usize>> {
+    let (mut begin, mut at) = (0, 0);
+    parts.iter().filter_map(move |part| {
+        let before = at;
+        at += part.replies();
+        match part {
+            Part::Transaction(Edge::Begin) => {
+                begin = at;
+                None
+            }
+            Part::Transaction(Edge::End) => Some(begin..before),
+            _ => None,
+        }
+    })
+}
+
 /// What became of each transaction of a pipeline, and whether another is to be sent for now. Puts the reply to each command that
 /// was carried out in the place of `QUEUED`.
 pub(super) fn unwrap(parts: &[Part], replies: &mut [Wire]) -> (Vec<Verdict>, Option<Refused>) {
     let (mut verdicts, mut refused) = (Vec::new(), None);
-    let (mut begin, mut at) = (0, 0);
-    for part in parts {
-        match part {
-            Part::Transaction(Edge::Begin) => begin = at,
-            Part::Transaction(Edge::End) => {
-                let own = replies.get_mut(begin..=at).unwrap_or_default();
-                let (verdict, why) = unwrap_one(own);
-                verdicts.push(verdict);
-                refused = why.or(refused);
-            }
-            _ => {}
-        }
-        at += part.replies();
+    for Range { start, end } in places(parts) {
+        let own = replies.get_mut(start - 1..=end).unwrap_or_default();
+        let (verdict, why) = unwrap_one(own);
+        verdicts.push(verdict);
+        refused = why.or(refused);
     }
     (verdicts, refused)
+}
+
+fn is_queued(reply: &Wire) -> bool {
+    matches!(reply, Wire::SimpleString(text) if text == "QUEUED")
 }
 
 /// The same for the replies of one transaction.
@@ -161,6 +176,8 @@ fn unwrap_one(replies: &mut [Wire]) -> (Verdict, Option<Refused>) {
             }
             return (Verdict::Answered, None);
         }
+        // The connection's reader has unfolded the array.
+        Wire::Okay if !own.iter().any(is_queued) => return (Verdict::Answered, None),
         Wire::ServerError(error) => cause(error),
         Wire::Nil => Wire::Nil,
         _ => return (Verdict::Unknown, None),

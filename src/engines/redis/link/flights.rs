@@ -60,6 +60,11 @@ impl Flights {
         self.sent - self.all.len() as u64
     }
 
+    /// The replies to come.
+    pub(super) fn replies(&self) -> u64 {
+        self.all.iter().map(|flight| flight.count).sum()
+    }
+
     /// The keys that are read or written, and other commands.
     pub(super) fn values(&self) -> usize {
         self.values

@@ -14,7 +14,7 @@ use crate::engines::redis::batch::Batch;
 use crate::engines::redis::connected::Connected;
 use crate::engines::redis::job::{Job, Task};
 use crate::engines::redis::tracker::TrackedConnection;
-use crate::engines::redis::transaction::Refused;
+use crate::engines::redis::transaction::{self, Refused};
 
 /// A burst of at most this many requests is not worth a second pipeline.
 const SMALL: usize = 32;
@@ -178,6 +178,10 @@ impl Link {
         let State::Up(connected) = &self.state else { return };
         let (bytes, values, is_proof) = (batch.bytes(), batch.values(), batch.is_proof());
         connected.open.launched();
+        let before = self.replied + self.flights.replies();
+        for queued in transaction::places(&batch.parts) {
+            connected.announce(before + queued.start as u64..before + queued.end as u64);
+        }
         let Batch {
             pipeline,
             parts,
@@ -234,3 +238,6 @@ impl Link {
         self.state.tracked()?.ping_at(now)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,13 +202,16 @@ fn a_refused_read_for_the_near_cache_is_parked() {
 
 #[test]
 fn each_caller_gets_its_own_answer() {
-    let ((a, mut of_a), (b, mut of_b)) = (incr("a"), incr("b"));
     let wrong = line("-WRONGTYPE it is a list");
-    let done = Wire::Array(vec![Wire::Int(0), Wire::Int(0), Wire::Int(7), wrong]);
-    let (parking, outcome) = settle(batch(vec![a, b]), queued(done));
-    assert_eq!(of_a.try_recv().unwrap().unwrap(), 7);
-    assert!(matches!(of_b.try_recv().unwrap(), Err(Error::WrongType)));
-    assert!(parking.is_empty() && outcome.no_transaction.is_none() && outcome.not_invalidated.is_none());
+    let done = vec![Wire::Int(0), Wire::Int(0), Wire::Int(7), wrong];
+    let unfolded = [vec![Wire::Okay], done.clone(), vec![Wire::Okay]].concat();
+    for replies in [queued(Wire::Array(done)), unfolded] {
+        let ((a, mut of_a), (b, mut of_b)) = (incr("a"), incr("b"));
+        let (parking, outcome) = settle(batch(vec![a, b]), replies);
+        assert_eq!(of_a.try_recv().unwrap().unwrap(), 7);
+        assert!(matches!(of_b.try_recv().unwrap(), Err(Error::WrongType)));
+        assert!(parking.is_empty() && outcome.no_transaction.is_none() && outcome.not_invalidated.is_none());
+    }
 }
 
 #[test]
