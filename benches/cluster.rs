@@ -198,23 +198,30 @@ impl Contestant {
         ]
     }
 
-    /// Increments counters while the servers end connections. Returns how often a counter was incremented more often than it was
-    /// asked to be, and how many calls were acknowledged.
+    /// Increments counters while the servers end connections. Returns how often a counter was
+    /// incremented more often than it was asked to be, and how many calls were acknowledged.
     async fn repeated(&self, lasts: Duration) -> (u64, u64) {
         self.servers.flush();
         let going = Arc::new(AtomicBool::new(true));
         let running = (0..64).map(|task| {
             let (store, going) = (self.store().clone(), going.clone());
             tokio::spawn(async move {
-                let (key, mut done, mut unknown) = (format!("count{task}"), 0_u64, 0_u64);
+                let (key, mut counted) = (format!("count{task}"), Counted::default());
                 while going.load(Ordering::Relaxed) {
                     match store.incr(&key, 1).await {
-                        Ok(_) => done += 1,
-                        Err(Error::OutcomeUnknown(_)) => unknown += 1,
+                        Ok(sum) => counted.acknowledged(sum),
+                        Err(Error::OutcomeUnknown(_)) => counted.unknown += 1,
                         Err(_) => sleep(Duration::from_millis(1)).await,
                     }
                 }
-                (key, done, unknown)
+                let sum = loop {
+                    match store.counter(&key).await {
+                        Ok(sum) => break sum,
+                        Err(_) => sleep(Duration::from_millis(1)).await,
+                    }
+                };
+                counted.ended(sum.unwrap_or(0));
+                counted
             })
         });
         let running: Vec<_> = running.collect();
@@ -228,12 +235,38 @@ impl Contestant {
         going.store(false, Ordering::Relaxed);
         let (mut repeated, mut acknowledged) = (0, 0);
         for task in running {
-            let (key, done, unknown) = task.await.unwrap();
-            let sum = self.store().counter(&key).await.unwrap().unwrap_or(0);
-            repeated += sum.unsigned_abs().saturating_sub(done + unknown);
-            acknowledged += done;
+            let counted = task.await.unwrap();
+            repeated += counted.repeated;
+            acknowledged += counted.acknowledged;
         }
         (repeated, acknowledged)
+    }
+}
+
+/// What a caller has seen of a counter that it alone increments, by one call after the other.
+#[derive(Debug, Default)]
+struct Counted {
+    /// The sum after the last increment that was acknowledged.
+    last: i64,
+    /// The calls of unknown outcome since then.
+    unknown: u64,
+    acknowledged: u64,
+    repeated: u64,
+}
+
+impl Counted {
+    /// An increment was acknowledged with this sum. Those of unknown outcome before it may have been made, and nothing else.
+    fn acknowledged(&mut self, sum: i64) {
+        self.ended(sum - 1);
+        (self.last, self.unknown) = (sum, 0);
+        self.acknowledged += 1;
+    }
+
+    /// The counter has this sum, and no call is under way.
+    fn ended(&mut self, sum: i64) {
+        // No acknowledged increment is lost here: the servers live.
+        let made = u64::try_from(sum - self.last).unwrap();
+        self.repeated += made.saturating_sub(self.unknown);
     }
 }
 

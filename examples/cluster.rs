@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use cachestore::{Error, RedisConfig, Store};
 use clap::Parser;
 use tokio::process::Command;
@@ -144,7 +144,7 @@ struct Seen {
     unknown: u64,
     /// More increments than there were calls for.
     made_twice: u64,
-    /// Acknowledged increments that the promoted replica does not have.
+    /// Acknowledged increments that the promoted replica does not have, at least.
     lost: u64,
     /// Calls that found the value of a later one.
     order_lost: u64,
@@ -159,6 +159,13 @@ impl Seen {
             lost: self.lost + other.lost,
             order_lost: self.order_lost + other.order_lost,
         }
+    }
+
+    /// A counter has grown by `step` while so many increments were acknowledged and so many had an unknown outcome.
+    fn compare(&mut self, step: i64, acknowledged: i64, unknown: u64) {
+        let more = |count: i64| u64::try_from(count).unwrap_or(0);
+        self.made_twice += more(step - acknowledged).saturating_sub(unknown);
+        self.lost += more(acknowledged - step);
     }
 
     fn count<T>(&mut self, result: &cachestore::Result<T>) {
@@ -188,16 +195,20 @@ impl Load {
     /// Increments a key.
     async fn count(self, key: String) -> anyhow::Result<Seen> {
         let mut seen = Seen::default();
+        // The sum after the last acknowledged increment, and the calls of unknown outcome up to it.
+        let (mut last, mut unknown) = (0, 0);
         while self.goes_on() {
             let result = self.store.incr(&key, 1).await;
             self.timeline.count(&result);
             seen.count(&result);
+            if let Ok(sum) = result {
+                seen.compare(sum - last, 1, seen.unknown - unknown);
+                (last, unknown) = (sum, seen.unknown);
+            }
             self.pause(result.is_err()).await;
         }
         let sum = self.store.counter(&key).await?.unwrap_or_default();
-        let sum = u64::try_from(sum).context("a counter under zero")?;
-        seen.made_twice = sum.saturating_sub(seen.acknowledged + seen.unknown);
-        seen.lost = seen.acknowledged.saturating_sub(sum);
+        seen.compare(sum - last, 0, seen.unknown - unknown);
         Ok(seen)
     }
 

@@ -59,22 +59,24 @@ impl Written {
 }
 
 /// Reads a key all the time, while something happens and for a while after it. No read may answer what is older than an entry
-/// may be. With `loses`, only what was acknowledged after it counts. Returns the near hits.
+/// may be. With `loses`, only what was acknowledged after it counts. Returns the near hits after it.
 async fn never_too_old(
     store: &Store,
     written: &Written,
     loses: bool,
     during: impl Future<Output = Instant>,
 ) -> u64 {
-    let before = store.stats().await.unwrap().near_hits;
+    let near_hits = async || store.stats().await.unwrap().near_hits;
     let end = Instant::now() + LONG;
     let mut since = (!loses).then(Instant::now);
     let mut during = std::pin::pin!(during);
-    let (mut is_done, mut later_reads) = (false, 0_u32);
+    let (mut hits_before, mut later_reads) = (None, 0_u32);
     while later_reads < 500 {
         assert!(Instant::now() < end, "{later_reads} reads");
-        if !is_done && let Ok(at) = timeout(Duration::ZERO, during.as_mut()).await {
-            is_done = true;
+        if hits_before.is_none()
+            && let Ok(at) = timeout(Duration::ZERO, during.as_mut()).await
+        {
+            hits_before = Some(near_hits().await);
             since.get_or_insert(at);
         }
         let asked = Instant::now();
@@ -82,11 +84,11 @@ async fn never_too_old(
             let read: u64 = read.map_or(0, |read| read.parse().unwrap());
             let least = written.least(asked, since);
             assert!(read >= least, "{read} is older than {least}");
-            later_reads += u32::from(is_done);
+            later_reads += u32::from(hits_before.is_some());
         }
         sleep(ms(1)).await;
     }
-    store.stats().await.unwrap().near_hits - before
+    near_hits().await - hits_before.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
