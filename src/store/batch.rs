@@ -257,8 +257,9 @@ impl Store {
     /// locks.
     ///
     /// Other requests are served between the steps of a large clearing. On the memory engine, entries that are written
-    /// after the call stay. On Redis, entries that are written meanwhile may be removed too. Values that are loaded
-    /// meanwhile are returned to their callers and not stored.
+    /// after the call stay, if the write does not depend on what was there. An entry that `replace`, `compare_and_set`,
+    /// `swap`, `incr` or `update_model` changes meanwhile is removed. On Redis, entries that are written meanwhile may be
+    /// removed too. Values that are loaded meanwhile are returned to their callers and not stored.
     ///
     /// On Redis, the call walks over the whole database, however small the namespace is: about 0.3 s of the server's
     /// time for each million keys, in small steps. Calls of `clear` that come while another one runs wait for it, and
