@@ -263,6 +263,7 @@ impl Batch {
                 0
             }
             Task::Own(own) => {
+                own.was_sent = true;
                 self.commands.add(own.command(job.by));
                 0
             }

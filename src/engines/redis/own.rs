@@ -89,14 +89,12 @@ impl Own {
         }
     }
 
-    /// It is sent to this process now. Returns `false` if it may not be.
+    /// It is to be sent to this process. Returns `false` if it may not be.
     pub(super) fn send_over(&mut self, process: Process) -> bool {
         let link = process.connection();
         self.process = process;
         self.sent = self.sent.over(link);
-        let may_be = self.bound.is_none_or(|bound| bound.link() == link);
-        self.was_sent |= may_be;
-        may_be
+        self.bound.is_none_or(|bound| bound.link() == link)
     }
 
     /// It is for the owner of its slot of now. Returns `false` if it may not be carried out there.
@@ -108,7 +106,6 @@ impl Own {
     /// It is asked of the node that its slot is moving to, over no link of that node: what it answers proves nothing later.
     pub(super) fn send_elsewhere(&mut self) {
         self.sent = Epoch::default();
-        self.was_sent = true;
     }
 
     /// Whether it may be asked of the node that its slot is moving to. A step that is bound to a link may not. Nor may a look: a
@@ -149,5 +146,57 @@ impl Own {
             error
         });
         self.reply.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::engines::redis::batch::Batch;
+    use crate::engines::redis::job::{Job, Task};
+    use crate::engines::redis::layout::Layout;
+    use crate::engines::redis::part::Part;
+    use crate::request::Token;
+
+    /// What removes a value, but has to wait behind another job of its key.
+    #[test]
+    fn what_was_never_sent_has_not_been_carried_out() {
+        for is_sent in [false, true] {
+            let process = Process::of_new_connection(None);
+            let (reply, mut answer) = Reply::new();
+            let mut own = Own {
+                command: Command::Step(Arc::new(Step::Kill {
+                    key: "k".into(),
+                    stamp: Token::new(1, 2).into(),
+                })),
+                slot: Some(7),
+                key: None,
+                bound: None,
+                sent: Epoch::default(),
+                process: Process::default(),
+                was_sent: false,
+                is_repeatable: true,
+                reply,
+            };
+            assert!(own.send_over(process));
+            let mut job = Job::new(Task::Own(Box::new(own)), Instant::now());
+            if is_sent {
+                let mut batch = Batch::new(Layout::spread());
+                batch.push(job, None, Instant::now());
+                let Some(Part::Other { job: Some(sent), .. }) = batch.parts.pop() else {
+                    panic!("it is sent");
+                };
+                job = sent;
+            }
+            let Task::Own(own) = job.task else {
+                panic!("it is the same")
+            };
+            own.fail(Error::Unavailable(Cause::new("gone")));
+            let answer = answer.try_recv().unwrap();
+            let is_unknown = matches!(answer, Err(Error::OutcomeUnknown(_)));
+            assert_eq!(is_unknown, is_sent);
+        }
     }
 }
