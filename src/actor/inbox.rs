@@ -253,7 +253,10 @@ impl<Call, Notice> InboxReceiver<Call, Notice> {
         let waiting = std::mem::take(&mut room.waiting);
         drop(room);
         self.queue.close();
-        drop(waiting);
+        for waiting in waiting.into_values() {
+            // It may run a waker of the caller's.
+            contained(|| drop(waiting));
+        }
         let mut left = Vec::new();
         loop {
             match self.queue.try_recv() {

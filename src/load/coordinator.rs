@@ -96,9 +96,10 @@ struct Load {
     has_contexts: bool,
     /// What its keys held when their leases were taken, if it is.
     held: Map<Key, Aged>,
-    /// Until it is called.
+    /// Until it is called, or goes back to its caller.
     loader: Option<AnyLoader>,
-    unused: oneshot::Sender<AnyLoader>,
+    /// Where it goes back. A direct load has none.
+    unused: Option<oneshot::Sender<AnyLoader>>,
     tie: Tie,
     /// Links the span of the load to those who join it, once it runs.
     link: LoadLink,
@@ -176,16 +177,22 @@ impl Actor for Coordinator {
         for direct in self.ends.direct.close() {
             self.end_lease(direct.load, direct.key, direct.names, Given::No);
         }
+        let mut left = Vec::new();
         for received in self.ends.inbox.close() {
-            if let Received::Notice(Notice::Abandoned { load, key, names }) = received {
-                self.end_lease(load, key, names, Given::No);
+            match received {
+                Received::Notice(Notice::Abandoned { load, key, names }) => {
+                    self.end_lease(load, key, names, Given::No);
+                }
+                received => left.push(received),
             }
         }
         for (load, key) in self.flights.leases() {
             self.end(load, key, Given::No);
         }
         // Who waits is told by the end of the channel.
-        self.callers.clear();
+        drop_each(left);
+        drop_each(std::mem::take(&mut self.callers));
+        drop_each(std::mem::take(&mut self.loads));
         // The engine serves what is in its queue before it stops.
         let sent = poll_fn(|cx| {
             while self.pending.poll_answer(cx).is_ready() {}
@@ -296,5 +303,12 @@ impl Coordinator {
             Poll::Ready(None) | Poll::Pending => return false,
         }
         true
+    }
+}
+
+/// Drops them one by one. The waker of a caller who waits for one may panic, which ends here.
+fn drop_each<T>(all: impl IntoIterator<Item = T>) {
+    for one in all {
+        contained(|| drop(one));
     }
 }

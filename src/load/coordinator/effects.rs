@@ -8,6 +8,12 @@ impl Coordinator {
         let mut effects = Vec::new();
         let now = self.origin.elapsed();
         change(&mut self.flights, now, &mut effects);
+        // A caller who is told to look again may need its loader at once.
+        for effect in &effects {
+            if let Effect::Forget(load) = effect {
+                self.hand_back(*load);
+            }
+        }
         for effect in effects {
             self.carry_out(effect);
         }
@@ -21,14 +27,7 @@ impl Coordinator {
             Effect::Start(load, keys) => self.start(load, keys),
             Effect::Store(load, key) => self.store(load, key),
             Effect::End(load, key, given) => self.end(load, key, given),
-            Effect::Forget(load) => {
-                let Some(load) = self.loads.remove(&load) else {
-                    return;
-                };
-                if let Some(loader) = load.loader {
-                    hand(load.unused, loader);
-                }
-            }
+            Effect::Forget(load) => drop(self.loads.remove(&load)),
             Effect::Tell(caller, told) => self.tell(caller, told),
             Effect::Joined(load, caller) => self.joined(load, caller),
             Effect::Failing(load, key, is_first) => {
@@ -58,6 +57,17 @@ impl Coordinator {
                     self.subscribe(Subscription::End(Subject::Lease(name)));
                 }
             }
+        }
+    }
+
+    /// Gives an unused loader back to its caller.
+    fn hand_back(&mut self, load: LoadId) {
+        let load = self.loads.get_mut(&load);
+        if let Some(load) = load
+            && let Some(loader) = load.loader.take()
+            && let Some(unused) = load.unused.take()
+        {
+            hand(unused, loader);
         }
     }
 

@@ -19,11 +19,11 @@ impl Coordinator {
         let full = self.flights.under_way() + direct >= self.bounds.loads
             && !wanted.iter().all(|wanted| is_known(&wanted.key));
         if full || waiting > self.bounds.callers {
+            hand(work.unused, work.loader);
             let busy = Error::Unavailable(Cause::new(TooMany));
             for caller in callers {
                 hand(caller, Answer::Failed(Failure::Store(busy.clone())));
             }
-            hand(work.unused, work.loader);
             return;
         }
         let Work {
@@ -59,7 +59,7 @@ impl Coordinator {
                 has_contexts,
                 held: Map::default(),
                 loader: Some(loader),
-                unused,
+                unused: Some(unused),
                 tie,
                 link: LoadLink::default(),
                 joined: Vec::new(),
@@ -141,7 +141,6 @@ impl Coordinator {
         }
         let has_contexts = terms.has_contexts;
         self.flights.adopt(load, key, terms, marks);
-        let (unused, _) = oneshot::channel();
         self.loads.insert(
             load,
             Load {
@@ -150,7 +149,7 @@ impl Coordinator {
                 has_contexts,
                 held: Map::default(),
                 loader: None,
-                unused,
+                unused: None,
                 tie: Tie::Awaited,
                 link,
                 joined: Vec::new(),

@@ -1,5 +1,9 @@
 //! What a coordinator that stops asks its engine for, on a paused clock.
 
+use std::pin::Pin;
+use std::sync::Mutex;
+use std::task::{Wake, Waker};
+
 use kameo::actor::Spawn;
 use tokio::runtime;
 
@@ -11,6 +15,7 @@ use crate::load::{Handle, Setup, Wish, channel};
 use crate::meters::Meters;
 use crate::request::{Asked as AskedOfEngine, EntryRequest, Request};
 use crate::spans::{Cause as CauseOfLoad, Spans};
+use crate::value::Value;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -65,12 +70,21 @@ impl World {
 
     /// Loads a key, for ever.
     fn load(&self, key: &str) {
+        let (unused, _) = oneshot::channel();
+        tokio::spawn(self.call(key, unused));
+    }
+
+    /// A call that loads a key, for ever.
+    fn call(
+        &self,
+        key: &str,
+        unused: oneshot::Sender<AnyLoader>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let wish = Wish {
             key: self.key(key),
             seen: Seen::Nothing,
             has_candidate: false,
         };
-        let (unused, _) = oneshot::channel();
         let work = Work {
             names: Names::default(),
             timeout: Duration::from_secs(60),
@@ -81,11 +95,11 @@ impl World {
             unused,
         };
         let handle = self.handle.clone();
-        tokio::spawn(async move {
+        Box::pin(async move {
             for mut waiting in handle.load([wish], [], work).await.unwrap() {
                 waiting.answer().await;
             }
-        });
+        })
     }
 
     /// The next question; `None` if there is none for a while.
@@ -163,4 +177,63 @@ async fn the_lease_of_an_abandoned_read_is_ended() {
     world.actor.stop_gracefully().await.unwrap();
     tokio::task::yield_now().await;
     assert_eq!(world.ended().await, ["a", "b", "left"]);
+}
+
+/// A waker is the code of its caller, and may panic. All leases are ended all the same.
+#[tokio::test(start_paused = true)]
+async fn leases_are_ended_before_callers_are_told_of_the_end() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a fault of a caller's waker");
+        }
+    }
+    let waker = Waker::from(Arc::new(Panics));
+    for bad in ["a", "b", "c"] {
+        let mut world = World::with_room(1);
+        let mut calls = Vec::new();
+        // The call of "c" waits in the inbox, because the engine's queue has no room for the lease of "b".
+        for key in ["a", "b", "c"] {
+            let (unused, _) = oneshot::channel();
+            let mut call = world.call(key, unused);
+            let waker = if key == bad { &waker } else { Waker::noop() };
+            assert!(call.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+            calls.push(call);
+            tokio::task::yield_now().await;
+        }
+        world.actor.stop_gracefully().await.unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(world.ended().await, ["a", "b"], "the waker of {bad} panics");
+    }
+}
+
+/// A caller that looks again may need its loader before it gives way to the coordinator.
+#[tokio::test(start_paused = true)]
+async fn a_loader_is_back_before_its_caller_is_told_to_look_again() {
+    struct Looks {
+        back: Mutex<oneshot::Receiver<AnyLoader>>,
+        found: Mutex<Option<bool>>,
+    }
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let is_back = self.back.lock().unwrap().try_recv().is_ok();
+            self.found.lock().unwrap().get_or_insert(is_back);
+        }
+    }
+    let mut world = World::with_room(1);
+    let (unused, back) = oneshot::channel();
+    let looks = Arc::new(Looks {
+        back: Mutex::new(back),
+        found: Mutex::new(None),
+    });
+    let waker = Waker::from(looks.clone());
+    let mut call = world.call("k", unused);
+    assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let present = Some(Aged {
+        value: Value::from("stored meanwhile"),
+        remaining: None,
+    });
+    world.takes().await.reply.send(Ok(LeaseAnswer::Taken { present }));
+    assert_eq!(world.ended().await, ["k"]);
+    assert_eq!(*looks.found.lock().unwrap(), Some(true));
 }

@@ -17,7 +17,8 @@ pub(super) struct Findings<T> {
     pub(super) missing: Vec<Missing<T>>,
     /// Keys for which the engine failed, without a stale value, and why.
     pub(super) refused: Option<(Vec<Key>, Error)>,
-    /// A load was not waited for to its end, because a stale value was served in its place. It may have the loader.
+    /// A load of this round was not waited for to its end, because a stale value was served in its place. It may have the
+    /// loader.
     pub(super) let_go: bool,
 }
 

@@ -48,7 +48,8 @@ impl Store {
     ///
     /// The errors of [`get_or_load`](Self::get_or_load). If one key fails, the call fails, unless a stale value is
     /// served for the key. Also [`Unavailable`](crate::Error::Unavailable) if this call waited for another call's load
-    /// of a key, that load gave no value, and this call's loader has already run.
+    /// of a key, that load gave no value, and this call's loader has run already, or is kept for a key of which this call
+    /// served a stale value.
     ///
     /// # Cancel safety
     ///

@@ -131,7 +131,7 @@ async fn load<T: Model, E: Send + Sync + 'static>(
         }
         // The loader comes back if none of its keys was loaded by it. Else it has been called, or may be called later
         // for a key that was let go.
-        loader = if findings.let_go {
+        loader = if std::mem::take(&mut findings.let_go) {
             back.try_recv().ok()
         } else {
             back.await.ok()
