@@ -396,6 +396,83 @@ async fn a_set_of_another_type_refuses_the_whole_write() {
     );
 }
 
+/// The set of another name.
+const OTHER: &str = "cachestore:depend:{e}";
+
+/// Two neighbouring writes, each of which depends on a name of its own.
+async fn set_both(store: &Store, value: &str, ttl: Duration) -> (Result<(), Error>, Result<(), Error>) {
+    let first = store.set("a", value).ttl(ttl).depends_on(["d"]);
+    let second = store.set("b", value).ttl(ttl).depends_on(["e"]);
+    tokio::join!(first.into_future(), second.into_future())
+}
+
+/// A store with an entry under each of two names, whose sets have no end.
+async fn with_both() -> (RedisServer, Store) {
+    let (server, store) = plain().await;
+    store.set("a", "v").depends_on(["d"]).await.unwrap();
+    store.set("b", "v").depends_on(["e"]).await.unwrap();
+    (server, store)
+}
+
+/// Neighbouring writes take it from `cachestore:lasting` that a set has no end.
+#[tokio::test]
+async fn sets_of_names_that_are_noted_have_no_end_also_if_somebody_removed_them() {
+    let (server, store) = with_both().await;
+    for removed in [&[SET, OTHER][..], &[SET]] {
+        for alone in [false, true] {
+            removed.iter().for_each(|set| {
+                server.command(&["DEL", set]);
+            });
+            if alone {
+                store.set("a", "v").ttl(ms(1000)).depends_on(["d"]).await.unwrap();
+            } else {
+                assert!(matches!(set_both(&store, "v", ms(1000)).await, (Ok(()), Ok(()))));
+            }
+            assert!(matches!(
+                set_both(&store, "w", ms(100_000)).await,
+                (Ok(()), Ok(()))
+            ));
+            assert_eq!(
+                [SET, OTHER].map(|set| lives(&server, set)),
+                [-1, -1],
+                "{removed:?}"
+            );
+        }
+    }
+    assert_eq!(store.invalidate(["d", "e"]).await.unwrap(), 2);
+}
+
+/// The name has its first dependents again, which need the set that the name itself is in.
+#[tokio::test]
+async fn a_name_whose_set_somebody_removed_enters_a_chain_again() {
+    let (server, store) = with_both().await;
+    server.command(&["DEL", SET]);
+    store
+        .set("d", "v")
+        .ttl(ms(1000))
+        .depends_on(["above"])
+        .await
+        .unwrap();
+    assert!(lives(&server, "cachestore:depend:{above}") > 0);
+    assert!(matches!(
+        set_both(&store, "w", ms(100_000)).await,
+        (Ok(()), Ok(()))
+    ));
+    assert_eq!(lives(&server, "cachestore:depend:{above}"), -1);
+    assert_eq!(store.invalidate(["above"]).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn of_neighbouring_writes_a_set_of_another_type_refuses_its_own() {
+    let (server, store) = with_both().await;
+    server.command(&["SET", SET, "not a set"]);
+    let (first, second) = set_both(&store, "w", ms(100_000)).await;
+    assert!(matches!(first, Err(Error::WrongType)), "{first:?}");
+    second.unwrap();
+    assert_eq!(store.get_string("a").await.unwrap().as_deref(), Some("v"));
+    assert_eq!(store.get_string("b").await.unwrap().as_deref(), Some("w"));
+}
+
 /// Before Redis 7, what a script catches and returns tells its place before its code.
 #[tokio::test]
 async fn a_full_server_says_so_to_writes_with_dependencies() {

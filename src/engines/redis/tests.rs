@@ -221,7 +221,7 @@ fn conditions_and_dependencies_on_the_wire() {
         format!("EVALSHA 1 a {depend} XX "),
         format!("EVALSHA 1 a {depend} EQ w"),
         format!("EVALSHA 1 a {depend} NX  x y"),
-        "EVALSHA 1 a cachestore:depend:{ } # 1500 1 x 1 v".to_owned(),
+        "EVALSHA 1 a cachestore:depend:{ } # 1 1500 1 1 x v".to_owned(),
         "EVALSHA 1 a cachestore:depend:{ } ".to_owned(),
         r"SCAN 7 MATCH a\** COUNT 512 TYPE string".to_owned(),
     ];

@@ -3,6 +3,8 @@
 //! Plain commands where these do. A script where an entry has dependencies, or where only a script can tell a
 //! loaded value that is stale, which counts as absent.
 
+use std::time::Duration;
+
 use redis::{Cmd, Value as Wire};
 
 use super::abilities::Abilities;
@@ -277,20 +279,33 @@ pub(super) fn write_many(groups: &[Vec<&Write>], to: &mut Commands) {
             command.arg(write.key.as_str());
         }
         command.arg(layout.depend()).arg(layout.close()).arg(random());
-        for group in groups {
-            let Some(first) = group.first() else { continue };
+        for run in groups.chunk_by(|one, other| shape(one) == shape(other)) {
+            let Some((ttl, names, entries)) = run.first().and_then(|group| shape(group)) else {
+                continue;
+            };
             command
-                .arg(millis_or_empty(first.ttl))
-                .arg(first.depends_on.len());
-            for name in first.depends_on.iter() {
+                .arg(run.len())
+                .arg(millis_or_empty(ttl))
+                .arg(names)
+                .arg(entries);
+            for name in run
+                .iter()
+                .filter_map(|group| group.first())
+                .flat_map(|write| write.depends_on.iter())
+            {
                 command.arg(name.as_str());
             }
-            command.arg(group.len());
-            for write in group {
+            for write in run.iter().flatten() {
                 command.arg(write.value.as_bytes());
             }
         }
     });
+}
+
+/// What the groups of a run have in common: their TTL, and how many names and entries each has.
+fn shape(group: &[&Write]) -> Option<(Option<Duration>, usize, usize)> {
+    let first = group.first()?;
+    Some((first.ttl, first.depends_on.len(), group.len()))
 }
 
 /// Whether one command can write them all, which have the same TTL and no dependencies: a server may have none for

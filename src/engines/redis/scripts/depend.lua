@@ -50,11 +50,16 @@ local function keep(name)
   noted = noted + redis.call('SADD', lasting, name)
 end
 
+-- Names of which this script knows that they are not in `cachestore:lasting`.
+local unnoted = {}
+
 -- Lets a set live as long as a dependent does, for ever if `ttl` is nil. `left` is its PTTL from before the dependent
--- came in.
+-- came in. A new set has no end if its name is in `cachestore:lasting`, because of tombstones or because somebody else has
+-- removed the set: `write_many.lua` relies on that.
 local function last(name, left, ttl)
   if left == -1 then return end
-  if ttl then
+  local is_noted = left == -2 and ttl and not unnoted[name] and redis.call('SISMEMBER', lasting, name) == 1
+  if ttl and not is_noted then
     extend(set_of(name), left, ttl)
   else
     keep(name)

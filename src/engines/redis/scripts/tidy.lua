@@ -131,8 +131,8 @@ end
 -- were remembered it looks at two. And one script in two looks at four names for each that was noted.
 local function look_around(seed)
   local turn, place = seed % 64, math.floor(seed / 64)
-  for i, name in ipairs(grown) do
-    if (turn + i) % 64 < grown_by[i] then thin_out_some(name, math.ceil(math.max(grown_by[i], 64) / 8), place) end
+  for i = 1, #grown do
+    if (turn + i) % 64 < grown_by[i] then thin_out_some(grown[i], math.ceil(math.max(grown_by[i], 64) / 8), place) end
   end
   for i = turn % 8 + 1, #remembered, 8 do
     for _, count in ipairs({ 2, 32 }) do

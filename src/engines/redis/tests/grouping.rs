@@ -18,9 +18,9 @@ fn neighbouring_writes_with_dependencies_are_one_script_and_each_has_its_answer(
     assert_eq!(
         lines(&batch),
         [
-            "EVALSHA 2 a b cachestore:depend:{ } # 1500 1 x 1 v 1500 2 x y 1 v",
+            "EVALSHA 2 a b cachestore:depend:{ } # 1 1500 1 1 x v 1 1500 2 1 x y v",
             "GET a",
-            "EVALSHA 1 c cachestore:depend:{ } # 1500 1 x 1 v"
+            "EVALSHA 1 c cachestore:depend:{ } # 1 1500 1 1 x v"
         ]
     );
     let answers = Wire::Array(vec![Wire::Int(1), server_error("WRONGTYPE no set")]);
@@ -44,7 +44,7 @@ fn a_forbidden_key_leaves_its_neighbours_alone() {
     let refusal = || server_error("NOPERM No permissions to access a key");
     let (_, outcome) = settle(batch(vec![a, b]).parts, vec![refusal()]);
     let apart = batch(outcome.again);
-    let alone = |name| format!("EVALSHA 1 {name} cachestore:depend:{{ }} # 1500 1 x 1 v");
+    let alone = |name| format!("EVALSHA 1 {name} cachestore:depend:{{ }} # 1 1500 1 1 x v");
     assert_eq!(lines(&apart), [alone("a"), alone("b")]);
     let written = Wire::Array(vec![Wire::Int(1)]);
     let (stats, outcome) = settle(apart.parts, vec![written, refusal()]);
@@ -67,7 +67,7 @@ fn neighbouring_writes_with_the_same_names_and_ttl_are_grouped() {
         ..write("d", &["x"])
     });
     let batch = batch(vec![a, b, c, persistent]);
-    let wanted = "EVALSHA 4 a c b d cachestore:depend:{ } # 1500 1 x 2 v v 1500 1 y 1 v  1 x 1 v";
+    let wanted = "EVALSHA 4 a c b d cachestore:depend:{ } # 1 1500 1 2 x v v 1 1500 1 1 y v 1  1 1 x v";
     assert_eq!(lines(&batch), [wanted]);
     let answers = vec![server_error("WRONGTYPE no set"), Wire::Int(1), Wire::Int(1)];
     let (stats, _) = settle(batch.parts, vec![Wire::Array(answers)]);
@@ -97,8 +97,8 @@ fn no_two_groups_of_a_script_write_the_same_key() {
     assert_eq!(
         lines(&batch(jobs)),
         [
-            "EVALSHA 3 a a b cachestore:depend:{ } # 1500 1 x 2 1 3 1500 1 y 1 2",
-            "EVALSHA 2 a c cachestore:depend:{ } # 1500 1 y 1 4 1500 1 x 1 5",
+            "EVALSHA 3 a a b cachestore:depend:{ } # 1 1500 1 2 x 1 3 1 1500 1 1 y 2",
+            "EVALSHA 2 a c cachestore:depend:{ } # 2 1500 1 1 y x 4 5",
         ]
     );
 }
@@ -115,7 +115,7 @@ fn names_with_one_hash_are_in_groups_of_their_own() {
     };
     let jobs = ["x", "y", "x"].iter().zip(["a", "b", "c"]);
     let batch = batch(jobs.map(|(on, name)| named(name, on)).collect());
-    let wanted = "EVALSHA 3 a b c cachestore:depend:{ } # 1500 1 x 1 v 1500 1 y 1 v 1500 1 x 1 v";
+    let wanted = "EVALSHA 3 a b c cachestore:depend:{ } # 3 1500 1 1 x y x v v v";
     assert_eq!(lines(&batch), [wanted]);
 }
 
