@@ -9,6 +9,7 @@ mod failover;
 mod harness;
 mod histories;
 mod moves;
+mod moving;
 mod names;
 mod near;
 mod refusals;

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 #[cfg(feature = "tls")]
 use crate::harness::tls::{Certificates, Shown};
-use crate::harness::{Borrowed, Cluster, RedisServer, SERVICE, Sentinel};
+use crate::harness::{Borrowed, Cluster, Moving, RedisServer, SERVICE, Sentinel};
 
 thread_local! {
     static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
@@ -32,6 +32,13 @@ contract!(redis_over_cluster: open_redis_cluster;);
 contract!(redis_over_a_whole_cluster: open_redis_whole_cluster;);
 #[cfg(feature = "tls")]
 contract!(redis_over_tls: open_redis_tls);
+
+/// The cases of loads do not hold: a slot that moves ends the leases of its loads, and what they load is not stored.
+mod redis_over_a_whole_cluster_whose_slots_move {
+    mod at_the_root {
+        of_calls!(open_redis_moving_cluster, |config| config);
+    }
+}
 
 /// Opens a store, and keeps what it stands on.
 async fn open(servers: impl Any, config: RedisConfig, settings: fn(Config) -> Config) -> Store {
@@ -134,6 +141,14 @@ pub(crate) async fn open_redis_whole_cluster(settings: fn(Config) -> Config) -> 
     let cluster = whole_cluster().await;
     let config = config(&cluster.spread_url());
     open(cluster, config, settings).await
+}
+
+/// The same while slots that have keys move to another primary and back.
+pub(crate) async fn open_redis_moving_cluster(settings: fn(Config) -> Config) -> Store {
+    KEPT.with(|kept| kept.take());
+    let cluster = whole_cluster().await;
+    let config = config(&cluster.spread_url());
+    open(Moving::begin(cluster), config, settings).await
 }
 
 async fn whole_cluster() -> Borrowed {
