@@ -93,6 +93,8 @@ impl Exchange for Raw {
     }
 }
 
+const STATE: &str = "change of the shared connection's state";
+
 /// Why a command of the caller's own may not travel on a connection that others use too: it would
 /// make others wait, or see what is not theirs. `None` if it may.
 pub(crate) fn unshareable(command: &Cmd) -> Option<&'static str> {
@@ -109,21 +111,20 @@ pub(crate) fn unshareable(command: &Cmd) -> Option<&'static str> {
         }
         b"SUBSCRIBE" | b"PSUBSCRIBE" | b"SSUBSCRIBE" | b"UNSUBSCRIBE" | b"PUNSUBSCRIBE" | b"SUNSUBSCRIBE"
         | b"MONITOR" | b"SYNC" | b"PSYNC" => Some("subscription on the shared connection"),
-        b"SELECT" | b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"READONLY" | b"READWRITE" | b"ASKING" => {
-            Some("change of the shared connection's state")
-        }
-        b"CLIENT"
-            if words
-                .next()
-                .is_some_and(|word| word == b"REPLY" || word == b"TRACKING") =>
-        {
-            Some("change of the shared connection's state")
-        }
+        // Some of these have no reply: the next one would be taken for it.
+        b"SELECT" | b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"READONLY" | b"READWRITE" | b"ASKING"
+        | b"REPLCONF" => Some(STATE),
+        b"CLIENT" if is_one_of(words.next(), &["REPLY", "TRACKING", "CACHING"]) => Some(STATE),
+        b"SCRIPT" if is_one_of(words.next(), &["DEBUG"]) => Some(STATE),
         b"BLPOP" | b"BRPOP" | b"BRPOPLPUSH" | b"BLMOVE" | b"BLMPOP" | b"BZPOPMIN" | b"BZPOPMAX"
         | b"BZMPOP" | b"WAIT" | b"WAITAOF" => Some("blocking command on the shared connection"),
         b"XREAD" | b"XREADGROUP" if blocks(&mut words) => Some("blocking command on the shared connection"),
         _ => None,
     }
+}
+
+fn is_one_of(word: Option<Vec<u8>>, words: &[&str]) -> bool {
+    word.is_some_and(|word| words.iter().any(|other| other.as_bytes() == word))
 }
 
 /// Whether the options of a read of streams, which end before the streams, have `BLOCK`.
@@ -159,6 +160,27 @@ mod tests {
                 read.arg(word);
             });
             assert_eq!(unshareable(&read).is_some(), blocks, "{command}");
+        }
+    }
+
+    #[test]
+    fn what_shifts_the_replies_of_others_is_not_for_a_shared_connection() {
+        for (command, is_refused) in [
+            ("REPLCONF ACK 0", true),
+            ("replconf getack *", true),
+            ("SCRIPT DEBUG YES", true),
+            ("SCRIPT LOAD text", false),
+            ("CLIENT REPLY OFF", true),
+            ("client caching yes", true),
+            ("CLIENT INFO", false),
+            ("PSYNC ? -1", true),
+        ] {
+            let mut words = command.split(' ');
+            let mut sent = redis::cmd(words.next().unwrap());
+            words.for_each(|word| {
+                sent.arg(word);
+            });
+            assert_eq!(unshareable(&sent).is_some(), is_refused, "{command}");
         }
     }
 
