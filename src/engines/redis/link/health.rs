@@ -146,8 +146,11 @@ impl Link {
         let hopeless = matches!(error, Error::Unauthorized | Error::InvalidConfig { .. })
             || matches!(self.options.target, Target::Connection(_));
         if !self.proven || hopeless {
+            // What is replayed has not been refused itself: it is kept for the next attempt.
+            let kept = Error::Unavailable(Cause::new(error.clone()));
             for job in std::mem::take(&mut self.waiting) {
-                self.give_up(job, &error);
+                let error = if job.is_replay { &kept } else { &error };
+                self.give_up(job, error);
             }
         }
         self.trouble = Some(error);
@@ -324,3 +327,6 @@ impl Link {
         self.lose(cause, now);
     }
 }
+
+#[cfg(test)]
+mod tests;
