@@ -214,32 +214,6 @@ impl Dependencies {
         }
     }
 
-    /// The entry `key`, whose edges are `edges`, has gone by itself, or was given out and never stored. If
-    /// others depend on it, its edges stay with its name, beside those of an earlier one.
-    pub(crate) fn leave_tombstone(&mut self, key: &Key, edges: EdgeId) {
-        if edges == NONE {
-            return;
-        }
-        let Some(name) = self.find(key) else {
-            return self.release(edges);
-        };
-        let (mut edge, mut last) = (edges, edges);
-        while edge != NONE {
-            let was = std::mem::replace(&mut self.edges[edge].dependent, Dependent::Tombstone(name));
-            if matches!(was, Dependent::Load(_)) {
-                self.unlink(edge);
-                self.link(edge);
-            }
-            last = edge;
-            edge = self.edges[edge].sibling;
-        }
-        let earlier = std::mem::replace(&mut self.names[name].depends_on, edges);
-        self.edges[last].sibling = earlier;
-        self.tombstones += usize::from(earlier == NONE);
-        self.doubt(name);
-        self.settle();
-    }
-
     /// The entry whose edges are `edges` is overwritten or invalidated.
     pub(crate) fn release(&mut self, edges: EdgeId) {
         if edges != NONE {

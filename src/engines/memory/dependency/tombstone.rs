@@ -9,7 +9,10 @@
 //! one budget; the cases that are left are settled in slices between turns. An invalidation is exact
 //! meanwhile, because a tombstone that is kept too long has no dependents that are alive.
 
+use std::collections::BTreeSet;
+
 use super::{Dependencies, Dependent, Edge, EdgeId, NONE, NameId};
+use crate::key::Key;
 use crate::prehashed::Set;
 
 /// How much the removals of one turn may do, half a millisecond's worth: edges looked at or cut, and names
@@ -24,6 +27,63 @@ const STEP: usize = 256;
 const KEPT: usize = 1024;
 
 impl Dependencies {
+    /// The entry `key`, whose edges are `edges`, has gone by itself, or was given out and never stored. If
+    /// others depend on it, its edges stay with its name, beside those of an earlier one.
+    pub(crate) fn leave_tombstone(&mut self, key: &Key, edges: EdgeId) {
+        if edges == NONE {
+            return;
+        }
+        let Some(name) = self.find(key) else {
+            return self.release(edges);
+        };
+        let earlier = self.names[name].depends_on;
+        let (new, known) = self.part(edges, earlier);
+        self.names[name].depends_on = new;
+        let (mut last, mut edge) = (NONE, new);
+        while edge != NONE {
+            let was = std::mem::replace(&mut self.edges[edge].dependent, Dependent::Tombstone(name));
+            if matches!(was, Dependent::Load(_)) {
+                self.unlink(edge);
+                self.link(edge);
+            }
+            last = edge;
+            edge = self.edges[edge].sibling;
+        }
+        match last {
+            NONE => self.names[name].depends_on = earlier,
+            last => self.edges[last].sibling = earlier,
+        }
+        self.cut(known);
+        self.tombstones += usize::from(earlier == NONE);
+        self.doubt(name);
+        self.settle();
+    }
+
+    /// Parts a list of edges: those to names that `earlier` does not lead to, and the others.
+    fn part(&mut self, edges: EdgeId, earlier: EdgeId) -> (EdgeId, EdgeId) {
+        if earlier == NONE {
+            return (edges, NONE);
+        }
+        let mut names = BTreeSet::new();
+        let mut edge = earlier;
+        while edge != NONE {
+            names.insert(self.edges[edge].name);
+            edge = self.edges[edge].sibling;
+        }
+        let (mut new, mut known) = (NONE, NONE);
+        edge = edges;
+        while edge != NONE {
+            let list = if names.contains(&self.edges[edge].name) {
+                &mut known
+            } else {
+                &mut new
+            };
+            let next = std::mem::replace(&mut self.edges[edge].sibling, *list);
+            *list = std::mem::replace(&mut edge, next);
+        }
+        (new, known)
+    }
+
     /// Begins a turn of the engine, with a new budget.
     pub(crate) fn begin_turn(&mut self) {
         self.budget = TURN;

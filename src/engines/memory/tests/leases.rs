@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::expiry::Moment;
+use super::super::sweep::Sweep;
 use super::super::table::Table;
 use super::Keys;
 use crate::request::{LeaseAction, LeaseAnswer, LeaseTerms, Names, Token};
@@ -79,6 +80,30 @@ fn a_change_finds_a_load_behind_what_another_left() {
     world.end("part", first, true);
     world.write("row", &[]);
     assert!(!world.fulfil("other", later, &["row"]));
+}
+
+/// However often a value is given out, what it was made from is noted once.
+#[test]
+fn what_is_given_out_again_and_again_takes_no_more_room() {
+    let mut world = World::new();
+    world.write("page", &["part"]);
+    let give = |world: &mut World, names: &[&str]| {
+        let token = world.take("part", names);
+        world.end("part", token, true);
+        world.table.bytes()
+    };
+    let first = give(&mut world, &["row"]);
+    let second = give(&mut world, &["line", "row"]);
+    assert!(second > first, "the page was made from another row, too");
+    for names in [["row", "line"], ["line", "row"]].repeat(50) {
+        assert_eq!(give(&mut world, &names), second);
+    }
+    let mut invalidation = Sweep::invalidation(vec![world.keys.key("line")]);
+    assert_eq!(
+        invalidation.step(&mut world.table, now()),
+        Some(1),
+        "it finds the page"
+    );
 }
 
 #[test]
