@@ -1,4 +1,5 @@
-//! Calls on a store in one slot of a cluster beside those on a server of its own: throughput, and the server's time.
+//! Calls on a store in one slot of a cluster beside those on a server of its own: throughput, and the processor time of
+//! the client and of the server. Below them, what a raw client makes the same servers spend on the same commands.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +10,8 @@
 
 mod support;
 
+#[path = "topology/raw.rs"]
+mod raw;
 #[path = "support/server.rs"]
 mod server;
 
@@ -20,7 +23,7 @@ use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use server::{PATIENCE, RedisServer, open, server_time};
+use server::{PATIENCE, RedisServer, client_time, open, server_time};
 use support::{Flavor, Samples, Table, VALUE, key, nanos_of, sized};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -79,6 +82,15 @@ struct Contestant {
     store: Store,
 }
 
+/// What one round showed.
+struct Round {
+    /// Calls a second.
+    speed: f64,
+    /// The processor time of the client and of the server for each call, in nanoseconds.
+    client: f64,
+    server: f64,
+}
+
 impl Contestant {
     async fn alone() -> Self {
         let server = RedisServer::start().await;
@@ -107,13 +119,13 @@ impl Contestant {
         Self { server, store }
     }
 
-    /// Makes a call for each key on so many tasks. Returns the calls a second, and the server's time for each.
-    async fn run(&self, call: Call, tasks: usize, calls: usize) -> (f64, f64) {
+    /// Makes a call for each key on so many tasks.
+    async fn run(&self, call: Call, tasks: usize, calls: usize) -> Round {
         self.server.command(&["FLUSHALL"]);
         if call.wants != Wants::Nothing {
             self.fill(call.wants, calls).await;
         }
-        let served = server_time(&self.server);
+        let (served, spent) = (server_time(&self.server), client_time());
         let began = Instant::now();
         let share = calls / tasks;
         let running: Vec<_> = (0..tasks)
@@ -130,9 +142,14 @@ impl Contestant {
             task.await.unwrap();
         }
         let elapsed = began.elapsed();
+        let spent = client_time() - spent;
         let served = server_time(&self.server) - served;
         let calls = (share * tasks) as f64;
-        (calls / elapsed.as_secs_f64(), nanos_of(served) / calls)
+        Round {
+            speed: calls / elapsed.as_secs_f64(),
+            client: nanos_of(spent) / calls,
+            server: nanos_of(served) / calls,
+        }
     }
 
     async fn fill(&self, wants: Wants, calls: usize) {
@@ -184,27 +201,42 @@ fn main() {
             Contestant::in_a_slot(false).await,
         ]
     });
-    let mut table = Table::new(&["what", "where", "calls/s", "beside", "server CPU", "beside"]);
+    let head = [
+        "what",
+        "where",
+        "calls/s",
+        "beside",
+        "client CPU",
+        "beside",
+        "server CPU",
+        "beside",
+    ];
+    let mut table = Table::new(&head);
     for call in CALLS.into_iter().filter(|call| support::is_wanted(call.name)) {
         for tasks in [64, 256] {
             measure(&runtime, &contestants, call, tasks, &mut table);
         }
     }
     table.print();
+    if support::is_wanted("raw") {
+        let [alone, node, _] = &contestants;
+        raw::compare(&alone.server, &node.server);
+    }
 }
 
 /// Measures a call in turns, after a round to warm up.
 fn measure(runtime: &Runtime, contestants: &[Contestant; 3], call: Call, tasks: usize, table: &mut Table) {
     let calls = sized(100_000, 10_240);
     let mut speeds = [(); NAMES.len()].map(|()| Samples::default());
-    let mut costs = [(); NAMES.len()].map(|()| Samples::default());
+    let (mut clients, mut servers) = (speeds.clone(), speeds.clone());
     for round in 0..=sized(9, 3) {
         for turn in 0..NAMES.len() {
             let who = (round + turn) % NAMES.len();
-            let (speed, cost) = runtime.block_on(contestants[who].run(call, tasks, calls));
+            let shown = runtime.block_on(contestants[who].run(call, tasks, calls));
             if round > 0 {
-                speeds[who].push(speed);
-                costs[who].push(cost);
+                speeds[who].push(shown.speed);
+                clients[who].push(shown.client);
+                servers[who].push(shown.server);
             }
         }
     }
@@ -214,8 +246,10 @@ fn measure(runtime: &Runtime, contestants: &[Contestant; 3], call: Call, tasks: 
             name.to_owned(),
             format!("{:.0}", speeds[who].median()),
             format!("{:.2}", speeds[who].ratio(&speeds[0])),
-            format!("{:.2} µs", costs[who].median() / 1e3),
-            format!("{:.2}", costs[who].ratio(&costs[0])),
+            format!("{:.2} µs", clients[who].median() / 1e3),
+            format!("{:.2}", clients[who].ratio(&clients[0])),
+            format!("{:.2} µs", servers[who].median() / 1e3),
+            format!("{:.2}", servers[who].ratio(&servers[0])),
         ]);
     }
 }
