@@ -14,7 +14,8 @@ impl Store {
     #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
     /// Sends a command of your own over the engine's connection, and returns the reply.
     ///
-    /// The command is owned or a reference. It keeps its order with this store's calls, and ends by `request_timeout`.
+    /// The command is owned or a reference, and ends by `request_timeout`. Await each call that the command has to follow: it may
+    /// overtake calls that are not answered yet, because it goes over one connection and calls on keys may go over others.
     /// Keys are sent as they are, without this handle's namespace.
     ///
     /// All callers share the connection. So commands that would make others wait, or change the connection's state, are
