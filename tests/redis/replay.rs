@@ -120,6 +120,27 @@ async fn what_the_user_may_not_remove_is_dropped_with_a_warning() {
     assert!(!log.warnings(&["dropped"])[0].contains("secret-key"));
 }
 
+/// One key of many that are removed by one command.
+#[tokio::test]
+async fn what_the_user_may_not_remove_keeps_nothing_else_there() {
+    let may = "user app on >secret ~* &* +@all";
+    let mut server = RedisServer::options().append_only().user(may).start().await;
+    let url = server.url().replace("redis://", "redis://app:secret@");
+    let store = open(soon(&url)).await;
+    let keys: Vec<String> = (0..100).map(|n| format!("app:{n}")).collect();
+    store.set_many(keys.iter().map(|key| (key, "old"))).await.unwrap();
+    kill(&mut server, &store).await;
+    unavailable(store.delete_many(&keys).await);
+    unavailable(store.delete("other").await);
+    unavailable(store.invalidate("other name").await);
+    let log = Log::begin();
+    server.admit(&["user app on >secret ~app:* ~cachestore:* &* +@all"]);
+    server.restart().await;
+    assert_eq!(read(&store, "app:0").await, None);
+    assert!(store.get_many(&keys).await.unwrap().iter().all(Option::is_none));
+    assert_eq!(log.warnings(&["dropped=2"]).len(), 1, "{log:?}");
+}
+
 #[tokio::test]
 async fn a_close_during_an_outage_tells_how_many_are_lost() {
     let mut server = lasting().await;

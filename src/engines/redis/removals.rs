@@ -56,6 +56,8 @@ pub(super) struct Removals {
     round: Vec<(Key, Kept)>,
     /// What is being replayed.
     under_way: Option<Chunk>,
+    /// The most keys of the next step: fewer after one that the server refused.
+    most: usize,
     /// Prefixes that are to be cleared because there was no room.
     overflown: Vec<String>,
 }
@@ -97,6 +99,7 @@ impl Removals {
             bytes: 0,
             round: Vec::new(),
             under_way: None,
+            most: CHUNK,
             overflown: Vec::new(),
         }
     }
@@ -229,7 +232,7 @@ impl Removals {
         self.under_way = match self.round.last() {
             Some((_, last)) => {
                 let dependents = last.dependents;
-                let same = self.round.iter().rev().take(CHUNK);
+                let same = self.round.iter().rev().take(self.most);
                 let count = same.take_while(|(_, kept)| kept.dependents == dependents).count();
                 let chunk = self.round.drain(self.round.len() - count..);
                 let keys = chunk.map(|(key, kept)| (key, kept.within)).collect();
@@ -243,6 +246,23 @@ impl Removals {
             None => Some(Chunk::Prefixes(std::mem::take(&mut self.prefixes))),
         };
         self.under_way.clone()
+    }
+
+    /// The server refuses the step for good. One of its keys may be the reason, so the next steps have half as many. Returns how
+    /// many removals are dropped: those of a step that cannot be divided.
+    pub(super) fn refuse_step(&mut self) -> usize {
+        let (keys, dependents) = match self.under_way.take() {
+            Some(Chunk::Entries(keys)) if keys.len() > 1 => (keys, false),
+            Some(Chunk::Dependents(keys)) if keys.len() > 1 => (keys, true),
+            undivided => {
+                self.under_way = undivided;
+                return self.end_step(true);
+            }
+        };
+        self.most = keys.len() / 2;
+        let kept = |(key, within)| (key, Kept { within, dependents });
+        self.round.extend(keys.into_iter().map(kept));
+        0
     }
 
     /// The step has ended. If it was not `done`, all that is left is kept for another replay. Returns how many removals
@@ -263,6 +283,7 @@ impl Removals {
         }
         self.bytes -= keys.iter().map(|(key, _)| cost(key)).sum::<usize>();
         if done {
+            self.most = CHUNK.min(2 * self.most);
             return count;
         }
         let kept = |(key, within)| (key, Kept { within, dependents });

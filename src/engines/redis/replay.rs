@@ -22,6 +22,9 @@ use crate::request::{Asked, DeleteMany, EntryRequest, Progress, Reply};
 /// A deadline that never comes: a step ends with its connection.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// So many dropped removals are told in one line of the log.
+const TOLD: usize = 512;
+
 /// The removals that wait, and the step of their replay that is under way.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -33,6 +36,8 @@ pub(super) struct Replay {
     backoff: Backoff,
     /// How many were replayed since there were none.
     replayed: usize,
+    /// How many the server has refused for good, and why, of which the log does not tell yet.
+    dropped: Option<(usize, Error)>,
 }
 
 #[derive(Debug)]
@@ -51,6 +56,7 @@ impl Replay {
             retry_at: None,
             backoff: Backoff::default(),
             replayed: 0,
+            dropped: None,
         }
     }
 
@@ -164,8 +170,9 @@ impl Replay {
                 self.goes_on();
             }
             Ok(Err(error)) if !is_passing(&error) => {
-                let dropped = self.removals.end_step(true);
-                tracing::warn!(%error, dropped, "Redis refuses invalidations that were queued: they are dropped");
+                let dropped = self.removals.refuse_step();
+                let before = self.dropped.take().map_or(0, |(before, _)| before);
+                self.dropped = Some((before + dropped, error)).filter(|(dropped, _)| *dropped > 0);
                 self.goes_on();
             }
             answer => {
@@ -189,9 +196,17 @@ impl Replay {
     fn goes_on(&mut self) {
         self.refused = None;
         self.backoff.reset();
+        self.tell_of_dropped();
         if self.removals.is_empty() {
             let replayed = std::mem::take(&mut self.replayed);
             tracing::info!(replayed, "the invalidations that were queued have been replayed");
+        }
+    }
+
+    fn tell_of_dropped(&mut self) {
+        let is_over = self.removals.is_empty();
+        if let Some((dropped, error)) = self.dropped.take_if(|(dropped, _)| is_over || *dropped >= TOLD) {
+            tracing::warn!(%error, dropped, "Redis refuses invalidations that were queued: they are dropped");
         }
     }
 

@@ -195,6 +195,46 @@ fn a_replay_that_fails_keeps_all_that_is_not_confirmed() {
     assert!(invalidated.contains(lost[0].0.as_str()));
 }
 
+/// The server refuses a command for one of its keys. All others are removed.
+#[test]
+fn what_is_refused_is_found_among_its_neighbours() {
+    let (keys, mut removals) = (Keys::new(), removals(5000));
+    let names: Vec<String> = (0..1500).map(|n| format!("k{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    removals.add(keys.entries("", &names));
+    let forbidden = ["k7", "k700", "k701"];
+    let (mut done, mut steps, mut dropped) = (0, 0, 0);
+    while let Some(chunk) = removals.begin_step() {
+        let Chunk::Entries(step) = chunk else {
+            panic!("they are entries");
+        };
+        steps += 1;
+        if step.iter().any(|(key, _)| forbidden.contains(&key.as_str())) {
+            dropped += removals.refuse_step();
+        } else {
+            done += removals.end_step(true);
+        }
+    }
+    assert_eq!((done, dropped), (1497, 3));
+    assert!(steps < 100, "{steps}");
+    assert_eq!((removals.len(), removals.bytes, removals.most), (0, 0, CHUNK));
+}
+
+/// Nothing is asked for twice as often as there are keys.
+#[test]
+fn what_is_refused_altogether_is_dropped() {
+    let (keys, mut removals) = (Keys::new(), removals(5000));
+    removals.add(keys.dependents("", &["a", "b", "c", "d", "e"]));
+    removals.add(Removal::Prefixes(vec!["t:".to_owned(), "u:".to_owned()]));
+    let (mut steps, mut dropped) = (0, 0);
+    while removals.begin_step().is_some() {
+        steps += 1;
+        dropped += removals.refuse_step();
+    }
+    assert_eq!((dropped, removals.len(), removals.bytes), (7, 0, 0));
+    assert!(steps <= 12, "{steps}");
+}
+
 #[test]
 fn what_comes_during_a_step_is_replayed_after_it() {
     let (keys, mut removals) = (Keys::new(), removals(10));
