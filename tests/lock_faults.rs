@@ -44,6 +44,40 @@ async fn a_release_that_is_made_again_wakes_the_next_in_line() {
     assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
 }
 
+/// Whoever asks with a secret while others wait asks first whether it holds the lock already.
+#[tokio::test(start_paused = true)]
+async fn a_wait_with_a_secret_outlasts_a_passing_failure() {
+    let (store, faults) = open().await;
+    let guard = store.lock("k").ttl(30 * SECOND).await.unwrap();
+    let wait = |secret: Option<&'static str>| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let lock = store.lock("k").wait(20 * SECOND);
+            match secret {
+                Some(secret) => lock.secret(secret).await.map(drop),
+                None => lock.await.map(drop),
+            }
+        })
+    };
+    let mut waiters = vec![wait(None)];
+    tokio::time::sleep(MS).await;
+    for secret in ["failed", "lost"] {
+        if secret == "lost" {
+            faults.lose_next_replies(1);
+        } else {
+            faults.fail_next(1);
+        }
+        waiters.push(wait(Some(secret)));
+        tokio::time::sleep(SECOND).await;
+        let is_over = waiters.iter().any(tokio::task::JoinHandle::is_finished);
+        assert!(!is_over, "{secret}: it waits for its turn");
+    }
+    guard.release().await.unwrap();
+    for waiter in waiters {
+        waiter.await.unwrap().unwrap();
+    }
+}
+
 /// The engine may have carried out what it did not answer: a guard counts on the earlier end.
 #[tokio::test(start_paused = true)]
 async fn a_guard_ends_with_a_shorter_time_that_its_secret_was_given() {

@@ -1,6 +1,6 @@
 //! What the scheduler does with the engine's answers.
 
-use super::waiting::Question;
+use super::waiting::{Question, is_lost, is_passing};
 use super::*;
 use crate::lock::queue::Answer;
 
@@ -101,12 +101,10 @@ impl Scheduler {
     }
 
     fn head_failed(&mut self, waiter: Waiter, question: Question, error: Error) -> Answer<Grant> {
-        let lost = matches!(error, Error::OutcomeUnknown(_));
-        let passing = lost || error.is_retryable();
+        let (lost, passing) = (is_lost(&error), is_passing(&error));
         let mut pause = AFTER_FAILURE;
         if let Some(waiting) = self.wishes.get_mut(&waiter) {
-            waiting.uncertain |= lost;
-            waiting.error = Some(error);
+            waiting.note(error);
             pause = waiting.pause;
             waiting.pause = (pause * 2).min(LONGEST_AFTER_FAILURE);
         }
@@ -121,9 +119,11 @@ impl Scheduler {
     }
 
     fn renew_answered(&mut self, waiter: Waiter, question: Question, answer: Result<LockAnswer>) {
-        let Some(name) = self.wishes.get(&waiter).map(|waiting| waiting.name.clone()) else {
+        let now = self.now;
+        let Some(waiting) = self.wishes.get_mut(&waiter) else {
             return;
         };
+        let name = waiting.name.clone();
         match answer {
             Ok(LockAnswer::Granted { token, renewed, .. }) => {
                 self.remember(&name, token);
@@ -136,6 +136,11 @@ impl Scheduler {
                 self.may_end_sooner(&name);
             }
             Ok(_) => self.line_up(waiter),
+            // Its turn comes, and renews what it may hold as well.
+            Err(error) if is_passing(&error) && waiting.wish.until.is_some_and(|until| until > now) => {
+                waiting.note(error);
+                self.line_up(waiter);
+            }
             Err(error) => self.conclude(waiter, Err(error)),
         }
     }

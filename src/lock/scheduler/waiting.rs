@@ -36,6 +36,24 @@ pub(super) struct Waiting {
     pub(super) since: Instant,
 }
 
+impl Waiting {
+    /// Keeps the error of a question, for the case that no later one is answered.
+    pub(super) fn note(&mut self, error: Error) {
+        self.uncertain |= is_lost(&error);
+        self.error = Some(error);
+    }
+}
+
+/// Whether the engine may have carried out what failed so.
+pub(super) fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::OutcomeUnknown(_))
+}
+
+/// Whether the same question may succeed later.
+pub(super) fn is_passing(error: &Error) -> bool {
+    is_lost(error) || error.is_retryable()
+}
+
 /// What a head asked with. It outlives the wish of a caller who leaves meanwhile.
 pub(super) struct Question {
     pub(super) secret: Secret,
