@@ -145,6 +145,14 @@ fn blocks(words: &mut impl Iterator<Item = Vec<u8>>) -> bool {
 mod tests {
     use super::*;
 
+    fn sent(line: &str) -> Cmd {
+        let mut command = Cmd::new();
+        line.split(' ').for_each(|word| {
+            command.arg(word);
+        });
+        command
+    }
+
     #[test]
     fn a_read_that_blocks_is_not_for_a_shared_connection() {
         for (command, blocks) in [
@@ -154,12 +162,7 @@ mod tests {
             ("XREAD COUNT 2 STREAMS BLOCK 0", false),
             ("XREADGROUP GROUP BLOCK block NOACK STREAMS s >", false),
         ] {
-            let mut words = command.split(' ');
-            let mut read = redis::cmd(words.next().unwrap());
-            words.for_each(|word| {
-                read.arg(word);
-            });
-            assert_eq!(unshareable(&read).is_some(), blocks, "{command}");
+            assert_eq!(unshareable(&sent(command)).is_some(), blocks, "{command}");
         }
     }
 
@@ -175,12 +178,7 @@ mod tests {
             ("CLIENT INFO", false),
             ("PSYNC ? -1", true),
         ] {
-            let mut words = command.split(' ');
-            let mut sent = redis::cmd(words.next().unwrap());
-            words.for_each(|word| {
-                sent.arg(word);
-            });
-            assert_eq!(unshareable(&sent).is_some(), is_refused, "{command}");
+            assert_eq!(unshareable(&sent(command)).is_some(), is_refused, "{command}");
         }
     }
 
