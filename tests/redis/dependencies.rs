@@ -473,6 +473,31 @@ async fn of_neighbouring_writes_a_set_of_another_type_refuses_its_own() {
     assert_eq!(store.get_string("b").await.unwrap().as_deref(), Some("w"));
 }
 
+/// Writes that travel together are refused together, before any of them is made. Then each is made by itself.
+#[tokio::test]
+async fn a_write_beside_one_that_is_refused_is_made_once() {
+    let rights = "user app on >secret ~* &* +@all";
+    let server = RedisServer::options().user(rights).start().await;
+    let url = server.url().replace("redis://", "redis://app:secret@");
+    let store = open(config(&url)).await;
+    store.set("warm", "v").depends_on("x").await.unwrap();
+    server.command(&["ACL", "SETUSER", "app", "-pexpire", "-pexpireat"]);
+    let mut monitor = server.monitor();
+    let (first, second) = tokio::join!(
+        store.set("a", "v").depends_on("d"),
+        store.set("b", "v").depends_on("e").ttl(Duration::from_secs(60)),
+    );
+    first.unwrap();
+    // The set that it may not give an end has none.
+    second.unwrap();
+    let seen = monitor.commands();
+    let writes = |key: &str| {
+        let sets = seen.iter().filter(|seen| seen.in_script && seen.name() == "SET");
+        sets.filter(|seen| seen.arguments[1] == key.as_bytes()).count()
+    };
+    assert_eq!((writes("a"), writes("b")), (1, 1));
+}
+
 /// Before Redis 7, what a script catches and returns tells its place before its code.
 #[tokio::test]
 async fn a_full_server_says_so_to_writes_with_dependencies() {

@@ -19,7 +19,8 @@ local function endless_sets(names, first, last_name)
   return found[1] and redis.call('EXISTS', unpack(found)) == #found and sets or {}
 end
 
-local answers, at, from = {}, 4, 1
+-- All keys are registered before the first value is written: if one is refused, so is the whole script, or only its group.
+local answers, runs, at, from = {}, {}, 4, 1
 while ARGV[at] do
   local groups, ttl, names, entries = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local first_name, value, life, before = at + 4, at + 4 + groups * names, tonumber(ttl), #answers
@@ -42,18 +43,22 @@ while ARGV[at] do
     end
     answers[before + g] = wrong or 1
   end
+  runs[#runs + 1] = { groups, ttl, entries, value, from, before }
+  at, from = value + groups * entries, from + groups * entries
+end
+for _, run in ipairs(runs) do
+  local groups, ttl, entries, value, from, before = unpack(run)
   for g = 1, groups do
     if answers[before + g] == 1 then
       for k = (g - 1) * entries, g * entries - 1 do
-        if life then
-          redis.call('SET', KEYS[from + k], ARGV[value + k], 'PX', ttl)
-        else
+        if ttl == '' then
           redis.call('SET', KEYS[from + k], ARGV[value + k])
+        else
+          redis.call('SET', KEYS[from + k], ARGV[value + k], 'PX', ttl)
         end
       end
     end
   end
-  at, from = value + groups * entries, from + groups * entries
 end
 change(unpack(KEYS))
 tidy(ARGV[3])
