@@ -216,8 +216,8 @@ fn what_is_refused_is_found_among_its_neighbours() {
         }
     }
     assert_eq!((done, dropped), (1497, 3));
-    assert!(steps < 100, "{steps}");
-    assert_eq!((removals.len(), removals.bytes, removals.most), (0, 0, CHUNK));
+    assert!(steps <= 100, "{steps}");
+    assert_eq!((removals.len(), removals.bytes), (0, 0));
 }
 
 /// Nothing is asked for twice as often as there are keys.
