@@ -43,7 +43,8 @@ pub(super) struct Hold {
     pub(super) under_way: u32,
     /// How often the engine was asked for a new TTL.
     asked: u64,
-    /// The ends that it was asked for while extensions were under way, by number. Those that a later one undercuts are left out.
+    /// The ends that the engine was asked for while extensions were under way, each with its number. An end that a later one
+    /// undercuts is left out.
     ends: Vec<(u64, Instant)>,
     /// When it was granted.
     pub(super) since: Instant,

@@ -114,7 +114,7 @@ fn told(error: &ServerError) -> String {
     code.filter(char::is_ascii_alphanumeric).take(32).collect()
 }
 
-/// What it means for a command that the server refused an error's command, and that one with it.
+/// What a command was refused for that is not its own fault: another command of its transaction has this error.
 pub(super) fn unavailable(error: &ServerError) -> Error {
     Error::Unavailable(Cause::new(Answered { code: told(error) }))
 }

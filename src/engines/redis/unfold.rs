@@ -32,13 +32,14 @@ impl Announcer {
 /// The reader's side: where in the replies it is.
 #[derive(Debug)]
 pub(super) struct Unfolding {
+    /// One for each transaction under way, whose number is bounded by that of pipelines.
     announced: Receiver<Range<u64>>,
     /// The replies to the commands of the next transaction. Those before the current reply are left out.
     next: Option<Range<u64>>,
     stage: Stage,
     /// What the current line has had so far, if it decides.
     line: Vec<u8>,
-    /// What is shown before anything else.
+    /// What has been held back and is shown before anything else.
     owed: VecDeque<u8>,
 }
 
@@ -105,7 +106,7 @@ impl Unfolding {
         Ok(taken)
     }
 
-    /// Shows what is owed, as far as there is room.
+    /// Shows what has been held back, as far as there is room.
     pub(super) fn show(&mut self, to: &mut ReadBuf<'_>) {
         while !self.owed.is_empty() && to.remaining() > 0 {
             let (owed, _) = self.owed.as_slices();

@@ -146,7 +146,7 @@ impl Link {
         let hopeless = matches!(error, Error::Unauthorized | Error::InvalidConfig { .. })
             || matches!(self.options.target, Target::Connection(_));
         if !self.proven || hopeless {
-            // What is replayed has not been refused itself: it is kept for the next attempt.
+            // The server has not refused a step of a replay itself. So the step is kept for the next attempt.
             let kept = Error::Unavailable(Cause::new(error.clone()));
             for job in std::mem::take(&mut self.waiting) {
                 let error = if job.is_replay { &kept } else { &error };

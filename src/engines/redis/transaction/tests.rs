@@ -305,8 +305,8 @@ fn a_user_who_may_not_end_a_transaction_begins_no_other() {
     );
 }
 
-/// Its place in the order is kept, and whoever waits is told the server's own reason if there is no time left. What is wrong with
-/// one of them may not be wrong with another.
+/// The change keeps its place in the order. If no time is left, its caller is told the server's reason as that of a failure for
+/// now: the reason may be another change's.
 #[test]
 fn a_refused_change_keeps_the_reason() {
     let full = line("-EXECABORT Transaction discarded because of: OOM command not allowed");
