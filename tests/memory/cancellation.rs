@@ -273,15 +273,17 @@ async fn no_room_in_the_queue_is_lost() {
     assert_eq!(store.stats().await.unwrap().queue_depth, 0);
 }
 
+/// A runtime of callers, apart from that of the store.
+fn in_paused_time() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
 /// An engine that does not serve makes its callers wait, but not longer than they said.
 #[test]
 fn a_full_queue_is_waited_for_until_the_request_timeout() {
     let (runtime, store) = stalled(Config::memory().queue_length(1).request_timeout(ms(500)));
-    let callers = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let callers = in_paused_time();
     callers.block_on(async {
         store.set("fills", "v").await.unwrap();
         macro_rules! times_out {
@@ -321,11 +323,7 @@ fn a_full_queue_is_waited_for_until_the_request_timeout() {
 #[test]
 fn bytes_in_the_queue_are_waited_for_until_the_request_timeout() {
     let (_runtime, store) = stalled(Config::memory().queue_bytes(1_000).request_timeout(ms(500)));
-    let callers = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let callers = in_paused_time();
     callers.block_on(async {
         store.set("fills", vec![0; 900]).await.unwrap();
         let outcome = store.set("k", vec![0; 900]).await;
@@ -341,11 +339,7 @@ fn bytes_in_the_queue_are_waited_for_until_the_request_timeout() {
 #[test]
 fn an_answer_is_waited_for_until_the_request_timeout() {
     let (_runtime, store) = stalled(Config::memory().request_timeout(ms(500)));
-    let callers = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let callers = in_paused_time();
     callers.block_on(async {
         macro_rules! times_out {
             ($($call:expr),+ $(,)?) => {$(
@@ -370,11 +364,7 @@ fn an_answer_is_waited_for_until_the_request_timeout() {
 #[test]
 fn a_change_that_is_not_answered_in_time_is_of_unknown_outcome() {
     let (runtime, store) = stalled(Config::memory().request_timeout(ms(500)));
-    let callers = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let callers = in_paused_time();
     callers.block_on(async {
         macro_rules! is_unknown {
             ($($call:expr),+ $(,)?) => {$(
