@@ -115,16 +115,20 @@ async fn main() -> anyhow::Result<()> {
         .route("/books/{id}", get(book))
         .route("/books/{id}/vote", post(vote))
         .with_state(service.clone());
-    println!("http://{address}/");
     let sampler = tokio::spawn(service.sample());
     let (stop, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, routes).with_graceful_shutdown(async {
         let _ = stopped.await;
     });
     let server = tokio::spawn(server.into_future());
+    let tell = async { println!("http://{address}/") };
     let visited = match listen {
-        Some(_) => Ok(tokio::signal::ctrl_c().await?),
-        None => visit::visit(address).await,
+        // Whoever has read the address may press Ctrl-C at once, so that is listened to first.
+        Some(_) => Ok(tokio::join!(biased; tokio::signal::ctrl_c(), tell).0?),
+        None => {
+            tell.await;
+            visit::visit(address).await
+        }
     };
     // The store is closed after the last request was answered.
     drop(stop);
